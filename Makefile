@@ -1,0 +1,66 @@
+# On a fresh machine `make run` needs Python 3.11 or newer, with its venv module, and nothing else.
+
+PYTHON ?= python3
+VENV := .venv/bin
+RUNTIME := .venv/runtime.stamp
+DEVELOPMENT := .venv/development.stamp
+CODE := $(wildcard app tests bench)
+LOCK := $(VENV)/uv --no-config pip compile pyproject.toml --extra embedded --universal --python-version 3.11 \
+	--generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links --exclude-newer "7 days" --quiet
+
+.DELETE_ON_ERROR:
+.PHONY: help run test test-clients check format bench openapi lock clean
+
+help: ## Show the targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
+
+run: $(RUNTIME) ## Start the service; settings come from the environment (FACTWIRE_*)
+	@exec $(VENV)/python -m app serve
+
+test: $(DEVELOPMENT) ## Run the tests (FACTWIRE_TEST_DATABASE_URL instead of a throw-away PostgreSQL)
+	@exec $(VENV)/python -m pytest -m "not clients"
+
+test-clients: $(DEVELOPMENT) ## Run the tests that need Node or a browser
+	@command -v node >/dev/null && command -v npm >/dev/null || \
+		{ echo "The client tests need Node 20 or newer with npm: install Node, then run make test-clients again." >&2; exit 1; }
+	@cd tests/clients && npm ci --no-audit --no-fund
+	@exec $(VENV)/python -m pytest -m clients
+
+check: $(DEVELOPMENT) ## Check format, lint, types and import floors
+	$(VENV)/ruff format --check
+	$(VENV)/ruff check
+	$(VENV)/mypy $(CODE)
+	$(VENV)/lint-imports --no-cache
+
+format: $(DEVELOPMENT) ## Format the code and repair what the linter can
+	$(VENV)/ruff format
+	$(VENV)/ruff check --fix
+
+bench: $(DEVELOPMENT) ## Measure the service against its floors
+	@exec $(VENV)/python -m bench
+
+openapi: $(RUNTIME) ## Write openapi/openapi.json
+	$(VENV)/python -m app openapi > openapi/openapi.json
+
+lock: $(DEVELOPMENT) ## Choose the newest allowed versions and write the lock files
+	$(LOCK) --upgrade --output-file requirements.txt
+	$(LOCK) --upgrade --group dev --constraint requirements.txt --output-file requirements-dev.txt
+
+clean: ## Remove what the other targets made
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build *.egg-info tests/clients/node_modules
+	find app alembic bench tests -name __pycache__ -prune -exec rm -rf {} +
+
+$(VENV)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Factwire needs Python 3.11 or newer. Install it, or name it: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' || \
+		{ echo "This Python lacks its venv module: install it (Debian, Ubuntu: apt-get install python3-venv)." >&2; exit 1; }
+	$(PYTHON) -m venv --clear .venv
+
+$(RUNTIME): requirements.txt | $(VENV)/python
+	$(VENV)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
+	@touch $@
+
+$(DEVELOPMENT): requirements-dev.txt | $(VENV)/python
+	$(VENV)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	@touch $@
