@@ -1,0 +1,113 @@
+"""What every test may ask for: databases, services and clients."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Any
+
+import httpx
+import pytest
+
+from tests import postgres
+from tests.postgres import Databases, ThrowawayPostgres
+from tests.service import ServiceProcess, settings_of
+
+RUN_DIRECTORY = pytest.StashKey[Path]()
+
+StartService = Callable[..., Awaitable[ServiceProcess]]
+StartPostgres = Callable[[], ThrowawayPostgres]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("factwire")
+    group.addoption("--base-url", help="run the conformance cases against this service instead of one of our own")
+    group.addoption("--epoch-command", help="shell command that raises its epoch; {forked_after} is replaced")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Choose the directory of the run once, for all workers."""
+    given: str | None = getattr(config, "workerinput", {}).get("run_directory")
+    config.stash[RUN_DIRECTORY] = Path(given or mkdtemp(prefix="factwire-tests-"))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    node.workerinput["run_directory"] = str(node.config.stash[RUN_DIRECTORY])
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):
+        postgres.remove_run(config.stash[RUN_DIRECTORY])
+
+
+@pytest.fixture(scope="session")
+def databases(pytestconfig: pytest.Config) -> Databases:
+    return postgres.databases_of_run(pytestconfig.stash[RUN_DIRECTORY])
+
+
+@pytest.fixture(scope="session")
+def worker_database_url(databases: Databases) -> str:
+    return databases.create()
+
+
+@pytest.fixture
+def database_url(worker_database_url: str) -> str:
+    """The worker's database with an empty log."""
+    postgres.empty(worker_database_url)
+    return worker_database_url
+
+
+@pytest.fixture
+def fresh_database_url(databases: Databases) -> Iterator[str]:
+    """A database of the test's own, with an empty log."""
+    url = databases.create()
+    yield url
+    databases.drop(url)
+
+
+@pytest.fixture
+def start_postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartPostgres]:
+    """Start a PostgreSQL of the test's own, to be stopped and crashed."""
+    started: list[ThrowawayPostgres] = []
+
+    def start() -> ThrowawayPostgres:
+        server = ThrowawayPostgres(Path(mkdtemp(prefix="factwire-postgres-")))
+        started.append(server)
+        server.start()
+        return server
+
+    yield start
+    for server in started:
+        server.remove()
+
+
+@pytest.fixture
+async def start_service(fresh_database_url: str, tmp_path: Path) -> AsyncIterator[StartService]:
+    """Start a service on the test's own database; a keyword is a setting, `drain_seconds=1` FACTWIRE_DRAIN_SECONDS."""
+    async with AsyncExitStack() as running:
+
+        async def start(**settings: object) -> ServiceProcess:
+            environment = settings_of(**{"database_url": fresh_database_url} | settings)
+            log_path = tmp_path / "service.log"
+            return await running.enter_async_context(ServiceProcess(environment, log_path=log_path))
+
+        yield start
+
+
+@pytest.fixture(scope="session")
+def service(databases: Databases, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceProcess]:
+    """The worker's service, shared by its tests: its log holds the facts of earlier tests and is never emptied."""
+    environment = settings_of(database_url=databases.create())
+    process = ServiceProcess(environment, log_path=tmp_path_factory.mktemp("service") / "service.log")
+    asyncio.run(process.__aenter__())
+    yield process
+    asyncio.run(process.close())
+
+
+@pytest.fixture
+async def client(service: ServiceProcess) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of the worker's service."""
+    async with httpx.AsyncClient(base_url=service.url, verify=False) as opened:
+        yield opened
