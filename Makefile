@@ -30,7 +30,7 @@ check: $(DEVELOPMENT) ## Check format, lint, types and import floors
 	$(VENV)/ruff format --check
 	$(VENV)/ruff check
 	$(VENV)/mypy $(CODE)
-	$(VENV)/lint-imports --no-cache
+	$(VENV)/lint-imports --no-cache --no-logo
 
 format: $(DEVELOPMENT) ## Format the code and repair what the linter can
 	$(VENV)/ruff format
