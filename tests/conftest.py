@@ -53,9 +53,9 @@ def worker_database_url(databases: Databases) -> str:
 
 
 @pytest.fixture
-def database_url(worker_database_url: str) -> str:
+def database_url(databases: Databases, worker_database_url: str) -> str:
     """The worker's database with an empty log."""
-    postgres.empty(worker_database_url)
+    databases.empty(worker_database_url)
     return worker_database_url
 
 

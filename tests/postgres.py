@@ -80,15 +80,22 @@ class Databases:
         run_sql(self.server_url, f'create database "{self.template}"')
         migrate(self.url(self.template))
 
-    def create(self) -> str:
+    def create(self, name: str = "") -> str:
         """Return the URL of a new copy."""
-        name = f"{self.prefix}_{uuid4().hex[:12]}"
+        name = name or f"{self.prefix}_{uuid4().hex[:12]}"
         run_sql(self.server_url, f'create database "{name}" template "{self.template}"')
         return self.url(name)
 
+    def empty(self, url: str) -> None:
+        """Take every fact and epoch out of a copy, in a few milliseconds where the role may do so."""
+        try:
+            run_sql(url, EMPTY_THE_LOG)
+        except asyncpg.InsufficientPrivilegeError:
+            self.drop(url)
+            self.create(name_of(url))
+
     def drop(self, url: str) -> None:
-        name = urlsplit(url).path.removeprefix("/")
-        run_sql(self.server_url, f'drop database if exists "{name}" with (force)')
+        run_sql(self.server_url, f'drop database if exists "{name_of(url)}" with (force)')
 
     def drop_all(self) -> None:
         names = run_sql(self.server_url, "select datname from pg_database where starts_with(datname, $1)", self.prefix)
@@ -119,11 +126,6 @@ def remove_run(run_directory: Path) -> None:
     shutil.rmtree(run_directory)
 
 
-def empty(database_url: str) -> None:
-    """Take every fact and epoch out of a log, in a few milliseconds."""
-    run_sql(database_url, EMPTY_THE_LOG)
-
-
 def run_sql(database_url: str, statement: str, *arguments: object) -> list[asyncpg.Record]:
     """Run one statement with its arguments, or several without any, on a connection of its own."""
 
@@ -145,6 +147,10 @@ def start_embedded(run_directory: Path) -> str:
     postgres = ThrowawayPostgres(run_directory / "postgres", durable=False)
     postgres.start()
     return postgres.url
+
+
+def name_of(database_url: str) -> str:
+    return urlsplit(database_url).path.removeprefix("/")
 
 
 def prefix_of(run_directory: Path) -> str:
