@@ -85,7 +85,10 @@ def start_postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartPo
 
 @pytest.fixture
 async def start_service(fresh_database_url: str, tmp_path: Path) -> AsyncIterator[StartService]:
-    """Start a service on the test's own database; a keyword is a setting, `drain_seconds=1` FACTWIRE_DRAIN_SECONDS."""
+    """Start services on the test's own database; a keyword is a setting, `drain_seconds=1` FACTWIRE_DRAIN_SECONDS.
+
+    `port=old.port` starts one where another has ended.
+    """
     async with AsyncExitStack() as running:
 
         async def start(**settings: object) -> ServiceProcess:

@@ -22,15 +22,15 @@ class ServiceProcess:
     """One `python -m app serve` with settings of its own; it is gone after the `async with`."""
 
     def __init__(self, settings: dict[str, str], *, log_path: Path) -> None:
-        self.settings = settings
+        self.settings = {"FACTWIRE_PORT": str(free_port())} | settings
         self.log_path = log_path
-        self.port = free_port()
+        self.port = int(self.settings["FACTWIRE_PORT"])
         self.url = f"http://127.0.0.1:{self.port}"
         with log_path.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "app", "serve", "--port", str(self.port)],
+                [sys.executable, "-m", "app", "serve"],
                 cwd=ROOT,
-                env=clean_environment() | settings,
+                env=clean_environment() | self.settings,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
