@@ -1,6 +1,8 @@
-# On a fresh machine `make run` needs Python 3.11 or newer, with its venv module, and nothing else.
+# On a fresh machine `make run` needs Python 3.11 to 3.14, with its venv module, and nothing else.
 
-PYTHON ?= python3
+SUITABLE := import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))
+PYTHON ?= $(shell for name in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$name -c '$(SUITABLE)' 2>/dev/null && echo $$name && break; done)
 VENV := .venv/bin
 RUNTIME := .venv/runtime.stamp
 DEVELOPMENT := .venv/development.stamp
@@ -50,17 +52,20 @@ clean: ## Remove what the other targets made
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build *.egg-info tests/clients/node_modules
 	find app alembic bench tests -name __pycache__ -prune -exec rm -rf {} +
 
+# The newest Python waits for wheels of the embedded PostgreSQL.
 $(VENV)/python:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-		{ echo "Factwire needs Python 3.11 or newer. Install it, or name it: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
-	@$(PYTHON) -c 'import ensurepip, venv' || \
-		{ echo "This Python lacks its venv module: install it (Debian, Ubuntu: apt-get install python3-venv)." >&2; exit 1; }
-	$(PYTHON) -m venv --clear .venv
+	@$(or $(PYTHON),false) -c '$(SUITABLE)' 2>/dev/null || \
+		{ echo "Factwire needs Python 3.11 to 3.14: install one, or name it: make $(MAKECMDGOALS) PYTHON=/path/to/python3" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+		{ echo "$(PYTHON) lacks its venv module: install it (Debian, Ubuntu: apt-get install python3-venv)." >&2; exit 1; }
+	@$(PYTHON) -m venv --clear .venv
 
 $(RUNTIME): requirements.txt | $(VENV)/python
-	$(VENV)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
+	@echo "Installing $< into .venv"
+	@$(VENV)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
 	@touch $@
 
 $(DEVELOPMENT): requirements-dev.txt | $(VENV)/python
-	$(VENV)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	@echo "Installing $< into .venv"
+	@$(VENV)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
 	@touch $@
