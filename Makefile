@@ -7,7 +7,7 @@ VENV := .venv/bin
 RUNTIME := .venv/runtime.stamp
 DEVELOPMENT := .venv/development.stamp
 CODE := $(wildcard app tests bench)
-LOCK := $(VENV)/uv --no-config pip compile pyproject.toml --extra embedded --universal --python-version 3.11 \
+LOCK := $(VENV)/uv --no-config --system-certs pip compile pyproject.toml --extra embedded --universal --python-version 3.11 \
 	--generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links --exclude-newer "7 days" --quiet
 
 .DELETE_ON_ERROR:
