@@ -1,0 +1,1 @@
+"""Service and floor measured side by side, in one run, on one machine."""

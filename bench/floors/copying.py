@@ -1,0 +1,35 @@
+"""The least that reading history can cost: `COPY … TO STDOUT` of position and document from the service's own table."""
+
+from dataclasses import dataclass
+from time import perf_counter, process_time
+
+import asyncpg
+
+_COPIED = "select position, document from factwire.facts"
+_COPY_SECONDS_MAX = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Copied:
+    facts: int
+    mebibytes: float
+    seconds: float
+    cpu_seconds: float
+
+
+async def copy_repeatedly(seconds: float, database_url: str) -> Copied:
+    """Copies the whole table again and again for at least so many seconds; whole copies only."""
+    connection = await asyncpg.connect(database_url)
+    facts = received = 0
+
+    async def count(chunk: bytes) -> None:
+        nonlocal received
+        received += len(chunk)
+
+    started_at, started_cpu = perf_counter(), process_time()
+    while perf_counter() - started_at < seconds:
+        status = await connection.copy_from_query(_COPIED, output=count, timeout=_COPY_SECONDS_MAX)
+        facts += int(status.removeprefix("COPY "))
+    elapsed, cpu = perf_counter() - started_at, process_time() - started_cpu
+    await connection.close()
+    return Copied(facts, received / 2**20, elapsed, cpu)
