@@ -9,7 +9,7 @@ from typing import cast
 
 from bench.client import Unexpected, garbage_collection_off
 from bench.facts import FACT_MARKER, request_bytes
-from bench.floors.copying import Copied
+from bench.floors.copying import Copied, Format
 from bench.measuring import Measure, Sample
 from bench.options import Options
 from bench.processes import Target, python
@@ -51,17 +51,25 @@ def _service(read: Pass) -> Phase:
 
 
 async def _floor(site: Site) -> Sample:
-    database = await _loaded(site)
-    url = site.cluster.url(database)
-    output = await run_to_end(python("bench.floors", "copy", str(site.options.seconds), url))
-    copied = Copied(**json.loads(output))
-    if copied.facts == 0 or copied.facts % site.options.facts:
-        raise Unexpected(f"the copies held {copied.facts} facts, which is not a multiple of {site.options.facts}")
+    copied, binary = await _copied(site, "text"), await _copied(site, "binary")
     details = {
         "mebibytes_per_second": copied.mebibytes / copied.seconds,
         "client_cpu_us_per_fact": copied.cpu_seconds * 1e6 / copied.facts,
+        "binary_facts_per_second": binary.facts / binary.seconds,
+        "binary_client_cpu_us_per_fact": binary.cpu_seconds * 1e6 / binary.facts,
     }
     return Sample({_MEASURES[0].name: copied.facts / copied.seconds}, details)
+
+
+async def _copied(site: Site, form: Format) -> Copied:
+    """Copying in a process of its own, as the service is."""
+    url = site.cluster.url(await _loaded(site))
+    copied = Copied(
+        **json.loads(await run_to_end(python("bench.floors", "copy", str(site.options.seconds), url, form)))
+    )
+    if copied.facts == 0 or copied.facts % site.options.facts:
+        raise Unexpected(f"the copies held {copied.facts} facts, which is not a multiple of {site.options.facts}")
+    return copied
 
 
 async def _loaded(site: Site) -> str:
