@@ -1,0 +1,27 @@
+-- Read the newest facts one by one, beginning with the fact at p_anchor, which tells a reader that knows its id
+-- whether the history behind it is still the one it saw. At least one fact beyond the anchor, then up to p_bytes_max.
+create function factwire.read_tail(p_anchor bigint, p_facts_max integer, p_bytes_max integer)
+returns table (
+  "position" bigint, published_at text, id uuid, namespace text, type text, tags text[], document bytea)
+language plpgsql
+stable
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+set jit = off
+as $$
+#variable_conflict use_column
+begin
+  return query
+  select s.position, to_char(s.published_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
+         s.id, s.namespace, s.type, s.tags, s.document
+    from (select f.*, sum(octet_length(f.document)) over (order by f.position) - octet_length(f.document) as bytes_before
+            from factwire.facts f
+           where f.position >= p_anchor
+             and f.position <= p_anchor + p_facts_max
+           order by f.position) s
+   where s.bytes_before <= p_bytes_max
+   order by s.position;
+end
+$$;

@@ -1,0 +1,1 @@
+"""Floor 3: HTTP. One module per resource; no SQL."""

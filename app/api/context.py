@@ -1,0 +1,33 @@
+"""What the routes of one application work with."""
+
+from dataclasses import dataclass
+
+from starlette.requests import Request
+
+from app.domain.limits import Limits
+from app.settings import Settings
+from app.store.database import Database
+from app.stream.following import Streams
+from app.stream.publisher import Publisher
+from app.stream.tail import Tail
+from app.telemetry import Metrics
+
+
+@dataclass(slots=True)
+class Context:
+    """The floors below, as the composition root built them, and the state of this process."""
+
+    settings: Settings
+    limits: Limits
+    database: Database
+    publisher: Publisher
+    tail: Tail
+    streams: Streams
+    metrics: Metrics
+    schema_seen: bool = False
+    draining: bool = False
+
+
+def context_of(request: Request) -> Context:
+    context: Context = request.app.state.context
+    return context

@@ -1,0 +1,128 @@
+"""What a route says of itself in the OpenAPI document: built from the structs of the wire and the table of problems."""
+
+import json
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from app.api.bodies import JSON
+from app.api.parameters import describe
+from app.api.problems import MEDIA_TYPE, STATUSES, type_uri
+from app.api.wire import Problem
+from app.domain import errors
+from app.domain.errors import FactwireError
+
+EXAMPLES = Path(__file__).parents[2] / "openapi" / "examples"
+
+READ_PROBLEMS: tuple[type[FactwireError], ...] = (
+    errors.MalformedParameter,
+    errors.FactNotFound,
+    errors.CursorForked,
+    errors.CursorAhead,
+    errors.CursorExpired,
+    errors.InvalidRequest,
+    errors.UnknownParameter,
+    errors.LimitExceeded,
+    errors.Unavailable,
+    errors.HistoryForked,
+)
+
+
+def operation(
+    operation_id: str,
+    summary: str,
+    *,
+    result: type,
+    result_example: str | None = None,
+    status: int = 200,
+    media_type: str = JSON,
+    other_results: Mapping[int, str] | None = None,
+    path_parameters: Mapping[str, str] | None = None,
+    parameters: Sequence[str] = (),
+    header_parameters: Sequence[str] = (),
+    body: type | None = None,
+    body_media_type: str = JSON,
+    body_example: str | None = None,
+    problems: Sequence[type[FactwireError]] = (),
+) -> dict[str, Any]:
+    """The arguments of a route's decorator. Structs are referred to by name."""
+    content = {media_type: media(result, result_example)}
+    responses: dict[str, Any] = {str(int(status)): {"description": summary, "content": content}}
+    for other, description in (other_results or {}).items():
+        responses[str(other)] = {"description": description, **({} if other == 304 else {"content": content})}
+    responses.update(problem_responses((*problems, errors.InternalError)))
+    extra: dict[str, Any] = {
+        "parameters": [
+            *(path_parameter(name, example) for name, example in (path_parameters or {}).items()),
+            *map(describe, parameters),
+            *map(header_parameter, header_parameters),
+        ],
+        "responses": responses,
+    }
+    if body is not None:
+        extra["requestBody"] = {"required": True, "content": {body_media_type: media(body, body_example)}}
+    return {
+        "operation_id": operation_id,
+        "summary": summary,
+        "status_code": int(status),
+        "openapi_extra": extra,
+    }
+
+
+def media(type: type, example: str | None) -> dict[str, Any]:
+    described: dict[str, Any] = {"schema": {"type": "string"} if type is str else reference(type)}
+    if example is not None:
+        described["example"] = load_example(example)
+    return described
+
+
+def reference(type: type) -> dict[str, str]:
+    """A struct of the wire, by its name among the schemas of the document."""
+    return {"$ref": f"#/components/schemas/{type.__name__}"}
+
+
+def load_example(name: str) -> Any:
+    for path in EXAMPLES.glob(f"{name}.*"):
+        text = path.read_text()
+        return json.loads(text) if path.suffix == ".json" else text
+    raise FileNotFoundError(f"openapi/examples/{name}.json")
+
+
+def problem_responses(problems: Sequence[type[FactwireError]]) -> dict[str, Any]:
+    """One response a status, listing the problems that have it."""
+    by_status: dict[int, list[type[FactwireError]]] = defaultdict(list)
+    for problem in problems:
+        by_status[STATUSES[problem]].append(problem)
+    return {
+        str(status): {
+            "description": " ".join(f"`{kind.code}`: {kind.title()}" for kind in kinds),
+            "content": {
+                MEDIA_TYPE: {
+                    "schema": reference(Problem),
+                    "example": {
+                        "type": type_uri(kinds[0]),
+                        "title": kinds[0].title(),
+                        "status": status,
+                        "detail": kinds[0].title(),
+                    },
+                }
+            },
+            **({"headers": {"Retry-After": {"schema": {"type": "string"}}}} if status == 503 else {}),
+        }
+        for status, kinds in sorted(by_status.items())
+    }
+
+
+def path_parameter(name: str, example: str) -> dict[str, Any]:
+    return {"name": name, "in": "path", "required": True, "schema": {"type": "string"}, "example": example}
+
+
+def header_parameter(name: str) -> dict[str, Any]:
+    return {
+        "name": name,
+        "in": "header",
+        "required": False,
+        "description": "Where to go on, as EventSource sends it; wins over `after`.",
+        "schema": {"type": "string"},
+    }

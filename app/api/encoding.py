@@ -1,0 +1,75 @@
+"""Content coding of pages: zstd or gzip where the client accepts them, with a strong ETag of each representation."""
+
+import asyncio
+import gzip
+from collections.abc import AsyncIterator, Mapping
+from hashlib import sha256
+from zlib import MAX_WBITS, compressobj
+
+import zstandard
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+
+CODINGS = ("zstd", "gzip")
+PLAIN_BYTES_MAX = 1024  # smaller bodies are sent as they are
+IN_LOOP_BYTES_MAX = 32 * 1024  # larger ones are compressed in a thread
+HEADERS = {"cache-control": "private, no-cache", "vary": "accept-encoding", "x-content-type-options": "nosniff"}
+
+
+def chosen_coding(request: Request) -> str | None:
+    """The best coding that the client accepts (RFC 9110, section 12.5.3), or None for none."""
+    weights: dict[str, float] = {}
+    for part in request.headers.get("accept-encoding", "").lower().split(","):
+        name, _, parameter = part.partition(";")
+        weights[name.strip()] = weight(parameter)
+    best = max(CODINGS, key=lambda coding: weights.get(coding, weights.get("*", 0)))
+    return best if weights.get(best, weights.get("*", 0)) > 0 else None
+
+
+def weight(parameter: str) -> float:
+    name, _, value = parameter.partition("=")
+    if name.strip() != "q":
+        return 1.0
+    try:
+        return float(value)
+    except ValueError:
+        return 0.0
+
+
+async def encoded_response(
+    request: Request, body: bytes, *, media_type: str = "application/json", headers: Mapping[str, str] | None = None
+) -> Response:
+    """A body with its ETag, compressed if that pays; 304 where the client has it already."""
+    coding = chosen_coding(request) if len(body) > PLAIN_BYTES_MAX else None
+    etag = f'"{sha256(body).hexdigest()[:32]}{f"-{coding}" if coding else ""}"'
+    all_headers = {**HEADERS, **(headers or {}), "etag": etag}
+    if etag in [tag.strip() for tag in request.headers.get("if-none-match", "").split(",")]:
+        return Response(None, 304, all_headers)
+    if coding is not None:
+        body = await compressed(body, coding)
+        all_headers["content-encoding"] = coding
+    return Response(body, 200, all_headers, media_type)
+
+
+async def compressed(body: bytes, coding: str) -> bytes:
+    def compress() -> bytes:
+        return zstandard.compress(body, 3) if coding == "zstd" else gzip.compress(body, 4)
+
+    return compress() if len(body) <= IN_LOOP_BYTES_MAX else await asyncio.to_thread(compress)
+
+
+def streamed_response(request: Request, pages: AsyncIterator[bytes], *, media_type: str) -> StreamingResponse:
+    """A body of any length, compressed page by page where the client accepts it."""
+    coding = chosen_coding(request)
+    headers = dict(HEADERS)
+    if coding is None:
+        return StreamingResponse(pages, 200, headers, media_type)
+    headers["content-encoding"] = coding
+    return StreamingResponse(compressed_pages(pages, coding), 200, headers, media_type)
+
+
+async def compressed_pages(pages: AsyncIterator[bytes], coding: str) -> AsyncIterator[bytes]:
+    compressor = zstandard.ZstdCompressor(3).compressobj() if coding == "zstd" else compressobj(4, wbits=MAX_WBITS | 16)
+    async for page in pages:
+        yield await asyncio.to_thread(compressor.compress, page)
+    yield compressor.flush()

@@ -1,0 +1,273 @@
+"""Facts: publish them, read pages of them, search, export, and fetch one."""
+
+from collections.abc import AsyncIterator
+from http import HTTPStatus
+from uuid import UUID
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from app.api.bodies import JSON, NDJSON, read_body
+from app.api.context import context_of
+from app.api.decoding import Decoder
+from app.api.documenting import READ_PROBLEMS, operation
+from app.api.encoding import encoded_response, streamed_response
+from app.api.parameters import FILTERS, Parameters, parameters_of
+from app.api.routing import new_router
+from app.api.wire import (
+    Fact,
+    Page,
+    PublishBody,
+    PublishedFact,
+    PublishResult,
+    QueryBody,
+    condition_from,
+    facts_from,
+    query_from,
+    utc,
+)
+from app.domain import errors
+from app.domain.errors import FactNotFound, MalformedParameter
+from app.domain.position import FACT_ID, POSITION_MAX, START, Position, parse_cursor
+from app.domain.query import Query
+from app.store.reading import read_fact
+from app.stream.paging import Found, Reading, export, read
+
+router = new_router("facts")
+
+PUBLISH = Decoder(PublishBody)
+QUERY = Decoder(QueryBody)
+LIMIT_DEFAULT = 100
+PAGING = ("after", "until", "limit", "order", "wait_seconds")
+
+
+@router.post(
+    "/v1/facts",
+    **operation(
+        "publish",
+        "Publish facts together, or none of them.",
+        body=PublishBody,
+        body_example="publish",
+        result=PublishResult,
+        result_example="published",
+        status=HTTPStatus.CREATED,
+        other_results={200: "All ids are known with equal content: the original positions."},
+        problems=(
+            errors.MalformedJson,
+            errors.RequestTimeout,
+            errors.FactIdConflict,
+            errors.ConditionFailed,
+            errors.CursorForked,
+            errors.CursorAhead,
+            errors.BodyTooLarge,
+            errors.UnsupportedMediaType,
+            errors.InvalidRequest,
+            errors.UnknownParameter,
+            errors.LimitExceeded,
+            errors.ConditionTooExpensive,
+            errors.Unavailable,
+            errors.OutcomeUnknown,
+        ),
+    ),
+)
+async def publish(request: Request) -> Response:
+    context = context_of(request)
+    parameters_of(request)
+    raw = await read_body(
+        request,
+        media_type=JSON,
+        bytes_max=context.limits.body_bytes_max,
+        seconds=context.settings.body_seconds,
+    )
+    body, payloads = PUBLISH.decode(raw)
+    facts = facts_from(body, payloads, context.limits)
+    condition = None if body.condition is None else condition_from(body.condition)
+    published = await context.publisher.publish(facts, condition)
+    result = PublishResult(
+        facts=[PublishedFact(id, at) for id, at in zip(published.ids, published.positions, strict=True)],
+        position=max(published.positions),
+        cursor=str(published.cursor),
+        published_at=None if published.published_at is None else utc(published.published_at),
+    )
+    status = HTTPStatus.OK if published.replayed else HTTPStatus.CREATED
+    return Response(msgspec.json.encode(result), status, media_type=JSON)
+
+
+@router.get(
+    "/v1/facts",
+    **operation(
+        "read",
+        "Read a page of history.",
+        parameters=(*FILTERS, *PAGING),
+        result=Page,
+        result_example="page",
+        other_results={304: "The page is the one with the given ETag."},
+        problems=READ_PROBLEMS,
+    ),
+)
+async def read_page(request: Request) -> Response:
+    parameters = parameters_of(request, *FILTERS, *PAGING)
+    return await answer_page(request, parameters, parameters.query())
+
+
+@router.post(
+    "/v1/facts/search",
+    **operation(
+        "search",
+        "Read a page of history, with the query in the body.",
+        parameters=PAGING,
+        body=QueryBody,
+        body_example="query",
+        result=Page,
+        result_example="page",
+        other_results={304: "The page is the one with the given ETag."},
+        problems=(
+            *READ_PROBLEMS,
+            errors.MalformedJson,
+            errors.RequestTimeout,
+            errors.BodyTooLarge,
+            errors.UnsupportedMediaType,
+        ),
+    ),
+)
+async def search(request: Request) -> Response:
+    parameters = parameters_of(request, *PAGING)
+    return await answer_page(request, parameters, await read_query(request))
+
+
+@router.get(
+    "/v1/facts/export",
+    **operation(
+        "export",
+        "The whole result up to the head, a fact a line. A failed export is cut, never ended cleanly.",
+        parameters=(*FILTERS, "after", "until"),
+        result=Fact,
+        result_example="fact",
+        media_type=NDJSON,
+        problems=READ_PROBLEMS,
+    ),
+)
+async def export_facts(request: Request) -> Response:
+    parameters = parameters_of(request, *FILTERS, "after", "until")
+    context = context_of(request)
+    reading = Reading(
+        query=parameters.query(),
+        after=parameters.bound("after", "start"),
+        until=parameters.optional_bound("until"),
+        descending=False,
+        facts_max=context.settings.page_facts_max,
+    )
+    # The first page is read before the answer begins, so that what is wrong with the request has a status.
+    pages = export(context.database, context.tail, reading)
+    first = await anext(pages, b"")
+
+    async def all_pages() -> AsyncIterator[bytes]:
+        yield first
+        async for page in pages:
+            yield page
+
+    return streamed_response(request, all_pages(), media_type=NDJSON)
+
+
+@router.get(
+    "/v1/facts/at/{position}",
+    **operation(
+        "get_at",
+        "The fact at a position.",
+        path_parameters={"position": "42"},
+        result=Fact,
+        result_example="fact",
+        problems=READ_PROBLEMS,
+    ),
+)
+async def get_at(request: Request) -> Response:
+    parameters_of(request)
+    try:
+        cursor = parse_cursor(request.path_params["position"])
+    except ValueError as error:
+        raise MalformedParameter("position", str(error)) from None
+    if cursor.epoch:
+        raise MalformedParameter("position", "expected a position without an epoch")
+    if not START < cursor.position < POSITION_MAX:
+        raise FactNotFound(f"There is no fact at position {cursor.position}.")
+    return await answer_fact(request, cursor.position)
+
+
+@router.get(
+    "/v1/facts/{id}",
+    **operation(
+        "get",
+        "The fact with an id.",
+        path_parameters={"id": "0193595a-7c5f-7e1a-8f31-2f6a3c7d9b10"},
+        result=Fact,
+        result_example="fact",
+        problems=READ_PROBLEMS,
+    ),
+)
+async def get(request: Request) -> Response:
+    parameters_of(request)
+    text = request.path_params["id"]
+    if not FACT_ID.fullmatch(text):
+        raise MalformedParameter("id", "expected the id of a fact, a UUID")
+    return await answer_fact(request, UUID(text))
+
+
+async def answer_fact(request: Request, at: UUID | Position) -> Response:
+    context = context_of(request)
+    async with context.database.reading.reading() as connection:
+        position, body = await read_fact(connection, at)
+    if context.tail.forked_after is not None and position > context.tail.forked_after:
+        context.tail.refuse_fork()
+    return await encoded_response(request, body)
+
+
+async def read_query(request: Request) -> Query:
+    context = context_of(request)
+    raw = await read_body(
+        request,
+        media_type=JSON,
+        bytes_max=context.limits.body_bytes_max,
+        seconds=context.settings.body_seconds,
+    )
+    body, _ = QUERY.decode(raw)
+    return query_from(body)
+
+
+async def answer_page(request: Request, parameters: Parameters, query: Query) -> Response:
+    context = context_of(request)
+    settings = context.settings
+    reading = Reading(
+        query=query,
+        after=parameters.bound("after", "start"),
+        until=parameters.optional_bound("until"),
+        descending=parameters.choice("order", ("asc", "desc"), "asc") == "desc",
+        facts_max=parameters.whole(
+            "limit", default=min(LIMIT_DEFAULT, settings.page_facts_max), least=1, most=settings.page_facts_max
+        ),
+        wait_seconds=parameters.number("wait_seconds", default=0, least=0, most=settings.wait_seconds_max),
+    )
+    found = await read(context.database, context.tail, reading)
+    headers = {} if found.caught_up and reading.descending else {"link": next_link(request, reading, found)}
+    return await encoded_response(request, page_json(reading, found), headers=headers)
+
+
+def page_json(reading: Reading, found: Found) -> bytes:
+    """The page around the facts that the database composed; each of them has a comma behind it."""
+    page = found.page
+    until = b',"until":"%b"' % str(page.cursor).encode() if reading.descending and not found.caught_up else b""
+    return b'{"facts":[%b],"position":%d,"cursor":"%b","head":%d,"caught_up":%b%b}' % (
+        page.body[:-1],
+        page.through,
+        str(page.cursor).encode(),
+        page.head,
+        b"true" if found.caught_up else b"false",
+        until,
+    )
+
+
+def next_link(request: Request, reading: Reading, found: Found) -> str:
+    """The same request from where this page ended; a relative reference, so that it survives proxies."""
+    name = "until" if reading.descending else "after"
+    url = request.url.include_query_params(**{name: str(found.page.cursor)})
+    return f'<{url.path}?{url.query}>; rel="next"'

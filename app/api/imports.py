@@ -1,0 +1,174 @@
+"""Import: facts as NDJSON of any length, each line on its own, committed in batches, with progress."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
+
+from app.api.bodies import NDJSON, check_media_type
+from app.api.context import Context, context_of
+from app.api.decoding import Decoder
+from app.api.documenting import operation
+from app.api.parameters import parameters_of
+from app.api.problems import problem
+from app.api.routing import new_router
+from app.api.wire import ImportCounts, NewFactBody, fact_from
+from app.domain import errors
+from app.domain.errors import FactwireError, FieldError, LimitExceeded, RequestTimeout
+from app.domain.fact import NewFact
+from app.stream.publisher import Published
+
+router = new_router("facts")
+
+LINE = Decoder(NewFactBody)
+BATCH_LINES_MAX = 500
+PROGRESS_SECONDS = 1.0
+LINGER_SECONDS = 0.2
+
+
+@router.post(
+    "/v1/facts/import",
+    **operation(
+        "import",
+        "Publish facts as lines, each on its own. Answers progress, and a result or a problem as the last line.",
+        body=NewFactBody,
+        body_media_type=NDJSON,
+        body_example="line",
+        result=ImportCounts,
+        result_example="imported",
+        media_type=NDJSON,
+        problems=(errors.UnsupportedMediaType, errors.UnknownParameter, errors.Unavailable),
+    ),
+)
+async def import_facts(request: Request) -> Response:
+    parameters_of(request)
+    check_media_type(request, NDJSON)
+    importing = Importing(context_of(request))
+    return DuplexResponse(importing.run(request), media_type=NDJSON)
+
+
+class DuplexResponse(StreamingResponse):
+    """A response that is sent while the body of its request is still read.
+
+    StreamingResponse waits for the client to leave by receiving, and would swallow the chunks of the body.
+    """
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self.stream_response(send)
+
+
+@dataclass(slots=True)
+class Importing:
+    """One import under way. A failure ends it at its line; what was committed before stays."""
+
+    context: Context
+    counts: ImportCounts = field(default_factory=ImportCounts)
+
+    async def run(self, request: Request) -> AsyncIterator[bytes]:
+        loop = asyncio.get_running_loop()
+        told_at = loop.time()
+        try:
+            async for lines in self._batches(request):
+                await self._publish(lines)
+                if loop.time() - told_at >= PROGRESS_SECONDS:
+                    told_at = loop.time()
+                    yield line({"progress": self.counts})
+        except FactwireError as error:
+            yield line({"problem": {**problem(error), "line": self.counts.lines + 1, "progress": self.counts}})
+        else:
+            yield line({"result": self.counts})
+
+    async def _batches(self, request: Request) -> AsyncIterator[list[bytes]]:
+        """Lines as they arrive, in batches. One that is not full is not held back while its client pauses."""
+        bytes_max = self.context.limits.body_bytes_max
+        lines: list[bytes] = []
+        size = 0
+        rest = b""
+        async for chunk in chunks(request, seconds=self.context.settings.body_seconds):
+            *complete, rest = (rest + chunk).split(b"\n")
+            for text in complete:
+                lines.append(text)
+                size += len(text)
+                if len(lines) >= BATCH_LINES_MAX or size >= bytes_max:
+                    yield lines
+                    lines, size = [], 0
+            paused = not chunk
+            if lines and (paused or len(rest) > bytes_max):
+                yield lines
+                lines, size = [], 0
+            if len(rest) > bytes_max:
+                detail = f"a line may have at most {bytes_max} bytes"
+                raise LimitExceeded("body_bytes_max", bytes_max, field=FieldError(detail))
+        if rest:
+            lines.append(rest)
+        if lines:
+            yield lines
+
+    async def _publish(self, lines: list[bytes]) -> None:
+        """Publish a batch in order. The first line that fails is raised, after those before it were counted."""
+        facts: list[NewFact] = []
+        blank: set[int] = set()
+        failure: FactwireError | None = None
+        for index, text in enumerate(lines):
+            if not text.strip():
+                blank.add(index)
+                continue
+            try:
+                body, payloads = LINE.decode(text)
+                facts.append(fact_from(body, payloads, self.context.limits))
+            except FactwireError as error:
+                failure = error
+                lines = lines[:index]
+                break
+        outcomes = iter(await self.context.publisher.publish_each(facts))
+        for index in range(len(lines)):
+            if index not in blank:
+                self._count(next(outcomes))
+            self.counts.lines += 1
+        if failure is not None:
+            raise failure
+
+    def _count(self, outcome: Published | FactwireError) -> None:
+        if isinstance(outcome, FactwireError):
+            raise outcome
+        if outcome.replayed:
+            self.counts.replayed += 1
+        else:
+            self.counts.published += 1
+        if outcome.cursor.position >= self.counts.position:
+            self.counts.position = outcome.cursor.position
+            self.counts.cursor = str(outcome.cursor)
+
+
+async def chunks(request: Request, *, seconds: float) -> AsyncIterator[bytes]:
+    """The chunks of a body; an empty one when the client pauses. Raises RequestTimeout when it pauses too long."""
+    loop = asyncio.get_running_loop()
+    stream = request.stream()
+    while True:
+        arriving = asyncio.ensure_future(anext(stream, None))
+        give_up_at = loop.time() + seconds
+        try:
+            await asyncio.wait({arriving}, timeout=LINGER_SECONDS)
+            if not arriving.done():
+                yield b""
+            await asyncio.wait({arriving}, timeout=give_up_at - loop.time())
+            if not arriving.done():
+                raise RequestTimeout(f"No line arrived for {seconds:g} s.")
+            chunk = arriving.result()
+        except ClientDisconnect:
+            raise RequestTimeout("The client left before the body was complete.") from None
+        finally:
+            arriving.cancel()
+        if chunk is None:
+            return
+        if chunk:
+            yield chunk
+
+
+def line(value: dict[str, Any]) -> bytes:
+    return msgspec.json.encode(value) + b"\n"

@@ -1,0 +1,75 @@
+"""The OpenAPI document: what the routes declare, with the structs of the wire as its schemas."""
+
+import json
+from typing import Any
+
+import msgspec
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from app import __version__
+from app.api.catalogue import Namespaces, Type, Types
+from app.api.health import Liveness, Readiness
+from app.api.wire import (
+    Fact,
+    ImportCounts,
+    LogPosition,
+    NewFactBody,
+    Page,
+    Problem,
+    PublishBody,
+    PublishResult,
+    QueryBody,
+)
+
+DESCRIPTION = "Facts over plain HTTP, kept in PostgreSQL: publish, read, and follow over Server-Sent Events."
+SCHEMAS = (
+    Fact,
+    ImportCounts,
+    Liveness,
+    LogPosition,
+    Namespaces,
+    NewFactBody,
+    Page,
+    Problem,
+    PublishBody,
+    PublishResult,
+    QueryBody,
+    Readiness,
+    Type,
+    Types,
+)
+TAGS = [
+    {"name": "facts", "description": "Publish and read facts."},
+    {"name": "streams", "description": "Follow the log."},
+    {"name": "catalogue", "description": "What exists."},
+    {"name": "operations", "description": "Health and measurements."},
+]
+
+
+def document(app: FastAPI) -> dict[str, Any]:
+    """The document of an application, as OpenAPI 3.1."""
+    made = get_openapi(
+        title="Factwire",
+        version=__version__,
+        description=DESCRIPTION,
+        routes=app.routes,
+        tags=TAGS,
+        openapi_version="3.1.0",
+    )
+    for path in made["paths"].values():
+        for operation in path.values():
+            # FastAPI adds responses of its own validation, which these routes do not have.
+            operation["responses"] = {
+                status: response
+                for status, response in sorted(operation["responses"].items())
+                if "HTTPValidationError" not in json.dumps(response)
+            }
+    _, schemas = msgspec.json.schema_components(SCHEMAS, ref_template="#/components/schemas/{name}")
+    made["components"] = {"schemas": dict(sorted(schemas.items()))}
+    return made
+
+
+def rendered(app: FastAPI) -> str:
+    """The document as it is committed."""
+    return json.dumps(document(app), indent=2, ensure_ascii=False) + "\n"

@@ -1,0 +1,47 @@
+"""Positions: where the log ends, and where it stood at a time."""
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from app.api.context import context_of
+from app.api.documenting import READ_PROBLEMS, operation
+from app.api.encoding import encoded_response
+from app.api.parameters import parameters_of, parse_time
+from app.api.routing import new_router
+from app.api.wire import LogPosition, utc
+from app.domain.position import Cursor
+from app.store.reading import read_last_before, read_published_at, resolve
+
+router = new_router("facts")
+
+
+@router.get(
+    "/v1/position",
+    **operation(
+        "position",
+        "The head of the log, or the position of the last fact published before a time.",
+        parameters=("at",),
+        result=LogPosition,
+        result_example="position",
+        problems=READ_PROBLEMS,
+    ),
+)
+async def position(request: Request) -> Response:
+    parameters = parameters_of(request, "at")
+    context = context_of(request)
+    time = parameters.get("at", parse_time, None) if "at" in parameters.values else None
+    async with context.database.reading.reading() as connection:
+        state = await resolve(connection, "head")
+        if time is None:
+            at, published_at = state.head, await read_published_at(connection, state.head)
+        else:
+            at, published_at = await read_last_before(connection, time)
+    context.tail.refuse_fork()
+    result = LogPosition(
+        position=at,
+        cursor=str(Cursor(state.epoch, at)),
+        head=state.head,
+        published_at=None if published_at is None else utc(published_at),
+    )
+    return await encoded_response(request, msgspec.json.encode(result))

@@ -1,0 +1,103 @@
+"""Problems: every error as RFC 9457 has it. One table says which status an error has."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+import msgspec
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from app.domain import errors
+from app.domain.errors import FactwireError, FieldError
+
+log = logging.getLogger(__name__)
+
+MEDIA_TYPE = "application/problem+json"
+RETRY_AFTER_SECONDS = "1"
+
+STATUSES: Mapping[type[FactwireError], int] = {
+    errors.MalformedJson: 400,
+    errors.MalformedParameter: 400,
+    errors.FactNotFound: 404,
+    errors.NamespaceNotFound: 404,
+    errors.TypeNotFound: 404,
+    errors.PathNotFound: 404,
+    errors.MethodNotAllowed: 405,
+    errors.RequestTimeout: 408,
+    errors.FactIdConflict: 409,
+    errors.ConditionFailed: 409,
+    errors.CursorForked: 409,
+    errors.CursorAhead: 409,
+    errors.CursorExpired: 410,
+    errors.BodyTooLarge: 413,
+    errors.UnsupportedMediaType: 415,
+    errors.InvalidRequest: 422,
+    errors.LimitExceeded: 422,
+    errors.UnknownParameter: 422,
+    errors.ConditionTooExpensive: 422,
+    errors.InternalError: 500,
+    errors.Unavailable: 503,
+    errors.OutcomeUnknown: 503,
+    errors.HistoryForked: 503,
+}
+
+# The rest of such a request's body is not read, so that the connection cannot carry another one.
+UNREAD_BODY = (errors.BodyTooLarge, errors.RequestTimeout, errors.UnsupportedMediaType)
+
+
+def type_uri(error: type[FactwireError]) -> str:
+    return f"urn:factwire:problem:{error.code}"
+
+
+def problem(error: FactwireError) -> dict[str, Any]:
+    """The members of the problem that stands for an error."""
+    members = dict(error.members)
+    if "errors" in members:
+        members["errors"] = [plain(field) for field in members["errors"]]
+    kind = type(error)
+    return {
+        "type": type_uri(kind),
+        "title": kind.title(),
+        "status": STATUSES[kind],
+        "detail": error.detail,
+        **members,
+    }
+
+
+def plain(field: FieldError) -> dict[str, str]:
+    return {name: value for name, value in asdict(field).items() if value is not None}
+
+
+def problem_response(error: FactwireError, headers: Mapping[str, str] | None = None) -> Response:
+    status = STATUSES[type(error)]
+    extra = dict(headers or {})
+    if status == 503:
+        extra["retry-after"] = RETRY_AFTER_SECONDS
+    if isinstance(error, UNREAD_BODY):
+        extra["connection"] = "close"
+    return Response(msgspec.json.encode(problem(error)), status, extra, MEDIA_TYPE)
+
+
+async def answer_factwire_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, FactwireError)
+    return problem_response(error)
+
+
+async def answer_http_exception(request: Request, error: Exception) -> Response:
+    """What the router refuses by itself; headers such as Allow are kept."""
+    assert isinstance(error, HTTPException)
+    if error.status_code == 405:
+        refusal: FactwireError = errors.MethodNotAllowed(f"{request.url.path} does not take {request.method}.")
+    elif error.status_code == 404:
+        refusal = errors.PathNotFound(f"There is no {request.url.path}.")
+    else:
+        refusal = errors.InternalError("The request could not be handled.")
+    return problem_response(refusal, error.headers)
+
+
+async def answer_unexpected(request: Request, error: Exception) -> Response:
+    """Unknown errors are logged by the server and never leak their text."""
+    return problem_response(errors.InternalError("The service failed; the cause is in its log."))

@@ -1,0 +1,114 @@
+"""Streams: follow the log over Server-Sent Events."""
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from app.api.bodies import JSON, read_body
+from app.api.context import Context, context_of
+from app.api.decoding import Decoder
+from app.api.documenting import READ_PROBLEMS, operation
+from app.api.parameters import FILTERS, Parameters, parameters_of
+from app.api.routing import new_router
+from app.api.sse import MEDIA_TYPE, come_back_later, event_bytes, stream_response
+from app.api.wire import Fact, QueryBody, query_from
+from app.domain import errors
+from app.domain.errors import MalformedParameter, Unavailable
+from app.domain.position import Bound, parse_bound
+from app.domain.query import Query
+from app.store.reading import LogState, resolve
+from app.stream.following import Following
+
+router = new_router("streams")
+
+QUERY = Decoder(QueryBody)
+OPTIONS = ("after", "heartbeat", "event")
+HEARTBEAT_SECONDS_MIN, HEARTBEAT_SECONDS_MAX = 3, 60
+
+
+@router.get(
+    "/v1/stream",
+    **operation(
+        "follow",
+        "History from a cursor on, then each new fact as it is published.",
+        parameters=(*FILTERS, *OPTIONS),
+        header_parameters=("Last-Event-ID",),
+        result=Fact,
+        result_example="stream",
+        media_type=MEDIA_TYPE,
+        problems=READ_PROBLEMS,
+    ),
+)
+async def follow(request: Request) -> Response:
+    parameters = parameters_of(request, *FILTERS, *OPTIONS)
+    return await answer_stream(request, parameters, parameters.query())
+
+
+@router.post(
+    "/v1/stream",
+    **operation(
+        "follow_query",
+        "The same as follow, with the query in the body.",
+        parameters=OPTIONS,
+        header_parameters=("Last-Event-ID",),
+        body=QueryBody,
+        body_example="query",
+        result=Fact,
+        result_example="stream",
+        media_type=MEDIA_TYPE,
+        problems=(
+            *READ_PROBLEMS,
+            errors.MalformedJson,
+            errors.RequestTimeout,
+            errors.BodyTooLarge,
+            errors.UnsupportedMediaType,
+        ),
+    ),
+)
+async def follow_query(request: Request) -> Response:
+    parameters = parameters_of(request, *OPTIONS)
+    context = context_of(request)
+    raw = await read_body(
+        request, media_type=JSON, bytes_max=context.limits.body_bytes_max, seconds=context.settings.body_seconds
+    )
+    body, _ = QUERY.decode(raw)
+    return await answer_stream(request, parameters, query_from(body))
+
+
+async def answer_stream(request: Request, parameters: Parameters, query: Query) -> Response:
+    """Everything that can be refused is refused here, before the first byte."""
+    context = context_of(request)
+    settings = context.settings
+    after = last_event_id(request) or parameters.bound("after", "start")
+    typed = parameters.choice("event", ("type", ""), "") == "type"
+    heartbeat = parameters.number(
+        "heartbeat", default=settings.heartbeat_seconds, least=HEARTBEAT_SECONDS_MIN, most=HEARTBEAT_SECONDS_MAX
+    )
+    state = await state_if_open(context, after)
+    if state is None:
+        return stream_response(come_back_later(settings.retry_seconds), send_seconds=settings.stream_send_seconds)
+    following = Following(query=query, after=state.cursor, head=state.head, typed=typed, heartbeat_seconds=heartbeat)
+    events = event_bytes(context.streams.follow(following), retry_seconds=settings.retry_seconds, cursor=state.cursor)
+    return stream_response(events, send_seconds=settings.stream_send_seconds)
+
+
+async def state_if_open(context: Context, after: Bound) -> LogState | None:
+    """Where the stream begins, or None while it cannot: draining, too many streams, or no database."""
+    if not context.streams.admits():
+        return None
+    try:
+        async with context.database.reading.reading() as connection:
+            state = await resolve(connection, after)
+    except Unavailable:
+        return None
+    return state if context.tail.epoch == state.epoch else None
+
+
+def last_event_id(request: Request) -> Bound | None:
+    """What EventSource sends when it reconnects, to the same URL: it wins over `after`."""
+    given = request.headers.get("last-event-id")
+    if not given:
+        return None
+    try:
+        return parse_bound(given)
+    except ValueError as error:
+        raise MalformedParameter("Last-Event-ID", str(error)) from None

@@ -1,0 +1,226 @@
+"""The wire format, declared once: what requests and answers look like, and what becomes of them in the domain."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Annotated, Any
+from uuid import UUID
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+from uuid_utils.compat import uuid7
+
+from app.api.decoding import Payloads
+from app.domain.condition import Condition
+from app.domain.errors import FactwireError, FieldError, InvalidRequest, LimitExceeded
+from app.domain.fact import NewFact, check_maximum, check_text, new_fact, refused, repeated
+from app.domain.limits import ITEMS_MAX, VALUES_MAX, Limits
+from app.domain.position import Cursor, parse_cursor
+from app.domain.query import Item, Query, new_item
+
+MetaValues = dict[str, str | list[str]]
+
+
+class NewFactBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """A fact to publish."""
+
+    namespace: Annotated[str, Meta(description="The owner of the type.", examples=["shop"])]
+    type: Annotated[str, Meta(description="The kind of fact.", examples=["OrderPlaced"])]
+    payload: Annotated[msgspec.Raw, Meta(description="Any JSON; it comes back as it was sent.")]
+    id: Annotated[UUID | None, Meta(description="Makes retries safe. The store makes a UUIDv7 if none is given.")] = (
+        None
+    )
+    version: Annotated[int, Meta(description="The version of the payload's schema.")] = 1
+    aggregate_ids: Annotated[list[str], Meta(description="The entities that the fact is about: a set.")] = []
+    meta: Annotated[MetaValues, Meta(description="Small attributes to match on.")] = {}
+
+
+class QueryItemBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """One item of a query: all parts that are given must match."""
+
+    namespaces: Annotated[list[str], Meta(description="The namespace is one of these.")] = []
+    types: Annotated[list[str], Meta(description="The type is one of these.")] = []
+    aggregate_ids: Annotated[list[str], Meta(description="The fact has all of these.")] = []
+    meta: Annotated[MetaValues, Meta(description="The fact has all of these pairs.")] = {}
+
+
+class QueryBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """Which facts: any item matches. Without items, every fact."""
+
+    items: list[QueryItemBody] = []
+
+
+class ConditionBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """Publish only if no fact matches any of the items after a position."""
+
+    fail_if_match: list[QueryItemBody]
+    after: Annotated[int | str, Meta(description="A cursor or a position, exclusive; the whole log without it.")] = 0
+
+
+class PublishBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """Facts to publish together, at consecutive positions, or not at all."""
+
+    facts: list[NewFactBody]
+    condition: ConditionBody | None = None
+
+
+class PublishedFact(msgspec.Struct):
+    """Where a fact stands."""
+
+    id: UUID
+    position: int
+
+
+class PublishResult(msgspec.Struct):
+    """Where the facts of a request stand."""
+
+    facts: list[PublishedFact]
+    position: Annotated[int, Meta(description="The position of the last of them.")]
+    cursor: Annotated[str, Meta(description="The cursor behind them.")]
+    published_at: Annotated[str | None, Meta(description="RFC 3339, UTC; null if the facts were archived.")]
+
+
+class Fact(msgspec.Struct):
+    """A published fact."""
+
+    position: int
+    published_at: str
+    id: UUID
+    namespace: str
+    type: str
+    version: int
+    aggregate_ids: list[str]
+    meta: MetaValues
+    payload: Any
+
+
+class Page(msgspec.Struct):
+    """One page of history."""
+
+    facts: list[Fact]
+    position: Annotated[int, Meta(description="How far the page came, matches or not.")]
+    cursor: Annotated[str, Meta(description="Where to go on.")]
+    head: Annotated[int, Meta(description="The position of the newest fact.")]
+    caught_up: Annotated[bool, Meta(description="Whether the end of what was asked for is reached.")]
+    until: Annotated[str | UnsetType, Meta(description="Descending: the next page's `until`.")] = UNSET
+
+
+class LogPosition(msgspec.Struct):
+    """A position of the log."""
+
+    position: int
+    cursor: str
+    head: int
+    published_at: str | None
+
+
+class ImportCounts(msgspec.Struct):
+    """How far an import came."""
+
+    lines: int = 0
+    published: int = 0
+    replayed: int = 0
+    position: int = 0
+    cursor: str = ""
+
+
+class Problem(msgspec.Struct):
+    """What went wrong (RFC 9457). Further members depend on the type; docs/problems.md lists them."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+
+
+def facts_from(body: PublishBody, payloads: Payloads, limits: Limits) -> list[NewFact]:
+    """The facts of a request in their normal form. Raises InvalidRequest naming each fact that is wrong."""
+    if not body.facts:
+        raise InvalidRequest([FieldError("expected at least one fact", pointer="/facts")])
+    check_maximum(len(body.facts), "facts_max", limits.facts_max, "/facts", "facts")
+    facts: list[NewFact] = []
+    wrong: list[FieldError] = []
+    for index, fact in enumerate(body.facts):
+        try:
+            facts.append(fact_from(fact, payloads, limits))
+        except FactwireError as error:
+            within = [below(f"/facts/{index}", field) for field in error.members["errors"]]
+            if isinstance(error, LimitExceeded):
+                raise LimitExceeded(error.members["limit"], error.members["maximum"], field=within[0]) from None
+            wrong.extend(within)
+    if wrong:
+        raise InvalidRequest(wrong)
+    twice = repeated(fact.id for fact in facts)
+    if twice is not None:
+        raise InvalidRequest([FieldError(f"the id {twice} stands twice in the request", pointer="/facts")])
+    return facts
+
+
+def fact_from(body: NewFactBody, payloads: Payloads, limits: Limits) -> NewFact:
+    """One fact in its normal form. Raises InvalidRequest or LimitExceeded with pointers relative to the fact."""
+    return new_fact(
+        id=body.id or uuid7(),
+        namespace=body.namespace,
+        type=body.type,
+        version=body.version,
+        aggregate_ids=body.aggregate_ids,
+        meta=body.meta,
+        payload=payloads.verbatim(body.payload),
+        limits=limits,
+    )
+
+
+def query_from(body: QueryBody) -> Query:
+    return Query(items_from(body.items, "/items"))
+
+
+def condition_from(body: ConditionBody) -> Condition:
+    """Raises InvalidRequest where the condition lists nothing, or an item restricts nothing."""
+    pointer = "/condition/fail_if_match"
+    if not body.fail_if_match:
+        raise refused(pointer, "expected at least one item")
+    items = items_from(body.fail_if_match, pointer)
+    for index, item in enumerate(items):
+        if item == Item():
+            raise refused(f"{pointer}/{index}", "an item of a condition needs at least one part")
+    return Condition(Query(items), condition_after(body.after))
+
+
+def condition_after(after: int | str) -> Cursor:
+    try:
+        if isinstance(after, str):
+            return parse_cursor(after)
+        return parse_cursor(str(after))
+    except ValueError as error:
+        raise refused("/condition/after", str(error)) from None
+
+
+def items_from(bodies: Sequence[QueryItemBody], pointer: str) -> tuple[Item, ...]:
+    check_maximum(len(bodies), "query_items_max", ITEMS_MAX, pointer, "items")
+    return tuple(item_from(body, f"{pointer}/{index}") for index, body in enumerate(bodies))
+
+
+def item_from(body: QueryItemBody, pointer: str) -> Item:
+    meta = [
+        (key, value) for key, values in body.meta.items() for value in ([values] if isinstance(values, str) else values)
+    ]
+    parts = {
+        "namespaces": body.namespaces,
+        "types": body.types,
+        "aggregate_ids": body.aggregate_ids,
+        "meta": [text for pair in meta for text in pair],
+    }
+    for name, values in parts.items():
+        count = len(meta) if name == "meta" else len(values)
+        check_maximum(count, "query_values_max", VALUES_MAX, f"{pointer}/{name}", "values")
+        for value in values:
+            check_text(value, f"{pointer}/{name}")
+    return new_item(namespaces=body.namespaces, types=body.types, aggregate_ids=body.aggregate_ids, meta=meta)
+
+
+def utc(time: datetime) -> str:
+    """A time as every answer has it: RFC 3339, UTC, microseconds."""
+    return time.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def below(pointer: str, field: FieldError) -> FieldError:
+    return FieldError(field.detail, pointer=f"{pointer}{field.pointer or ''}")

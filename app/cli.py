@@ -1,0 +1,185 @@
+"""The command line: serve, migrate, import, tail, epoch raise, openapi."""
+
+import argparse
+import asyncio
+import os
+import sys
+from collections.abc import Sequence
+
+import asyncpg
+from pydantic import SecretStr, ValidationError
+
+from app import commands
+from app.settings import Settings
+from app.store import embedded
+from app.store.database import CONNECTION_FAILURES
+from app.store.epochs import raise_epoch
+from app.store.migrations import MigrationRefused, is_empty, migrate
+from app.telemetry import configure_logging
+
+FIRST_STEPS = """
+Factwire serves {url}
+
+publish:  curl {url}/v1/facts -H 'content-type: application/json' -d '{{"facts": [
+          {{"namespace": "shop", "type": "OrderPlaced", "aggregate_ids": ["order-1"], "payload": {{"total": 12.5}}}}]}}'
+read:     curl '{url}/v1/facts?aggregate_id=order-1'
+follow:   curl -N '{url}/v1/stream?namespace=shop'
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    options = new_parser().parse_args(arguments)
+    try:
+        settings = Settings(
+            **{
+                name: value
+                for name, value in vars(options).items()
+                if name in Settings.model_fields and value is not None
+            }
+        )
+        configure_logging()
+        code: int = options.run(options, settings)
+        return code
+    except ValidationError as error:
+        for wrong in error.errors():
+            print(f"FACTWIRE_{'_'.join(map(str, wrong['loc'])).upper()}: {wrong['msg']}", file=sys.stderr)
+        return 2
+    except (MigrationRefused, asyncpg.PostgresError, OSError) as error:
+        print(f"factwire: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def new_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("factwire", description="Facts over plain HTTP, kept in PostgreSQL.")
+    commands_of = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    serving = commands_of.add_parser("serve", help="run the service")
+    serving.add_argument("--host")
+    serving.add_argument("--port", type=int)
+    serving.add_argument("--workers", type=int)
+    serving.set_defaults(run=serve)
+
+    working = commands_of.add_parser("work")  # one worker of `serve --workers`, not for people
+    working.set_defaults(run=work)
+
+    migrating = commands_of.add_parser("migrate", help="bring the schema of the database up to date")
+    migrating.set_defaults(run=migrate_database)
+
+    importing = commands_of.add_parser("import", help="publish facts from NDJSON, a fact a line")
+    importing.add_argument("file", help="a file, possibly .gz, or - for standard input")
+    importing.add_argument("--url")
+    importing.set_defaults(run=import_file)
+
+    tailing = commands_of.add_parser("tail", help="follow the log and print each fact as a line")
+    tailing.add_argument("--url")
+    tailing.add_argument("--after", default="head", help="a cursor, a position, the id of a fact, start or head")
+    for name in ("--namespace", "--type", "--aggregate-id", "--meta"):
+        tailing.add_argument(name, action="append", default=[])
+    tailing.set_defaults(run=tail)
+
+    epoch = commands_of.add_parser("epoch", help="tell the log that history was lost").add_subparsers(required=True)
+    raising = epoch.add_parser("raise", help="begin a new epoch; older cursors stay good up to the fork")
+    raising.add_argument(
+        "--forked-after", type=int, help="the last position that both histories share; the head without it"
+    )
+    raising.set_defaults(run=raise_the_epoch)
+
+    describing = commands_of.add_parser("openapi", help="print the OpenAPI document")
+    describing.set_defaults(run=print_openapi)
+    return parser
+
+
+def serve(options: argparse.Namespace, settings: Settings) -> int:
+    from app.server import bind, run
+    from app.workers import Workers
+
+    settings = with_database(settings)
+    prepare_schema(settings)
+    if settings.workers > 1:
+        workers = Workers(settings)
+        print(FIRST_STEPS.format(url=reachable_url(settings.host, workers.port)), flush=True)
+        return workers.run()
+    listening = bind(settings.host, settings.port, shared=False)
+    print(FIRST_STEPS.format(url=reachable_url(settings.host, listening.getsockname()[1])), flush=True)
+    run(settings, listening)
+    return 0
+
+
+def work(options: argparse.Namespace, settings: Settings) -> int:
+    from app.server import bind, run
+
+    run(settings, bind(settings.host, settings.port, shared=True), parent=os.getppid())
+    return 0
+
+
+def migrate_database(options: argparse.Namespace, settings: Settings) -> int:
+    migrate(url_of(with_database(settings)))
+    return 0
+
+
+def import_file(options: argparse.Namespace, settings: Settings) -> int:
+    return commands.import_file(settings.url, options.file)
+
+
+def tail(options: argparse.Namespace, settings: Settings) -> int:
+    filters = {name: getattr(options, name) for name in ("namespace", "type", "aggregate_id", "meta")}
+    return commands.tail(settings.url, after=options.after, filters=filters)
+
+
+def raise_the_epoch(options: argparse.Namespace, settings: Settings) -> int:
+    async def run() -> None:
+        connection = await asyncpg.connect(url_of(with_database(settings)))
+        try:
+            epoch, forked_after = await raise_epoch(connection, forked_after=options.forked_after)
+        finally:
+            await connection.close()
+        print(f"The epoch is {epoch}. Older cursors are good up to position {forked_after}.")
+
+    asyncio.run(run())
+    return 0
+
+
+def print_openapi(options: argparse.Namespace, settings: Settings) -> int:
+    from app.api.openapi import rendered
+    from app.main import create_app
+
+    anywhere = settings.model_copy(update={"database_url": SecretStr("postgresql://localhost")})
+    print(rendered(create_app(anywhere)), end="")
+    return 0
+
+
+def with_database(settings: Settings) -> Settings:
+    """The settings with a database: the one that is named, or the embedded one, started for it."""
+    if settings.database_url is not None:
+        return settings
+    server = embedded.start(settings.data_dir or embedded.default_directory())
+    return settings.model_copy(update={"database_url": SecretStr(server.get_uri())})
+
+
+def prepare_schema(settings: Settings) -> None:
+    """Create the schema where there is none. An older one is upgraded by `migrate` only, unless it is embedded.
+
+    A database that cannot be reached is waited for by the service itself, which is not ready until then.
+    """
+    try:
+        if settings.database_url is not None and (is_embedded(settings) or is_empty(url_of(settings))):
+            migrate(url_of(settings))
+    except CONNECTION_FAILURES as error:
+        print(f"factwire: the database cannot be reached yet: {error}", file=sys.stderr)
+
+
+def is_embedded(settings: Settings) -> bool:
+    return settings.database_url is not None and "FACTWIRE_DATABASE_URL" not in os.environ
+
+
+def url_of(settings: Settings) -> str:
+    assert settings.database_url is not None
+    return settings.database_url.get_secret_value()
+
+
+def reachable_url(host: str, port: int) -> str:
+    name = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
+    return f"http://{name}:{port}"

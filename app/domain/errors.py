@@ -1,0 +1,223 @@
+"""Every rule that a request can break, one class a rule.
+
+The docstring is the title of the problem, `code` its stable slug, and `members` what a client needs to act on it.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+
+@dataclass(frozen=True, slots=True)
+class FieldError:
+    """What is wrong with one field of a body (a JSON pointer) or one query parameter (its name)."""
+
+    detail: str
+    pointer: str | None = None
+    parameter: str | None = None
+
+
+class FactwireError(Exception):
+    """Something that was asked for could not be done."""
+
+    code: ClassVar[str]
+
+    def __init__(self, detail: str, **members: Any) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.members: Mapping[str, Any] = members
+
+    @classmethod
+    def title(cls) -> str:
+        return (cls.__doc__ or "").partition("\n")[0]
+
+
+class MalformedJson(FactwireError):
+    """The body is not JSON."""
+
+    code = "malformed-json"
+
+
+class MalformedParameter(FactwireError):
+    """A parameter cannot be parsed."""
+
+    code = "malformed-parameter"
+
+    def __init__(self, parameter: str, detail: str) -> None:
+        super().__init__(f"{parameter}: {detail}", errors=[FieldError(detail, parameter=parameter)])
+
+
+class UnknownParameter(FactwireError):
+    """A parameter is not known to this operation."""
+
+    code = "unknown-parameter"
+
+    def __init__(self, parameter: str, known: Sequence[str]) -> None:
+        detail = f"There is no such parameter here; known are: {', '.join(known) or 'none'}."
+        super().__init__(f"{parameter}: {detail}", errors=[FieldError(detail, parameter=parameter)])
+
+
+class InvalidRequest(FactwireError):
+    """A field is not allowed as it is."""
+
+    code = "invalid-request"
+
+    def __init__(self, errors: Sequence[FieldError]) -> None:
+        first = errors[0]
+        super().__init__(f"{first.pointer or first.parameter or 'body'}: {first.detail}", errors=list(errors))
+
+
+class LimitExceeded(FactwireError):
+    """The request is beyond a limit."""
+
+    code = "limit-exceeded"
+
+    def __init__(self, limit: str, maximum: int, *, field: FieldError) -> None:
+        super().__init__(field.detail, limit=limit, maximum=maximum, errors=[field])
+
+
+class BodyTooLarge(FactwireError):
+    """The body is larger than the limit."""
+
+    code = "body-too-large"
+
+    def __init__(self, limit: str, maximum: int) -> None:
+        super().__init__(f"A body may have at most {maximum} bytes.", limit=limit, maximum=maximum)
+
+
+class UnsupportedMediaType(FactwireError):
+    """The body is of another media type than the operation takes."""
+
+    code = "unsupported-media-type"
+
+    def __init__(self, expected: str) -> None:
+        super().__init__(f"Send the body with content-type: {expected}.", expected=expected)
+
+
+class RequestTimeout(FactwireError):
+    """The request did not arrive in time."""
+
+    code = "request-timeout"
+
+
+class FactIdConflict(FactwireError):
+    """A fact with this id but other content is stored already."""
+
+    code = "fact-id-conflict"
+
+    def __init__(self, ids: Sequence[str], *, detail: str) -> None:
+        super().__init__(detail, ids=list(ids))
+
+
+class ConditionFailed(FactwireError):
+    """A fact that the condition forbids has been published."""
+
+    code = "condition-failed"
+
+    def __init__(self, position: int, fact_id: str) -> None:
+        super().__init__(
+            f"The fact {fact_id} at position {position} matches the condition.", position=position, id=fact_id
+        )
+
+
+class ConditionTooExpensive(FactwireError):
+    """The condition could not be evaluated within its time limit."""
+
+    code = "condition-too-expensive"
+
+
+class CursorForked(FactwireError):
+    """The cursor is of another epoch, whose history may have been lost from there on."""
+
+    code = "cursor-forked"
+
+    def __init__(self, *, epoch: int, forked_after: int | None = None) -> None:
+        if forked_after is None:
+            super().__init__(f"The epoch is {epoch}; the cursor is of another one.", epoch=epoch)
+        else:
+            detail = f"The epoch is {epoch}; cursors of that older epoch are good up to position {forked_after}."
+            super().__init__(detail, epoch=epoch, forked_after=forked_after)
+
+
+class CursorAhead(FactwireError):
+    """The cursor is beyond the head of the log."""
+
+    code = "cursor-ahead"
+
+    def __init__(self, *, epoch: int, head: int) -> None:
+        super().__init__(f"The head of the log is at position {head} of epoch {epoch}.", epoch=epoch, head=head)
+
+
+class CursorExpired(FactwireError):
+    """The facts after the cursor are no longer all retained."""
+
+    code = "cursor-expired"
+
+    def __init__(self, *, floor: int) -> None:
+        super().__init__(f"Facts up to position {floor} were archived.", floor=floor)
+
+
+class FactNotFound(FactwireError):
+    """There is no such fact."""
+
+    code = "fact-not-found"
+
+
+class NamespaceNotFound(FactwireError):
+    """There is no fact in such a namespace."""
+
+    code = "namespace-not-found"
+
+
+class TypeNotFound(FactwireError):
+    """There is no fact of such a type."""
+
+    code = "type-not-found"
+
+
+class HistoryForked(FactwireError):
+    """The history changed behind its readers and is not served from there on until the epoch is raised."""
+
+    code = "history-forked"
+
+    def __init__(self, *, forked_after: int) -> None:
+        super().__init__(
+            f"Facts after position {forked_after} were replaced by others. Run `factwire epoch raise`.",
+            forked_after=forked_after,
+        )
+
+
+class Unavailable(FactwireError):
+    """The service cannot do this at the moment; nothing was written."""
+
+    code = "unavailable"
+
+
+class OutcomeUnknown(FactwireError):
+    """The connection was lost while publishing; repeat the request with these ids to learn the outcome."""
+
+    code = "outcome-unknown"
+
+    def __init__(self, ids: Sequence[str] = ()) -> None:
+        super().__init__(
+            "The facts may or may not have been published. Repeating the request with the same ids is safe.",
+            ids=list(ids),
+        )
+
+
+class InternalError(FactwireError):
+    """The service failed; the cause is in its log."""
+
+    code = "internal-error"
+
+
+class PathNotFound(FactwireError):
+    """There is no such path."""
+
+    code = "not-found"
+
+
+class MethodNotAllowed(FactwireError):
+    """The path does not take this method."""
+
+    code = "method-not-allowed"

@@ -1,0 +1,154 @@
+"""The composition root: builds the floors, opens them when the application starts and closes them when it ends."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import fields
+
+from fastapi import FastAPI
+from fastapi_offline import FastAPIOffline
+from starlette.exceptions import HTTPException
+
+from app import __version__
+from app.api import catalogue, facts, health, imports, openapi, positions, streams
+from app.api.context import Context
+from app.api.problems import answer_factwire_error, answer_http_exception, answer_unexpected
+from app.api.sse import leave_shutdown_to_us
+from app.domain.errors import FactwireError, Unavailable
+from app.domain.limits import Limits
+from app.settings import Settings
+from app.store.database import new_database
+from app.store.migrations import schema_is_current
+from app.stream.following import Streams
+from app.stream.listener import Listener
+from app.stream.publisher import Publisher
+from app.stream.ring import Ring
+from app.stream.tail import Tail
+from app.stream.upkeep import Upkeep
+from app.telemetry import Metrics
+
+log = logging.getLogger(__name__)
+
+RESTART_SECONDS = 1.0
+BATCH_BYTES_MAX = 256 * 1024
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """An application on `settings.database_url`, which must be set. Nothing is opened before it starts."""
+    assert settings.database_url is not None
+    context, tasks = build(settings)
+    leave_shutdown_to_us()
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        await context.database.open()
+        async with asyncio.TaskGroup() as group:
+            running = [group.create_task(kept_running(name, run)) for name, run in tasks.items()]
+            try:
+                yield
+            finally:
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(context.publisher.drain(), settings.append_seconds)
+                for task in running:
+                    task.cancel()
+        await context.database.close()
+
+    app = FastAPIOffline(title="Factwire", version=__version__, lifespan=lifespan, redoc_url=None)
+    app.state.context = context
+    for resource in (imports, facts, streams, positions, catalogue, health):
+        app.include_router(resource.router)
+    app.add_exception_handler(FactwireError, answer_factwire_error)
+    app.add_exception_handler(HTTPException, answer_http_exception)
+    app.add_exception_handler(Exception, answer_unexpected)
+    app.openapi = lambda: openapi.document(app)  # type: ignore[method-assign]
+    return app
+
+
+def build(settings: Settings) -> tuple[Context, dict[str, Callable[[], Awaitable[None]]]]:
+    """The floors of one process, and the tasks that keep them going."""
+    assert settings.database_url is not None
+    url = settings.database_url.get_secret_value()
+    database = new_database(
+        url,
+        read_connections_max=settings.read_connections_max,
+        read_seconds=settings.read_seconds,
+        append_seconds=settings.append_seconds,
+    )
+    metrics = Metrics()
+    ring = Ring(bytes_max=settings.ring_bytes_max, batch_bytes_max=BATCH_BYTES_MAX)
+    tail = Tail(database, ring, poll_seconds=settings.poll_seconds)
+    publisher = Publisher(
+        database,
+        wait_seconds=settings.publish_wait_seconds,
+        waiting_requests_max=settings.publishes_waiting_max,
+        waiting_bytes_max=settings.publish_bytes_waiting_max,
+        condition_seconds=settings.condition_seconds,
+        observe_group=metrics.observe_group,
+    )
+    following = Streams(
+        database,
+        tail,
+        streams_max=settings.streams_max,
+        history_reads_max=settings.read_connections_max - 1,
+        history_bytes_max=settings.stream_history_bytes_max,
+        age_seconds_max=settings.stream_age_seconds_max,
+        drain_seconds=settings.drain_seconds,
+    )
+    listener = Listener((settings.listen_url or settings.database_url).get_secret_value(), tail.hint)
+    upkeep = Upkeep(database)
+    context = Context(
+        settings=settings,
+        limits=limits_of(settings),
+        database=database,
+        publisher=publisher,
+        tail=tail,
+        streams=following,
+        metrics=metrics,
+    )
+    metrics.gauge("factwire_open_streams", "Streams that are open.", lambda: following.open)
+    metrics.gauge(
+        "factwire_head_position", "The position of the newest fact that the tail has seen.", lambda: tail.head
+    )
+    metrics.gauge("factwire_forks", "Forks of the history that the tail has noticed.", lambda: tail.forks)
+    metrics.gauge("factwire_database_reachable", "Whether the tail's last read succeeded.", lambda: tail.reachable)
+    metrics.gauge("factwire_listener_connected", "Whether notifications arrive.", lambda: listener.connected)
+    metrics.gauge("factwire_publishes_waiting", "Publishes under way.", lambda: publisher.waiting)
+    metrics.gauge(
+        "factwire_partition_room_facts", "Facts that fit into the partitions that exist.", lambda: upkeep.room or 0
+    )
+    return context, {
+        "tail": tail.run,
+        "listener": listener.run,
+        "publisher": publisher.run,
+        "upkeep": upkeep.run,
+        "schema": lambda: see_schema(context),
+    }
+
+
+def limits_of(settings: Settings) -> Limits:
+    return Limits(**{field.name: getattr(settings, field.name) for field in fields(Limits)})
+
+
+async def kept_running(name: str, run: Callable[[], Awaitable[None]]) -> None:
+    """Run a task for as long as the application runs; one that fails unexpectedly is logged and started anew."""
+    while True:
+        try:
+            return await run()
+        except Exception:
+            log.exception("the %s failed and is started anew", name)
+            await asyncio.sleep(RESTART_SECONDS)
+
+
+async def see_schema(context: Context) -> None:
+    """Wait until the schema was seen current once: from then on the process is ready."""
+    warned = False
+    while not context.schema_seen:
+        with suppress(Unavailable):
+            async with context.database.watching.reading() as connection:
+                context.schema_seen = await schema_is_current(connection)
+            if not context.schema_seen and not warned:
+                warned = True
+                log.warning("the schema of the database is missing or old: run `factwire migrate`")
+        if not context.schema_seen:
+            await asyncio.sleep(context.settings.poll_seconds)

@@ -1,0 +1,91 @@
+"""Every setting, from the environment: FACTWIRE_ and the name in capitals. The unit stands last in the name."""
+
+from pathlib import Path
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+MIB = 1024 * 1024
+
+
+class Settings(BaseSettings):
+    """Built once where the process starts and passed down; nothing below reads the environment."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="FACTWIRE_", frozen=True, extra="ignore", use_attribute_docstrings=True
+    )
+
+    database_url: SecretStr | None = None
+    """The PostgreSQL that keeps the facts, as asyncpg takes it. Unset: an embedded one."""
+    listen_url: SecretStr | None = None
+    """A direct connection for LISTEN where database_url leads through a pooler. Unset: database_url."""
+    data_dir: Path | None = None
+    """The directory of the embedded PostgreSQL. Unset: /var/lib/factwire for root, else the user's data directory."""
+
+    host: str = "127.0.0.1"
+    """The address to listen on."""
+    port: int = Field(8000, ge=0, le=65535)
+    """The port to listen on; 0 takes a free one."""
+    workers: int = Field(1, ge=1, le=64)
+    """Processes on that port. Each follows the log by itself."""
+    url: str = "http://127.0.0.1:8000"
+    """Where the command line finds the service."""
+
+    read_connections_max: int = Field(8, ge=2, le=100)
+    """Connections of one process for reads; two more follow the log, one appends and one listens."""
+    read_seconds: float = Field(10.0, gt=0)
+    """How long one read may take in the database."""
+    append_seconds: float = Field(15.0, gt=0)
+    """How long one append may take in the database, its wait for the lock included."""
+    poll_seconds: float = Field(0.25, gt=0, le=10)
+    """How often the tail looks for new facts where no notification arrives."""
+    ring_bytes_max: int = Field(32 * MIB, ge=MIB)
+    """How much of the newest history each process keeps ready for its streams."""
+
+    facts_max: int = Field(1000, ge=1, le=1000)
+    """Facts in one publish request."""
+    body_bytes_max: int = Field(4 * MIB, ge=1024)
+    """Bytes of one request body; for an import, of one batch."""
+    payload_bytes_max: int = Field(MIB, ge=2)
+    """Bytes of one payload."""
+    aggregate_ids_max: int = Field(32, ge=1, le=100)
+    """Aggregate ids of one fact."""
+    meta_keys_max: int = Field(32, ge=1, le=100)
+    """Meta keys of one fact."""
+    meta_values_max: int = Field(64, ge=1, le=200)
+    """Meta values of one fact, all keys together: each is a posting that is written under the lock."""
+    page_facts_max: int = Field(1000, ge=1, le=1000)
+    """Facts of one page: the greatest `limit`."""
+    wait_seconds_max: float = Field(60.0, ge=0, le=300)
+    """The greatest `wait_seconds` of a long poll."""
+
+    publish_wait_seconds: float = Field(30.0, gt=0)
+    """How long a publish may wait for its turn."""
+    publishes_waiting_max: int = Field(20_000, ge=1)
+    """Publishes that may wait for their turn in one process."""
+    publish_bytes_waiting_max: int = Field(256 * MIB, ge=MIB)
+    """Bytes of the publishes that may wait in one process."""
+    condition_seconds: float = Field(10.0, gt=0)
+    """How long an expensive condition may be evaluated, outside the lock."""
+
+    header_seconds: float = Field(10.0, gt=0)
+    """How long a client may take to send the headers of a request."""
+    header_bytes_max: int = Field(32 * 1024, ge=1024)
+    """Bytes of the headers of one request."""
+    body_seconds: float = Field(30.0, gt=0)
+    """How long a client may take to send a body; in an import, until the next line."""
+
+    streams_max: int = Field(10_000, ge=1)
+    """Open streams of one process; beyond it a stream is asked to come back."""
+    stream_age_seconds_max: float = Field(3600.0, gt=0)
+    """About how long a stream stays open (give or take a fifth): behind a proxy, a vanished client looks alive."""
+    stream_send_seconds: float = Field(20.0, gt=0)
+    """How long a client may refuse to read before its stream is cut."""
+    stream_history_bytes_max: int = Field(256 * MIB, ge=MIB)
+    """About how much history all streams of one process may hold in memory."""
+    heartbeat_seconds: float = Field(15.0, ge=3, le=60)
+    """When a quiet stream gets a sign of life, unless its client asks for another interval."""
+    retry_seconds: float = Field(2.0, gt=0, le=60)
+    """When a client should come back after its stream ended."""
+    drain_seconds: float = Field(5.0, ge=0)
+    """At SIGTERM, over how long the streams end, one after the other."""

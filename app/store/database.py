@@ -1,0 +1,153 @@
+"""Connections to PostgreSQL: one to append, one for the tail, a few to read. Nobody else opens any."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import asyncpg
+from asyncpg.pool import PoolConnectionProxy
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.pool import NullPool
+
+from app.domain.errors import Unavailable
+
+CONNECT_SECONDS = 5.0
+
+# The server ends what a client that vanished or was stopped left behind.
+SESSION = {
+    "default_transaction_isolation": "read committed",
+    "idle_in_transaction_session_timeout": "10s",
+    "tcp_keepalives_idle": "10",
+    "tcp_keepalives_interval": "5",
+    "tcp_keepalives_count": "2",
+    "tcp_user_timeout": "15000",
+    "client_connection_check_interval": "2s",
+}
+
+CONNECTION_FAILURES = (
+    OSError,
+    TimeoutError,
+    asyncpg.InterfaceError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.InvalidCatalogNameError,
+    asyncpg.LockNotAvailableError,
+)
+
+
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]"
+"""What the functions of the store take first."""
+
+
+class UnchangedConnection(asyncpg.Connection):
+    """A connection whose session the service never changes, so that nothing needs a reset between two uses."""
+
+    def get_reset_query(self) -> str:
+        return ""
+
+
+class Lane:
+    """A small pool for one purpose. Every wait has a time limit; a lost connection is replaced at the next use."""
+
+    def __init__(
+        self, url: str, *, name: str, connections_max: int, statement_seconds: float, wait_seconds: float
+    ) -> None:
+        self._url = url
+        self._name = name
+        self._connections_max = connections_max
+        self._statement_seconds = statement_seconds
+        self._wait_seconds = wait_seconds
+        self._pool: asyncpg.Pool
+
+    async def open(self) -> None:
+        """Prepare the lane; connections are made at their first use, so that the service starts without a database."""
+        self._pool = await asyncpg.create_pool(
+            self._url,
+            min_size=0,
+            max_size=self._connections_max,
+            timeout=CONNECT_SECONDS,
+            command_timeout=self._statement_seconds + 5,
+            max_inactive_connection_lifetime=0,
+            connection_class=UnchangedConnection,
+            server_settings={
+                **SESSION,
+                "application_name": f"factwire {self._name}",
+                "statement_timeout": f"{int(self._statement_seconds * 1000)}ms",
+                "lock_timeout": f"{int(self._wait_seconds * 1000)}ms",
+            },
+        )
+
+    async def close(self) -> None:
+        try:
+            await asyncio.wait_for(self._pool.close(), CONNECT_SECONDS)
+        except TimeoutError:
+            self._pool.terminate()
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[Connection]:
+        """Lend a connection. Whatever fails before it is lent is Unavailable: nothing was asked of the database."""
+        try:
+            connection = await self._pool.acquire(timeout=self._wait_seconds)
+        except CONNECTION_FAILURES as error:
+            raise Unavailable("The database cannot be reached.") from error
+        try:
+            yield connection
+        finally:
+            await self._pool.release(connection, timeout=CONNECT_SECONDS)
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[Connection]:
+        """Lend a connection for reads: a failure on the way is Unavailable as well, since reads change nothing."""
+        async with self.connection() as connection:
+            try:
+                yield connection
+            except (*CONNECTION_FAILURES, asyncpg.QueryCanceledError) as error:
+                raise Unavailable("The database did not answer.") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Database:
+    """The lanes of one process, so that reads never wait for publishes nor the tail for either."""
+
+    url: str
+    appending: Lane
+    reading: Lane
+    watching: Lane
+
+    async def open(self) -> None:
+        for lane in self.lanes():
+            await lane.open()
+
+    async def close(self) -> None:
+        for lane in self.lanes():
+            await lane.close()
+
+    def lanes(self) -> tuple[Lane, ...]:
+        return (self.appending, self.reading, self.watching)
+
+
+def new_database(url: str, *, read_connections_max: int, read_seconds: float, append_seconds: float) -> Database:
+    return Database(
+        url=url,
+        appending=Lane(url, name="append", connections_max=1, statement_seconds=append_seconds, wait_seconds=5.0),
+        reading=Lane(
+            url, name="read", connections_max=read_connections_max, statement_seconds=read_seconds, wait_seconds=5.0
+        ),
+        watching=Lane(url, name="watch", connections_max=2, statement_seconds=read_seconds, wait_seconds=5.0),
+    )
+
+
+def sqlalchemy_engine(url: str) -> AsyncEngine:
+    """An engine that takes the same URLs as asyncpg itself, several hosts and sockets included."""
+
+    async def connect() -> Any:
+        return await asyncpg.connect(
+            url, timeout=CONNECT_SECONDS, server_settings={"application_name": "factwire migrate"}
+        )
+
+    return create_async_engine("postgresql+asyncpg://", async_creator=connect, poolclass=NullPool)

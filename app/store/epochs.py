@@ -1,0 +1,20 @@
+"""Epochs: what is said after history was lost, so that no cursor skips what took its place."""
+
+from app.domain.position import Position
+from app.store.database import Connection
+
+RAISE_EPOCH = """
+with raised as (
+  update factwire.log set epoch = epoch + 1 returning epoch
+)
+insert into factwire.epochs (epoch, forked_after)
+select epoch, least($1::bigint, factwire.head()) from raised
+returning epoch, forked_after
+"""
+
+
+async def raise_epoch(connection: Connection, *, forked_after: Position | None) -> tuple[int, Position]:
+    """Begin a new epoch: older cursors stay good up to `forked_after` (the head, unless one is given)."""
+    row = await connection.fetchrow(RAISE_EPOCH, 2**63 - 1 if forked_after is None else forked_after)
+    assert row is not None
+    return row["epoch"], row["forked_after"]

@@ -1,0 +1,93 @@
+"""Bringing the schema of a database to the one that this version needs, and telling whether it is."""
+
+import asyncio
+from pathlib import Path
+
+import asyncpg
+from alembic import command
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+
+from app.store.database import CONNECT_SECONDS, Connection
+
+SCRIPTS = Path(__file__).parents[2] / "alembic"
+
+RIGHTS = """
+select current_user as role,
+       current_database() as database,
+       to_regnamespace('factwire') is not null as schema_exists,
+       has_database_privilege(current_database(), 'CREATE') as may_create_schema,
+       case when to_regnamespace('factwire') is not null
+            then has_schema_privilege('factwire', 'CREATE') else true end as may_create_tables,
+       current_setting('server_version_num')::int as version
+"""
+
+REVISION = "select version_num from factwire.alembic_version"
+
+VERSION_MIN = 150000
+
+
+class MigrationRefused(Exception):
+    """The database does not let the schema be created; the message says which right is missing."""
+
+
+def migrate(database_url: str) -> None:
+    """Create or upgrade the schema. Raises MigrationRefused, naming each right that the role lacks."""
+    asyncio.run(check_rights(database_url))
+    config = Config()
+    config.set_main_option("script_location", str(SCRIPTS))
+    config.attributes["database_url"] = database_url
+    command.upgrade(config, "head")
+
+
+def is_empty(database_url: str) -> bool:
+    """Whether the database has no log yet."""
+
+    async def look() -> bool:
+        connection = await asyncpg.connect(database_url, timeout=CONNECT_SECONDS)
+        try:
+            return await connection.fetchval("select to_regclass('factwire.alembic_version') is null") is True
+        finally:
+            await connection.close()
+
+    return asyncio.run(look())
+
+
+async def check_rights(database_url: str) -> None:
+    connection = await asyncpg.connect(database_url, timeout=CONNECT_SECONDS)
+    try:
+        row = await connection.fetchrow(RIGHTS)
+    finally:
+        await connection.close()
+    assert row is not None
+    role = row["role"]
+    missing = []
+    if row["version"] < VERSION_MIN:
+        missing.append(f"PostgreSQL 15 or newer is needed, this is {row['version'] // 10000}")
+    if not row["schema_exists"] and not row["may_create_schema"]:
+        missing.append(
+            f"role {role} may not create the schema factwire: grant create on database {row['database']} to {role}"
+        )
+    if not row["may_create_tables"]:
+        missing.append(
+            f"role {role} may not create tables in the schema factwire: grant create on schema factwire to {role}"
+        )
+    if missing:
+        raise MigrationRefused("; ".join(missing))
+
+
+def newest_revision() -> str:
+    config = Config()
+    config.set_main_option("script_location", str(SCRIPTS))
+    revision = ScriptDirectory.from_config(config).get_current_head()
+    assert revision is not None
+    return revision
+
+
+async def schema_is_current(connection: Connection) -> bool:
+    """Whether the schema is that of this version, or a newer one that must be compatible with it."""
+    try:
+        revision: str | None = await connection.fetchval(REVISION)
+    except (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError):
+        return False
+    return revision is not None and revision >= newest_revision()

@@ -1,0 +1,222 @@
+"""Reading: pages of history as ready bytes, single facts, and what the tail needs."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from uuid import UUID
+
+from app.domain.errors import CursorAhead, CursorExpired, CursorForked, FactNotFound
+from app.domain.position import START, Bound, Cursor, Position
+from app.domain.query import Query
+from app.store.database import Connection
+from app.store.matching import query_arrays
+
+READ_PAGE = """
+select head, epoch, through, facts, last_position, body
+  from factwire.read_page($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+"""
+
+READ_TAIL = """
+select l.epoch, t.position, t.published_at, t.id, t.namespace, t.type, t.tags, t.document
+  from factwire.log l
+  left join lateral factwire.read_tail($1, $2, $3) t on true
+"""
+
+# A bound is resolved in one statement, so that head, floor and epochs are of one moment.
+LOG_STATE = """
+select factwire.head() as head,
+       l.epoch,
+       l.floor,
+       (select min(e.forked_after) from factwire.epochs e where e.epoch > $1) as forked_after,
+       (select k.position from factwire.fact_ids k where k.id = $2) as position
+  from factwire.log l
+"""
+
+FACT_BY_ID = """
+select p.body, p.last_position as position
+  from factwire.fact_ids k
+ cross join lateral factwire.read_page('{}', '{}', '{}', k.position - 1, k.position, false, 1, 1, 1, 'elements') p
+ where k.id = $1
+   and p.facts = 1
+"""
+
+FACT_AT = """
+select p.body, p.last_position as position
+  from factwire.read_page('{}', '{}', '{}', $1 - 1, $1, false, 1, 1, 1, 'elements') p
+ where p.facts = 1
+   and p.last_position = $1
+"""
+
+# published_at never decreases as positions grow, so that a position is found by halving.
+POSITION_BEFORE = "select position, published_at from factwire.last_before($1)"
+
+PUBLISHED_AT = "select published_at from factwire.facts where position = $1"
+
+IDS_AT = "select position, id from factwire.facts where position = any ($1)"
+
+ANY_ID = UUID(int=0)
+
+
+class Form(StrEnum):
+    """How the facts of a page are composed; see read_page in alembic/sql."""
+
+    EVENTS = "events"
+    TYPED_EVENTS = "typed-events"
+    LINES = "lines"
+    ELEMENTS = "elements"
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page of history as ready bytes. `through` is how far it came, matches or not; `last` is the position of
+    the last fact in it. `head` is of the same moment.
+    """
+
+    head: Position
+    epoch: int
+    through: Position
+    facts: int
+    last: Position | None
+    body: bytes
+
+    @property
+    def cursor(self) -> Cursor:
+        return Cursor(self.epoch, self.through)
+
+
+@dataclass(frozen=True, slots=True)
+class PageBounds:
+    """How much one page may hold, and how many postings it may visit on the way."""
+
+    facts_max: int = 1000
+    bytes_max: int = 1024 * 1024
+    visits_max: int = 5000
+
+
+@dataclass(frozen=True, slots=True)
+class LogState:
+    """The log at one moment, and where a bound lies in it."""
+
+    head: Position
+    epoch: int
+    position: Position
+
+    @property
+    def cursor(self) -> Cursor:
+        return Cursor(self.epoch, self.position)
+
+
+@dataclass(frozen=True, slots=True)
+class TailFact:
+    """A fact as the tail keeps it: what queries match on, and the JSON that is sent."""
+
+    position: Position
+    id: UUID
+    namespace: str
+    type: str
+    tags: frozenset[str]
+    json: bytes
+
+
+async def read_page(
+    connection: Connection,
+    query: Query,
+    *,
+    after: Position,
+    until: Position | None = None,
+    descending: bool = False,
+    form: Form,
+    bounds: PageBounds,
+) -> Page:
+    row = await connection.fetchrow(
+        READ_PAGE,
+        *query_arrays(query),
+        after,
+        until,
+        descending,
+        bounds.facts_max,
+        bounds.visits_max,
+        bounds.bytes_max,
+        form,
+    )
+    assert row is not None
+    return Page(row["head"], row["epoch"], row["through"], row["facts"], row["last_position"], row["body"])
+
+
+async def read_tail(
+    connection: Connection, *, anchor: Position, facts_max: int, bytes_max: int
+) -> tuple[int, Sequence[TailFact]]:
+    """The epoch, and the facts from the anchor on, the one at the anchor included."""
+    rows = await connection.fetch(READ_TAIL, anchor, facts_max, bytes_max)
+    return rows[0]["epoch"], [
+        TailFact(
+            row["position"],
+            row["id"],
+            row["namespace"],
+            row["type"],
+            frozenset(row["tags"]),
+            b'{"position":%d,"published_at":"%b",%b' % (row["position"], row["published_at"].encode(), row["document"]),
+        )
+        for row in rows
+        if row["position"] is not None
+    ]
+
+
+async def resolve(connection: Connection, bound: Bound) -> LogState:
+    """Where a bound lies. Raises FactNotFound, CursorForked, CursorAhead or CursorExpired where it lies nowhere."""
+    epoch = bound.epoch if isinstance(bound, Cursor) else 0
+    row = await connection.fetchrow(LOG_STATE, epoch, bound if isinstance(bound, UUID) else ANY_ID)
+    assert row is not None
+    head, current, floor = row["head"], row["epoch"], row["floor"]
+    match bound:
+        case "start":
+            return LogState(head, current, max(START, floor))
+        case "head":
+            return LogState(head, current, head)
+        case UUID() if row["position"] is None:
+            raise FactNotFound(f"There is no fact with the id {bound}.")
+        case UUID():
+            position = row["position"]
+        case Cursor():
+            position = bound.position
+            check_epoch(bound, current=current, forked_after=row["forked_after"], head=head)
+    if position > head:
+        raise CursorAhead(epoch=current, head=head)
+    if position < floor:
+        raise CursorExpired(floor=floor)
+    return LogState(head, current, position)
+
+
+def check_epoch(cursor: Cursor, *, current: int, forked_after: int | None, head: int) -> None:
+    if cursor.epoch > current:
+        raise CursorAhead(epoch=current, head=head)
+    if 0 < cursor.epoch < current and forked_after is not None and cursor.position > forked_after:
+        raise CursorForked(epoch=current, forked_after=forked_after)
+
+
+async def read_fact(connection: Connection, at: UUID | Position) -> tuple[Position, bytes]:
+    """One fact as JSON. Raises FactNotFound."""
+    row = await connection.fetchrow(FACT_BY_ID if isinstance(at, UUID) else FACT_AT, at)
+    if row is None:
+        raise FactNotFound(
+            f"There is no fact with the id {at}." if isinstance(at, UUID) else f"There is no fact at position {at}."
+        )
+    return row["position"], row["body"][:-1]
+
+
+async def read_last_before(connection: Connection, time: datetime) -> tuple[Position, datetime | None]:
+    """The last fact published before a time: its position and time, or the start and None."""
+    row = await connection.fetchrow(POSITION_BEFORE, time)
+    assert row is not None
+    return row["position"], row["published_at"]
+
+
+async def read_published_at(connection: Connection, position: Position) -> datetime | None:
+    published_at: datetime | None = await connection.fetchval(PUBLISHED_AT, position)
+    return published_at
+
+
+async def read_ids(connection: Connection, positions: Sequence[Position]) -> list[tuple[Position, UUID]]:
+    """The ids of the facts at some positions, as far as there are any."""
+    return [(row["position"], row["id"]) for row in await connection.fetch(IDS_AT, list(positions))]

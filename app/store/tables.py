@@ -1,0 +1,97 @@
+"""The schema of the log, as `alembic check` compares it with a migrated database."""
+
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    DateTime,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    Uuid,
+    text,
+)
+
+SCHEMA = "factwire"
+METADATA = MetaData(schema=SCHEMA)
+
+Name = Text(collation="C")
+
+log = Table(
+    "log",
+    METADATA,
+    Column("one", Boolean, CheckConstraint("one"), primary_key=True, server_default=text("true")),
+    Column("identity", Uuid, nullable=False, server_default=text("gen_random_uuid()")),
+    Column("lock_key", BigInteger, nullable=False),
+    Column("epoch", Integer, nullable=False, server_default=text("1")),
+    Column("floor", BigInteger, nullable=False, server_default=text("0")),
+    Column("partition_facts", BigInteger, nullable=False, server_default=text("10000000")),
+)
+
+epochs = Table(
+    "epochs",
+    METADATA,
+    Column("epoch", Integer, primary_key=True, autoincrement=False),
+    Column("forked_after", BigInteger, nullable=False),
+    Column("raised_at", DateTime(timezone=True), nullable=False, server_default=text("clock_timestamp()")),
+)
+
+facts = Table(
+    "facts",
+    METADATA,
+    Column("position", BigInteger, primary_key=True, autoincrement=False),
+    Column("id", Uuid, nullable=False),
+    Column("published_at", DateTime(timezone=True), nullable=False),
+    Column("namespace", Name, nullable=False),
+    Column("type", Name, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("tags", ARRAY(Name), nullable=False),
+    Column("digest", LargeBinary, nullable=False),
+    Column("document", LargeBinary, nullable=False),
+    postgresql_partition_by="RANGE (position)",
+)
+
+fact_tags = Table(
+    "fact_tags",
+    METADATA,
+    Column("tag", Name, primary_key=True),
+    Column("position", BigInteger, primary_key=True, autoincrement=False),
+    postgresql_partition_by="RANGE (position)",
+)
+
+fact_ids = Table(
+    "fact_ids",
+    METADATA,
+    Column("id", Uuid, primary_key=True),
+    Column("position", BigInteger, nullable=False),
+    Column("digest", LargeBinary, nullable=False),
+)
+
+types = Table(
+    "types",
+    METADATA,
+    Column("namespace", Name, primary_key=True),
+    Column("type", Name, primary_key=True),
+    Column("version", Integer, primary_key=True, autoincrement=False),
+)
+
+type_counts = Table(
+    "type_counts",
+    METADATA,
+    Column("namespace", Name, primary_key=True),
+    Column("type", Name, primary_key=True),
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("facts", BigInteger, nullable=False),
+    Column("last_position", BigInteger, nullable=False),
+)
+
+counted = Table(
+    "counted",
+    METADATA,
+    Column("one", Boolean, CheckConstraint("one"), primary_key=True, server_default=text("true")),
+    Column("through", BigInteger, nullable=False, server_default=text("0")),
+)

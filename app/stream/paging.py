@@ -1,0 +1,118 @@
+"""Paging: one page of history for one request, waited for if need be, and the whole of it for an export."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from app.domain.errors import Unavailable
+from app.domain.position import Bound, Position
+from app.domain.query import Query
+from app.store.database import Connection, Database
+from app.store.reading import Form, LogState, Page, PageBounds, read_page, resolve
+from app.stream.tail import Tail
+
+SEARCH_SECONDS = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What one reader asked for."""
+
+    query: Query
+    after: Bound
+    until: Bound | None
+    descending: bool
+    facts_max: int
+    wait_seconds: float = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A page, and whether the end of what was asked for is reached: `until` or the head, or `after` descending."""
+
+    page: Page
+    caught_up: bool
+
+
+async def read(database: Database, tail: Tail, reading: Reading) -> Found:
+    """Read one page. An empty one goes on searching for a moment, and waits for the first match if asked to."""
+    loop = asyncio.get_running_loop()
+    wait_until = loop.time() + reading.wait_seconds
+    async with database.reading.reading() as connection:
+        state, until = await _resolve(connection, tail, reading)
+        found = await _search(connection, reading, state, until)
+    while found.page.facts == 0 and found.caught_up and reading.until is None and loop.time() < wait_until:
+        if tail.head <= found.page.through:
+            await tail.wait(wait_until)
+            tail.refuse_fork()
+        if tail.ring.covers(found.page.through) and tail.epoch == found.page.epoch:
+            batch = tail.ring.take(reading.query, found.page.through, typed=False)
+            if batch.facts == 0 and batch.through > found.page.through:
+                found = moved(found, batch.through)
+                continue
+        if tail.head > found.page.through:
+            async with database.reading.reading() as connection:
+                found = await _search(
+                    connection, reading, LogState(found.page.head, found.page.epoch, found.page.through), None
+                )
+    return found
+
+
+async def export(database: Database, tail: Tail, reading: Reading) -> AsyncIterator[bytes]:
+    """Yield the lines of all facts up to the head, or `until`, of the moment it began. A failure is raised."""
+    async with database.reading.reading() as connection:
+        state, until = await _resolve(connection, tail, reading)
+    end = min(state.head, until) if until is not None else state.head
+    cursor = state.position
+    while cursor < end:
+        async with database.reading.reading() as connection:
+            page = await read_page(
+                connection, reading.query, after=cursor, until=end, form=Form.LINES, bounds=PageBounds()
+            )
+        if page.epoch != state.epoch:
+            raise Unavailable("The epoch changed during the export.")
+        tail.refuse_fork()
+        yield page.body
+        cursor = page.through
+
+
+def moved(found: Found, through: Position) -> Found:
+    page = found.page
+    return Found(Page(through, page.epoch, through, 0, None, b""), found.caught_up)
+
+
+async def _resolve(connection: Connection, tail: Tail, reading: Reading) -> tuple[LogState, Position | None]:
+    state = await resolve(connection, reading.after)
+    until = None if reading.until is None else (await resolve(connection, reading.until)).position
+    if tail.forked_after is not None and state.position >= tail.forked_after:
+        tail.refuse_fork()
+    if tail.forked_after is not None:
+        until = tail.forked_after if until is None else min(until, tail.forked_after)
+    return state, until
+
+
+async def _search(connection: Connection, reading: Reading, state: LogState, until: Position | None) -> Found:
+    """Read pages until one has facts, the end is reached, or a moment has passed: a short page is no last page."""
+    loop = asyncio.get_running_loop()
+    give_up_at = loop.time() + SEARCH_SECONDS
+    after, bounds = state.position, PageBounds(facts_max=reading.facts_max)
+    while True:
+        page = await read_page(
+            connection,
+            reading.query,
+            after=after,
+            until=until,
+            descending=reading.descending,
+            form=Form.ELEMENTS,
+            bounds=bounds,
+        )
+        if page.epoch != state.epoch:
+            raise Unavailable("The epoch changed during the read.")
+        end = page.head if until is None else min(until, page.head)
+        caught_up = page.through <= state.position if reading.descending else page.through >= end
+        if page.facts or caught_up or loop.time() > give_up_at:
+            return Found(page, caught_up)
+        if reading.descending:
+            until = page.through
+        else:
+            after = page.through

@@ -1,0 +1,363 @@
+"""The publisher of a process: gathers requests while a call is under way and appends them all with the next one."""
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from uuid import UUID
+
+import asyncpg
+
+from app.domain.condition import Condition
+from app.domain.errors import (
+    ConditionFailed,
+    ConditionTooExpensive,
+    CursorAhead,
+    CursorForked,
+    FactIdConflict,
+    FactwireError,
+    InternalError,
+    OutcomeUnknown,
+    Unavailable,
+)
+from app.domain.fact import NewFact
+from app.domain.position import Cursor, Position
+from app.store import appending
+from app.store.appending import Appended, KnownFact, Outcome
+from app.store.database import CONNECTION_FAILURES, Database
+
+log = logging.getLogger(__name__)
+
+GROUP_FACTS_MAX = 1000
+GROUP_REQUESTS_MAX = 512  # one row of 50 bytes each comes back: within the 32 KiB of a socket's buffer
+GROUP_BYTES_MAX = 8 * 1024 * 1024
+SLOW_CONDITIONS_MAX = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """Where the facts of one request stand. `replayed` says that they were there already."""
+
+    ids: Sequence[UUID]
+    positions: Sequence[Position]
+    epoch: int
+    published_at: datetime | None
+    replayed: bool = False
+
+    @property
+    def cursor(self) -> Cursor:
+        return Cursor(self.epoch, max(self.positions))
+
+
+@dataclass(slots=True, eq=False)
+class Request:
+    """One request on its way through the publisher."""
+
+    facts: Sequence[NewFact]
+    condition: Condition | None
+    outcome: asyncio.Future[Published]
+    give_up_at: float
+    bytes: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.bytes = sum(len(fact.document) for fact in self.facts)
+
+    def refuse(self, error: FactwireError) -> None:
+        if not self.outcome.done():
+            self.outcome.set_exception(error)
+
+    def settle(self, published: Published) -> None:
+        if not self.outcome.done():
+            self.outcome.set_result(published)
+
+
+@dataclass(slots=True)
+class Group:
+    """The requests of one call, and what they contain, to keep out those that must not be in the same call."""
+
+    requests: list[Request] = field(default_factory=list)
+    facts: int = 0
+    bytes: int = 0
+    ids: set[UUID] = field(default_factory=set)
+    tags: set[str] = field(default_factory=set)
+    kinds: set[tuple[str, str]] = field(default_factory=set)
+
+    def has_room_for(self, request: Request) -> bool:
+        return not self.requests or (
+            len(self.requests) < GROUP_REQUESTS_MAX
+            and self.facts + len(request.facts) <= GROUP_FACTS_MAX
+            and self.bytes + request.bytes <= GROUP_BYTES_MAX
+        )
+
+    def must_precede(self, request: Request) -> bool:
+        """Whether the request can only be decided once this group is stored.
+
+        It shares an id, so that its facts may turn out to be known; or a fact of this group may match its condition,
+        which append_facts compares with the stored facts only. Erring towards yes costs one more call.
+        """
+        if any(fact.id in self.ids for fact in request.facts):
+            return True
+        if request.condition is None:
+            return False
+        return any(
+            self.tags.issuperset(item.tags)
+            and (
+                not (item.namespaces or item.types)
+                or any(
+                    (not item.namespaces or namespace in item.namespaces) and (not item.types or type in item.types)
+                    for namespace, type in self.kinds
+                )
+            )
+            for item in request.condition.fail_if_match.items
+        )
+
+    def add(self, request: Request) -> None:
+        self.requests.append(request)
+        self.facts += len(request.facts)
+        self.bytes += request.bytes
+        for fact in request.facts:
+            self.ids.add(fact.id)
+            self.tags.update(fact.tags)
+            self.kinds.add((fact.namespace, fact.type))
+
+
+class Publisher:
+    """Appends the facts of all requests of this process, one call at a time."""
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        wait_seconds: float,
+        waiting_requests_max: int,
+        waiting_bytes_max: int,
+        condition_seconds: float,
+        observe_group: Callable[[int, float], None] = lambda facts, seconds: None,
+    ) -> None:
+        self._database = database
+        self._wait_seconds = wait_seconds
+        self._waiting_requests_max = waiting_requests_max
+        self._waiting_bytes_max = waiting_bytes_max
+        self._condition_seconds = condition_seconds
+        self._observe_group = observe_group
+        self._queue: deque[Request] = deque()
+        self._arrived = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._slow = asyncio.Semaphore(SLOW_CONDITIONS_MAX)
+        self._waiting_requests = 0
+        self._waiting_bytes = 0
+        self._tasks: asyncio.TaskGroup | None = None
+
+    @property
+    def waiting(self) -> int:
+        """Publishes under way."""
+        return self._waiting_requests
+
+    async def publish(self, facts: Sequence[NewFact], condition: Condition | None = None) -> Published:
+        """Publish facts together. Raises FactwireError; each says whether the facts are certainly not written."""
+        return await self._enqueue(facts, condition)
+
+    async def publish_each(self, facts: Sequence[NewFact]) -> list[Published | FactwireError]:
+        """Publish facts one by one, in order, but in few calls; each has its own outcome."""
+        outcomes = [self._enqueue([fact], None) for fact in facts]
+        done = await asyncio.gather(*outcomes, return_exceptions=True)
+        for outcome in done:
+            if isinstance(outcome, BaseException) and not isinstance(outcome, FactwireError):
+                raise outcome
+        return done  # type: ignore[return-value]
+
+    async def run(self) -> None:
+        """Serve until cancelled."""
+        async with asyncio.TaskGroup() as self._tasks:
+            while True:
+                await self._arrived.wait()
+                self._arrived.clear()
+                while group := self._next_group():
+                    await self._append(group.requests)
+
+    async def drain(self) -> None:
+        """Wait until no request is under way. The caller sets the time limit and lets no new ones in."""
+        await self._idle.wait()
+
+    def _enqueue(self, facts: Sequence[NewFact], condition: Condition | None) -> asyncio.Future[Published]:
+        loop = asyncio.get_running_loop()
+        request = Request(facts, condition, loop.create_future(), loop.time() + self._wait_seconds)
+        if (
+            self._waiting_requests >= self._waiting_requests_max
+            or self._waiting_bytes + request.bytes > self._waiting_bytes_max
+        ):
+            request.refuse(Unavailable("Too many publishes are waiting."))
+            return request.outcome
+        self._waiting_requests += 1
+        self._idle.clear()
+        self._waiting_bytes += request.bytes
+        request.outcome.add_done_callback(lambda _: self._forget(request))
+        self._queue.append(request)
+        self._arrived.set()
+        return request.outcome
+
+    def _forget(self, request: Request) -> None:
+        self._waiting_requests -= 1
+        self._waiting_bytes -= request.bytes
+        if not self._waiting_requests:
+            self._idle.set()
+
+    def _next_group(self) -> Group | None:
+        """Take the next requests off the queue; those that must follow them stay at its front, in their order."""
+        if not self._queue:
+            return None
+        group = Group()
+        later: list[Request] = []
+        now = asyncio.get_running_loop().time()
+        while self._queue and group.has_room_for(self._queue[0]) and len(later) < GROUP_REQUESTS_MAX:
+            request = self._queue.popleft()
+            if request.outcome.done():
+                continue
+            if request.give_up_at < now:
+                request.refuse(Unavailable("The publish waited too long for its turn."))
+            elif group.must_precede(request):
+                later.append(request)
+            else:
+                group.add(request)
+        self._queue.extendleft(reversed(later))
+        return group
+
+    async def _append(self, requests: list[Request]) -> None:
+        if not requests:
+            return
+        began = time.perf_counter()
+        try:
+            async with self._database.appending.connection() as connection:
+                outcomes = await appending.append(connection, [(r.facts, r.condition) for r in requests])
+        except Exception as error:
+            await self._refuse_all(requests, error)
+            return
+        self._observe_group(sum(len(request.facts) for request in requests), time.perf_counter() - began)
+        again = [r for index, r in enumerate(requests) if outcomes[index].outcome is Outcome.AGAIN]
+        self._queue.extendleft(reversed(again))
+        known = [r for index, r in enumerate(requests) if outcomes[index].outcome is Outcome.KNOWN]
+        if known:
+            self._settle_later(known, self._compare_with_known(known))
+        for index, request in enumerate(requests):
+            self._settle(request, outcomes[index])
+
+    async def _refuse_all(self, requests: list[Request], error: Exception) -> None:
+        """Tell each request what the failure of its call means for it."""
+        refusal = refusal_of(error)
+        if refusal is None and len(requests) > 1:
+            # One of them carries something that the checks did not foresee: the others must not suffer for it.
+            for request in requests:
+                await self._append([request])
+            return
+        if refusal is None:
+            log.error("a publish failed", exc_info=error)
+            refusal = InternalError("The facts were not published.")
+        else:
+            log.warning("%d publishes were refused as %s: %s", len(requests), refusal.code, type(error).__name__)
+        for request in requests:
+            unknown = isinstance(refusal, OutcomeUnknown)
+            request.refuse(OutcomeUnknown([str(fact.id) for fact in request.facts]) if unknown else refusal)
+
+    def _settle(self, request: Request, appended: Appended) -> None:
+        assert self._tasks is not None
+        match appended.outcome:
+            case Outcome.APPENDED:
+                assert appended.position is not None
+                first = appended.position
+                positions = [Position(first + index) for index in range(len(request.facts))]
+                ids = [fact.id for fact in request.facts]
+                request.settle(Published(ids, positions, appended.epoch, appended.published_at))
+            case Outcome.FAILED:
+                self._settle_later([request], self._name_conflict(appended))
+            case Outcome.SLOW:
+                self._settle_later([request], self._search_without_lock(request))
+            case Outcome.FORKED:
+                request.refuse(CursorForked(epoch=appended.epoch))
+            case Outcome.AHEAD:
+                request.refuse(CursorAhead(epoch=appended.epoch, head=appended.position or 0))
+            case Outcome.AGAIN | Outcome.KNOWN:
+                pass  # back in the queue, or settled all together
+
+    def _settle_later(self, requests: list[Request], settling: Coroutine[None, None, None]) -> None:
+        """Settle requests that need one more look at the database, while the next call is under way."""
+
+        async def settle() -> None:
+            try:
+                await settling
+            except Exception as error:
+                refusal = error if isinstance(error, FactwireError) else InternalError("The publish failed.")
+                if refusal is not error:
+                    log.error("settling a publish failed", exc_info=error)
+                for request in requests:
+                    request.refuse(refusal)
+
+        assert self._tasks is not None
+        self._tasks.create_task(settle())
+
+    async def _compare_with_known(self, requests: list[Request]) -> None:
+        """Tell which requests are retries of what is stored, and which use its ids for something else."""
+        ids = [fact.id for request in requests for fact in request.facts]
+        async with self._database.reading.reading() as connection:
+            known = await appending.known_facts(connection, ids)
+        for request in requests:
+            try:
+                request.settle(replay_of(request.facts, known))
+            except FactIdConflict as conflict:
+                request.refuse(conflict)
+
+    async def _name_conflict(self, appended: Appended) -> None:
+        assert appended.position is not None
+        async with self._database.reading.reading() as connection:
+            fact_id = await appending.fact_id_at(connection, appended.position)
+        raise ConditionFailed(appended.position, str(fact_id))
+
+    async def _search_without_lock(self, request: Request) -> None:
+        """Evaluate an expensive condition outside the lock, then let the call check only what came since."""
+        assert request.condition is not None
+        after = request.condition.after
+        query = request.condition.fail_if_match
+        deadline = time.monotonic() + self._condition_seconds
+        async with self._slow, self._database.reading.reading() as connection:
+            while True:
+                found = await appending.first_match(connection, query, after=after.position)
+                after = replace(after, position=found.through)
+                if found.position is not None:
+                    fact_id = await appending.fact_id_at(connection, found.position)
+                    raise ConditionFailed(found.position, str(fact_id))
+                if found.through >= found.head:
+                    break
+                if time.monotonic() > deadline:
+                    detail = f"The condition took longer than {self._condition_seconds} s. Give a later `after`."
+                    raise ConditionTooExpensive(detail)
+        request.condition = replace(request.condition, after=after)
+        self._queue.appendleft(request)
+        self._arrived.set()
+
+
+def replay_of(facts: Sequence[NewFact], known: Mapping[UUID, KnownFact]) -> Published:
+    """Where the facts of a retried request stand. Raises FactIdConflict where it is not one."""
+    other = [str(fact.id) for fact in facts if fact.id in known and known[fact.id].digest != fact.digest]
+    if other:
+        raise FactIdConflict(other, detail="These ids are stored with other content. Nothing was written.")
+    stored = [known[fact.id] for fact in facts if fact.id in known]
+    if len(stored) < len(facts):
+        ids = [str(fact.id) for fact in facts if fact.id in known]
+        raise FactIdConflict(ids, detail="Only these of the facts are stored already. Nothing was written.")
+    last = max(stored, key=lambda fact: fact.position)
+    positions = [fact.position for fact in stored]
+    return Published([fact.id for fact in facts], positions, last.epoch, last.published_at, replayed=True)
+
+
+def refusal_of(error: Exception) -> FactwireError | None:
+    """What the failure of a call means for each of its requests; None where the database objects to what they carry."""
+    if isinstance(error, Unavailable):
+        return error
+    if not appending.is_certainly_not_written(error):
+        return OutcomeUnknown()
+    if isinstance(error, (*CONNECTION_FAILURES, asyncpg.QueryCanceledError, asyncpg.CheckViolationError)):
+        return Unavailable("The database could not take the facts.")
+    return None

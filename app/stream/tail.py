@@ -1,0 +1,140 @@
+"""The tail of a process: follows the log for all its streams, and notices when history changed behind them."""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from uuid import UUID
+
+from app.domain.errors import HistoryForked, Unavailable
+from app.domain.position import START, Position
+from app.store.database import CONNECTION_FAILURES, Connection, Database
+from app.store.reading import TailFact, read_ids, read_tail, resolve
+from app.stream.ring import Ring
+
+log = logging.getLogger(__name__)
+
+POLL_FACTS_MAX = 1000
+POLL_BYTES_MAX = 1024 * 1024
+
+
+class Tail:
+    """Reads each new fact once and keeps the newest in a ring.
+
+    A hint makes it look at once; the poll is the guarantee. `forked_after` is set while the history that was seen is
+    not the history that is stored: nothing beyond that position may be served until the epoch is raised.
+    """
+
+    def __init__(self, database: Database, ring: Ring, *, poll_seconds: float) -> None:
+        self._database = database
+        self._poll_seconds = poll_seconds
+        self._hint = asyncio.Event()
+        self._changed = asyncio.Event()
+        self._last_id: UUID | None = None
+        self.ring = ring
+        self.epoch = 0
+        self.forked_after: Position | None = None
+        self.reachable = False
+        self.forks = 0
+
+    @property
+    def head(self) -> Position:
+        return self.ring.head
+
+    @property
+    def started(self) -> bool:
+        return self.epoch > 0
+
+    def hint(self) -> None:
+        """There may be new facts."""
+        self._hint.set()
+
+    def wake(self) -> None:
+        """Let every waiting stream look again."""
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()
+
+    async def wait(self, until: float) -> None:
+        """Wait for a change, at most until a time of the loop's clock."""
+        changed = self._changed
+        try:
+            async with asyncio.timeout_at(until):
+                await changed.wait()
+        except TimeoutError:
+            pass
+
+    def refuse_fork(self) -> None:
+        """Raise HistoryForked while history has changed behind its readers."""
+        if self.forked_after is not None:
+            raise HistoryForked(forked_after=self.forked_after)
+
+    async def run(self) -> None:
+        """Follow the log until cancelled."""
+        while True:
+            self._hint.clear()
+            try:
+                more = await self._look()
+                self.reachable = True
+            except (Unavailable, *CONNECTION_FAILURES) as error:
+                if self.reachable:
+                    log.warning("the tail cannot read: %s", error)
+                self.reachable = more = False
+            if not more:
+                try:
+                    async with asyncio.timeout(self._poll_seconds):
+                        await self._hint.wait()
+                except TimeoutError:
+                    pass
+
+    async def _look(self) -> bool:
+        """Read what is new; whether there may be more of it."""
+        async with self._database.watching.reading() as connection:
+            if not self.started:
+                await self._begin(connection)
+            epoch, facts = await read_tail(
+                connection, anchor=self.head, facts_max=POLL_FACTS_MAX, bytes_max=POLL_BYTES_MAX
+            )
+            if epoch != self.epoch:
+                await self._begin(connection)
+                return True
+            if self.forked_after is not None:
+                return False
+            if not self._continues(facts):
+                await self._fork(connection)
+                return False
+        new = [fact for fact in facts if fact.position > self.head]
+        if new:
+            self.ring.extend(new)
+            self._last_id = new[-1].id
+            self.wake()
+        return len(new) > 0
+
+    async def _begin(self, connection: Connection) -> None:
+        """Begin at the head, as at the start of the process and of each epoch."""
+        state = await resolve(connection, "head")
+        _, facts = await read_tail(connection, anchor=state.head, facts_max=0, bytes_max=POLL_BYTES_MAX)
+        if self.started:
+            log.warning("epoch %d began at position %d", state.epoch, state.head)
+        self.epoch = state.epoch
+        self.forked_after = None
+        self.ring.reset(state.head, epoch=state.epoch)
+        self._last_id = facts[0].id if facts else None
+        self.wake()
+
+    def _continues(self, facts: Sequence[TailFact]) -> bool:
+        """Whether the fact at the last position is still the one that was seen there.
+
+        After a fail-over that lost commits, or a restore, positions repeat with other facts. Their number alone would
+        not show it, and a stream would go on in a history that its client has never seen the beginning of.
+        """
+        return self._last_id is None or (len(facts) > 0 and facts[0].id == self._last_id)
+
+    async def _fork(self, connection: Connection) -> None:
+        seen = self.ring.ids()
+        stored = dict(await read_ids(connection, [position for position, _ in seen]))
+        parted = next((position for position, id in seen if stored.get(position) == id), START)
+        log.error("history was replaced after position %d; raise the epoch to go on", parted)
+        self.forked_after = parted
+        self.forks += 1
+        self.ring.reset(parted, epoch=self.epoch)
+        self._last_id = None
+        self.wake()

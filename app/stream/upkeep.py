@@ -1,0 +1,41 @@
+"""What any process does for the log from time to time: partitions ahead of the head, and counts behind it."""
+
+import asyncio
+import logging
+
+from app.domain.errors import Unavailable
+from app.store.catalogue import fold_counts
+from app.store.database import CONNECTION_FAILURES, Database
+from app.store.partitions import create_partition, read_room
+
+log = logging.getLogger(__name__)
+
+UPKEEP_SECONDS = 1.0
+FOLD_FACTS_MAX = 50_000
+
+
+class Upkeep:
+    """Every process tries; the database lets one at a time. `room` is how many facts still fit."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self.room: int | None = None
+
+    async def run(self) -> None:
+        """Look after the log until cancelled."""
+        while True:
+            try:
+                await self._look_after()
+            except (Unavailable, *CONNECTION_FAILURES):
+                pass  # the tail reports a database that cannot be reached, and the next round comes soon
+            await asyncio.sleep(UPKEEP_SECONDS)
+
+    async def _look_after(self) -> None:
+        async with self._database.watching.reading() as connection:
+            room, partition_facts = await read_room(connection)
+            if room < partition_facts:
+                covered_until = await create_partition(connection, room=partition_facts)
+                log.info("partitions reach to position %s", covered_until)
+                room, _ = await read_room(connection)
+            self.room = room
+            await fold_counts(connection, facts_max=FOLD_FACTS_MAX)

@@ -1,0 +1,65 @@
+"""Several processes on one port: started, watched, replaced when one dies, and stopped together."""
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from types import FrameType
+
+from app.server import bind
+from app.settings import Settings
+
+log = logging.getLogger(__name__)
+
+WATCH_SECONDS = 0.2
+RESTART_SECONDS = 1.0
+STOP_SECONDS = 40.0
+
+
+class Workers:
+    """The worker processes of one service. The kernel spreads the connections over their sockets."""
+
+    def __init__(self, settings: Settings) -> None:
+        assert settings.database_url is not None
+        # Bound but not listening: it keeps the port for the workers and gets no connection itself.
+        self._reserved = bind(settings.host, settings.port, shared=True)
+        self.port: int = self._reserved.getsockname()[1]
+        self._count = settings.workers
+        self._environment = os.environ | {
+            "FACTWIRE_DATABASE_URL": settings.database_url.get_secret_value(),
+            "FACTWIRE_HOST": settings.host,
+            "FACTWIRE_PORT": str(self.port),
+        }
+        self._stopping = False
+
+    def run(self) -> int:
+        """Keep the workers running until SIGTERM or SIGINT; the exit code is 0 if all ended well."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._stop)
+        running = [self._start() for _ in range(self._count)]
+        while not self._stopping:
+            time.sleep(WATCH_SECONDS)
+            for index, worker in enumerate(running):
+                if worker.poll() is not None and not self._stopping:
+                    log.error("worker %d ended with %d and is replaced", worker.pid, worker.returncode)
+                    time.sleep(RESTART_SECONDS)
+                    running[index] = self._start()
+        for worker in running:
+            worker.terminate()
+        return max(wait_for(worker) for worker in running)
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        return subprocess.Popen([sys.executable, "-m", "app", "work"], env=self._environment)
+
+    def _stop(self, number: int, frame: FrameType | None) -> None:
+        self._stopping = True
+
+
+def wait_for(worker: subprocess.Popen[bytes]) -> int:
+    try:
+        return abs(worker.wait(STOP_SECONDS))
+    except subprocess.TimeoutExpired:
+        worker.kill()
+        return 1
