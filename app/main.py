@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 
 from app import __version__
 from app.api import catalogue, facts, health, imports, openapi, positions, streams
+from app.api.bodies import Bodies
 from app.api.context import Context
 from app.api.problems import answer_factwire_error, answer_http_exception, answer_unexpected
 from app.api.sse import leave_shutdown_to_us
@@ -101,6 +102,11 @@ def build(settings: Settings) -> tuple[Context, dict[str, Callable[[], Awaitable
         settings=settings,
         limits=limits_of(settings),
         database=database,
+        bodies=Bodies(
+            bytes_max=settings.body_bytes_max,
+            all_bytes_max=settings.bodies_bytes_max,
+            seconds=settings.body_seconds,
+        ),
         publisher=publisher,
         tail=tail,
         streams=following,

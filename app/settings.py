@@ -46,6 +46,8 @@ class Settings(BaseSettings):
     """Facts in one publish request."""
     body_bytes_max: int = Field(4 * MIB, ge=1024)
     """Bytes of one request body; for an import, of one batch."""
+    bodies_bytes_max: int = Field(256 * MIB, ge=MIB)
+    """Bytes of all request bodies that one process reads at the same time."""
     payload_bytes_max: int = Field(MIB, ge=2)
     """Bytes of one payload."""
     aggregate_ids_max: int = Field(32, ge=1, le=100)

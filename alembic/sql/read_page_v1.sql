@@ -34,49 +34,58 @@ as $$
 declare
   v_until bigint;
   v_positions bigint[];
-  v_fitting integer;
-  v_events constant boolean := p_form in ('events', 'typed-events');
-  v_typed constant boolean := p_form = 'typed-events';
-  v_before text;
-  v_behind constant bytea := case p_form when 'lines' then '\x0a'::bytea when 'elements' then ','::bytea else '\x0a0a'::bytea end;
+  v_named constant boolean := p_form = 'typed-events';
+  v_id text := '';
+  v_behind constant bytea :=
+    convert_to(case p_form when 'lines' then e'\n' when 'elements' then ',' else e'\n\n' end, 'UTF8');
 begin
   head := factwire.head();
   select l.epoch into epoch from factwire.log l;
-  v_until := least(coalesce(p_until, head), head);
-  select w.positions, w.through into v_positions, through
-    from factwire.walk_query(
-      p_namespaces, p_types, p_tags, p_after, greatest(v_until, p_after), p_descending, p_hits_max, p_visits_max) w;
-  facts := cardinality(v_positions);
-  if facts = 0 then
-    body := ''::bytea;
+  if p_form in ('events', 'typed-events') then
+    v_id := 'id: ' || epoch || ':';
+  end if;
+  v_until := greatest(least(coalesce(p_until, head), head), p_after);
+
+  if cardinality(p_tags) = 0 and not p_descending then
+    -- Every fact: positions are dense, so a range of the primary key is the page.
+    through := least(p_after + p_hits_max, v_until);
+    select count(*), max(s.position),
+           string_agg(
+             factwire.composed(v_named, v_id, v_behind, s.position, s.published_at, s.namespace, s.type, s.document),
+             ''::bytea)
+      into facts, last_position, body
+      from (select f.position, f.published_at, f.namespace, f.type, f.document,
+                   sum(octet_length(f.document)) over (order by f.position rows unbounded preceding)
+                     - octet_length(f.document) as bytes_before
+              from factwire.facts f
+             where f.position > p_after
+               and f.position <= through
+             order by f.position) s
+     where s.bytes_before <= p_bytes_max;
+    through := greatest(least(through, last_position), p_after);
+    body := coalesce(body, ''::bytea);
     return;
   end if;
 
-  select count(*) filter (where s.bytes <= p_bytes_max) into v_fitting
-    from (select sum(octet_length(f.document) + 200) over (order by c.place) as bytes
-            from unnest(v_positions) with ordinality c (position, place)
-            join factwire.facts f on f.position = c.position) s;
-  if v_fitting < facts then
-    facts := greatest(v_fitting, 1);
-    v_positions := v_positions[1:facts];
-    through := v_positions[facts] - p_descending::int;
-  end if;
-  last_position := v_positions[facts];
-
-  v_before := case when v_events then 'id: ' || epoch || ':' else '{"position":' end;
-  select string_agg(
-           convert_to(
-             case when v_typed then 'event: ' || s.namespace || '/' || s.type || e'\n' else '' end
-             || v_before || s.position
-             || case when v_events then e'\ndata: {"position":' || s.position else '' end
-             || ',"published_at":"' || to_char(s.published_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') || '",',
-             'UTF8')
-           || s.document || v_behind,
+  select w.positions, w.through into v_positions, through
+    from factwire.walk_query(
+      p_namespaces, p_types, p_tags, p_after, v_until, p_descending, p_hits_max, p_visits_max) w;
+  select count(*),
+         string_agg(
+           factwire.composed(v_named, v_id, v_behind, s.position, s.published_at, s.namespace, s.type, s.document),
            ''::bytea)
-    into body
-    from (select f.position, f.published_at, f.namespace, f.type, f.document
+    into facts, body
+    from (select f.position, f.published_at, f.namespace, f.type, f.document,
+                 sum(octet_length(f.document)) over (order by c.place rows unbounded preceding)
+                   - octet_length(f.document) as bytes_before
             from unnest(v_positions) with ordinality c (position, place)
             join factwire.facts f on f.position = c.position
-           order by c.place) s;
+           order by c.place) s
+   where s.bytes_before <= p_bytes_max;
+  body := coalesce(body, ''::bytea);
+  last_position := v_positions[facts];
+  if facts < cardinality(v_positions) then
+    through := last_position - p_descending::int;
+  end if;
 end
 $$;

@@ -19,6 +19,7 @@ FUNCTIONS = (
     "choose_postings",
     "walk_item",
     "walk_query",
+    "composed",
     "read_page",
     "read_tail",
     "check_conditions",

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from starlette.requests import Request
 
+from app.api.bodies import Bodies
 from app.domain.limits import Limits
 from app.settings import Settings
 from app.store.database import Database
@@ -20,6 +21,7 @@ class Context:
     settings: Settings
     limits: Limits
     database: Database
+    bodies: Bodies
     publisher: Publisher
     tail: Tail
     streams: Streams

@@ -8,7 +8,7 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.api.bodies import JSON, NDJSON, read_body
+from app.api.bodies import JSON, NDJSON
 from app.api.context import context_of
 from app.api.decoding import Decoder
 from app.api.documenting import READ_PROBLEMS, operation
@@ -74,12 +74,7 @@ PAGING = ("after", "until", "limit", "order", "wait_seconds")
 async def publish(request: Request) -> Response:
     context = context_of(request)
     parameters_of(request)
-    raw = await read_body(
-        request,
-        media_type=JSON,
-        bytes_max=context.limits.body_bytes_max,
-        seconds=context.settings.body_seconds,
-    )
+    raw = await context.bodies.read_json(request)
     body, payloads = PUBLISH.decode(raw)
     facts = facts_from(body, payloads, context.limits)
     condition = None if body.condition is None else condition_from(body.condition)
@@ -223,13 +218,7 @@ async def answer_fact(request: Request, at: UUID | Position) -> Response:
 
 
 async def read_query(request: Request) -> Query:
-    context = context_of(request)
-    raw = await read_body(
-        request,
-        media_type=JSON,
-        bytes_max=context.limits.body_bytes_max,
-        seconds=context.settings.body_seconds,
-    )
+    raw = await context_of(request).bodies.read_json(request)
     body, _ = QUERY.decode(raw)
     return query_from(body)
 

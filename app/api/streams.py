@@ -3,7 +3,6 @@
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.api.bodies import JSON, read_body
 from app.api.context import Context, context_of
 from app.api.decoding import Decoder
 from app.api.documenting import READ_PROBLEMS, operation
@@ -66,10 +65,7 @@ async def follow(request: Request) -> Response:
 )
 async def follow_query(request: Request) -> Response:
     parameters = parameters_of(request, *OPTIONS)
-    context = context_of(request)
-    raw = await read_body(
-        request, media_type=JSON, bytes_max=context.limits.body_bytes_max, seconds=context.settings.body_seconds
-    )
+    raw = await context_of(request).bodies.read_json(request)
     body, _ = QUERY.decode(raw)
     return await answer_stream(request, parameters, query_from(body))
 

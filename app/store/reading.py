@@ -38,14 +38,13 @@ select p.body, p.last_position as position
   from factwire.fact_ids k
  cross join lateral factwire.read_page('{}', '{}', '{}', k.position - 1, k.position, false, 1, 1, 1, 'elements') p
  where k.id = $1
-   and p.facts = 1
+   and p.last_position = k.position
 """
 
 FACT_AT = """
 select p.body, p.last_position as position
   from factwire.read_page('{}', '{}', '{}', $1 - 1, $1, false, 1, 1, 1, 'elements') p
- where p.facts = 1
-   and p.last_position = $1
+ where p.last_position = $1
 """
 
 # published_at never decreases as positions grow, so that a position is found by halving.

@@ -2,7 +2,8 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from dataclasses import dataclass
 
 from app.domain.errors import FactwireError, Unavailable
@@ -21,10 +22,11 @@ HISTORY_WAIT_SECONDS = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """Matching facts as ready events."""
+    """Matching facts as ready events, and the cursor of the last one."""
 
     body: bytes
     count: int
+    cursor: Cursor
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +88,7 @@ class Pace:
         if found is not None:
             self.cursor = found.through
             if found.last is not None:
-                self._tell(found.last, now)
-                happenings.append(Facts(found.body, found.facts))
+                happenings.append(Facts(found.body, found.facts, self._tell(found.last, now)))
         at_head = self.cursor >= max(found.head if isinstance(found, Page) else head, self._first_head)
         if at_head and not self._caught_up:
             self._caught_up = True
@@ -148,7 +149,7 @@ class Streams:
         self.draining = True
         self.tail.wake()
 
-    async def follow(self, following: Following) -> AsyncIterator[Happening]:
+    async def follow(self, following: Following) -> AsyncGenerator[Happening]:
         """Yield what happens from a cursor on, until the stream has to end.
 
         The stream ends at its greatest age, while draining, when the epoch changes, and after Failed. It holds no
@@ -156,14 +157,15 @@ class Streams:
         """
         self.open += 1
         try:
-            async for happening in self._follow(following):
-                yield happening
+            async with aclosing(self._follow(following)) as happenings:
+                async for happening in happenings:
+                    yield happening
         except FactwireError as error:
             yield Failed(error)
         finally:
             self.open -= 1
 
-    async def _follow(self, following: Following) -> AsyncIterator[Happening]:
+    async def _follow(self, following: Following) -> AsyncGenerator[Happening]:
         clock = asyncio.get_running_loop().time
         tail, epoch = self.tail, following.after.epoch
         pace = Pace(following, clock() + self._age_seconds_max * random.uniform(0.8, 1.2))

@@ -322,7 +322,7 @@ class Publisher:
         query = request.condition.fail_if_match
         deadline = time.monotonic() + self._condition_seconds
         async with self._slow, self._database.reading.reading() as connection:
-            while True:
+            while asyncio.get_running_loop().time() < request.give_up_at:
                 found = await appending.first_match(connection, query, after=after.position)
                 after = replace(after, position=found.through)
                 if found.position is not None:

@@ -8,6 +8,7 @@ from app.domain.query import Query
 from app.store.reading import TailFact
 
 FACT_OVERHEAD_BYTES = 600  # what Python adds to a fact: objects, tags, list entry
+BATCH_OVERHEAD_BYTES = 400
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +23,7 @@ class Batch:
 
 
 class Ring:
-    """Facts at consecutive positions from after + 1 to head, at most so many bytes of them."""
+    """Facts at consecutive positions from after + 1 to head, at most so many bytes of them, and of batches as well."""
 
     def __init__(self, *, bytes_max: int, batch_bytes_max: int) -> None:
         self._bytes_max = bytes_max
@@ -35,7 +36,7 @@ class Ring:
         self.epoch = epoch
         self._facts: list[TailFact] = []
         self._bytes = 0
-        self._batches: dict[tuple[Query, bool, Position], Batch] = {}
+        self._forget_batches()
 
     @property
     def head(self) -> Position:
@@ -46,7 +47,7 @@ class Ring:
         assert not facts or facts[0].position == self.head + 1
         self._facts.extend(facts)
         self._bytes += sum(size(fact) for fact in facts)
-        self._batches.clear()
+        self._forget_batches()
         dropped = 0
         while self._bytes > self._bytes_max and dropped < len(self._facts) - 1:
             self._bytes -= size(self._facts[dropped])
@@ -63,12 +64,20 @@ class Ring:
         key = (query, typed, cursor)
         batch = self._batches.get(key)
         if batch is None:
-            batch = self._batches[key] = self._match(query, cursor, typed=typed)
+            batch = self._match(query, cursor, typed=typed)
+            self._batches_bytes += len(batch.body) + BATCH_OVERHEAD_BYTES
+            if self._batches_bytes > self._bytes_max:
+                self._forget_batches()
+            self._batches[key] = batch
         return batch
 
     def ids(self) -> list[tuple[Position, UUID]]:
         """Position and id of each fact, newest first: what a forked history is compared with."""
         return [(fact.position, fact.id) for fact in reversed(self._facts)]
+
+    def _forget_batches(self) -> None:
+        self._batches: dict[tuple[Query, bool, Position], Batch] = {}
+        self._batches_bytes = 0
 
     def _match(self, query: Query, cursor: Position, *, typed: bool) -> Batch:
         frames: list[bytes] = []
