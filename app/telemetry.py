@@ -15,11 +15,9 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self._facts = Counter(
-            "factwire_published_facts", "Facts of the groups that were appended.", registry=self.registry
-        )
+        self._facts = Counter("factwire_published_facts", "Facts that were appended.", registry=self.registry)
         self._group_facts = Histogram(
-            "factwire_append_group_facts", "Facts of one append call.", buckets=GROUP_FACTS, registry=self.registry
+            "factwire_append_group_facts", "Facts that one call appended.", buckets=GROUP_FACTS, registry=self.registry
         )
         self._append_seconds = Histogram(
             "factwire_append_seconds", "Time of one append call.", buckets=SECONDS, registry=self.registry

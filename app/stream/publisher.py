@@ -233,17 +233,21 @@ class Publisher:
         try:
             async with self._database.appending.connection() as connection:
                 outcomes = await appending.append(connection, [(r.facts, r.condition) for r in requests])
+            self._settle_all([(request, outcomes[index]) for index, request in enumerate(requests)])
         except Exception as error:
             await self._refuse_all(requests, error)
-            return
-        self._observe_group(sum(len(request.facts) for request in requests), time.perf_counter() - began)
-        again = [r for index, r in enumerate(requests) if outcomes[index].outcome is Outcome.AGAIN]
+        else:
+            facts = sum(len(r.facts) for i, r in enumerate(requests) if outcomes[i].outcome is Outcome.APPENDED)
+            self._observe_group(facts, time.perf_counter() - began)
+
+    def _settle_all(self, settled: list[tuple[Request, Appended]]) -> None:
+        again = [request for request, appended in settled if appended.outcome is Outcome.AGAIN]
         self._queue.extendleft(reversed(again))
-        known = [r for index, r in enumerate(requests) if outcomes[index].outcome is Outcome.KNOWN]
+        known = [request for request, appended in settled if appended.outcome is Outcome.KNOWN]
         if known:
             self._settle_later(known, self._compare_with_known(known))
-        for index, request in enumerate(requests):
-            self._settle(request, outcomes[index])
+        for request, appended in settled:
+            self._settle(request, appended)
 
     async def _refuse_all(self, requests: list[Request], error: Exception) -> None:
         """Tell each request what the failure of its call means for it."""
