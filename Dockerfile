@@ -11,6 +11,7 @@ WORKDIR /factwire
 COPY --from=packages /venv /venv
 COPY alembic alembic
 COPY app app
+COPY openapi openapi
 ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 FACTWIRE_HOST=0.0.0.0
 USER 10001
 EXPOSE 8000
