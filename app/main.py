@@ -112,17 +112,7 @@ def build(settings: Settings) -> tuple[Context, dict[str, Callable[[], Awaitable
         streams=following,
         metrics=metrics,
     )
-    metrics.gauge("factwire_open_streams", "Streams that are open.", lambda: following.open)
-    metrics.gauge(
-        "factwire_head_position", "The position of the newest fact that the tail has seen.", lambda: tail.head
-    )
-    metrics.gauge("factwire_forks", "Forks of the history that the tail has noticed.", lambda: tail.forks)
-    metrics.gauge("factwire_database_reachable", "Whether the tail's last read succeeded.", lambda: tail.reachable)
-    metrics.gauge("factwire_listener_connected", "Whether notifications arrive.", lambda: listener.connected)
-    metrics.gauge("factwire_publishes_waiting", "Publishes under way.", lambda: publisher.waiting)
-    metrics.gauge(
-        "factwire_partition_room_facts", "Facts that fit into the partitions that exist.", lambda: upkeep.room or 0
-    )
+    measure(context, listener, upkeep)
     return context, {
         "tail": tail.run,
         "listener": listener.run,
@@ -130,6 +120,20 @@ def build(settings: Settings) -> tuple[Context, dict[str, Callable[[], Awaitable
         "upkeep": upkeep.run,
         "schema": lambda: see_schema(context),
     }
+
+
+def measure(context: Context, listener: Listener, upkeep: Upkeep) -> None:
+    """Let the metrics show the state of the floors."""
+    gauge = context.metrics.gauge
+    gauge("factwire_open_streams", "Streams that are open.", lambda: context.streams.open)
+    gauge(
+        "factwire_head_position", "The position of the newest fact that the tail has seen.", lambda: context.tail.head
+    )
+    gauge("factwire_forks", "Forks of the history that the tail has noticed.", lambda: context.tail.forks)
+    gauge("factwire_database_reachable", "Whether the tail's last read succeeded.", lambda: context.tail.reachable)
+    gauge("factwire_listener_connected", "Whether notifications arrive.", lambda: listener.connected)
+    gauge("factwire_publishes_waiting", "Publishes under way.", lambda: context.publisher.waiting)
+    gauge("factwire_partition_room_facts", "Facts that fit into the partitions that exist.", lambda: upkeep.room or 0)
 
 
 def limits_of(settings: Settings) -> Limits:

@@ -21,7 +21,7 @@ from app.api.wire import ImportCounts, NewFactBody, fact_from
 from app.domain import errors
 from app.domain.errors import FactwireError, FieldError, LimitExceeded, RequestTimeout
 from app.domain.fact import NewFact
-from app.stream.publisher import Published
+from app.stream.grouping import Published
 
 router = new_router("facts")
 

@@ -5,8 +5,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import datetime
+from dataclasses import replace
 from uuid import UUID
 
 import asyncpg
@@ -24,104 +23,15 @@ from app.domain.errors import (
     Unavailable,
 )
 from app.domain.fact import NewFact
-from app.domain.position import Cursor, Position
+from app.domain.position import Position
 from app.store import appending
 from app.store.appending import Appended, KnownFact, Outcome
 from app.store.database import CONNECTION_FAILURES, Database
+from app.stream.grouping import GROUP_REQUESTS_MAX, Group, Published, Request
 
 log = logging.getLogger(__name__)
 
-GROUP_FACTS_MAX = 1000
-GROUP_REQUESTS_MAX = 512  # one row of 50 bytes each comes back: within the 32 KiB of a socket's buffer
-GROUP_BYTES_MAX = 8 * 1024 * 1024
 SLOW_CONDITIONS_MAX = 2
-
-
-@dataclass(frozen=True, slots=True)
-class Published:
-    """Where the facts of one request stand. `replayed` says that they were there already."""
-
-    ids: Sequence[UUID]
-    positions: Sequence[Position]
-    epoch: int
-    published_at: datetime | None
-    replayed: bool = False
-
-    @property
-    def cursor(self) -> Cursor:
-        return Cursor(self.epoch, max(self.positions))
-
-
-@dataclass(slots=True, eq=False)
-class Request:
-    """One request on its way through the publisher."""
-
-    facts: Sequence[NewFact]
-    condition: Condition | None
-    outcome: asyncio.Future[Published]
-    give_up_at: float
-    bytes: int = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.bytes = sum(len(fact.document) for fact in self.facts)
-
-    def refuse(self, error: FactwireError) -> None:
-        if not self.outcome.done():
-            self.outcome.set_exception(error)
-
-    def settle(self, published: Published) -> None:
-        if not self.outcome.done():
-            self.outcome.set_result(published)
-
-
-@dataclass(slots=True)
-class Group:
-    """The requests of one call, and what they contain, to keep out those that must not be in the same call."""
-
-    requests: list[Request] = field(default_factory=list)
-    facts: int = 0
-    bytes: int = 0
-    ids: set[UUID] = field(default_factory=set)
-    tags: set[str] = field(default_factory=set)
-    kinds: set[tuple[str, str]] = field(default_factory=set)
-
-    def has_room_for(self, request: Request) -> bool:
-        return not self.requests or (
-            len(self.requests) < GROUP_REQUESTS_MAX
-            and self.facts + len(request.facts) <= GROUP_FACTS_MAX
-            and self.bytes + request.bytes <= GROUP_BYTES_MAX
-        )
-
-    def must_precede(self, request: Request) -> bool:
-        """Whether the request can only be decided once this group is stored.
-
-        It shares an id, so that its facts may turn out to be known; or a fact of this group may match its condition,
-        which append_facts compares with the stored facts only. Erring towards yes costs one more call.
-        """
-        if any(fact.id in self.ids for fact in request.facts):
-            return True
-        if request.condition is None:
-            return False
-        return any(
-            self.tags.issuperset(item.tags)
-            and (
-                not (item.namespaces or item.types)
-                or any(
-                    (not item.namespaces or namespace in item.namespaces) and (not item.types or type in item.types)
-                    for namespace, type in self.kinds
-                )
-            )
-            for item in request.condition.fail_if_match.items
-        )
-
-    def add(self, request: Request) -> None:
-        self.requests.append(request)
-        self.facts += len(request.facts)
-        self.bytes += request.bytes
-        for fact in request.facts:
-            self.ids.add(fact.id)
-            self.tags.update(fact.tags)
-            self.kinds.add((fact.namespace, fact.type))
 
 
 class Publisher:
