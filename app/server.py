@@ -9,7 +9,7 @@ from types import FrameType
 from typing import Any, ClassVar
 
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from app.api.context import Context
 from app.main import create_app
@@ -29,6 +29,8 @@ SOCKET_OPTIONS = (
     (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 2),
     (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 30_000),
 )
+
+DISCARDED_BYTES_MAX = 64 * 1024 * 1024
 
 REFUSAL = (
     b"HTTP/1.1 %d %b\r\ncontent-type: application/problem+json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%b"
@@ -119,6 +121,7 @@ class GuardedProtocol(HttpToolsProtocol):
         super().__init__(*args, **kwargs)
         self._header_bytes = 0
         self._in_headers = True
+        self._discarded_bytes = 0
         self._header_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -137,6 +140,19 @@ class GuardedProtocol(HttpToolsProtocol):
                 self._refuse_size()
             elif self._header_timer is None:
                 self._await_headers()
+
+        self._bound_discarding(len(data))
+
+    def _bound_discarding(self, received: int) -> None:
+        """Give a client that was refused early the time to read why, but do not read its body for ever.
+
+        Closing with unread bytes would reset the connection, and the answer could be lost on the way.
+        """
+        cycle: RequestResponseCycle | None = self.cycle
+        if cycle is not None and cycle.response_complete and cycle.more_body:
+            self._discarded_bytes += received
+            if self._discarded_bytes > DISCARDED_BYTES_MAX:
+                self.transport.close()
 
     def on_message_begin(self) -> None:
         self._in_headers = True

@@ -6,13 +6,14 @@ from typing import Generic, TypeVar
 
 import msgspec
 
-from app.domain.errors import FieldError, InvalidRequest, MalformedJson
+from app.domain.errors import FactwireError, FieldError, InvalidRequest, MalformedJson
 
 T = TypeVar("T")
 
 ESCAPE = re.compile(
     rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|u([dD][89a-fA-F][0-9a-fA-F]{2})|.)", re.DOTALL
 )
+SYNTAX = msgspec.json.Decoder(msgspec.Raw)
 LOCATION = re.compile(r" - at `(?:key in )?\$([^`]*)`$")
 FIELD = re.compile(r"Object (?:missing required|contains unknown) field `(.*?)`")
 STEP = re.compile(r"\[(\d+)\]|\.([^.\[]+)")
@@ -32,7 +33,7 @@ class Decoder(Generic[T]):
                 body.decode()
             return self._decoder.decode(body), VERBATIM
         except msgspec.ValidationError as error:
-            raise invalid_request(str(error)) from None
+            raise self._invalid(body, error) from None
         except UnicodeDecodeError as error:
             raise MalformedJson(f"The body is not UTF-8: byte {error.start}.") from None
         except RecursionError:
@@ -47,7 +48,7 @@ class Decoder(Generic[T]):
         begins with a control character: anywhere but in a payload, the checks of the domain refuse it as such.
         """
         mark = b"\\u0001" + secrets.token_hex(16).encode()
-        marked = ESCAPE.sub(lambda escape: mark + escape[1] if escape[1] else escape[0], body)
+        marked = with_lone_surrogates_marked(body, mark)
         if marked == body:
             raise MalformedJson(sentence(str(error))) from None
         try:
@@ -56,6 +57,14 @@ class Decoder(Generic[T]):
             raise invalid_request(str(invalid)) from None
         except (msgspec.DecodeError, RecursionError):
             raise MalformedJson(sentence(str(error))) from None
+
+    def _invalid(self, body: bytes, error: msgspec.ValidationError) -> FactwireError:
+        """What is wrong with a body of which a part does not fit: the rest of it may not even be JSON."""
+        try:
+            SYNTAX.decode(with_lone_surrogates_marked(body, b"\\u0001"))
+        except (msgspec.DecodeError, RecursionError) as malformed:
+            return MalformedJson(sentence(str(malformed)))
+        return invalid_request(str(error))
 
 
 class Payloads:
@@ -70,6 +79,10 @@ class Payloads:
 
 
 VERBATIM = Payloads(None)
+
+
+def with_lone_surrogates_marked(body: bytes, mark: bytes) -> bytes:
+    return ESCAPE.sub(lambda escape: mark + escape[1] if escape[1] else escape[0], body)
 
 
 def invalid_request(message: str) -> InvalidRequest:

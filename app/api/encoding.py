@@ -43,7 +43,8 @@ async def encoded_response(
     coding = chosen_coding(request) if len(body) > PLAIN_BYTES_MAX else None
     etag = f'"{sha256(body).hexdigest()[:32]}{f"-{coding}" if coding else ""}"'
     all_headers = {**HEADERS, **(headers or {}), "etag": etag}
-    if etag in [tag.strip() for tag in request.headers.get("if-none-match", "").split(",")]:
+    known = {tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")}
+    if known & {etag, "*"}:
         return Response(None, 304, all_headers)
     if coding is not None:
         body = await compressed(body, coding)

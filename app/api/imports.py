@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
+from uuid import UUID
 
 import msgspec
 from starlette.requests import ClientDisconnect, Request
@@ -110,28 +111,46 @@ class Importing:
             yield lines
 
     async def _publish(self, lines: list[bytes]) -> None:
-        """Publish a batch in order. The first line that fails is raised, after those before it were counted."""
-        facts: list[NewFact] = []
-        blank: set[int] = set()
+        """Publish a batch in order, up to its first line that fails, which is raised."""
+        facts: list[NewFact | None] = []
         failure: FactwireError | None = None
-        for index, text in enumerate(lines):
-            if not text.strip():
-                blank.add(index)
-                continue
+        for text in lines:
             try:
-                body, payloads = LINE.decode(text)
-                facts.append(fact_from(body, payloads, self.context.limits))
+                facts.append(self._decode(text))
             except FactwireError as error:
                 failure = error
-                lines = lines[:index]
                 break
-        outcomes = iter(await self.context.publisher.publish_each(facts))
-        for index in range(len(lines)):
-            if index not in blank:
-                self._count(next(outcomes))
-            self.counts.lines += 1
+        while facts:
+            facts = await self._publish_distinct(facts)
         if failure is not None:
             raise failure
+
+    def _decode(self, text: bytes) -> NewFact | None:
+        """The fact of a line; None for a blank one."""
+        if not text.strip():
+            return None
+        body, payloads = LINE.decode(text)
+        return fact_from(body, payloads, self.context.limits)
+
+    async def _publish_distinct(self, facts: list[NewFact | None]) -> list[NewFact | None]:
+        """Publish the lines up to the first whose id stands before it among them, and return the others.
+
+        Within one batch for the publisher no two lines may share an id.
+        """
+        seen: set[UUID] = set()
+        count = 0
+        for fact in facts:
+            if fact is not None and fact.id in seen:
+                break
+            if fact is not None:
+                seen.add(fact.id)
+            count += 1
+        outcomes = iter(await self.context.publisher.publish_each([fact for fact in facts[:count] if fact is not None]))
+        for fact in facts[:count]:
+            if fact is not None:
+                self._count(next(outcomes))
+            self.counts.lines += 1
+        return facts[count:]
 
     def _count(self, outcome: Published | FactwireError) -> None:
         if isinstance(outcome, FactwireError):

@@ -95,7 +95,7 @@ class Parameters:
         pairs: dict[str, list[str]] = {}
         for text in self.values.get("meta", ()):
             key, colon, value = text.partition(":")
-            if not colon:
+            if not (key and colon):
                 raise MalformedParameter("meta", "expected key:value")
             pairs.setdefault(key, []).append(value)
         return dict(pairs)

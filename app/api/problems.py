@@ -9,6 +9,7 @@ import msgspec
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Match
 
 from app.domain import errors
 from app.domain.errors import FactwireError, FieldError
@@ -45,7 +46,7 @@ STATUSES: Mapping[type[FactwireError], int] = {
 }
 
 # The rest of such a request's body is not read, so that the connection cannot carry another one.
-UNREAD_BODY = (errors.BodyTooLarge, errors.RequestTimeout, errors.UnsupportedMediaType)
+UNREAD_BODY = (errors.RequestTimeout,)
 
 
 def type_uri(error: type[FactwireError]) -> str:
@@ -90,12 +91,18 @@ async def answer_http_exception(request: Request, error: Exception) -> Response:
     """What the router refuses by itself; headers such as Allow are kept."""
     assert isinstance(error, HTTPException)
     if error.status_code == 405:
-        refusal: FactwireError = errors.MethodNotAllowed(f"{request.url.path} does not take {request.method}.")
-    elif error.status_code == 404:
-        refusal = errors.PathNotFound(f"There is no {request.url.path}.")
-    else:
-        refusal = errors.InternalError("The request could not be handled.")
-    return problem_response(refusal, error.headers)
+        allowed = ", ".join(sorted(methods_of(request)))
+        detail = f"{request.url.path} takes {allowed}, not {request.method}."
+        return problem_response(errors.MethodNotAllowed(detail), {"allow": allowed})
+    if error.status_code == 404:
+        return problem_response(errors.PathNotFound(f"There is no {request.url.path}."), error.headers)
+    return problem_response(errors.InternalError("The request could not be handled."), error.headers)
+
+
+def methods_of(request: Request) -> set[str]:
+    """The methods of all routes that have the path; the router itself tells those of the first one only."""
+    matching = [route for route in request.app.routes if route.matches(request.scope)[0] is not Match.NONE]
+    return {method for route in matching for method in getattr(route, "methods", None) or ()}
 
 
 async def answer_unexpected(request: Request, error: Exception) -> Response:

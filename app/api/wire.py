@@ -200,6 +200,8 @@ def items_from(bodies: Sequence[QueryItemBody], pointer: str) -> tuple[Item, ...
 
 
 def item_from(body: QueryItemBody, pointer: str) -> Item:
+    if [] in body.meta.values():
+        raise refused(f"{pointer}/meta", "expected at least one value for each key")
     meta = [
         (key, value) for key, values in body.meta.items() for value in ([values] if isinstance(values, str) else values)
     ]

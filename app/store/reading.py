@@ -179,7 +179,7 @@ async def resolve(connection: Connection, bound: Bound) -> LogState:
             position = row["position"]
         case Cursor():
             position = bound.position
-            check_epoch(bound, current=current, forked_after=row["forked_after"], head=head)
+            check_epoch(bound, current=current, forked_after=row["forked_after"])
     if position > head:
         raise CursorAhead(epoch=current, head=head)
     if position < floor:
@@ -187,9 +187,9 @@ async def resolve(connection: Connection, bound: Bound) -> LogState:
     return LogState(head, current, position)
 
 
-def check_epoch(cursor: Cursor, *, current: int, forked_after: int | None, head: int) -> None:
+def check_epoch(cursor: Cursor, *, current: int, forked_after: int | None) -> None:
     if cursor.epoch > current:
-        raise CursorAhead(epoch=current, head=head)
+        raise CursorForked(epoch=current)
     if 0 < cursor.epoch < current and forked_after is not None and cursor.position > forked_after:
         raise CursorForked(epoch=current, forked_after=forked_after)
 

@@ -72,13 +72,22 @@ class Publisher:
         return await self._enqueue(facts, condition)
 
     async def publish_each(self, facts: Sequence[NewFact]) -> list[Published | FactwireError]:
-        """Publish facts one by one, in order, but in few calls; each has its own outcome."""
-        outcomes = [self._enqueue([fact], None) for fact in facts]
-        done = await asyncio.gather(*outcomes, return_exceptions=True)
-        for outcome in done:
-            if isinstance(outcome, BaseException) and not isinstance(outcome, FactwireError):
-                raise outcome
-        return done  # type: ignore[return-value]
+        """Publish facts one by one, in order but in few calls, up to the first that is refused.
+
+        Each has its own outcome; no two share an id. What is stored already is looked up first, so that nothing
+        behind a conflict is written. (A conflict with a fact that another publisher stores in this very moment is
+        noticed by the call itself, and the facts behind it are then written all the same.)
+        """
+        known = await self._known_facts(facts)
+        outcomes: list[Published | FactwireError | asyncio.Future[Published]] = []
+        for fact in facts:
+            if fact.id in known:
+                outcomes.append(replay_or_conflict([fact], known))
+            else:
+                outcomes.append(self._enqueue([fact], None))
+            if isinstance(outcomes[-1], FactwireError):
+                break
+        return [await settled(outcome) if isinstance(outcome, asyncio.Future) else outcome for outcome in outcomes]
 
     async def run(self) -> None:
         """Serve until cancelled."""
@@ -214,14 +223,17 @@ class Publisher:
 
     async def _compare_with_known(self, requests: list[Request]) -> None:
         """Tell which requests are retries of what is stored, and which use its ids for something else."""
-        ids = [fact.id for request in requests for fact in request.facts]
-        async with self._database.reading.reading() as connection:
-            known = await appending.known_facts(connection, ids)
+        known = await self._known_facts([fact for request in requests for fact in request.facts])
         for request in requests:
-            try:
-                request.settle(replay_of(request.facts, known))
-            except FactIdConflict as conflict:
-                request.refuse(conflict)
+            outcome = replay_or_conflict(request.facts, known)
+            if isinstance(outcome, Published):
+                request.settle(outcome)
+            else:
+                request.refuse(outcome)
+
+    async def _known_facts(self, facts: Sequence[NewFact]) -> dict[UUID, KnownFact]:
+        async with self._database.reading.reading() as connection:
+            return await appending.known_facts(connection, [fact.id for fact in facts])
 
     async def _name_conflict(self, appended: Appended) -> None:
         assert appended.position is not None
@@ -252,15 +264,22 @@ class Publisher:
         self._arrived.set()
 
 
-def replay_of(facts: Sequence[NewFact], known: Mapping[UUID, KnownFact]) -> Published:
-    """Where the facts of a retried request stand. Raises FactIdConflict where it is not one."""
+async def settled(outcome: asyncio.Future[Published]) -> Published | FactwireError:
+    try:
+        return await outcome
+    except FactwireError as refusal:
+        return refusal
+
+
+def replay_or_conflict(facts: Sequence[NewFact], known: Mapping[UUID, KnownFact]) -> Published | FactIdConflict:
+    """Where the facts of a retried request stand, or in what it is none. At least one of them is known."""
     other = [str(fact.id) for fact in facts if fact.id in known and known[fact.id].digest != fact.digest]
     if other:
-        raise FactIdConflict(other, detail="These ids are stored with other content. Nothing was written.")
+        return FactIdConflict(other, detail="These ids are stored with other content. Nothing was written.")
     stored = [known[fact.id] for fact in facts if fact.id in known]
     if len(stored) < len(facts):
         ids = [str(fact.id) for fact in facts if fact.id in known]
-        raise FactIdConflict(ids, detail="Only these of the facts are stored already. Nothing was written.")
+        return FactIdConflict(ids, detail="Only these of the facts are stored already. Nothing was written.")
     last = max(stored, key=lambda fact: fact.position)
     positions = [fact.position for fact in stored]
     return Published([fact.id for fact in facts], positions, last.epoch, last.published_at, replayed=True)

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from tests.conformance.queries import Query, as_parameters, every_query, every_query_of_parameters, publish_corpus
-from tests.conformance.wire import Json, fact, parameters, problem, publish, publish_many, read
+from tests.conformance.wire import Json, fact, parameters, post_facts, problem, publish, publish_many, read
 
 
 def lines_of(response: httpx.Response) -> list[Json]:
@@ -61,7 +61,7 @@ async def test_the_facts_of_an_export_are_known_when_published_again(client: htt
     await publish_many(client, namespace, 3)
     exported = lines_of(await client.get("/v1/facts/export", params={"namespace": namespace}))
     facts = [{key: one[key] for key in one if key not in {"position", "published_at"}} for one in exported]
-    assert (await client.post("/v1/facts", json={"facts": facts})).status_code == 200
+    assert (await post_facts(client, *facts)).status_code == 200
 
 
 @pytest.mark.case("export-unknown-parameter")

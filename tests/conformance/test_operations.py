@@ -89,8 +89,6 @@ async def test_an_unknown_path_is_a_problem(client: httpx.AsyncClient, path: str
     [
         ("DELETE", "/v1/facts", {"GET", "POST"}),
         ("PUT", "/v1/facts", {"GET", "POST"}),
-        ("GET", "/v1/facts/search", {"POST"}),
-        ("GET", "/v1/facts/import", {"POST"}),
         ("POST", "/v1/facts/export", {"GET"}),
         ("DELETE", "/v1/facts/at/1", {"GET"}),
         ("DELETE", "/v1/stream", {"GET", "POST"}),

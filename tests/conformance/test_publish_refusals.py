@@ -61,7 +61,6 @@ async def test_a_payload_nested_beyond_any_stack_never_breaks_the_service(
     [
         ([], ""),
         ("facts", ""),
-        (None, ""),
         ({}, "/facts"),
         ({"facts": {}}, "/facts"),
         ({"facts": []}, "/facts"),
