@@ -9,7 +9,15 @@ from typing import Any
 from bench.measuring import Measure, Sample
 from bench.site import Scenario
 
-_HEADINGS = ("scenario", "measure", "service", "floor", "ratio", "CPU µs: service + PostgreSQL", "floor")
+_HEADINGS = (
+    "scenario",
+    "measure",
+    "service",
+    "floor",
+    "ratio",
+    "CPU µs: service + PostgreSQL",
+    "CPU µs: floor + PostgreSQL",
+)
 
 
 @dataclass(frozen=True, slots=True)
