@@ -21,6 +21,7 @@ router = new_router("streams")
 
 QUERY = Decoder(QueryBody)
 OPTIONS = ("after", "heartbeat", "event")
+EPOCH_SECONDS = 1.0
 HEARTBEAT_SECONDS_MIN, HEARTBEAT_SECONDS_MAX = 3, 60
 
 
@@ -96,7 +97,8 @@ async def state_if_open(context: Context, after: Bound) -> LogState | None:
             state = await resolve(connection, after)
     except Unavailable:
         return None
-    return state if context.tail.epoch == state.epoch else None
+    current = context.tail.epoch == state.epoch or await context.tail.reach_epoch(state.epoch, seconds=EPOCH_SECONDS)
+    return state if current else None
 
 
 def last_event_id(request: Request) -> Bound | None:

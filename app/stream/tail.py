@@ -67,6 +67,14 @@ class Tail:
         if self.forked_after is not None:
             raise HistoryForked(forked_after=self.forked_after)
 
+    async def reach_epoch(self, epoch: int, *, seconds: float) -> bool:
+        """Look at once, and wait a moment until the tail is in an epoch; whether it is."""
+        until = asyncio.get_running_loop().time() + seconds
+        self.hint()
+        while self.epoch != epoch and asyncio.get_running_loop().time() < until:
+            await self.wait(until)
+        return self.epoch == epoch
+
     async def run(self) -> None:
         """Follow the log until cancelled."""
         while True:

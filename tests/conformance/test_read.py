@@ -259,7 +259,7 @@ async def test_a_long_poll_wakes_with_the_first_match(client: httpx.AsyncClient,
     assert not waiting.done()
     answer = await publish(client, fact(namespace))
     told = answered(await waiting)
-    assert ids_of(told) == ids_of(answer)
+    assert ids_of(told) == ids_of(answer), (cursor, answer, told)
     assert position_of(told["cursor"]) >= answer["position"]
     assert time.monotonic() - started < 10
 
