@@ -361,3 +361,15 @@ async def test_streams_with_the_same_and_with_other_queries_do_not_disturb_each_
         await publish(client, fact(namespace, "A", payload=n), fact(namespace, "B", payload=-n))
     taken = await asyncio.gather(*taking)
     assert taken == [list(range(20)), [-n for n in range(20)]] * 10
+
+
+@pytest.mark.case("follow-behind-a-large-fact")
+async def test_facts_behind_the_largest_one_are_delivered(
+    client: httpx.AsyncClient, base_url: str, namespace: str
+) -> None:
+    async with follow(base_url, {"namespace": namespace, "after": "head"}) as stream:
+        await stream.take_until_caught_up()
+        large = await publish(client, fact(namespace, payload="x" * (1024 * 1024 - 2)))
+        small = await publish(client, fact(namespace))
+        frames = await stream.take_through(small["cursor"])
+    assert ids(frames) == [*ids_of(large), *ids_of(small)]
