@@ -36,9 +36,9 @@ begin
       p_namespaces, p_types, p_tags, p_after, p_until,
       greatest(1, least(1000, p_visits_max / (4 + cardinality(p_tags))))) c;
 
-  while v_low < v_high and visits < p_visits_max loop
+  -- At least one step is made, whatever choosing has cost: a walk that stood still would never end.
+  while v_low < v_high loop
     v_missing := p_hits_max - cardinality(positions);
-    exit when v_missing <= 0;
     v_chunk := factwire.next_postings(v_drivers, v_low, v_high, p_descending, v_chunk_max);
     visits := visits + cardinality(v_chunk) + coalesce(cardinality(v_drivers), 0);
     v_edge := case
@@ -66,6 +66,7 @@ begin
     else
       v_low := v_edge;
     end if;
+    exit when cardinality(positions) >= p_hits_max or visits >= p_visits_max;
     v_chunk_max := least(1000, v_chunk_max * 4);
   end loop;
   through := case when p_descending then v_high else v_low end;

@@ -371,5 +371,5 @@ async def test_facts_behind_the_largest_one_are_delivered(
         await stream.take_until_caught_up()
         large = await publish(client, fact(namespace, payload="x" * (1024 * 1024 - 2)))
         small = await publish(client, fact(namespace))
-        frames = await stream.take_through(small["cursor"])
+        frames = await stream.take_through(ids_of(small)[0])
     assert ids(frames) == [*ids_of(large), *ids_of(small)]

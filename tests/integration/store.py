@@ -1,0 +1,68 @@
+"""Facts and connections for tests of the lower floors."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+from uuid import UUID, uuid4
+
+import asyncpg
+
+from app.domain.fact import NewFact, new_fact
+from app.domain.limits import Limits
+from app.domain.position import START, Position
+from app.domain.query import EVERYTHING, Query
+from app.store.appending import append
+from app.store.database import Connection, Database, new_database
+from app.store.reading import Form, PageBounds, read_page
+
+
+def a_fact(**changes: Any) -> NewFact:
+    """A valid fact; a keyword changes one thing."""
+    members: dict[str, Any] = {
+        "id": uuid4(),
+        "namespace": "shop",
+        "type": "OrderPlaced",
+        "version": 1,
+        "aggregate_ids": [],
+        "meta": {},
+        "payload": b"1",
+        "limits": Limits(),
+    }
+    return new_fact(**(members | changes))
+
+
+@asynccontextmanager
+async def opened(url: str) -> AsyncIterator[Database]:
+    database = new_database(url, read_connections_max=4, read_seconds=10, append_seconds=20)
+    await database.open()
+    try:
+        yield database
+    finally:
+        await database.close()
+
+
+async def append_alone(connection: Connection, *facts: NewFact) -> Position:
+    """Append facts as one request, and return the position of the first."""
+    outcome = (await append(connection, [(facts, None)]))[0]
+    assert outcome.position is not None, outcome
+    return outcome.position
+
+
+async def read_ids(connection: Connection, query: Query = EVERYTHING) -> list[UUID]:
+    """The ids of all facts that match, in order, read page by page."""
+    ids: list[UUID] = []
+    after = START
+    while True:
+        page = await read_page(connection, query, after=after, form=Form.LINES, bounds=PageBounds(facts_max=100))
+        ids += [UUID(line.partition(b'"id":"')[2][:36].decode()) for line in page.body.splitlines()]
+        after = page.through
+        if after >= page.head:
+            return ids
+
+
+async def execute(url: str, statements: str) -> None:
+    connection = await asyncpg.connect(url)
+    try:
+        await connection.execute(statements)
+    finally:
+        await connection.close()

@@ -1,0 +1,100 @@
+"""What the SQL finds is what Query.matches says, in both directions and however small the steps."""
+
+import asyncio
+
+import asyncpg
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from app.domain.position import Position
+from app.domain.query import Item, Query, new_item
+from app.store.matching import query_arrays
+from tests.integration.store import a_fact, append_alone
+
+NAMES = ["a", "b", "c"]
+VALUES = ["x", "y", "'; drop table factwire.facts; --", "%_\\"]
+WALK = "select positions, through from factwire.walk_query($1, $2, $3, $4, $5, $6, $7, $8)"
+
+facts: st.SearchStrategy[dict[str, object]] = st.builds(
+    dict,
+    namespace=st.sampled_from(NAMES),
+    type=st.sampled_from(NAMES),
+    aggregate_ids=st.lists(st.sampled_from(VALUES), max_size=3),
+    meta=st.dictionaries(st.sampled_from(NAMES), st.lists(st.sampled_from(VALUES), min_size=1, max_size=2), max_size=2),
+)
+items = st.builds(
+    new_item,
+    namespaces=st.lists(st.sampled_from([*NAMES, "none"]), max_size=2),
+    types=st.lists(st.sampled_from([*NAMES, "none"]), max_size=2),
+    aggregate_ids=st.lists(st.sampled_from([*VALUES, "none"]), max_size=2),
+    meta=st.lists(st.tuples(st.sampled_from(NAMES), st.sampled_from(VALUES)), max_size=2),
+)
+queries = st.lists(items, max_size=3).map(lambda given: Query(tuple(given)))
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    published=st.lists(facts, min_size=1, max_size=12),
+    asked=st.lists(queries, min_size=1, max_size=8),
+    hits_max=st.integers(1, 4),
+    visits_max=st.sampled_from([1, 3, 1000]),
+    data=st.data(),
+)
+def test_the_sql_finds_what_the_reference_says(
+    database_url: str,
+    published: list[dict[str, object]],
+    asked: list[Query],
+    hits_max: int,
+    visits_max: int,
+    data: st.DataObject,
+) -> None:
+    after = data.draw(st.integers(0, len(published)))
+
+    async def run() -> None:
+        connection = await asyncpg.connect(database_url)
+        try:
+            new = [a_fact(**fact) for fact in published]
+            first = await append_alone(connection, *new)
+            low = Position(first - 1 + after)
+            high = Position(first + len(new) - 1)
+            for query in asked:
+                expected = [
+                    first + index
+                    for index, fact in enumerate(new)
+                    if first + index > low and query.matches(fact.namespace, fact.type, set(fact.tags))
+                ]
+                for descending in (False, True):
+                    found = await walk(connection, query, low, high, descending, hits_max, visits_max)
+                    assert found == (expected[::-1] if descending else expected), (query, descending)
+        finally:
+            await connection.close()
+
+    asyncio.run(run())
+
+
+async def walk(
+    connection: asyncpg.Connection, query: Query, low: int, high: int, descending: bool, hits_max: int, visits_max: int
+) -> list[int]:
+    """All matches of (low, high], step by step; each step goes on or ends."""
+    found: list[int] = []
+    while low < high:
+        row = await connection.fetchrow(WALK, *query_arrays(query), low, high, descending, hits_max, visits_max)
+        assert row is not None
+        assert len(row["positions"]) <= hits_max
+        found += row["positions"]
+        before = (low, high)
+        low, high = (low, row["through"]) if descending else (row["through"], high)
+        assert (low, high) != before, "a step must go on"
+    return found
+
+
+def test_an_item_without_parts_matches_everything() -> None:
+    assert Query((Item(),)).matches("a", "b", set())
+
+
+@pytest.mark.parametrize("kind", ["a:", "m:", "t:"])
+def test_no_kind_of_tag_can_imitate_another(kind: str) -> None:
+    fact = a_fact(aggregate_ids=[f"{kind}x/y"], meta={"k": f"{kind}x"})
+    assert not Query((new_item(aggregate_ids=["x/y"]),)).matches("n", "t", set(fact.tags))
+    assert not Query((new_item(meta=[("k", "x")]),)).matches("n", "t", set(fact.tags))
