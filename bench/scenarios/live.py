@@ -17,6 +17,7 @@ FACTS_PER_SECOND = 100
 # a hundredfold, and what is measured is reading history.
 FAN_OUT_REQUESTS_AHEAD = 2
 _FAN_OUT_PUBLISHERS = 2
+_PACED_CONNECTIONS = 16
 _DELIVERY_SECONDS_MAX = 20.0
 _LATENCIES = (Measure("delivery p50", "ms", "lower"), Measure("delivery p99", "ms", "lower"))
 _DELIVERIES = (Measure("deliveries", "deliveries/s", "higher"),)
@@ -109,17 +110,22 @@ class Deliveries:
 
 
 async def _publish_paced(target: Target, deliveries: Deliveries, seconds: float) -> int:
-    """Publishes at a fixed rate, whatever the answers do; the clock of a fact starts when it is written."""
-    connection = await open_pipeline(target.port)
+    """Publishes at a fixed rate, whatever the answers do; the clock of a fact starts when it is written.
+
+    Over several connections: on one, requests are handled one after the other, and a server that cannot keep up would
+    have no chance to take them together.
+    """
+    connections = [await open_pipeline(target.port) for _ in range(_PACED_CONNECTIONS)]
     facts = max(1, int(FACTS_PER_SECOND * seconds))
     started_at = perf_counter()
     for number in range(facts):
         await asyncio.sleep(started_at + number / FACTS_PER_SECOND - perf_counter())
         request = deliveries.next_request()
         deliveries.sent_at.append(perf_counter())
-        connection.send(request)
-    await connection.wait_answered(facts)
-    connection.close()
+        connections[number % _PACED_CONNECTIONS].send(request)
+    for index, connection in enumerate(connections):
+        await connection.wait_answered(len(range(index, facts, _PACED_CONNECTIONS)))
+        connection.close()
     return facts
 
 
