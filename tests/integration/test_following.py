@@ -1,0 +1,220 @@
+"""Following the log: history, then live, exactly once; forks and dead listeners are noticed."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import asyncpg
+import pytest
+
+from app.domain.errors import CursorAhead, CursorForked, HistoryForked
+from app.domain.position import START, Cursor, Position
+from app.domain.query import EVERYTHING
+from app.store.database import Database
+from app.store.epochs import raise_epoch
+from app.store.reading import resolve
+from app.stream.following import CaughtUp, Facts, Failed, Following, Happening, Streams
+from app.stream.listener import Listener
+from app.stream.paging import Reading, read
+from app.stream.ring import Ring
+from app.stream.tail import Tail
+from tests.integration.store import a_fact, append_alone, execute, opened
+
+REWRITE_THE_LAST_TWO = """
+begin;
+set local session_replication_role = replica;
+delete from factwire.fact_ids where position > 3;
+delete from factwire.fact_tags where position > 3;
+delete from factwire.facts where position > 3;
+commit
+"""
+
+
+@dataclass
+class Process:
+    """What one process has of the log."""
+
+    database: Database
+    tail: Tail
+    streams: Streams
+
+
+@asynccontextmanager
+async def process(url: str, *, ring_bytes_max: int = 2**22, poll_seconds: float = 0.02) -> AsyncIterator[Process]:
+    async with opened(url) as database:
+        tail = Tail(database, Ring(bytes_max=ring_bytes_max, batch_bytes_max=2**16), poll_seconds=poll_seconds)
+        streams = Streams(
+            database,
+            tail,
+            streams_max=100,
+            history_reads_max=3,
+            history_bytes_max=2**24,
+            age_seconds_max=60,
+            drain_seconds=0,
+        )
+        running = asyncio.create_task(tail.run())
+        await until(lambda: tail.started)
+        yield Process(database, tail, streams)
+        running.cancel()
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(15):
+        while not holds():
+            await asyncio.sleep(0.005)
+
+
+def everything(after: int, *, epoch: int = 1, head: int = 0) -> Following:
+    return Following(
+        query=EVERYTHING, after=Cursor(epoch, Position(after)), head=Position(head), typed=False, heartbeat_seconds=60
+    )
+
+
+async def positions_until(happenings: AsyncIterator[Happening], last: int) -> list[int]:
+    seen: list[int] = []
+    async with asyncio.timeout(15):
+        while not seen or seen[-1] < last:
+            happening = await anext(happenings)
+            if isinstance(happening, Facts):
+                lines = happening.body.splitlines()
+                seen += [int(line.rpartition(b":")[2]) for line in lines if line.startswith(b"id: ")]
+    return seen
+
+
+async def publish(url: str, batches: int, size: int) -> None:
+    connection = await asyncpg.connect(url)
+    for _ in range(batches):
+        await append_alone(connection, *(a_fact() for _ in range(size)))
+    await connection.close()
+
+
+@pytest.mark.parametrize("ring_bytes_max", [5_000, 2**22], ids=["small-ring", "large-ring"])
+async def test_a_stream_gets_each_fact_once_while_facts_arrive_during_its_catch_up(
+    fresh_database_url: str, ring_bytes_max: int
+) -> None:
+    await publish(fresh_database_url, 3, 1000)
+    async with process(fresh_database_url, ring_bytes_max=ring_bytes_max) as running:
+        publishing = asyncio.create_task(publish(fresh_database_url, 100, 10))
+        seen = await positions_until(running.streams.follow(everything(0)), 4000)
+        await publishing
+        assert seen == list(range(1, 4001))
+        for cursor in (0, 1, 999, 2999, 3500, 3999):
+            resumed = await positions_until(running.streams.follow(everything(cursor)), 4000)
+            assert resumed == list(range(cursor + 1, 4001))
+
+
+async def test_many_slow_and_fast_streams_agree(fresh_database_url: str) -> None:
+    async with process(fresh_database_url, ring_bytes_max=20_000) as running:
+
+        async def follow(pause: float) -> list[int]:
+            seen: list[int] = []
+            async for happening in running.streams.follow(everything(0)):
+                if isinstance(happening, Facts):
+                    lines = happening.body.splitlines()
+                    seen += [int(line.rpartition(b":")[2]) for line in lines if line.startswith(b"id: ")]
+                    await asyncio.sleep(pause)
+                if seen and seen[-1] == 2000:
+                    return seen
+            raise AssertionError("the stream ended")
+
+        following = [asyncio.create_task(follow(n % 4 * 0.01)) for n in range(12)]
+        await publish(fresh_database_url, 200, 10)
+        async with asyncio.timeout(20):
+            assert all(seen == list(range(1, 2001)) for seen in await asyncio.gather(*following))
+
+
+async def test_caught_up_comes_once_between_history_and_live(fresh_database_url: str) -> None:
+    await publish(fresh_database_url, 1, 5)
+    async with process(fresh_database_url) as running:
+        stream = running.streams.follow(everything(0, head=5))
+        first, second = await anext(stream), await anext(stream)
+        assert isinstance(first, Facts)
+        assert second == CaughtUp(Cursor(1, Position(5)))
+        await publish(fresh_database_url, 1, 1)
+        assert isinstance(await anext(stream), Facts)
+
+
+async def test_a_history_that_changed_is_noticed_and_not_served(fresh_database_url: str) -> None:
+    await publish(fresh_database_url, 5, 1)
+    async with process(fresh_database_url) as running:
+        await publish(fresh_database_url, 1, 1)
+        stream = running.streams.follow(everything(5))
+        await positions_until(stream, 6)
+        await until(lambda: running.tail.head == 6)
+        await execute(fresh_database_url, REWRITE_THE_LAST_TWO)
+        await publish(fresh_database_url, 4, 1)
+        await until(lambda: running.tail.forked_after is not None)
+        assert running.tail.forks == 1
+        ends = [happening async for happening in stream]
+        assert isinstance(ends[-1], Failed)
+        assert isinstance(ends[-1].error, HistoryForked)
+        with pytest.raises(HistoryForked):
+            await read(running.database, running.tail, a_read(6))
+
+        async with running.database.reading.reading() as connection:
+            assert await raise_epoch(connection, forked_after=Position(3)) == (2, 3)
+        await until(lambda: running.tail.epoch == 2)
+        assert running.tail.forked_after is None
+        assert await positions_until(running.streams.follow(everything(3, epoch=2)), 7) == [4, 5, 6, 7]
+
+
+async def test_a_fork_below_an_equal_head_is_noticed(fresh_database_url: str) -> None:
+    """As many facts as before, but others: only their ids tell."""
+    await publish(fresh_database_url, 5, 1)
+    async with process(fresh_database_url, poll_seconds=0.01) as running:
+        connection = await asyncpg.connect(fresh_database_url)
+        async with connection.transaction():
+            await connection.execute("set local session_replication_role = replica")
+            await connection.execute("update factwire.facts set id = gen_random_uuid() where position = 5")
+        await connection.close()
+        await until(lambda: running.tail.forked_after is not None)
+
+
+async def test_cursors_of_older_epochs_are_good_up_to_the_lowest_fork_after_them(fresh_database_url: str) -> None:
+    await publish(fresh_database_url, 10, 1)
+    async with opened(fresh_database_url) as database, database.reading.reading() as connection:
+        await raise_epoch(connection, forked_after=Position(6))
+        await raise_epoch(connection, forked_after=Position(8))
+        for cursor in ("1:6", "2:8", "3:10", "0:10", "1:0"):
+            epoch, position = map(int, cursor.split(":"))
+            assert (await resolve(connection, Cursor(epoch, Position(position)))).position == position
+        for cursor in ("1:7", "2:9", "4:0"):
+            epoch, position = map(int, cursor.split(":"))
+            with pytest.raises(CursorForked):
+                await resolve(connection, Cursor(epoch, Position(position)))
+        with pytest.raises(CursorAhead):
+            await resolve(connection, Cursor(3, Position(11)))
+
+
+async def test_a_listener_that_dies_is_replaced_and_hints_go_on(fresh_database_url: str) -> None:
+    hints = 0
+
+    def hint() -> None:
+        nonlocal hints
+        hints += 1
+
+    listener = Listener(fresh_database_url, hint)
+    running = asyncio.create_task(listener.run())
+    await until(lambda: listener.connected)
+    await execute(
+        fresh_database_url,
+        "select pg_terminate_backend(pid) from pg_stat_activity"
+        " where application_name = 'factwire listen' and datname = current_database()",
+    )
+    await until(lambda: not listener.connected)
+    await until(lambda: listener.connected)
+    before = hints
+    await publish(fresh_database_url, 1, 1)
+    await until(lambda: hints > before)
+    running.cancel()
+
+
+async def test_the_poll_delivers_without_any_notification(fresh_database_url: str) -> None:
+    async with process(fresh_database_url) as running:
+        await publish(fresh_database_url, 1, 3)
+        assert await positions_until(running.streams.follow(everything(START)), 3) == [1, 2, 3]
+
+
+def a_read(after: int) -> Reading:
+    return Reading(query=EVERYTHING, after=Cursor(0, Position(after)), until=None, descending=False, facts_max=10)
