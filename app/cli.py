@@ -63,6 +63,7 @@ def new_parser() -> argparse.ArgumentParser:
     serving.set_defaults(run=serve)
 
     working = commands_of.add_parser("work")  # one worker of `serve --workers`, not for people
+    working.add_argument("parent", type=int)
     working.set_defaults(run=work)
 
     migrating = commands_of.add_parser("migrate", help="bring the schema of the database up to date")
@@ -111,7 +112,7 @@ def serve(options: argparse.Namespace, settings: Settings) -> int:
 def work(options: argparse.Namespace, settings: Settings) -> int:
     from app.server import bind, run
 
-    run(settings, bind(settings.host, settings.port, shared=True), parent=os.getppid())
+    run(settings, bind(settings.host, settings.port, shared=True), parent=options.parent)
     return 0
 
 

@@ -51,7 +51,7 @@ class Workers:
         return max(wait_for(worker) for worker in running)
 
     def _start(self) -> subprocess.Popen[bytes]:
-        return subprocess.Popen([sys.executable, "-m", "app", "work"], env=self._environment)
+        return subprocess.Popen([sys.executable, "-m", "app", "work", str(os.getpid())], env=self._environment)
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
         self._stopping = True
@@ -59,7 +59,8 @@ class Workers:
 
 def wait_for(worker: subprocess.Popen[bytes]) -> int:
     try:
-        return abs(worker.wait(STOP_SECONDS))
+        code = worker.wait(STOP_SECONDS)
+        return 0 if code == -signal.SIGTERM else abs(code)  # one that was still starting has nothing to drain
     except subprocess.TimeoutExpired:
         worker.kill()
         return 1

@@ -1,0 +1,79 @@
+"""SIGTERM: no longer ready, streams end cleanly one after the other, running publishes finish, exit code 0."""
+
+import asyncio
+import time
+
+import asyncpg
+import httpx
+
+from tests.builders import publication
+from tests.conftest import StartService
+from tests.e2e.test_crashes import append_waits
+from tests.e2e.wire import streaming, until
+
+STREAMS = 8
+
+
+async def test_streams_end_cleanly_one_after_the_other(start_service: StartService) -> None:
+    service = await start_service(drain_seconds=3)
+    ends: list[float] = []
+
+    async def follow() -> bool:
+        async with streaming(service.url) as stream:
+            await stream.read_until(lambda body: b"caught-up" in body)
+            following.release()
+            await stream.read_to_the_end()
+            ends.append(time.monotonic())
+            return stream.ended_cleanly
+
+    following = asyncio.Semaphore(0)
+    streams = [asyncio.create_task(follow()) for _ in range(STREAMS)]
+    for _ in range(STREAMS):
+        await following.acquire()
+    ending = asyncio.create_task(service.terminate())
+    async with httpx.AsyncClient(base_url=service.url, timeout=5, verify=False) as client:
+        await until(lambda: is_draining(client))
+    async with streaming(service.url) as late:
+        assert (await late.read_to_the_end()).startswith(b"retry: ")
+        assert late.ended_cleanly
+    assert await asyncio.gather(*streams) == [True] * STREAMS
+    assert await ending == 0
+    assert len({round(end, 1) for end in ends}) > 1
+
+
+async def test_a_running_publish_finishes(start_service: StartService, fresh_database_url: str) -> None:
+    service = await start_service()
+    holder, watcher = await asyncpg.connect(fresh_database_url), await asyncpg.connect(fresh_database_url)
+    held = holder.transaction()
+    await held.start()
+    await holder.execute("select pg_advisory_xact_lock(lock_key) from factwire.log")
+    async with httpx.AsyncClient(base_url=service.url, timeout=30, verify=False) as client:
+        publishing = asyncio.create_task(client.post("/v1/facts", json=publication()))
+        await until(lambda: append_waits(watcher))
+        ending = asyncio.create_task(service.terminate())
+        await until(lambda: refuses_connections(service.url))
+        await held.rollback()
+        assert (await publishing).status_code == 201
+        assert await ending == 0
+    await holder.close()
+    await watcher.close()
+
+
+async def test_without_streams_the_end_is_quick(start_service: StartService) -> None:
+    service = await start_service(drain_seconds=20)
+    async with asyncio.timeout(5):
+        assert await service.terminate() == 0
+
+
+async def is_draining(client: httpx.AsyncClient) -> bool:
+    response = await client.get("/readyz")
+    return response.status_code == 503 and response.json()["draining"] is True
+
+
+async def refuses_connections(url: str) -> bool:
+    async with httpx.AsyncClient(base_url=url, timeout=5, verify=False) as client:
+        try:
+            await client.get("/livez")
+        except httpx.TransportError:
+            return True
+    return False
