@@ -38,14 +38,20 @@ REFUSAL = (
 
 
 def bind(host: str, port: int, *, shared: bool) -> socket.socket:
-    """A bound socket that does not listen yet. `shared` lets the workers of one service bind the same port."""
+    """A bound socket that does not listen yet; raises OSError naming the address.
+
+    `shared` lets the workers of one service bind the same port.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     bound = socket.socket(family, socket.SOCK_STREAM)
     for level, option, value in SOCKET_OPTIONS:
         bound.setsockopt(level, option, value)
     if shared:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-    bound.bind((host, port))
+    try:
+        bound.bind((host, port))
+    except OSError as error:
+        raise OSError(error.errno, f"cannot listen on {host} port {port}: {error.strerror}") from None
     return bound
 
 
