@@ -1,6 +1,5 @@
 """The tail: every fact once, in order, however large, and quickly noticed changes of history."""
 
-from app.domain.query import EVERYTHING
 from tests.integration.logs import (
     MIB,
     connected,

@@ -1,0 +1,32 @@
+"""The content coding that a client accepts (RFC 9110, section 12.5.3)."""
+
+import pytest
+from starlette.requests import Request
+
+from app.api.encoding import chosen_coding
+
+
+@pytest.mark.parametrize(
+    ("accepted", "coding"),
+    [
+        (None, None),
+        ("", None),
+        ("identity", None),
+        ("br", None),
+        ("gzip", "gzip"),
+        ("GZIP", "gzip"),
+        ("gzip, deflate, br, zstd", "zstd"),
+        ("gzip;q=1, zstd;q=0.5", "gzip"),
+        ("gzip;q=0.5, zstd; q=0.9", "zstd"),
+        ("gzip, zstd;q=0", "gzip"),
+        ("gzip;q=0, zstd;q=0", None),
+        ("*", "zstd"),
+        ("*;q=0", None),
+        ("*, zstd;q=0", "gzip"),
+        ("gzip;q=x", None),
+        ("gzip;q=nan", None),
+    ],
+)
+def test_the_best_coding_that_the_client_accepts_is_chosen(accepted: str | None, coding: str | None) -> None:
+    headers = [] if accepted is None else [(b"accept-encoding", accepted.encode())]
+    assert chosen_coding(Request({"type": "http", "headers": headers})) == coding

@@ -1,0 +1,83 @@
+"""The ring: bounded, in order, and one result for streams with the same query."""
+
+from uuid import uuid4
+
+from app.domain.position import Position
+from app.domain.query import EVERYTHING, Query, new_item
+from app.store.reading import TailFact
+from app.stream.ring import Ring, event_frame, size
+
+
+def facts(first: int, count: int, *, json_bytes: int = 100) -> list[TailFact]:
+    return [
+        TailFact(Position(at), uuid4(), "shop", "Odd" if at % 2 else "Even", frozenset({f"a:{at}"}), b"x" * json_bytes)
+        for at in range(first, first + count)
+    ]
+
+
+def ring_of(*, bytes_max: int = 1_000_000, batch_bytes_max: int = 100_000) -> Ring:
+    ring = Ring(bytes_max=bytes_max, batch_bytes_max=batch_bytes_max)
+    ring.reset(Position(10), epoch=1)
+    return ring
+
+
+def test_the_oldest_facts_are_dropped_beyond_the_bound() -> None:
+    added = facts(11, 50)
+    ring = ring_of(bytes_max=10 * size(added[0]))
+    ring.extend(added)
+    assert (ring.after, ring.head, len(ring.ids())) == (50, 60, 10)
+    assert not ring.covers(Position(49))
+    assert ring.covers(Position(50))
+    assert ring.covers(Position(60))
+    assert not ring.covers(Position(61))
+
+
+def test_the_newest_fact_is_kept_even_if_it_alone_is_beyond_the_bound() -> None:
+    ring = ring_of(bytes_max=1000)
+    ring.extend(facts(11, 2, json_bytes=5000))
+    assert [position for position, _ in ring.ids()] == [12]
+
+
+def test_a_batch_is_bounded_and_the_next_one_goes_on_behind_it() -> None:
+    ring = ring_of(batch_bytes_max=300)
+    added = facts(11, 20)
+    ring.extend(added)
+    cursor, body = Position(10), b""
+    while cursor < ring.head:
+        batch = ring.take(EVERYTHING, cursor, typed=False)
+        assert len(batch.body) < 300 + 200
+        assert batch.through > cursor
+        cursor, body = batch.through, body + batch.body
+    assert body == b"".join(event_frame(fact, epoch=1, typed=False) for fact in added)
+
+
+def test_what_matches_nothing_moves_to_the_head() -> None:
+    ring = ring_of()
+    ring.extend(facts(11, 5))
+    batch = ring.take(Query((new_item(types=["Other"]),)), Position(12), typed=False)
+    assert (batch.body, batch.facts, batch.last, batch.through) == (b"", 0, None, 15)
+
+
+def test_a_batch_holds_only_what_matches_behind_the_cursor() -> None:
+    ring = ring_of()
+    ring.extend(facts(11, 5))
+    batch = ring.take(Query((new_item(types=["Odd"]),)), Position(11), typed=True)
+    assert (batch.facts, batch.last, batch.through) == (2, 15, 15)
+    assert batch.body.startswith(b"event: shop/Odd\nid: 1:13\ndata: ")
+
+
+def test_streams_with_the_same_query_share_one_result_until_facts_arrive() -> None:
+    ring = ring_of()
+    ring.extend(facts(11, 5))
+    shared = ring.take(EVERYTHING, Position(10), typed=False)
+    assert ring.take(Query(()), Position(10), typed=False) is shared
+    ring.extend(facts(16, 1))
+    assert ring.take(EVERYTHING, Position(10), typed=False).through == 16
+
+
+def test_a_reset_forgets_what_was_shared() -> None:
+    ring = ring_of()
+    ring.extend(facts(11, 5))
+    ring.take(EVERYTHING, Position(10), typed=False)
+    ring.reset(Position(10), epoch=2)
+    assert ring.take(EVERYTHING, Position(10), typed=False).facts == 0
