@@ -1,4 +1,8 @@
-"""What a case is given: a base URL, a client, a namespace of its own, and a way to raise the epoch."""
+"""What a case is given: a base URL, a client, a namespace of its own, and a way to raise the epoch.
+
+Against a service that runs already: `pytest tests/conformance --numprocesses 0 --base-url URL --epoch-command COMMAND`,
+in one process, because all streams of the service end when its epoch changes.
+"""
 
 from __future__ import annotations
 

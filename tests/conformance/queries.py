@@ -77,6 +77,7 @@ QUERIES = {
     "meta": Query([{"meta": {"tenant": "~x"}}], "abd"),
     "meta-pairs-are-and": Query([{"meta": {"tenant": "~x", "label": "~q"}}], "bd"),
     "meta-of-several-values": Query([{"meta": {"label": "~q"}}], "bcd"),
+    "meta-values-of-one-key-are-and": Query([{"meta": {"label": ["~q", "~r"]}}], "d"),
     "meta-key-counts": Query([{"meta": {"other": "~x"}}], ""),
     "kinds-are-and": Query([{"types": ["~Paid"], "aggregate_ids": ["~c1"], "meta": {"label": "~r"}}], "d"),
     "kinds-never-imitate-another": Query([{"aggregate_ids": ["tenant:~x"]}], "f"),
@@ -117,4 +118,5 @@ def as_parameters(item: Json) -> list[tuple[str, Any]]:
     parameters = [("namespace", name) for name in item.get("namespaces", [])]
     parameters += [("type", name) for name in item.get("types", [])]
     parameters += [("aggregate_id", id_) for id_ in item.get("aggregate_ids", [])]
-    return parameters + [("meta", f"{key}:{value}") for key, value in item.get("meta", {}).items()]
+    pairs = [(key, values if isinstance(values, list) else [values]) for key, values in item.get("meta", {}).items()]
+    return parameters + [("meta", f"{key}:{value}") for key, values in pairs for value in values]

@@ -325,7 +325,7 @@ async def test_a_heartbeat_is_a_colon_and_a_line_feed(base_url: str, namespace: 
     live = body[body.index(b"event: caught-up") :].partition(b"\n\n")[2]
     # On a foreign log the cursor may move meanwhile.
     moved = rb'event: position\nid: \d+:\d+\ndata: \{"position":\d+\}\n\n'
-    assert re.sub(moved, b"", live) == b":\n:\n"
+    assert re.fullmatch(rb"(:\n){2,}", re.sub(moved, b"", live))
 
 
 @pytest.mark.case("follow-event-names")
