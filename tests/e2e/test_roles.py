@@ -1,0 +1,64 @@
+"""The rights that serving needs, and no more: a role that owns nothing serves a log that another role has migrated."""
+
+from collections.abc import Iterator
+from urllib.parse import urlsplit, urlunsplit
+
+import asyncpg
+import httpx
+import pytest
+
+from tests.builders import new_facts, publication
+from tests.conftest import StartService
+from tests.e2e.wire import streaming, until
+from tests.postgres import Databases, run_sql
+
+# create_partition and fold_counts run with the rights of their owner, so that serving needs none to create.
+SERVING_RIGHTS = """
+grant usage on schema factwire to {role};
+grant select on factwire.log, factwire.epochs, factwire.facts, factwire.fact_tags, factwire.fact_ids,
+  factwire.types, factwire.type_counts, factwire.counted, factwire.alembic_version to {role};
+grant insert on factwire.facts, factwire.fact_tags, factwire.fact_ids, factwire.types to {role}
+"""
+
+
+@pytest.fixture
+def serving_url(databases: Databases, fresh_database_url: str) -> Iterator[str]:
+    """The test's database, as a role with the rights above opens it."""
+    role = f"{databases.prefix}_serving"
+    run_sql(fresh_database_url, f"create role {role} login password 'serving'")
+    run_sql(fresh_database_url, SERVING_RIGHTS.format(role=role))
+    parts = urlsplit(fresh_database_url)
+    host = parts.netloc.rpartition("@")[2]
+    yield urlunsplit(parts._replace(netloc=f"{role}:serving@{host}"))
+    run_sql(fresh_database_url, f"drop owned by {role}")
+    run_sql(fresh_database_url, f"drop role {role}")
+
+
+async def test_a_role_serves_with_usage_select_and_insert_alone(serving_url: str, start_service: StartService) -> None:
+    service = await start_service(database_url=serving_url)
+    facts = new_facts(3, aggregate_ids=["order-1"])
+    condition = {"fail_if_match": [{"aggregate_ids": ["order-1"]}]}
+    async with httpx.AsyncClient(base_url=service.url, timeout=30, verify=False) as client:
+        published = await client.post("/v1/facts", json=publication(*facts, condition=condition))
+        assert published.status_code == 201, published.text
+        assert (await client.post("/v1/facts", json=publication(*facts))).status_code == 200
+        refused = await client.post("/v1/facts", json=publication(condition=condition))
+        assert refused.json()["type"] == "urn:factwire:problem:condition-failed"
+        page = (await client.get("/v1/facts", params={"aggregate_id": "order-1"})).json()
+        assert [fact["id"] for fact in page["facts"]] == [fact["id"] for fact in facts]
+        assert (await client.get("/v1/namespaces")).json()["namespaces"][0]["facts"] == 3
+        assert (await client.get("/v1/position", params={"at": "2100-01-01T00:00:00Z"})).json()["position"] == 3
+    async with streaming(service.url) as stream:
+        await stream.read_until(lambda body: b"caught-up" in body)
+        assert stream.positions() == [1, 2, 3]
+    await until(lambda: counted_through(serving_url, 3))
+    assert "permission denied" not in service.log
+    assert await service.terminate() == 0
+
+
+async def counted_through(url: str, position: int) -> bool:
+    connection = await asyncpg.connect(url)
+    try:
+        return bool(await connection.fetchval("select through = $1 from factwire.counted", position))
+    finally:
+        await connection.close()
