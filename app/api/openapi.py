@@ -59,15 +59,23 @@ def document(app: FastAPI) -> dict[str, Any]:
     )
     for path in made["paths"].values():
         for operation in path.values():
-            # FastAPI adds responses of its own validation, which these routes do not have.
-            operation["responses"] = {
-                status: response
-                for status, response in sorted(operation["responses"].items())
-                if "HTTPValidationError" not in json.dumps(response)
-            }
+            operation["responses"] = without_additions(operation["responses"])
     _, schemas = msgspec.json.schema_components(SCHEMAS, ref_template="#/components/schemas/{name}")
     made["components"] = {"schemas": dict(sorted(schemas.items()))}
     return made
+
+
+def without_additions(responses: dict[str, Any]) -> dict[str, Any]:
+    """The responses without what FastAPI adds for routes of its own kind: its validation errors and any JSON."""
+    for response in responses.values():
+        content = response.get("content", {})
+        for media_type in [media_type for media_type, described in content.items() if described.get("schema") == {}]:
+            del content[media_type]
+    return {
+        status: response
+        for status, response in sorted(responses.items())
+        if "HTTPValidationError" not in json.dumps(response)
+    }
 
 
 def rendered(app: FastAPI) -> str:

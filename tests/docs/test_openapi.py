@@ -1,0 +1,109 @@
+"""The OpenAPI document is current, valid, complete, and what the service does."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import httpx
+import jsonschema  # type: ignore[import-untyped]
+import pytest
+from openapi_spec_validator import validate
+
+from tests.service import ROOT, ServiceProcess, clean_environment
+
+COMMITTED = ROOT / "openapi" / "openapi.json"
+METHODS = {"get", "post", "put", "patch", "delete"}
+
+
+def document() -> dict[str, Any]:
+    loaded: dict[str, Any] = json.loads(COMMITTED.read_text())
+    return loaded
+
+
+def operations() -> list[tuple[str, dict[str, Any]]]:
+    return [
+        (f"{method} {path}", operation)
+        for path, item in document()["paths"].items()
+        for method, operation in item.items()
+        if method in METHODS
+    ]
+
+
+def test_the_committed_document_is_current() -> None:
+    command = [sys.executable, "-m", "app", "openapi"]
+    printed = subprocess.run(
+        command, cwd=ROOT, env=clean_environment(), capture_output=True, text=True, timeout=30, check=True
+    )
+    assert COMMITTED.read_text() == printed.stdout, "run make openapi"
+
+
+def test_the_document_is_valid() -> None:
+    assert document()["openapi"].startswith("3.1.")
+    validate(document())
+
+
+def test_operation_ids_are_short_and_unique() -> None:
+    ids = [operation["operationId"] for _, operation in operations()]
+    assert len(ids) == len(set(ids))
+    assert max(map(len, ids)) <= 15
+
+
+@pytest.mark.parametrize(("name", "operation"), operations(), ids=[name for name, _ in operations()])
+def test_an_operation_has_examples_that_fit_its_schemas(name: str, operation: dict[str, Any]) -> None:
+    bodies = [operation["requestBody"]] if "requestBody" in operation else []
+    for part in [*bodies, *operation["responses"].values()]:
+        for media_type, content in part.get("content", {}).items():
+            if media_type in {"text/event-stream", "text/plain"}:
+                continue
+            assert "example" in content, name
+            schema = {"$ref": content["schema"]["$ref"], "components": document()["components"]}
+            jsonschema.validate(content["example"], schema, cls=jsonschema.Draft202012Validator)
+
+
+async def test_the_page_of_the_document_needs_no_internet(client: httpx.AsyncClient) -> None:
+    page = (await client.get("/docs")).text
+    assets = [part.split('"')[0] for part in page.replace("'", '"').split('src="')[1:]]
+    assets += [part.split('"')[0] for part in page.split('href="')[1:]]
+    assert assets
+    for asset in assets:
+        assert asset.startswith("/"), asset
+        assert (await client.get(asset)).is_success, asset
+
+
+@pytest.mark.timeout(170)
+def test_no_generated_request_fails_or_gets_an_undocumented_answer(service: ServiceProcess, tmp_path: Path) -> None:
+    """Streams do not end, and schemathesis cannot write NDJSON: other tests ask for those."""
+    command = [
+        *(str(Path(sys.executable).parent / "schemathesis"), "run", str(COMMITTED), "--url", service.url),
+        *("--checks", "not_a_server_error,status_code_conformance,content_type_conformance"),
+        *("--phases", "examples,coverage,fuzzing", "--max-examples", "15", "--request-timeout", "2"),
+        *(
+            "--exclude-path-regex",
+            "/v1/stream|/v1/facts/import",
+            "--generation-database",
+            "none",
+            "--no-color",
+            "--workers",
+            "1",
+        ),
+    ]
+    environment = os.environ | {"NO_COLOR": "1"}
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=160, check=False
+    )
+    assert done.returncode == 0, done.stdout[-6000:]
+    assert "No issues found" in done.stdout or "passed" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    ["", "?after=zzz", "?after=9:9", "?after=99999999", "?heartbeat=1", "?event=x", "?query={}", "?query=["],
+)
+async def test_a_stream_answers_only_what_is_documented(client: httpx.AsyncClient, parameters: str) -> None:
+    responses = document()["paths"]["/v1/stream"]["get"]["responses"]
+    async with client.stream("GET", f"/v1/stream{parameters}") as response:
+        documented = responses[str(response.status_code)]["content"]
+        assert response.headers["content-type"].partition(";")[0] in documented
