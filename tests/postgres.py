@@ -20,15 +20,15 @@ from app.store.migrations import migrate
 SETTINGS = "max_connections = 300\n"
 FORGETFUL_SETTINGS = SETTINGS + "fsync = off\nfull_page_writes = off\n"
 
-# The triggers that keep facts immutable refuse TRUNCATE; a replica's session does not fire them.
+# The triggers that keep facts immutable refuse TRUNCATE; a replica's session does not fire them. To the tail of a
+# service that runs meanwhile an emptied log is a lost history, and is served only in a new epoch.
 EMPTY_THE_LOG = """
 begin;
 set local session_replication_role = replica;
 truncate factwire.facts, factwire.fact_tags, factwire.fact_ids, factwire.types, factwire.type_counts;
-delete from factwire.epochs where epoch > 1;
-update factwire.epochs set forked_after = 0;
 update factwire.counted set through = 0;
-update factwire.log set epoch = 1, floor = 0, partition_facts = default;
+update factwire.log set epoch = epoch + 1, floor = 0, partition_facts = default;
+insert into factwire.epochs (epoch, forked_after) select epoch, 0 from factwire.log;
 commit
 """
 
@@ -87,7 +87,7 @@ class Databases:
         return self.url(name)
 
     def empty(self, url: str) -> None:
-        """Take every fact and epoch out of a copy, in a few milliseconds where the role may do so."""
+        """Take every fact out of a copy and raise its epoch, in a few milliseconds where the role may do so."""
         try:
             run_sql(url, EMPTY_THE_LOG)
         except asyncpg.InsufficientPrivilegeError:
