@@ -37,6 +37,9 @@ CONNECTION_FAILURES = (
     asyncpg.InvalidAuthorizationSpecificationError,
     asyncpg.InvalidCatalogNameError,
     asyncpg.LockNotAvailableError,
+    # While a fail-over is under way, no host of the URL may be the primary, or the one in use is none any more.
+    asyncpg.TargetServerAttributeNotMatched,
+    asyncpg.ReadOnlySQLTransactionError,
     # The schema is missing or older than this version: somebody has yet to migrate it.
     asyncpg.InvalidSchemaNameError,
     asyncpg.UndefinedFunctionError,
@@ -101,6 +104,9 @@ class Lane:
             raise Unavailable("The database cannot be reached.") from error
         try:
             yield connection
+        except asyncpg.ReadOnlySQLTransactionError:
+            connection.terminate()  # a standby by now: the next connection finds the primary
+            raise
         finally:
             await self._pool.release(connection, timeout=CONNECT_SECONDS)
 

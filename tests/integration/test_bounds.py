@@ -1,0 +1,122 @@
+"""P8: what a slow or dead client, a large fact or a large group may cost the others."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from app.domain.position import Position
+from app.domain.query import EVERYTHING, Query, new_item
+from app.store.appending import Outcome, append
+from app.store.reading import Form, PageBounds, read_page
+from app.stream.grouping import GROUP_REQUESTS_MAX
+from tests.integration.logs import (
+    connected,
+    fact,
+    holders_of_the_lock,
+    ids_of,
+    opened_publisher,
+    store,
+    stored_ids,
+    until,
+    waiting_for_a_lock,
+)
+from tests.integration.relay import relayed
+
+TAKE_THE_LOCK = "select pg_advisory_xact_lock(lock_key) from factwire.log"
+SOCKET_BUFFER_BYTES = 32 * 1024
+LARGE = b'"' + b"x" * 400_000 + b'"'
+
+
+async def test_a_process_that_stalls_while_it_sends_its_request_holds_no_lock(database_url: str) -> None:
+    async with relayed(database_url) as (relay, stalling), connected(database_url) as [other]:
+        await append(stalling, [([fact()], None)])
+        relay.room = 256 * 1024
+        call = asyncio.create_task(append(stalling, [([fact(payload=LARGE), fact(payload=LARGE)], None)]))
+        async with asyncio.timeout(10):
+            await relay.stalled.wait()
+        assert await holders_of_the_lock(other) == 0
+        await store(other, [fact()])
+        relay.resumed.set()
+        async with asyncio.timeout(10):
+            assert (await call)[0].position == 3
+
+
+async def test_the_answer_to_the_largest_group_fits_into_the_buffer_of_a_socket(database_url: str) -> None:
+    async with relayed(database_url) as (relay, connection):
+        await append(connection, [([fact()], None)])
+        before = relay.from_server_bytes
+        outcomes = await append(connection, [([fact()], None) for _ in range(GROUP_REQUESTS_MAX)])
+        assert len(outcomes) == GROUP_REQUESTS_MAX
+        assert relay.from_server_bytes - before < SOCKET_BUFFER_BYTES
+
+
+async def test_the_lock_is_held_until_the_transaction_ends(database_url: str) -> None:
+    async with connected(database_url, 2) as [holder, other]:
+        async with holder.transaction():
+            await append(holder, [([fact()], None)])
+            assert await holders_of_the_lock(other) == 1
+        assert await holders_of_the_lock(other) == 0
+
+
+@pytest.mark.parametrize("descending", [False, True])
+@pytest.mark.parametrize("query", [EVERYTHING, Query((new_item(types=["OrderPlaced"]),))], ids=["all", "one type"])
+async def test_a_page_of_large_facts_is_at_most_one_fact_beyond_its_bound(
+    database_url: str, query: Query, descending: bool
+) -> None:
+    facts = [fact(payload=LARGE) for _ in range(8)]
+    bounds = PageBounds()
+    pages: list[list[str]] = []
+    async with connected(database_url) as [connection]:
+        await store(connection, facts)
+        after, before = Position(0), Position(len(facts))
+        while after < before:
+            page = await read_page(
+                connection, query, after=after, until=before, descending=descending, form=Form.LINES, bounds=bounds
+            )
+            assert len(page.body) <= bounds.bytes_max + len(LARGE) + 1000
+            pages.append([line.split(b'"id":"')[1][:36].decode() for line in page.body.splitlines()])
+            after, before = (after, page.through) if descending else (page.through, before)
+    read = [id for page in pages for id in page]
+    assert read == [str(id) for id in (reversed(ids_of(facts)) if descending else ids_of(facts))]
+    assert max(map(len, pages)) == 3
+
+
+async def test_a_publish_that_is_cancelled_while_it_waits_is_never_written(database_url: str) -> None:
+    async with opened_publisher(database_url) as publisher, connected(database_url, 2) as [holder, watcher]:
+        async with holder.transaction():
+            await holder.execute(TAKE_THE_LOCK)
+            first, cancelled, last = fact(), fact(), fact()
+            under_way = asyncio.create_task(publisher.publish([first]))
+            await until(lambda: waiting_for_a_lock(watcher))
+            waiting = [asyncio.create_task(publisher.publish([each])) for each in (cancelled, last)]
+            await until(lambda: publisher.waiting == 3)
+            waiting[0].cancel()
+            await until(lambda: publisher.waiting == 2)
+        async with asyncio.timeout(10):
+            await asyncio.gather(under_way, waiting[1])
+            await publisher.drain()
+        assert await stored_ids(watcher) == [first.id, last.id]
+
+
+async def test_a_publish_that_is_cancelled_under_way_leaves_the_publisher_at_work(database_url: str) -> None:
+    async with opened_publisher(database_url) as publisher, connected(database_url, 2) as [holder, watcher]:
+        async with holder.transaction():
+            await holder.execute(TAKE_THE_LOCK)
+            under_way = asyncio.create_task(publisher.publish([fact()]))
+            await until(lambda: waiting_for_a_lock(watcher))
+            under_way.cancel()
+            await until(lambda: publisher.waiting == 0)
+        async with asyncio.timeout(10):
+            published = await publisher.publish([fact()])
+        assert published.positions == [2]
+
+
+async def test_published_at_never_decreases_when_the_clock_steps_back(fresh_database_url: str) -> None:
+    ahead = datetime.now(UTC) + timedelta(hours=1)
+    async with connected(fresh_database_url) as [connection]:
+        await store(connection, [fact()])
+        await connection.execute("set session_replication_role = replica")
+        await connection.execute("update factwire.facts set published_at = $1", ahead)
+        [appended] = (await append(connection, [([fact()], None)])).values()
+        assert (appended.outcome, appended.published_at) == (Outcome.APPENDED, ahead)
