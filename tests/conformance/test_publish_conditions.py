@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Any
 
 import httpx
 import pytest
 
 from tests.conformance.conftest import RaiseEpoch
-from tests.conformance.queries import AWKWARD_VALUES, Query, every_query, publish_corpus
+from tests.conformance.queries import AWKWARD_VALUES, EMPTY_IS_NOTHING, Query, every_query, publish_corpus
 from tests.conformance.wire import (
+    TIMEOUT,
     Json,
     answered,
     epoch_of,
@@ -37,6 +39,17 @@ def none_of(*items: Json, after: str | int | None = None) -> Json:
 async def test_a_condition_holds_where_nothing_was_published(client: httpx.AsyncClient, namespace: str) -> None:
     await publish(client, fact(namespace), condition=none_of({"namespaces": [namespace]}))
     assert len(await read(client, namespace=namespace)) == 1
+
+
+@pytest.mark.case("condition-on-an-empty-log")
+async def test_a_condition_holds_on_an_empty_log_and_fails_behind_its_first_fact(
+    empty_url: str, namespace: str
+) -> None:
+    condition = none_of({"namespaces": [namespace]}, after=0)
+    async with httpx.AsyncClient(base_url=empty_url, timeout=TIMEOUT) as client:
+        first = await publish(client, fact(namespace), condition=condition)
+        told = problem(await post_facts(client, fact(namespace), condition=condition), 409, "condition-failed")
+    assert (told["position"], told["id"]) == (1, ids_of(first)[0])
 
 
 @pytest.mark.case("condition-conflict-names-the-fact")
@@ -248,6 +261,29 @@ async def test_a_condition_takes_awkward_values_literally(
     await publish(client, fact(namespace, aggregate_ids=["other"], meta={"key": "other"}), condition=none_of(item))
     await publish(client, fact(namespace, aggregate_ids=[value], meta={"key": value}), condition=none_of(item))
     problem(await post_facts(client, fact(namespace), condition=none_of(item)), 409, "condition-failed")
+
+
+@pytest.mark.case("condition-empty-values")
+@pytest.mark.parametrize(
+    "item",
+    [
+        {"namespaces": [""]},
+        {"types": [""]},
+        pytest.param({"namespaces": ["~"], "types": [""]}, marks=EMPTY_IS_NOTHING),
+        pytest.param({"namespaces": [""], "types": ["~"]}, marks=EMPTY_IS_NOTHING),
+        {"namespaces": ["~"], "aggregate_ids": [""]},
+        {"types": ["~"], "meta": {"key": ""}},
+    ],
+    ids=repr,
+)
+async def test_an_empty_value_never_widens_a_condition(client: httpx.AsyncClient, namespace: str, item: Json) -> None:
+    await publish(client, fact(namespace, namespace))
+    named = json.loads(json.dumps(item).replace("~", namespace))
+    response = await post_facts(client, fact(namespace), condition=none_of(named))
+    if response.status_code == 422:
+        problem(response, 422, "invalid-request")
+    else:
+        answered(response, 201)
 
 
 @pytest.mark.case("condition-retry")

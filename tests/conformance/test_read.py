@@ -11,6 +11,7 @@ import pytest
 
 from tests.conformance.conftest import RaiseEpoch
 from tests.conformance.queries import (
+    EMPTY_IS_NOTHING,
     Query,
     as_parameters,
     every_awkward_value,
@@ -119,6 +120,30 @@ async def test_awkward_names_match_nothing(
 ) -> None:
     await publish(client, fact(namespace))
     response = await client.get("/v1/facts", params={parameter: value, "aggregate_id": namespace})
+    if response.status_code == 422:
+        problem(response, 422, "invalid-request")
+    else:
+        assert answered(response)["facts"] == []
+
+
+@pytest.mark.case("read-empty-values")
+@pytest.mark.parametrize(
+    "part",
+    [
+        pytest.param({"namespaces": [""]}, marks=EMPTY_IS_NOTHING),
+        pytest.param({"types": [""]}, marks=EMPTY_IS_NOTHING),
+        {"aggregate_ids": [""]},
+        {"meta": {"key": ""}},
+    ],
+    ids=repr,
+)
+@pytest.mark.parametrize("by", ["parameters", "query"])
+async def test_an_empty_value_never_widens_a_read(
+    client: httpx.AsyncClient, namespace: str, part: Json, by: str
+) -> None:
+    before = (await publish(client, fact(namespace)))["position"] - 1
+    filters = as_parameters(part) if by == "parameters" else [("query", json.dumps({"items": [part]}))]
+    response = await client.get("/v1/facts", params=[*filters, ("after", before)])
     if response.status_code == 422:
         problem(response, 422, "invalid-request")
     else:
