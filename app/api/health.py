@@ -57,7 +57,13 @@ async def readyz(request: Request) -> Response:
 
 @router.get(
     "/metrics",
-    **operation("metrics", "What the process measures, as Prometheus reads it.", result=str, media_type="text/plain"),
+    **operation(
+        "metrics",
+        "What the process measures, as Prometheus reads it.",
+        result=str,
+        result_example="metrics",
+        media_type="text/plain",
+    ),
 )
 async def metrics(request: Request) -> Response:
     body, media_type = context_of(request).metrics.render()
