@@ -106,9 +106,6 @@ every_query_of_parameters = pytest.mark.parametrize(
 every_awkward_value = pytest.mark.parametrize("value", AWKWARD_VALUES)
 
 
-EMPTY_IS_NOTHING = pytest.mark.xfail(reason="an empty name in a filter is taken for no filter")
-
-
 async def publish_corpus(client: httpx.AsyncClient, token: str | None = None) -> Corpus:
     token, before = token or unique("t"), await head_cursor(client)
     text = json.dumps(list(_FACTS.values())).replace("~", f"{token}-")
