@@ -42,15 +42,17 @@ async def read(database: Database, tail: Tail, reading: Reading) -> Found:
         state, until = await _resolve(connection, tail, reading)
         found = await _search(connection, reading, state, until)
     while found.page.facts == 0 and found.caught_up and reading.until is None and loop.time() < wait_until:
-        if tail.head <= found.page.through:
+        # Descending, a page ends at its lower bound; what it has seen reaches to the head of its moment.
+        seen = found.page.head if reading.descending else found.page.through
+        if tail.head <= seen:
             await tail.wait(wait_until)
             tail.refuse_fork()
-        if tail.ring.covers(found.page.through) and tail.epoch == found.page.epoch:
-            batch = tail.ring.take(reading.query, found.page.through, typed=False)
-            if batch.facts == 0 and batch.through > found.page.through:
-                found = moved(found, batch.through)
+        if tail.ring.covers(seen) and tail.epoch == found.page.epoch:
+            batch = tail.ring.take(reading.query, seen, typed=False)
+            if batch.facts == 0 and batch.through > seen:
+                found = moved(found, batch.through, descending=reading.descending)
                 continue
-        if tail.head > found.page.through:
+        if tail.head > seen:
             async with database.reading.reading() as connection:
                 found = await _search(
                     connection, reading, LogState(found.page.head, found.page.epoch, found.page.through), None
@@ -76,9 +78,10 @@ async def export(database: Database, tail: Tail, reading: Reading) -> AsyncItera
         cursor = page.through
 
 
-def moved(found: Found, through: Position) -> Found:
+def moved(found: Found, head: Position, *, descending: bool) -> Found:
+    """The same empty page, seen up to a later head."""
     page = found.page
-    return Found(Page(through, page.epoch, through, 0, None, b""), found.caught_up)
+    return Found(Page(head, page.epoch, page.through if descending else head, 0, None, b""), found.caught_up)
 
 
 async def _resolve(connection: Connection, tail: Tail, reading: Reading) -> tuple[LogState, Position | None]:
