@@ -56,6 +56,7 @@ def create_app(settings: Settings) -> FastAPI:
         await context.database.close()
 
     app = FastAPIOffline(title="Factwire", version=__version__, lifespan=lifespan, redoc_url=None)
+    app.router.redirect_slashes = False
     app.state.context = context
     for resource in (imports, facts, streams, positions, catalogue, health):
         app.router.routes.extend(resource.router.routes)

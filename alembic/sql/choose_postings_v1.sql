@@ -3,7 +3,8 @@
 -- `drivers` are the tags to walk: one tag of the item, or the tags of its types; null for the log itself, and empty
 -- where nothing can match. `residual` says whether the facts must be asked for the rest of the item.
 -- An item by namespace or type alone is expanded over the catalogue here, in the statement's own snapshot: a cached
--- expansion would miss a type that is new. Where its types make up a fifth of the log, the log itself is walked.
+-- expansion would miss a type that is new. Where it has many types and they make up a fifth of the log,
+-- the log itself is walked.
 create function factwire.choose_postings(
   p_namespaces text[],
   p_types text[],
@@ -42,7 +43,7 @@ begin
       from factwire.type_counts c
      where (cardinality(p_namespaces) = 0 or c.namespace = any (p_namespaces))
        and (cardinality(p_types) = 0 or c.type = any (p_types));
-    if v_by_kind and v_count * 5 < factwire.head() then
+    if v_by_kind and (cardinality(v_kinds) <= 10 or v_count * 5 < factwire.head()) then
       drivers := v_kinds;
       residual := false;
     end if;

@@ -25,6 +25,7 @@ FUNCTIONS = (
     "check_conditions",
     "append_facts",
     "fold_counts",
+    "count_facts",
     "last_before",
 )
 

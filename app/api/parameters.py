@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, TypeVar
+from urllib.parse import unquote, unquote_to_bytes
 
 from starlette.requests import Request
 
@@ -127,6 +128,7 @@ def blame(field: FieldError, parameter: str | None) -> FieldError:
 
 def parameters_of(request: Request, *known: str) -> Parameters:
     """Raises UnknownParameter, or MalformedParameter for one that is given twice but stands for one value."""
+    check_encoding(request.scope["query_string"])
     values: dict[str, list[str]] = {}
     for name, value in request.query_params.multi_items():
         if name not in known:
@@ -135,6 +137,17 @@ def parameters_of(request: Request, *known: str) -> Parameters:
             raise MalformedParameter(name, "expected one value")
         values.setdefault(name, []).append(value)
     return Parameters(values)
+
+
+def check_encoding(query_string: bytes) -> None:
+    """The framework puts a replacement character where bytes are no UTF-8, and would look for that instead."""
+    if b"%" in query_string or not query_string.isascii():
+        for part in query_string.split(b"&"):
+            name, _, value = part.partition(b"=")
+            try:
+                unquote_to_bytes(value).decode()
+            except UnicodeDecodeError:
+                raise MalformedParameter(unquote(name.decode(errors="replace")), "expected UTF-8") from None
 
 
 def parse_number(text: str) -> float:

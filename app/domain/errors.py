@@ -182,7 +182,8 @@ class HistoryForked(FactwireError):
 
     def __init__(self, *, forked_after: int) -> None:
         super().__init__(
-            f"Facts after position {forked_after} were replaced by others. Run `factwire epoch raise`.",
+            f"Facts after position {forked_after} were replaced by others. "
+            f"Run `factwire epoch raise --forked-after {forked_after}`.",
             forked_after=forked_after,
         )
 

@@ -29,8 +29,9 @@ select k.id, k.position, k.digest, f.published_at, l.epoch
 """
 
 FIRST_MATCH = """
-select w.positions[1] as position, w.through, h.head
-  from factwire.head() h (head)
+select w.positions[1] as position, w.through, h.head, l.epoch
+  from factwire.log l
+ cross join factwire.head() h (head)
  cross join lateral factwire.walk_query($1, $2, $3, $4, h.head, false, 1, $5) w
 """
 
@@ -79,6 +80,7 @@ class FirstMatch:
     position: Position | None
     through: Position
     head: Position
+    epoch: int
 
 
 async def append(
@@ -151,7 +153,7 @@ async def first_match(connection: Connection, query: Query, *, after: Position) 
     """Search for the first fact that matches, for as long as one call may take."""
     row = await connection.fetchrow(FIRST_MATCH, *query_arrays(query), after, WITHOUT_LOCK_VISITS_MAX)
     assert row is not None
-    return FirstMatch(row["position"], row["through"], row["head"])
+    return FirstMatch(row["position"], row["through"], row["head"], row["epoch"])
 
 
 async def fact_id_at(connection: Connection, position: Position) -> UUID | None:

@@ -5,23 +5,7 @@ from dataclasses import dataclass
 from app.domain.position import Position
 from app.store.database import Connection
 
-# Folded counts and the facts behind the last fold, in one snapshot: exact, whenever the next fold comes.
-COUNTS = """
-select c.namespace, c.type, c.version, sum(c.facts)::bigint as facts, max(c.last_position) as last_position
-  from (select k.namespace, k.type, k.version, k.facts, k.last_position
-          from factwire.type_counts k
-         where ($1::text is null or k.namespace = $1)
-           and ($2::text is null or k.type = $2)
-         union all
-        select f.namespace, f.type, f.version, count(*), max(f.position)
-          from factwire.facts f
-         where f.position > (select through from factwire.counted)
-           and ($1::text is null or f.namespace = $1)
-           and ($2::text is null or f.type = $2)
-         group by f.namespace, f.type, f.version) c
- group by c.namespace, c.type, c.version
- order by c.namespace, c.type, c.version
-"""
+COUNT_FACTS = "select namespace, type, version, facts, last_position from factwire.count_facts($1, $2)"
 
 FOLD_COUNTS = "select factwire.fold_counts($1)"
 
@@ -38,7 +22,7 @@ class VersionCount:
 async def read_counts(
     connection: Connection, *, namespace: str | None = None, type: str | None = None
 ) -> list[VersionCount]:
-    rows = await connection.fetch(COUNTS, namespace, type)
+    rows = await connection.fetch(COUNT_FACTS, namespace, type)
     return [VersionCount(**row) for row in rows]
 
 

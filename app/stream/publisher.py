@@ -23,7 +23,7 @@ from app.domain.errors import (
     Unavailable,
 )
 from app.domain.fact import NewFact
-from app.domain.position import Position
+from app.domain.position import Cursor, Position
 from app.store import appending
 from app.store.appending import Appended, KnownFact, Outcome
 from app.store.database import CONNECTION_FAILURES, Database
@@ -248,9 +248,10 @@ class Publisher:
         query = request.condition.fail_if_match
         deadline = time.monotonic() + self._condition_seconds
         async with self._slow, self._database.reading.reading() as connection:
-            while asyncio.get_running_loop().time() < request.give_up_at:
+            while not request.outcome.done() and asyncio.get_running_loop().time() < request.give_up_at:
                 found = await appending.first_match(connection, query, after=after.position)
-                after = replace(after, position=found.through)
+                # With its epoch: were history lost and replaced before the append, what was searched would not count.
+                after = Cursor(found.epoch, found.through)
                 if found.position is not None:
                     fact_id = await appending.fact_id_at(connection, found.position)
                     raise ConditionFailed(found.position, str(fact_id))

@@ -150,3 +150,15 @@ async def test_a_query_beside_filters_is_refused(client: httpx.AsyncClient, besi
 async def test_a_query_beyond_a_limit_names_it(client: httpx.AsyncClient, items: list[Json], maximum: int) -> None:
     told = await refused(client, 422, "limit-exceeded", query=json.dumps({"items": items}))
     assert told["maximum"] == maximum
+
+
+@pytest.mark.case("read-not-utf-8")
+async def test_a_filter_that_is_no_utf_8_is_refused(client: httpx.AsyncClient) -> None:
+    told = problem(await client.get("/v1/facts?aggregate_id=%FF"), 400, "malformed-parameter")
+    assert told["errors"][0]["parameter"] == "aggregate_id"
+
+
+@pytest.mark.case("no-such-path-with-a-slash")
+@pytest.mark.parametrize("path", ["/v1/facts/", "/v1/stream/", "/v1/namespaces/"])
+async def test_a_path_with_a_slash_too_many_is_not_found(client: httpx.AsyncClient, path: str) -> None:
+    problem(await client.get(path), 404, "not-found")

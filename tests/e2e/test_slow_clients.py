@@ -64,9 +64,11 @@ async def test_a_client_that_does_not_read_is_cut_off_and_holds_up_nobody(start_
             await stalled.read_until(lambda body: b"caught-up" in body)
             before = process.memory_info().rss
             stalled.reader._transport.pause_reading()  # type: ignore[attr-defined]
+            whole = reading.read_until(lambda body: b"\nid: 1:120\n" in body and body.endswith(b"\n\n"), seconds=50)
+            all_read = asyncio.create_task(whole)
             for _ in range(120):
                 (await client.post("/v1/facts", json=publication(new_fact(payload="x" * LARGE)))).raise_for_status()
-            await reading.read_until(lambda body: b"\nid: 1:120\n" in body and body.endswith(b"\n\n"))
+            await all_read
             assert reading.positions() == list(range(1, 121))
             await until(lambda: streams_open(client, 1))
             assert process.memory_info().rss - before < 60 * 1024 * 1024
