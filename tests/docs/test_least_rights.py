@@ -1,0 +1,50 @@
+"""The rights that docs/operations.md lists for a role that only serves are enough."""
+
+import re
+from collections.abc import Iterator
+from contextlib import suppress
+from urllib.parse import quote, urlsplit, urlunsplit
+from uuid import uuid4
+
+import asyncpg
+import httpx
+import pytest
+
+from tests.builders import new_facts, publication
+from tests.conftest import StartService
+from tests.postgres import run_sql
+from tests.service import ROOT
+
+GRANTS = re.compile(r"^```sql\n(grant .*?)^```", re.MULTILINE | re.DOTALL)
+
+
+@pytest.fixture
+def serving_url(fresh_database_url: str) -> Iterator[str]:
+    """The database as a new role sees it that has only the documented rights."""
+    role = f"serving_{uuid4().hex[:12]}"
+    found = GRANTS.search((ROOT / "docs" / "operations.md").read_text())
+    assert found is not None
+    try:
+        run_sql(fresh_database_url, f"create role {role} login password 'secret'")
+    except asyncpg.InsufficientPrivilegeError:
+        pytest.skip("the role of the tests may not create roles")
+    run_sql(fresh_database_url, re.sub(r"\bto app;", f"to {role};", found[1]))
+    parts = urlsplit(fresh_database_url)
+    yield urlunsplit(parts._replace(netloc=f"{role}:{quote('secret')}@{parts.netloc.rpartition('@')[2]}"))
+    with suppress(asyncpg.PostgresError):
+        run_sql(fresh_database_url, f"drop owned by {role}")
+        run_sql(fresh_database_url, f"drop role {role}")
+
+
+async def test_the_documented_rights_are_enough_to_serve(start_service: StartService, serving_url: str) -> None:
+    service = await start_service(database_url=serving_url)
+    async with httpx.AsyncClient(base_url=service.url, timeout=20, verify=False) as client:
+        facts = new_facts(3)
+        assert (await client.post("/v1/facts", json=publication(*facts))).status_code == 201
+        condition = {"fail_if_match": [{"types": ["OrderPlaced"], "namespaces": ["shop"]}]}
+        assert (await client.post("/v1/facts", json=publication(condition=condition))).status_code == 409
+        page = (await client.get("/v1/facts", params={"namespace": "shop"})).json()
+        assert [fact["id"] for fact in page["facts"]] == [fact["id"] for fact in facts]
+        assert (await client.get("/v1/namespaces")).status_code == 200
+        assert (await client.get("/v1/position", params={"at": "2100-01-01T00:00:00Z"})).json()["position"] == 3
+    assert "denied" not in service.log
