@@ -1,6 +1,8 @@
 """What every test may ask for: databases, services and clients."""
 
 import asyncio
+import shutil
+import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -29,6 +31,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Choose the directory of the run once, for all workers."""
     given: str | None = getattr(config, "workerinput", {}).get("run_directory")
+    if given is None:
+        # Whoever ends a run early ends its PostgreSQL as well.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
     config.stash[RUN_DIRECTORY] = Path(given or mkdtemp(prefix="factwire-tests-"))
 
 
@@ -73,7 +78,7 @@ def start_postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartPo
     started: list[ThrowawayPostgres] = []
 
     def start() -> ThrowawayPostgres:
-        server = ThrowawayPostgres(Path(mkdtemp(prefix="factwire-postgres-")))
+        server = ThrowawayPostgres(Path(mkdtemp(prefix="factwire-postgres-")) / "data")
         started.append(server)
         server.start()
         return server
@@ -81,6 +86,7 @@ def start_postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartPo
     yield start
     for server in started:
         server.remove()
+        shutil.rmtree(server.directory.parent)
 
 
 @pytest.fixture
