@@ -34,7 +34,7 @@ def send_import(url: str, content: Iterator[bytes]) -> int:
             print(response.read().decode(), file=sys.stderr)
             return 1
         last: dict[str, Any] = {}
-        for line in response.iter_lines():
+        for line in lines_of(response):
             last = json.loads(line)
             if "progress" in last:
                 print(line, file=sys.stderr, flush=True)
@@ -56,7 +56,7 @@ def tail(url: str, *, after: str, filters: Mapping[str, Sequence[str]]) -> int:
                 if not response.is_success:
                     print(response.read().decode(), file=sys.stderr)
                     return 1
-                for cursor, name, data in events_of(response.iter_lines()):
+                for cursor, name, data in events_of(lines_of(response)):
                     headers["last-event-id"] = cursor
                     if name == "message":
                         print(data, flush=True)
@@ -65,6 +65,17 @@ def tail(url: str, *, after: str, filters: Mapping[str, Sequence[str]]) -> int:
         except httpx.TransportError as error:
             print(f"factwire: {str(error) or type(error).__name__}; trying again", file=sys.stderr)
         time.sleep(RETRY_SECONDS)
+
+
+def lines_of(response: httpx.Response) -> Iterator[str]:
+    """Lines that end with a line feed. iter_lines() also breaks at U+2028 and its like, which a payload may contain."""
+    rest = b""
+    for chunk in response.iter_bytes():
+        *complete, rest = (rest + chunk).split(b"\n")
+        for line in complete:
+            yield line.decode()
+    if rest:
+        yield rest.decode()
 
 
 def events_of(lines: Iterator[str]) -> Iterator[tuple[str, str, str]]:

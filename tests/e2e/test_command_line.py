@@ -90,9 +90,11 @@ async def test_tail_prints_facts_and_goes_on_after_a_restart(start_service: Star
         for round in (1, 2):
             async with httpx.AsyncClient(base_url=service.url, timeout=30, verify=False) as client:
                 (await client.post("/v1/facts", json=publication(new_fact(namespace="other")))).raise_for_status()
-                (await client.post("/v1/facts", json=publication(new_fact(payload=round)))).raise_for_status()
+                (
+                    await client.post("/v1/facts", json=publication(new_fact(payload=[round, "\u2028\x85"])))
+                ).raise_for_status()
             line = await asyncio.wait_for(process.stdout.readline(), 20)
-            assert json.loads(line)["payload"] == round
+            assert json.loads(line)["payload"] == [round, "\u2028\x85"]
             if round == 1:
                 await service.terminate()
                 service = await start_service(port=service.port)
