@@ -55,6 +55,7 @@ PAGING = ("after", "until", "limit", "order", "wait_seconds")
         other_results={200: "All ids are known with equal content: the original positions."},
         problems=(
             errors.MalformedJson,
+            errors.MalformedParameter,
             errors.RequestTimeout,
             errors.FactIdConflict,
             errors.ConditionFailed,

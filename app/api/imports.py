@@ -43,7 +43,7 @@ LINGER_SECONDS = 0.2
         result=ImportCounts,
         result_example="imported",
         media_type=NDJSON,
-        problems=(errors.UnsupportedMediaType, errors.UnknownParameter, errors.Unavailable),
+        problems=(errors.MalformedParameter, errors.UnsupportedMediaType, errors.UnknownParameter, errors.Unavailable),
     ),
 )
 async def import_facts(request: Request) -> Response:
