@@ -34,10 +34,15 @@ class MigrationRefused(Exception):
 def migrate(database_url: str) -> None:
     """Create or upgrade the schema. Raises MigrationRefused, naming each right that the role lacks."""
     asyncio.run(check_rights(database_url))
+    command.upgrade(configuration(database_url), "head")
+
+
+def configuration(database_url: str = "") -> Config:
+    """What alembic needs to know, for a database or for none."""
     config = Config()
     config.set_main_option("script_location", str(SCRIPTS))
     config.attributes["database_url"] = database_url
-    command.upgrade(config, "head")
+    return config
 
 
 def is_empty(database_url: str) -> bool:
@@ -77,9 +82,7 @@ async def check_rights(database_url: str) -> None:
 
 
 def newest_revision() -> str:
-    config = Config()
-    config.set_main_option("script_location", str(SCRIPTS))
-    revision = ScriptDirectory.from_config(config).get_current_head()
+    revision = ScriptDirectory.from_config(configuration()).get_current_head()
     assert revision is not None
     return revision
 

@@ -1,0 +1,16 @@
+"""The migrations make the schema that the tables declare, and can be taken back."""
+
+from alembic import command
+
+from app.store.migrations import configuration, is_empty, migrate
+
+
+def test_the_migrated_schema_is_the_declared_one(fresh_database_url: str) -> None:
+    command.check(configuration(fresh_database_url))
+
+
+def test_a_migrated_database_can_be_taken_back_and_migrated_again(fresh_database_url: str) -> None:
+    assert not is_empty(fresh_database_url)
+    command.downgrade(configuration(fresh_database_url), "base")
+    migrate(fresh_database_url)
+    command.check(configuration(fresh_database_url))
