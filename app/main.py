@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import fields
 
@@ -17,12 +17,14 @@ from app.api.context import Context
 from app.api.problems import answer_factwire_error, answer_http_exception, answer_unexpected
 from app.api.sse import leave_shutdown_to_us
 from app.domain.errors import FactwireError, Unavailable
+from app.domain.fact import NewFact
 from app.domain.limits import Limits
 from app.settings import Settings
+from app.store.appending import Appended
 from app.store.database import new_database
 from app.store.migrations import schema_is_current
 from app.stream.following import Streams
-from app.stream.listener import Listener
+from app.stream.listener import Listener, Notifier
 from app.stream.publisher import Publisher
 from app.stream.ring import Ring
 from app.stream.tail import Tail
@@ -80,12 +82,19 @@ def build(settings: Settings) -> tuple[Context, dict[str, Callable[[], Awaitable
     metrics = Metrics()
     ring = Ring(bytes_max=settings.ring_bytes_max, batch_bytes_max=BATCH_BYTES_MAX)
     tail = Tail(database, ring, poll_seconds=settings.poll_seconds)
+    notifier = Notifier(database)
+
+    def on_appended(appended: Appended, facts: Sequence[NewFact]) -> None:
+        tail.follow_append(appended, facts)
+        notifier.hint()
+
     publisher = Publisher(
         database,
         wait_seconds=settings.publish_wait_seconds,
         waiting_requests_max=settings.publishes_waiting_max,
         waiting_bytes_max=settings.publish_bytes_waiting_max,
         condition_seconds=settings.condition_seconds,
+        on_appended=on_appended,
         observe_group=metrics.observe_group,
     )
     following = Streams(
@@ -97,7 +106,8 @@ def build(settings: Settings) -> tuple[Context, dict[str, Callable[[], Awaitable
         age_seconds_max=settings.stream_age_seconds_max,
         drain_seconds=settings.drain_seconds,
     )
-    listener = Listener((settings.listen_url or settings.database_url).get_secret_value(), tail.hint)
+    listen_url = (settings.listen_url or settings.database_url).get_secret_value()
+    listener = Listener(listen_url, tail.hint, own_sender=notifier.sender)
     upkeep = Upkeep(database)
     context = Context(
         settings=settings,
@@ -116,7 +126,9 @@ def build(settings: Settings) -> tuple[Context, dict[str, Callable[[], Awaitable
     measure(context, listener, upkeep)
     return context, {
         "tail": tail.run,
+        "streams": following.run,
         "listener": listener.run,
+        "notifier": notifier.run,
         "publisher": publisher.run,
         "upkeep": upkeep.run,
         "schema": lambda: see_schema(context),

@@ -32,7 +32,7 @@ class Settings(BaseSettings):
     """Where the command line finds the service."""
 
     read_connections_max: int = Field(8, ge=2, le=100)
-    """Connections of one process for reads; two more follow the log, one appends and one listens."""
+    """Connections of one process for reads; three more follow the log, one appends and one listens."""
     read_seconds: float = Field(10.0, gt=0)
     """How long one read may take in the database."""
     append_seconds: float = Field(15.0, gt=0)

@@ -1,27 +1,44 @@
 -- Append the facts of many requests in one transaction; each request has an outcome of its own.
 --
--- Facts come as parallel arrays in publishing order, conditions as one entry an item. One short row a request comes
--- back, few enough to fit into the socket's buffer: a process that stalls must not keep the lock because the
--- server cannot send. Outcomes: 'appended' (position = that of the request's first fact), 'known' (its ids are
--- stored; the caller compares contents), 'failed' (position = a fact the condition forbids), 'slow' and 'again' (see
--- check_conditions), 'forked' (the condition's cursor is of another epoch), 'ahead' (it is beyond the head).
+-- Facts come as parallel arrays in publishing order, conditions as one entry an item. `p_chosen_ids` are the ids that
+-- clients chose: only they can be stored already. Postings come as one entry for each tag of the call: the place of
+-- the last fact that has it (from 1), and how many places before it the others stand ('{1,2}', or null for none).
+-- One short row comes back, small enough to fit into the socket's buffer: a process that stalls must not keep the lock
+-- because the server cannot send. It holds the head and its id as they were before, and for each request that was
+-- refused an outcome: 'known' (its ids are stored; the caller compares contents), 'failed' (position = a fact that the
+-- condition forbids), 'slow' and 'again' (see check_conditions), 'forked' (the condition's cursor is of another epoch),
+-- 'ahead' (it is beyond the head). The facts of all others stand behind the head in the order of the arrays.
 create function factwire.append_facts(
   p_requests integer[],
   p_ids uuid[],
   p_namespaces text[],
   p_types text[],
   p_versions integer[],
-  p_tags text[],
   p_digests bytea[],
   p_documents bytea[],
+  p_tags text[],
+  p_tag_places integer[],
+  p_tag_earlier text[],
+  p_kind_namespaces text[],
+  p_kind_types text[],
+  p_kind_versions integer[],
+  p_chosen_requests integer[],
+  p_chosen_ids uuid[],
   p_condition_requests integer[],
   p_condition_epochs integer[],
   p_condition_afters bigint[],
   p_condition_namespaces text[],
   p_condition_types text[],
   p_condition_tags text[],
-  p_visits_max integer
-) returns table (request integer, outcome text, "position" bigint, epoch integer, published_at timestamptz)
+  p_visits_max integer,
+  out head bigint,
+  out head_id uuid,
+  out epoch integer,
+  out published_at timestamptz,
+  out refused integer[],
+  out outcomes text[],
+  out positions bigint[]
+)
 language plpgsql
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
@@ -31,14 +48,15 @@ set jit = off
 as $$
 #variable_conflict use_column
 declare
-  v_epoch integer;
-  v_head bigint;
-  v_published_at timestamptz;
-  v_refused integer[] := '{}';
-  v_row record;
+  v_lock_key bigint;
+  v_count integer := cardinality(p_ids);
+  v_head record;
 begin
   if current_setting('transaction_isolation') <> 'read committed' then
     raise exception sqlstate 'FW002' using message = 'append_facts needs READ COMMITTED';
+  end if;
+  if v_count > 1000 then
+    raise exception sqlstate 'FW003' using message = 'append_facts takes at most 1000 facts: a reader of fact_tags looks no further back';
   end if;
 
   -- The order of the log is made here (P2). The lock is held until the commit is visible, so positions are taken and
@@ -47,87 +65,69 @@ begin
   -- of the head, the snapshot would be older than the wait and the head that of a log without the facts of whoever
   -- held the lock; likewise under REPEATABLE READ, hence the check above. A sequence without the lock would let a
   -- reader pass position n while n - 1 is not committed yet, and never return to it.
-  perform pg_advisory_xact_lock(l.lock_key) from factwire.log l;
+  select l.lock_key into v_lock_key from factwire.log l;
+  perform pg_advisory_xact_lock(v_lock_key);
 
-  select l.epoch, l.floor into v_epoch, v_head from factwire.log l;
-  for v_row in select f.position, f.published_at from factwire.facts f order by f.position desc limit 1 loop
-    v_head := v_row.position;
-    v_published_at := v_row.published_at;
-  end loop;
+  select l.epoch, l.floor into epoch, head from factwire.log l;
+  select f.position, f.id, f.published_at into v_head from factwire.facts f order by f.position desc limit 1;
+  if v_head.position is not null then
+    head := v_head.position;
+    head_id := v_head.id;
+  end if;
   -- greatest() ignores a null, and the clock of a server may step back: published_at must not.
-  v_published_at := greatest(clock_timestamp(), v_published_at);
+  published_at := greatest(clock_timestamp(), v_head.published_at);
+  refused := '{}';
+  outcomes := '{}';
+  positions := '{}';
 
   -- Before the conditions: a retried conditional publish must find itself and not conflict with itself.
-  for v_row in
-    select n.request
-      from unnest(p_requests, p_ids) n (request, id)
-      join factwire.fact_ids k on k.id = n.id
-     group by n.request
-  loop
-    v_refused := v_refused || v_row.request;
-    return query select v_row.request, 'known', null::bigint, v_epoch, null::timestamptz;
-  end loop;
-
+  if cardinality(p_chosen_ids) > 0 then
+    refused := array(
+      select distinct c.request
+        from unnest(p_chosen_requests, p_chosen_ids) c (request, id)
+        join factwire.fact_ids k on k.id = c.id);
+    outcomes := array_fill('known'::text, array[cardinality(refused)]);
+    positions := array_fill(null::bigint, array[cardinality(refused)]);
+  end if;
   if cardinality(p_condition_requests) > 0 then
-    for v_row in
-      select distinct on (c.request) c.request,
-             case when c.epoch not in (0, v_epoch) then 'forked' else 'ahead' end as outcome
-        from unnest(p_condition_requests, p_condition_epochs, p_condition_afters) c (request, epoch, after)
-       where (c.epoch not in (0, v_epoch) or c.after > v_head)
-         and c.request <> all (v_refused)
-       order by c.request
-    loop
-      v_refused := v_refused || v_row.request;
-      return query select v_row.request, v_row.outcome, v_head, v_epoch, null::timestamptz;
-    end loop;
-
-    for v_row in
-      select distinct on (c.request) c.request, c.outcome, c.position
-        from factwire.check_conditions(
-          p_condition_requests, p_condition_afters, p_condition_namespaces, p_condition_types, p_condition_tags,
-          v_head, p_visits_max) c
-       where c.request <> all (v_refused)
-       order by c.request
-    loop
-      v_refused := v_refused || v_row.request;
-      return query select v_row.request, v_row.outcome, v_row.position, v_epoch, null::timestamptz;
-    end loop;
+    select refused || coalesce(array_agg(c.request), '{}'),
+           outcomes || coalesce(array_agg(c.outcome), '{}'),
+           positions || coalesce(array_agg(c.position), '{}')
+      into refused, outcomes, positions
+      from factwire.refuse_conditions(
+        p_condition_requests, p_condition_epochs, p_condition_afters, p_condition_namespaces, p_condition_types,
+        p_condition_tags, refused, epoch, head, p_visits_max) c;
   end if;
 
-  return query
-  with source as materialized (
-    select v_head + row_number() over (order by n.place) as position, n.*, string_to_array(n.joined_tags, e'\x1f') as tags
-      from unnest(p_requests, p_ids, p_namespaces, p_types, p_versions, p_tags, p_digests, p_documents)
-             with ordinality n (request, id, namespace, type, version, joined_tags, digest, document, place)
-     where n.request <> all (v_refused)
-  ), registered as (
-    insert into factwire.types (namespace, type, version)
-    select distinct s.namespace, s.type, s.version
-      from source s
-     where not exists (
-             select from factwire.types t
-              where t.namespace = s.namespace and t.type = s.type and t.version = s.version)
-  ), known as (
-    insert into factwire.fact_ids (id, position, digest)
-    select s.id, s.position, s.digest from source s
-  ), tagged as (
-    insert into factwire.fact_tags (tag, position)
-    select t.tag, s.position
-      from source s
-     cross join lateral unnest(s.tags || ('t:' || s.namespace || '/' || s.type)) t (tag)
-  ), stored as (
-    insert into factwire.facts (position, id, published_at, namespace, type, version, tags, digest, document)
-    select s.position, s.id, v_published_at, s.namespace, s.type, s.version, s.tags, s.digest, s.document
-      from source s
-     order by s.position
-  )
-  select s.request, 'appended', min(s.position), v_epoch, v_published_at
-    from source s
-   group by s.request;
-
-  -- A hint that wakes the tails; an equal notification of the same transaction is sent once.
-  if found then
-    perform pg_notify('factwire', '');
+  if cardinality(refused) > 0 then
+    select k.ids, k.namespaces, k.types, k.versions, k.digests, k.documents, k.tags, k.tag_places, k.tag_earlier
+      into p_ids, p_namespaces, p_types, p_versions, p_digests, p_documents, p_tags, p_tag_places, p_tag_earlier
+      from factwire.keep_unrefused(
+        p_requests, refused, p_ids, p_namespaces, p_types, p_versions, p_digests, p_documents, p_tags, p_tag_places,
+        p_tag_earlier) k;
+    v_count := cardinality(p_ids);
+    select array_agg(k.namespace), array_agg(k.type), array_agg(k.version)
+      into p_kind_namespaces, p_kind_types, p_kind_versions
+      from (select distinct u.namespace, u.type, u.version
+              from unnest(p_namespaces, p_types, p_versions) u (namespace, type, version)) k;
   end if;
+  if v_count = 0 then
+    return;
+  end if;
+
+  insert into factwire.types (namespace, type, version)
+  select k.namespace, k.type, k.version
+    from unnest(p_kind_namespaces, p_kind_types, p_kind_versions) k (namespace, type, version)
+   where not exists (
+           select from factwire.types t
+            where t.namespace = k.namespace and t.type = k.type and t.version = k.version);
+  -- The arrays are unnested side by side in the select list: as functions in FROM, each would first be copied whole.
+  insert into factwire.facts (position, id, published_at, namespace, type, version, document)
+  select generate_series(head + 1, head + v_count), unnest(p_ids), published_at, unnest(p_namespaces), unnest(p_types),
+         unnest(p_versions), unnest(p_documents);
+  insert into factwire.fact_ids (id, position, digest)
+  select unnest(p_ids), generate_series(head + 1, head + v_count), unnest(p_digests);
+  insert into factwire.fact_tags (tag, position, earlier)
+  select unnest(p_tags), head + unnest(p_tag_places), unnest(p_tag_earlier)::smallint[];
 end
 $$;

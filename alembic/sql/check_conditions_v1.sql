@@ -38,7 +38,6 @@ begin
              from factwire.fact_tags p
             where p.tag = c.tags
               and p.position > c.after
-              and p.position <= p_until
             order by p.position
             limit 1) g
    where c.namespaces = '' and c.types = '' and position(e'\x1f' in c.tags) = 0

@@ -1,7 +1,8 @@
 -- Choose the posting lists that lead to the matches of one item of a query with the fewest visits.
 --
 -- `drivers` are the tags to walk: one tag of the item, or the tags of its types; null for the log itself, and empty
--- where nothing can match. `residual` says whether the facts must be asked for the rest of the item.
+-- where nothing can match. `residual` says whether the facts must be asked for the rest of the item. What is counted
+-- are rows of fact_tags, each of which may stand for several facts.
 -- An item by namespace or type alone is expanded over the catalogue here, in the statement's own snapshot: a cached
 -- expansion would miss a type that is new. Where it has many types and they make up a fifth of the log,
 -- the log itself is walked.
@@ -56,7 +57,7 @@ begin
   foreach v_tag in array p_tags loop
     select count(*) into v_count
       from (select 1 from factwire.fact_tags p
-             where p.tag = v_tag and p.position > p_low and p.position <= p_high
+             where p.tag = v_tag and p.position > p_low and p.position < p_high + 1000
              limit p_count_max) q;
     visits := visits + v_count;
     if v_fewest is null or v_count < v_fewest then
@@ -71,7 +72,7 @@ begin
     select count(*) into v_count
       from (select 1 from unnest(v_kinds) k (tag)
               join factwire.fact_tags p on p.tag = k.tag
-             where p.position > p_low and p.position <= p_high
+             where p.position > p_low and p.position < p_high + 1000
              limit p_count_max) q;
     visits := visits + v_count;
     if v_count < v_fewest then

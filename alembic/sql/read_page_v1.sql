@@ -29,63 +29,71 @@ set enable_seqscan = off
 set enable_hashjoin = off
 set enable_mergejoin = off
 set enable_sort = off
+set enable_bitmapscan = off
 set jit = off
 as $$
 declare
   v_until bigint;
   v_positions bigint[];
+  v_event constant boolean := p_form in ('events', 'typed-events');
   v_named constant boolean := p_form = 'typed-events';
-  v_id text := '';
+  v_id text;
   v_behind constant bytea :=
     convert_to(case p_form when 'lines' then e'\n' when 'elements' then ',' else e'\n\n' end, 'UTF8');
 begin
   head := factwire.head();
   select l.epoch into epoch from factwire.log l;
-  if p_form in ('events', 'typed-events') then
-    v_id := 'id: ' || epoch || ':';
-  end if;
+  v_id := 'id: ' || epoch || ':';
   v_until := greatest(least(coalesce(p_until, head), head), p_after);
 
   if cardinality(p_tags) = 0 and not p_descending then
     -- Every fact: positions are dense, so a range of the primary key is the page.
     through := least(p_after + p_hits_max, v_until);
-    select count(*), max(s.position),
+    if (select sum(octet_length(f.document)) from factwire.facts f where f.position > p_after and f.position <= through)
+       > p_bytes_max then
+      select max(s.position) into through
+        from (select f.position,
+                     sum(octet_length(f.document)) over (order by f.position rows unbounded preceding)
+                       - octet_length(f.document) as bytes_before
+                from factwire.facts f
+               where f.position > p_after
+                 and f.position <= through) s
+       where s.bytes_before <= p_bytes_max;
+    end if;
+    select count(*), max(f.position),
            string_agg(
-             factwire.composed(v_named, v_id, v_behind, s.position, s.published_at, s.namespace, s.type, s.document),
-             ''::bytea)
+             factwire.composed(
+               v_event, v_named, v_id, f.position, f.published_at, f.namespace, f.type, f.document), v_behind)
       into facts, last_position, body
-      from (select f.position, f.published_at, f.namespace, f.type, f.document,
-                   sum(octet_length(f.document)) over (order by f.position rows unbounded preceding)
-                     - octet_length(f.document) as bytes_before
+      from (select f.position, f.published_at, f.namespace, f.type, f.document
               from factwire.facts f
              where f.position > p_after
                and f.position <= through
-             order by f.position) s
-     where s.bytes_before <= p_bytes_max;
+             order by f.position) f;
     through := greatest(least(through, last_position), p_after);
-    body := coalesce(body, ''::bytea);
+    body := coalesce(body || v_behind, ''::bytea);
     return;
   end if;
 
   select w.positions, w.through into v_positions, through
     from factwire.walk_query(
       p_namespaces, p_types, p_tags, p_after, v_until, p_descending, p_hits_max, p_visits_max) w;
-  select count(*),
-         string_agg(
-           factwire.composed(v_named, v_id, v_behind, s.position, s.published_at, s.namespace, s.type, s.document),
-           ''::bytea)
-    into facts, body
-    from (select f.position, f.published_at, f.namespace, f.type, f.document,
-                 sum(octet_length(f.document)) over (order by c.place rows unbounded preceding)
+  select count(*) into facts
+    from (select sum(octet_length(f.document)) over (order by c.place rows unbounded preceding)
                    - octet_length(f.document) as bytes_before
             from unnest(v_positions) with ordinality c (position, place)
-            join factwire.facts f on f.position = c.position
-           order by c.place) s
+            join factwire.facts f on f.position = c.position) s
    where s.bytes_before <= p_bytes_max;
-  body := coalesce(body, ''::bytea);
   last_position := v_positions[facts];
   if facts < cardinality(v_positions) then
     through := last_position - p_descending::int;
   end if;
+  select string_agg(s.composed, v_behind) into body
+    from (select factwire.composed(
+                   v_event, v_named, v_id, f.position, f.published_at, f.namespace, f.type, f.document) as composed
+            from unnest(v_positions[:facts]) with ordinality c (position, place)
+            join factwire.facts f on f.position = c.position
+           order by c.place) s;
+  body := coalesce(body || v_behind, ''::bytea);
 end
 $$;

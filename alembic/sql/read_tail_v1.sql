@@ -3,7 +3,7 @@
 -- more up to p_bytes_max: were the anchor counted, a large one would hide all that follows.
 create function factwire.read_tail(p_anchor bigint, p_facts_max integer, p_bytes_max integer)
 returns table (
-  "position" bigint, published_at text, id uuid, namespace text, type text, tags text[], document bytea)
+  "position" bigint, published_at text, id uuid, namespace text, type text, document bytea)
 language plpgsql
 stable
 set plan_cache_mode = force_generic_plan
@@ -16,7 +16,7 @@ as $$
 begin
   return query
   select s.position, to_char(s.published_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
-         s.id, s.namespace, s.type, s.tags, s.document
+         s.id, s.namespace, s.type, s.document
     from (select f.*,
                  sum(octet_length(f.document)) filter (where f.position > p_anchor)
                    over (order by f.position rows between unbounded preceding and 1 preceding) as bytes_before

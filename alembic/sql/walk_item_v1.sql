@@ -23,6 +23,8 @@ as $$
 declare
   v_drivers text[];
   v_residual boolean;
+  v_tags text[] := p_tags;
+  v_kinds_free constant boolean := cardinality(p_namespaces) = 0 and cardinality(p_types) = 0;
   v_low bigint := p_after;
   v_high bigint := p_until;
   v_chunk bigint[];
@@ -35,6 +37,10 @@ begin
     from factwire.choose_postings(
       p_namespaces, p_types, p_tags, p_after, p_until,
       greatest(1, least(1000, p_visits_max / (4 + cardinality(p_tags))))) c;
+
+  if cardinality(v_drivers) = 1 then
+    v_tags := array_remove(p_tags, v_drivers[1]);
+  end if;
 
   -- At least one step is made, whatever choosing has cost: a walk that stood still would never end.
   while v_low < v_high loop
@@ -50,10 +56,12 @@ begin
       v_chunk := array(
         select c.position
           from unnest(v_chunk) with ordinality c (position, place)
-          join factwire.facts f on f.position = c.position
-         where f.tags @> p_tags
-           and (cardinality(p_namespaces) = 0 or f.namespace = any (p_namespaces))
-           and (cardinality(p_types) = 0 or f.type = any (p_types))
+         where not exists (select from unnest(v_tags) t (tag) where not factwire.has_tag(t.tag, c.position))
+           and (v_kinds_free or exists (
+                 select from factwire.facts f
+                  where f.position = c.position
+                    and (cardinality(p_namespaces) = 0 or f.namespace = any (p_namespaces))
+                    and (cardinality(p_types) = 0 or f.type = any (p_types))))
          order by c.place);
     end if;
     if cardinality(v_chunk) >= v_missing then

@@ -16,6 +16,7 @@ FUNCTIONS = (
     "covered_until",
     "create_partition",
     "next_postings",
+    "has_tag",
     "choose_postings",
     "walk_item",
     "walk_query",
@@ -23,6 +24,8 @@ FUNCTIONS = (
     "read_page",
     "read_tail",
     "check_conditions",
+    "refuse_conditions",
+    "keep_unrefused",
     "append_facts",
     "fold_counts",
     "count_facts",
@@ -50,13 +53,12 @@ create table factwire.facts (
   namespace text collate "C" not null,
   type text collate "C" not null,
   version integer not null,
-  tags text[] collate "C" not null,
-  digest bytea not null,
   document bytea not null
 ) partition by range (position);
 create table factwire.fact_tags (
   tag text collate "C",
   position bigint,
+  earlier smallint[],
   primary key (tag, position)
 ) partition by range (position);
 create table factwire.fact_ids (

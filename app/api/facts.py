@@ -25,10 +25,10 @@ from app.api.wire import (
     condition_from,
     facts_from,
     query_from,
-    utc,
 )
 from app.domain import errors
 from app.domain.errors import FactNotFound, MalformedParameter
+from app.domain.fact import utc
 from app.domain.position import FACT_ID, POSITION_MAX, START, Position, parse_cursor
 from app.domain.query import Query
 from app.store.reading import read_fact

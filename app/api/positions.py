@@ -9,7 +9,8 @@ from app.api.documenting import READ_PROBLEMS, operation
 from app.api.encoding import encoded_response
 from app.api.parameters import parameters_of, parse_time
 from app.api.routing import new_router
-from app.api.wire import LogPosition, utc
+from app.api.wire import LogPosition
+from app.domain.fact import utc
 from app.domain.position import Cursor
 from app.store.reading import read_last_before, read_published_at, resolve
 

@@ -5,20 +5,24 @@ every event, never a blank line without data before it, a heartbeat of exactly a
 a first line at once.
 """
 
+import asyncio
 import logging
 import random
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
 from contextlib import aclosing
+from typing import cast
 
 import msgspec
 from sse_starlette import EventSourceResponse
-from sse_starlette.sse import AppStatus, SendTimeoutError
+from sse_starlette.sse import AppStatus
 from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from app.api.problems import problem
-from app.domain.position import Cursor
-from app.stream.following import CaughtUp, Facts, Failed, Happening, Moved, Quiet
+from app.domain.position import START, Cursor
+from app.stream.following import Following, Streams
+from app.stream.live import Link
+from app.stream.pace import CaughtUp, Facts, Failed, Happening, Moved, Quiet
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +33,10 @@ HEADERS = {
     "x-content-type-options": "nosniff",
 }
 
+Follow = Callable[[Link], AsyncGenerator[Happening]]
+NOTHING: Iterator[bytes] = iter(())
+SECONDS_TO_LEAVE = 10.0
+
 
 def leave_shutdown_to_us() -> None:
     """sse-starlette cuts every stream of the process at SIGTERM unless it is told that they end by themselves."""
@@ -36,45 +44,114 @@ def leave_shutdown_to_us() -> None:
 
 
 class StreamResponse(EventSourceResponse):
-    """Tells a client that stopped reading from a failure, which it otherwise looks like in the log."""
+    """A stream that costs two tasks: one sends what has to be waited for, one notices that the client left.
+
+    sse-starlette's own loop keeps five, and wakes two of them for each event. Its head of the response is kept.
+    """
+
+    def __init__(self, opening: bytes, follow: Follow, *, send_seconds: float, cursor: Cursor) -> None:
+        super().__init__(NOTHING, headers=HEADERS, media_type=f"{MEDIA_TYPE}; charset=utf-8", ping=0)
+        self.opening = opening
+        self._follow = follow
+        self._send_seconds = send_seconds
+        self._cursor = cursor
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        client = Client(send, self._send_seconds, self._cursor)
+        link = Link(client.push)
+        leaving = asyncio.create_task(left(receive))
+        leaving.add_done_callback(lambda _: link.leave())
         try:
-            await super().__call__(scope, receive, send)
-        except SendTimeoutError:
-            log.info("a stream was cut: its client did not read for %s s", self.send_timeout)
+            await client.send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+            await client.send(chunk(self.opening))
+            async with aclosing(self._follow(link)) as happenings:
+                async for happening in happenings:
+                    await client.send(chunk(client.encode(happening)))
+            await client.send({"type": "http.response.body", "body": b"", "more_body": False})
+        except TimeoutError:
+            log.info("a stream was cut: its client did not read for %s s", self._send_seconds)
+        finally:
+            leaving.cancel()
 
 
-def stream_response(events: AsyncIterator[bytes], *, send_seconds: float) -> Response:
-    """Send chunks of whole events as they come. A client that does not read for so long is cut off."""
+class Client:
+    """Sends to the client of one stream: at once where it reads, and within a time limit where it does not."""
+
+    __slots__ = ("_cursor", "_send", "_send_seconds")
+
+    def __init__(self, send: Send, send_seconds: float, cursor: Cursor) -> None:
+        self._send = send
+        self._send_seconds = send_seconds
+        self._cursor = cursor
+
+    def push(self, happening: Happening) -> bool:
+        """Send what happens if that needs no waiting; whether it was sent."""
+        return self._push(chunk(self.encode(happening)))
+
+    async def send(self, message: Message) -> None:
+        """Raises TimeoutError where the client does not read."""
+        if not self._push(message):
+            async with asyncio.timeout(self._send_seconds):
+                await self._send(message)
+
+    def encode(self, happening: Happening) -> bytes:
+        match happening:
+            case Facts(body, _, cursor):
+                self._cursor = cursor
+                return body
+            case CaughtUp(cursor):
+                self._cursor = cursor
+                return event("caught-up", cursor, b'{"position":%d,"head":%d}' % (cursor.position, cursor.position))
+            case Moved(cursor):
+                self._cursor = cursor
+                return event("position", cursor, b'{"position":%d}' % cursor.position)
+            case Quiet():
+                return b":\n"
+            case Failed(error):
+                return event("problem", self._cursor, msgspec.json.encode(problem(error)))
+
+    def _push(self, message: Message) -> bool:
+        # uvicorn waits for room in its buffer before it writes anything, and has written everything when it returns.
+        # So what returns at its first step was sent, and what would have to wait was not, not even in part.
+        sending = cast(Coroutine[None, None, None], self._send(message))
+        try:
+            sending.send(None)
+        except StopIteration:
+            return True
+        sending.close()
+        return False
+
+
+def stream_response(streams: Streams, following: Following, *, retry_seconds: float, send_seconds: float) -> Response:
+    """Follow, and send whole events as they come. A client that does not read for so long is cut off."""
     return StreamResponse(
-        events, headers=HEADERS, media_type=f"{MEDIA_TYPE}; charset=utf-8", sep="\n", ping=0, send_timeout=send_seconds
+        b"retry: %d\n:ok\n" % (retry_seconds * 1000),
+        lambda link: streams.follow(following, link),
+        send_seconds=send_seconds,
+        cursor=following.after,
     )
 
 
-async def event_bytes(
-    happenings: AsyncGenerator[Happening], *, retry_seconds: float, cursor: Cursor
-) -> AsyncIterator[bytes]:
-    """The bytes of a stream: its opening, then what happens."""
-    yield b"retry: %d\n:ok\n" % (retry_seconds * 1000)
-    async with aclosing(happenings):
-        async for happening in happenings:
-            match happening:
-                case Facts(body, _, cursor):
-                    yield body
-                case CaughtUp(cursor):
-                    yield event("caught-up", cursor, b'{"position":%d,"head":%d}' % (cursor.position, cursor.position))
-                case Moved(cursor):
-                    yield event("position", cursor, b'{"position":%d}' % cursor.position)
-                case Quiet():
-                    yield b":\n"
-                case Failed(error):
-                    yield event("problem", cursor, msgspec.json.encode(problem(error)))
-
-
-async def come_back_later(retry_seconds: float) -> AsyncIterator[bytes]:
+def come_back_later(retry_seconds: float) -> StreamResponse:
     """A stream that ends at once: EventSource comes back after a clean end, and never after a 503."""
-    yield b"retry: %d\n" % (retry_seconds * 1000 * random.uniform(1, 3))
+    opening = b"retry: %d\n" % (retry_seconds * 1000 * random.uniform(1, 3))
+    return StreamResponse(opening, nothing, send_seconds=SECONDS_TO_LEAVE, cursor=Cursor(0, START))
+
+
+async def nothing(link: Link) -> AsyncGenerator[Happening]:
+    """A stream on which nothing happens, and which ends."""
+    return
+    yield Quiet()
+
+
+async def left(receive: Receive) -> None:
+    """Return when the client is gone, or has got everything."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+def chunk(body: bytes) -> Message:
+    return {"type": "http.response.body", "body": body, "more_body": True}
 
 
 def event(name: str, cursor: Cursor, data: bytes) -> bytes:

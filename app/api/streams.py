@@ -8,7 +8,7 @@ from app.api.decoding import Decoder
 from app.api.documenting import READ_PROBLEMS, operation
 from app.api.parameters import FILTERS, Parameters, parameters_of
 from app.api.routing import new_router
-from app.api.sse import MEDIA_TYPE, come_back_later, event_bytes, stream_response
+from app.api.sse import MEDIA_TYPE, come_back_later, stream_response
 from app.api.wire import Fact, QueryBody, query_from
 from app.domain import errors
 from app.domain.errors import MalformedParameter, Unavailable
@@ -82,10 +82,14 @@ async def answer_stream(request: Request, parameters: Parameters, query: Query) 
     )
     state = await state_if_open(context, after)
     if state is None:
-        return stream_response(come_back_later(settings.retry_seconds), send_seconds=settings.stream_send_seconds)
+        return come_back_later(settings.retry_seconds)
     following = Following(query=query, after=state.cursor, head=state.head, typed=typed, heartbeat_seconds=heartbeat)
-    events = event_bytes(context.streams.follow(following), retry_seconds=settings.retry_seconds, cursor=state.cursor)
-    return stream_response(events, send_seconds=settings.stream_send_seconds)
+    return stream_response(
+        context.streams,
+        following,
+        retry_seconds=settings.retry_seconds,
+        send_seconds=settings.stream_send_seconds,
+    )
 
 
 async def state_if_open(context: Context, after: Bound) -> LogState | None:

@@ -1,7 +1,6 @@
 """The wire format, declared once: what requests and answers look like, and what becomes of them in the domain."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -166,6 +165,7 @@ def fact_from(body: NewFactBody, payloads: Payloads, limits: Limits) -> NewFact:
         meta=body.meta,
         payload=payloads.verbatim(body.payload),
         limits=limits,
+        chosen_id=body.id is not None,
     )
 
 
@@ -217,11 +217,6 @@ def item_from(body: QueryItemBody, pointer: str) -> Item:
         for value in values:
             check_text(value, f"{pointer}/{name}")
     return new_item(namespaces=body.namespaces, types=body.types, aggregate_ids=body.aggregate_ids, meta=meta)
-
-
-def utc(time: datetime) -> str:
-    """A time as every answer has it: RFC 3339, UTC, microseconds."""
-    return time.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def below(pointer: str, field: FieldError) -> FieldError:

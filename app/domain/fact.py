@@ -2,9 +2,11 @@
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import lru_cache
 from hashlib import sha256
 from json.encoder import encode_basestring as quote
+from typing import NamedTuple
 from uuid import UUID
 
 from app.domain.errors import FieldError, InvalidRequest, LimitExceeded
@@ -15,14 +17,15 @@ META_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*", re.ASCII)
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 LINE_BREAKS = bytes.maketrans(b"\r\n", b"  ")
 RESERVED_NAMESPACE = "factwire"
+NAMES_REMEMBERED = 1024
 
 
-@dataclass(frozen=True, slots=True)
-class NewFact:
+class NewFact(NamedTuple):
     """A fact as given, in its normal form.
 
     `tags` are what queries match on, `digest` is what makes two publications of one id equal (P5), and `document`
-    is the JSON of the fact from `"id"` on, to which the store adds position and time.
+    is the JSON of the fact from `"id"` on, to which the store adds position and time. `chosen_id` says that the
+    publisher chose the id: only then may a fact with it be stored already.
     """
 
     id: UUID
@@ -32,6 +35,7 @@ class NewFact:
     tags: tuple[str, ...]
     digest: bytes
     document: bytes
+    chosen_id: bool
 
 
 def new_fact(
@@ -44,6 +48,7 @@ def new_fact(
     meta: Mapping[str, str | list[str]],
     payload: bytes,
     limits: Limits,
+    chosen_id: bool = True,
 ) -> NewFact:
     """Check a fact and bring it into its normal form: sets sorted and without repeats, the payload on one line.
 
@@ -54,25 +59,37 @@ def new_fact(
     if not 1 <= version <= VERSION_MAX:
         raise refused("/version", f"expected a number from 1 to {VERSION_MAX}")
     check_maximum(len(payload), "payload_bytes_max", limits.payload_bytes_max, "/payload", "bytes")
-    check_maximum(len(aggregate_ids), "aggregate_ids_max", limits.aggregate_ids_max, "/aggregate_ids", "values")
-    for index, aggregate_id in enumerate(aggregate_ids):
-        check_text(aggregate_id, f"/aggregate_ids/{index}")
-    ids = sorted(set(aggregate_ids)) if len(aggregate_ids) > 1 else aggregate_ids
-    pairs = normal_meta(meta, limits)
+    ids = normal_aggregate_ids(aggregate_ids, limits) if aggregate_ids else aggregate_ids
+    pairs = normal_meta(meta, limits) if meta else []
 
     # A raw line break can only stand between tokens (in a string it is an escape), and would end an SSE line.
     if b"\n" in payload or b"\r" in payload:
         payload = payload.translate(LINE_BREAKS)
-    tags = (*map(aggregate_tag, ids), *(meta_tag(key, value) for key, values in pairs for value in values))
-    head = (
+    content = (
         f'"namespace":"{namespace}","type":"{type}","version":{version},'
         f'"aggregate_ids":[{",".join(map(quote, ids))}],"meta":{{{",".join(map(meta_json, pairs))}}},"payload":'
-    ).encode()
-    digest = sha256(head)
-    digest.update(payload)
+    ).encode() + payload
     return NewFact(
-        id, namespace, type, version, tags, digest.digest(), b'"id":"%b",%b%b}' % (str(id).encode(), head, payload)
+        id,
+        namespace,
+        type,
+        version,
+        fact_tags(ids, pairs),
+        sha256(content).digest(),
+        b'"id":"%b",%b}' % (str(id).encode(), content),
+        chosen_id,
     )
+
+
+def fact_tags(aggregate_ids: Iterable[str], meta: Iterable[tuple[str, str | list[str]]]) -> tuple[str, ...]:
+    """What queries match on, of a fact in its normal form."""
+    tags = [aggregate_tag(aggregate_id) for aggregate_id in aggregate_ids]
+    for key, values in meta:
+        if isinstance(values, str):
+            tags.append(meta_tag(key, values))
+        else:
+            tags += [meta_tag(key, value) for value in values]
+    return tuple(tags)
 
 
 def aggregate_tag(aggregate_id: str) -> str:
@@ -88,18 +105,27 @@ def kind_tag(namespace: str, type: str) -> str:
     return f"t:{namespace}/{type}"
 
 
+def normal_aggregate_ids(aggregate_ids: list[str], limits: Limits) -> list[str]:
+    check_maximum(len(aggregate_ids), "aggregate_ids_max", limits.aggregate_ids_max, "/aggregate_ids", "values")
+    for index, aggregate_id in enumerate(aggregate_ids):
+        if not is_plain(aggregate_id):
+            check_text(aggregate_id, f"/aggregate_ids/{index}")
+    return sorted(set(aggregate_ids)) if len(aggregate_ids) > 1 else aggregate_ids
+
+
 def normal_meta(meta: Mapping[str, str | list[str]], limits: Limits) -> list[tuple[str, list[str]]]:
     check_maximum(len(meta), "meta_keys_max", limits.meta_keys_max, "/meta", "keys")
     pairs = []
     for key, given in sorted(meta.items()):
-        pointer = f"/meta/{escaped(key)}"
-        if not (META_KEY.fullmatch(key) and len(key) <= NAME_LENGTH_MAX):
-            raise refused(pointer, f"a meta key is a name without ':', of at most {NAME_LENGTH_MAX} characters")
+        if not is_meta_key(key):
+            detail = f"a meta key is a name without ':', of at most {NAME_LENGTH_MAX} characters"
+            raise refused(f"/meta/{escaped(key)}", detail)
         values = [given] if isinstance(given, str) else sorted(set(given))
         if not values:
-            raise refused(pointer, "expected at least one value")
+            raise refused(f"/meta/{escaped(key)}", "expected at least one value")
         for value in values:
-            check_text(value, pointer)
+            if not is_plain(value):
+                check_text(value, f"/meta/{escaped(key)}")
         pairs.append((key, values))
     total = sum(len(values) for _, values in pairs)
     check_maximum(total, "meta_values_max", limits.meta_values_max, "/meta", "values")
@@ -118,8 +144,27 @@ def check_namespace(namespace: str) -> None:
 
 
 def check_name(name: str, pointer: str) -> None:
-    if not (NAME.fullmatch(name) and len(name) <= NAME_LENGTH_MAX):
+    if not is_name(name):
         raise refused(pointer, f"expected a name: letters, digits and _.:- , at most {NAME_LENGTH_MAX} characters")
+
+
+def is_name(text: str) -> bool:
+    return len(text) <= NAME_LENGTH_MAX and matches(NAME, text)
+
+
+def is_meta_key(text: str) -> bool:
+    return len(text) <= NAME_LENGTH_MAX and matches(META_KEY, text)
+
+
+@lru_cache(NAMES_REMEMBERED)
+def matches(pattern: re.Pattern[str], short: str) -> bool:
+    """Names recur from fact to fact, and remembering one is several times as fast as matching it again."""
+    return pattern.fullmatch(short) is not None
+
+
+def is_plain(text: str) -> bool:
+    """Whether a text is certainly allowed: what most texts are, told without a search."""
+    return len(text) <= TEXT_LENGTH_MAX and text.isascii() and text.isprintable()
 
 
 def check_text(text: str, pointer: str) -> None:
@@ -152,3 +197,8 @@ def repeated(ids: Iterable[UUID]) -> UUID | None:
             return id
         seen.add(id)
     return None
+
+
+def utc(time: datetime) -> str:
+    """A time as every answer has it: RFC 3339, UTC, microseconds."""
+    return time.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")

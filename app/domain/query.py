@@ -1,6 +1,6 @@
 """Queries: which facts. `Query.matches` is the reference for what the SQL of the store finds."""
 
-from collections.abc import Set as AbstractSet
+from collections.abc import Collection
 from dataclasses import dataclass
 from itertools import chain
 
@@ -18,7 +18,7 @@ class Item:
     types: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()
 
-    def matches(self, namespace: str, type: str, tags: AbstractSet[str]) -> bool:
+    def matches(self, namespace: str, type: str, tags: Collection[str]) -> bool:
         return (
             (not self.namespaces or namespace in self.namespaces)
             and (not self.types or type in self.types)
@@ -32,7 +32,7 @@ class Query:
 
     items: tuple[Item, ...] = ()
 
-    def matches(self, namespace: str, type: str, tags: AbstractSet[str]) -> bool:
+    def matches(self, namespace: str, type: str, tags: Collection[str]) -> bool:
         return not self.items or any(item.matches(namespace, type, tags) for item in self.items)
 
 

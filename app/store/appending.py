@@ -1,24 +1,26 @@
 """Appending: the facts of many requests in one call, each with an outcome of its own."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 from uuid import UUID
 
 import asyncpg
 
 from app.domain.condition import Condition
-from app.domain.fact import NewFact
+from app.domain.fact import NewFact, kind_tag
 from app.domain.position import Position
 from app.domain.query import Query
 from app.store.database import Connection
-from app.store.matching import SEPARATOR, query_arrays
+from app.store.matching import query_arrays
 
 # How the order of the log comes about stands in alembic/sql/append_facts_v1.sql, at the line that makes it.
 APPEND_FACTS = """
-select request, outcome, position, epoch, published_at
-  from factwire.append_facts($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
+select head, head_id, epoch, published_at, refused, outcomes, positions
+  from factwire.append_facts(
+    $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22)
 """
 
 KNOWN_FACTS = """
@@ -42,9 +44,8 @@ WITHOUT_LOCK_VISITS_MAX = 100_000
 
 
 class Outcome(StrEnum):
-    """What append_facts says of a request; the meanings stand there."""
+    """Why append_facts refuses a request; the meanings stand there."""
 
-    APPENDED = "appended"
     KNOWN = "known"
     FAILED = "failed"
     SLOW = "slow"
@@ -54,13 +55,25 @@ class Outcome(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Appended:
-    """The outcome of one request. `position` is that of its first fact, of a forbidden fact, or the head."""
+class Refused:
+    """Why a request was not appended. `position` is that of a forbidden fact, or the head."""
 
     outcome: Outcome
     position: Position | None
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """What one call did. The facts of all requests but the refused ones stand behind `head`, in their order.
+
+    `head` and `head_id` are the last fact before them (None in an empty log). `refused` has the index of the request.
+    """
+
+    head: Position
+    head_id: UUID | None
     epoch: int
-    published_at: datetime | None
+    published_at: datetime
+    refused: Mapping[int, Refused]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,38 +96,65 @@ class FirstMatch:
     epoch: int
 
 
-async def append(
-    connection: Connection, requests: Sequence[tuple[Sequence[NewFact], Condition | None]]
-) -> dict[int, Appended]:
-    """Append the facts of all requests that may be, in one transaction. Outcomes are keyed by the request's index.
+async def append(connection: Connection, requests: Sequence[tuple[Sequence[NewFact], Condition | None]]) -> Appended:
+    """Append the facts of all requests that may be, in one transaction.
 
     No two requests share an id, and no condition forbids a fact of an earlier request: such a request goes into
     the next call. Raises what asyncpg raises; `is_certainly_not_written` tells what that means.
     """
-    facts = [(index, fact) for index, (facts, _) in enumerate(requests) for fact in facts]
-    rows = await connection.fetch(
+    facts = [fact for facts, _ in requests for fact in facts]
+    indexes = [index for index, (facts, _) in enumerate(requests) for _ in facts]
+    ids, namespaces, types, versions, _, digests, documents, _ = zip(*facts, strict=True)
+    chosen = [(index, fact.id) for index, fact in zip(indexes, facts, strict=True) if fact.chosen_id]
+    row = await connection.fetchrow(
         APPEND_FACTS,
-        [index for index, _ in facts],
-        [fact.id for _, fact in facts],
-        [fact.namespace for _, fact in facts],
-        [fact.type for _, fact in facts],
-        [fact.version for _, fact in facts],
-        [SEPARATOR.join(fact.tags) for _, fact in facts],
-        [fact.digest for _, fact in facts],
-        [fact.document for _, fact in facts],
+        indexes,
+        ids,
+        namespaces,
+        types,
+        versions,
+        digests,
+        documents,
+        *posting_arrays(facts),
+        *columns(set(zip(namespaces, types, versions, strict=True)), 3),
+        *columns(chosen, 2),
         *condition_arrays(requests),
         UNDER_LOCK_VISITS_MAX,
     )
-    return {
-        row["request"]: Appended(Outcome(row["outcome"]), row["position"], row["epoch"], row["published_at"])
-        for row in rows
+    assert row is not None
+    refused = {
+        request: Refused(Outcome(outcome), position)
+        for request, outcome, position in zip(row["refused"], row["outcomes"], row["positions"], strict=True)
     }
+    return Appended(row["head"], row["head_id"], row["epoch"], row["published_at"], refused)
+
+
+def columns(rows: Collection[tuple[Any, ...]], count: int) -> Sequence[Sequence[Any]]:
+    return tuple(zip(*rows, strict=True)) if rows else ((),) * count
+
+
+def posting_arrays(facts: Sequence[NewFact]) -> tuple[list[str], list[int], list[str | None]]:
+    """Each tag of a call, the last place that has it, and how much earlier the others stand; see next_postings."""
+    places: dict[str, list[int]] = {}
+    for place, fact in enumerate(facts, 1):
+        for tag in (*fact.tags, kind_tag(fact.namespace, fact.type)):
+            if tag in places:
+                places[tag].append(place)
+            else:
+                places[tag] = [place]
+    earlier = [
+        None if len(given) == 1 else f"{{{','.join([str(given[-1] - place) for place in given[:-1]])}}}"
+        for given in places.values()
+    ]
+    return list(places), [given[-1] for given in places.values()], earlier
 
 
 def condition_arrays(
     requests: Sequence[tuple[Sequence[NewFact], Condition | None]],
 ) -> tuple[list[int], list[int], list[int], list[str], list[str], list[str]]:
     """Request, epoch, after, namespaces, types and tags of each item of each condition."""
+    if not any(condition for _, condition in requests):
+        return [], [], [], [], [], []
     indexes: list[int] = []
     epochs: list[int] = []
     afters: list[int] = []

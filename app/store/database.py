@@ -148,7 +148,7 @@ def new_database(url: str, *, read_connections_max: int, read_seconds: float, ap
         reading=Lane(
             url, name="read", connections_max=read_connections_max, statement_seconds=read_seconds, wait_seconds=5.0
         ),
-        watching=Lane(url, name="watch", connections_max=2, statement_seconds=read_seconds, wait_seconds=5.0),
+        watching=Lane(url, name="watch", connections_max=3, statement_seconds=read_seconds, wait_seconds=5.0),
     )
 
 

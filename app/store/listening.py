@@ -1,4 +1,4 @@
-"""Listening for the hint that append_facts sends, on a connection of its own."""
+"""Hints from process to process that there are new facts: sent by NOTIFY, and listened for on a connection."""
 
 import asyncio
 from collections.abc import Callable
@@ -6,14 +6,22 @@ from contextlib import suppress
 
 import asyncpg
 
-from app.store.database import CONNECT_SECONDS, SESSION
+from app.store.database import CONNECT_SECONDS, SESSION, Connection
 
 CHANNEL = "factwire"
 PROBE = "select 1"
+NOTIFY = "select pg_notify($1, $2)"
 
 
-async def listen(url: str, on_hint: Callable[[], None], *, probe_seconds: float) -> None:
-    """Call `on_hint` at once and at each notification, until the connection is lost, which is what this raises.
+async def notify(connection: Connection, sender: str) -> None:
+    """Tell the listeners of all processes that there are new facts; `sender` lets one know its own hints."""
+    await connection.execute(NOTIFY, CHANNEL, sender)
+
+
+async def listen(url: str, on_hint: Callable[[str], None], *, probe_seconds: float) -> None:
+    """Call `on_hint` with its sender at each notification, and without one at once, until the connection is lost.
+
+    That it was lost is what this raises.
 
     The connection is probed: a server that vanished is noticed by TCP alone only after minutes.
     """
@@ -26,8 +34,8 @@ async def listen(url: str, on_hint: Callable[[], None], *, probe_seconds: float)
     lost = asyncio.Event()
     try:
         connection.add_termination_listener(lambda _: lost.set())
-        await connection.add_listener(CHANNEL, lambda *_: on_hint())
-        on_hint()
+        await connection.add_listener(CHANNEL, lambda *given: on_hint(str(given[-1])))
+        on_hint("")
         while not lost.is_set():
             with suppress(TimeoutError):
                 await asyncio.wait_for(lost.wait(), probe_seconds)

@@ -4,9 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import NamedTuple
 from uuid import UUID
 
+import msgspec
+
 from app.domain.errors import CursorAhead, CursorExpired, CursorForked, FactNotFound
+from app.domain.fact import fact_tags
 from app.domain.position import START, Bound, Cursor, Position
 from app.domain.query import Query
 from app.store.database import Connection
@@ -18,7 +22,7 @@ select head, epoch, through, facts, last_position, body
 """
 
 READ_TAIL = """
-select l.epoch, t.position, t.published_at, t.id, t.namespace, t.type, t.tags, t.document
+select l.epoch, t.position, t.published_at, t.id, t.namespace, t.type, t.document
   from factwire.log l
   left join lateral factwire.read_tail($1, $2, $3) t on true
 """
@@ -106,16 +110,26 @@ class LogState:
         return Cursor(self.epoch, self.position)
 
 
-@dataclass(frozen=True, slots=True)
-class TailFact:
-    """A fact as the tail keeps it: what queries match on, and the JSON that is sent."""
+class TailFact(NamedTuple):
+    """A stored fact as the tail reads it: like the NewFact that it was, with its place."""
 
     position: Position
+    published_at: str
     id: UUID
     namespace: str
     type: str
-    tags: frozenset[str]
-    json: bytes
+    tags: tuple[str, ...]
+    document: bytes
+
+
+class MatchedParts(msgspec.Struct):
+    """What of a document its tags are made of."""
+
+    aggregate_ids: list[str]
+    meta: dict[str, str | list[str]]
+
+
+MATCHED_PARTS = msgspec.json.Decoder(MatchedParts)
 
 
 async def read_page(
@@ -151,15 +165,21 @@ async def read_tail(
     return rows[0]["epoch"], [
         TailFact(
             row["position"],
+            row["published_at"],
             row["id"],
             row["namespace"],
             row["type"],
-            frozenset(row["tags"]),
-            b'{"position":%d,"published_at":"%b",%b' % (row["position"], row["published_at"].encode(), row["document"]),
+            tags_of(row["document"]),
+            row["document"],
         )
         for row in rows
         if row["position"] is not None
     ]
+
+
+def tags_of(document: bytes) -> tuple[str, ...]:
+    parts = MATCHED_PARTS.decode(b"{" + document)
+    return fact_tags(parts.aggregate_ids, parts.meta.items())
 
 
 async def resolve(connection: Connection, bound: Bound) -> LogState:

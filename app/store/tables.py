@@ -10,6 +10,7 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     MetaData,
+    SmallInteger,
     Table,
     Text,
     Uuid,
@@ -49,8 +50,6 @@ facts = Table(
     Column("namespace", Name, nullable=False),
     Column("type", Name, nullable=False),
     Column("version", Integer, nullable=False),
-    Column("tags", ARRAY(Name), nullable=False),
-    Column("digest", LargeBinary, nullable=False),
     Column("document", LargeBinary, nullable=False),
     postgresql_partition_by="RANGE (position)",
 )
@@ -60,6 +59,7 @@ fact_tags = Table(
     METADATA,
     Column("tag", Name, primary_key=True),
     Column("position", BigInteger, primary_key=True, autoincrement=False),
+    Column("earlier", ARRAY(SmallInteger)),
     postgresql_partition_by="RANGE (position)",
 )
 

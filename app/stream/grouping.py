@@ -12,7 +12,7 @@ from app.domain.fact import NewFact
 from app.domain.position import Cursor, Position
 
 GROUP_FACTS_MAX = 1000
-GROUP_REQUESTS_MAX = 512  # one row of 50 bytes each comes back: within the 32 KiB of a socket's buffer
+GROUP_REQUESTS_MAX = 512  # 50 bytes come back for each that is refused: within the 32 KiB of a socket's buffer
 GROUP_BYTES_MAX = 8 * 1024 * 1024
 
 
@@ -60,9 +60,10 @@ class Group:
     requests: list[Request] = field(default_factory=list)
     facts: int = 0
     bytes: int = 0
-    ids: set[UUID] = field(default_factory=set)
+    chosen_ids: set[UUID] = field(default_factory=set)
     tags: set[str] = field(default_factory=set)
     kinds: set[tuple[str, str]] = field(default_factory=set)
+    looked_through: int = 0
 
     def has_room_for(self, request: Request) -> bool:
         return not self.requests or (
@@ -77,10 +78,11 @@ class Group:
         It shares an id, so that its facts may turn out to be known; or a fact of this group may match its condition,
         which append_facts compares with the stored facts only. Erring towards yes costs one more call.
         """
-        if any(fact.id in self.ids for fact in request.facts):
+        if self.chosen_ids and any(fact.chosen_id and fact.id in self.chosen_ids for fact in request.facts):
             return True
-        if request.condition is None:
+        if request.condition is None or not self.requests:
             return False
+        self._look_through()
         return any(
             self.tags.issuperset(item.tags)
             and (
@@ -98,6 +100,13 @@ class Group:
         self.facts += len(request.facts)
         self.bytes += request.bytes
         for fact in request.facts:
-            self.ids.add(fact.id)
-            self.tags.update(fact.tags)
-            self.kinds.add((fact.namespace, fact.type))
+            if fact.chosen_id:
+                self.chosen_ids.add(fact.id)
+
+    def _look_through(self) -> None:
+        """Note what a condition is compared with: only where there is one."""
+        for request in self.requests[self.looked_through :]:
+            for fact in request.facts:
+                self.tags.update(fact.tags)
+                self.kinds.add((fact.namespace, fact.type))
+        self.looked_through = len(self.requests)

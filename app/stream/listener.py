@@ -1,25 +1,61 @@
-"""The listener of a process: turns notifications into hints, and is replaced when its connection dies."""
+"""Hints between processes: one sender and one listener each, the latter replaced when its connection dies."""
 
 import asyncio
 import logging
 import random
 from collections.abc import Callable
+from contextlib import suppress
+from secrets import token_hex
 
-from app.store.database import CONNECTION_FAILURES
-from app.store.listening import listen
+from app.domain.errors import Unavailable
+from app.store.database import CONNECTION_FAILURES, Database
+from app.store.listening import listen, notify
 
 log = logging.getLogger(__name__)
 
 PROBE_SECONDS = 10.0
 RECONNECT_SECONDS = 0.5
+NOTIFY_SECONDS = 0.005
+
+
+class Notifier:
+    """Tells the other processes that this one has published: after the commit, at once, then at a bounded rate.
+
+    A NOTIFY in the appending transaction would be sent as often as there are appends, and each costs the server a lock
+    that is one for all its databases, held over the commit, and wakes every listener. A hint that is lost because the
+    process dies in between is only a delay: the tails poll in any case.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._wanted = asyncio.Event()
+        self.sender = token_hex(8)
+
+    def hint(self) -> None:
+        """This process has published."""
+        self._wanted.set()
+
+    async def run(self) -> None:
+        """Send hints until cancelled."""
+        while True:
+            await self._wanted.wait()
+            self._wanted.clear()
+            with suppress(Unavailable, *CONNECTION_FAILURES):
+                async with self._database.watching.reading() as connection:
+                    await notify(connection, self.sender)
+            await asyncio.sleep(NOTIFY_SECONDS)
 
 
 class Listener:
-    """Keeps one connection listening. A lost hint is only a delay: the tail polls in any case."""
+    """Keeps one connection listening. A lost hint is only a delay: the tail polls in any case.
 
-    def __init__(self, url: str, on_hint: Callable[[], None]) -> None:
+    Hints from `own_sender` are passed over: what this process has published it knows.
+    """
+
+    def __init__(self, url: str, on_hint: Callable[[], None], *, own_sender: str = "") -> None:
         self._url = url
         self._on_hint = on_hint
+        self._own_sender = own_sender
         self.connected = False
 
     async def run(self) -> None:
@@ -33,6 +69,7 @@ class Listener:
             self.connected = False
             await asyncio.sleep(RECONNECT_SECONDS * random.uniform(0.8, 1.6))
 
-    def _hint(self) -> None:
+    def _hint(self, sender: str) -> None:
         self.connected = True
-        self._on_hint()
+        if not sender or sender != self._own_sender:
+            self._on_hint()

@@ -1,7 +1,8 @@
 """Paging: one page of history for one request, waited for if need be, and the whole of it for an export."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from contextlib import aclosing
 from dataclasses import dataclass
 
 from app.domain.errors import Unavailable
@@ -60,22 +61,53 @@ async def read(database: Database, tail: Tail, reading: Reading) -> Found:
     return found
 
 
-async def export(database: Database, tail: Tail, reading: Reading) -> AsyncIterator[bytes]:
+class Ahead:
+    """Pages of history one after the other: while one is being sent, the next one is read."""
+
+    def __init__(self, read: Callable[[Position], Coroutine[None, None, Page]]) -> None:
+        self._read = read
+        self._cursor = Position(-1)
+        self._next: asyncio.Task[Page] | None = None
+
+    async def take(self, cursor: Position, *, goes_on: Callable[[Page], bool]) -> Page:
+        """The page behind a cursor. Where more is wanted behind it, that is asked for at once."""
+        if self._next is not None and self._cursor != cursor:
+            await self.aclose()
+        page = await (self._next or self._read(cursor))
+        self._next = None
+        if goes_on(page):
+            self._cursor = page.through
+            self._next = asyncio.create_task(self._read(page.through))
+        return page
+
+    async def aclose(self) -> None:
+        if self._next is not None:
+            self._next.cancel()
+            await asyncio.gather(self._next, return_exceptions=True)
+            self._next = None
+
+
+async def export(database: Database, tail: Tail, reading: Reading) -> AsyncGenerator[bytes]:
     """Yield the lines of all facts up to the head, or `until`, of the moment it began. A failure is raised."""
     async with database.reading.reading() as connection:
         state, until = await _resolve(connection, tail, reading)
     end = min(state.head, until) if until is not None else state.head
-    cursor = state.position
-    while cursor < end:
+
+    async def read_lines(cursor: Position) -> Page:
         async with database.reading.reading() as connection:
-            page = await read_page(
+            return await read_page(
                 connection, reading.query, after=cursor, until=end, form=Form.LINES, bounds=PageBounds()
             )
-        if page.epoch != state.epoch:
-            raise Unavailable("The epoch changed during the export.")
-        tail.refuse_fork()
-        yield page.body
-        cursor = page.through
+
+    cursor = state.position
+    async with aclosing(Ahead(read_lines)) as pages:
+        while cursor < end:
+            page = await pages.take(cursor, goes_on=lambda page: page.through < end)
+            if page.epoch != state.epoch:
+                raise Unavailable("The epoch changed during the export.")
+            tail.refuse_fork()
+            yield page.body
+            cursor = page.through
 
 
 def moved(found: Found, head: Position, *, descending: bool) -> Found:

@@ -6,6 +6,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import replace
+from typing import cast
 from uuid import UUID
 
 import asyncpg
@@ -25,7 +26,7 @@ from app.domain.errors import (
 from app.domain.fact import NewFact
 from app.domain.position import Cursor, Position
 from app.store import appending
-from app.store.appending import Appended, KnownFact, Outcome
+from app.store.appending import Appended, KnownFact, Outcome, Refused
 from app.store.database import CONNECTION_FAILURES, Database
 from app.stream.grouping import GROUP_REQUESTS_MAX, Group, Published, Request
 
@@ -45,6 +46,7 @@ class Publisher:
         waiting_requests_max: int,
         waiting_bytes_max: int,
         condition_seconds: float,
+        on_appended: Callable[[Appended, Sequence[NewFact]], None] = lambda appended, facts: None,
         observe_group: Callable[[int, float], None] = lambda facts, seconds: None,
     ) -> None:
         self._database = database
@@ -52,6 +54,7 @@ class Publisher:
         self._waiting_requests_max = waiting_requests_max
         self._waiting_bytes_max = waiting_bytes_max
         self._condition_seconds = condition_seconds
+        self._on_appended = on_appended
         self._observe_group = observe_group
         self._queue: deque[Request] = deque()
         self._arrived = asyncio.Event()
@@ -69,7 +72,11 @@ class Publisher:
 
     async def publish(self, facts: Sequence[NewFact], condition: Condition | None = None) -> Published:
         """Publish facts together. Raises FactwireError; each says whether the facts are certainly not written."""
-        return await self._enqueue(facts, condition)
+        request = self._enqueue(facts, condition)
+        try:
+            return await request.outcome
+        finally:
+            self._forget(request)
 
     async def publish_each(self, facts: Sequence[NewFact]) -> list[Published | FactwireError]:
         """Publish facts one by one, in order but in few calls, up to the first that is refused.
@@ -78,8 +85,8 @@ class Publisher:
         behind a conflict is written. (A conflict with a fact that another publisher stores in this very moment is
         noticed by the call itself, and the facts behind it are then written all the same.)
         """
-        known = await self._known_facts(facts)
-        outcomes: list[Published | FactwireError | asyncio.Future[Published]] = []
+        known = await self._known_facts([fact for fact in facts if fact.chosen_id])
+        outcomes: list[Published | FactwireError | Request] = []
         for fact in facts:
             if fact.id in known:
                 outcomes.append(replay_or_conflict([fact], known))
@@ -87,7 +94,14 @@ class Publisher:
                 outcomes.append(self._enqueue([fact], None))
             if isinstance(outcomes[-1], FactwireError):
                 break
-        return [await settled(outcome) if isinstance(outcome, asyncio.Future) else outcome for outcome in outcomes]
+        requests = [outcome for outcome in outcomes if isinstance(outcome, Request)]
+        try:
+            if requests:
+                await asyncio.wait([request.outcome for request in requests])
+        finally:
+            for request in requests:
+                self._forget(request)
+        return [settled(outcome) if isinstance(outcome, Request) else outcome for outcome in outcomes]
 
     async def run(self) -> None:
         """Serve until cancelled."""
@@ -102,22 +116,19 @@ class Publisher:
         """Wait until no request is under way. The caller sets the time limit and lets no new ones in."""
         await self._idle.wait()
 
-    def _enqueue(self, facts: Sequence[NewFact], condition: Condition | None) -> asyncio.Future[Published]:
+    def _enqueue(self, facts: Sequence[NewFact], condition: Condition | None) -> Request:
+        """Put a request into the queue, or refuse it. The caller forgets it when it has its outcome."""
         loop = asyncio.get_running_loop()
         request = Request(facts, condition, loop.create_future(), loop.time() + self._wait_seconds)
-        if (
-            self._waiting_requests >= self._waiting_requests_max
-            or self._waiting_bytes + request.bytes > self._waiting_bytes_max
-        ):
-            request.refuse(Unavailable("Too many publishes are waiting."))
-            return request.outcome
         self._waiting_requests += 1
-        self._idle.clear()
         self._waiting_bytes += request.bytes
-        request.outcome.add_done_callback(lambda _: self._forget(request))
-        self._queue.append(request)
-        self._arrived.set()
-        return request.outcome
+        self._idle.clear()
+        if self._waiting_requests > self._waiting_requests_max or self._waiting_bytes > self._waiting_bytes_max:
+            request.refuse(Unavailable("Too many publishes are waiting."))
+        else:
+            self._queue.append(request)
+            self._arrived.set()
+        return request
 
     def _forget(self, request: Request) -> None:
         self._waiting_requests -= 1
@@ -151,22 +162,38 @@ class Publisher:
         began = time.perf_counter()
         try:
             async with self._database.appending.connection() as connection:
-                outcomes = await appending.append(connection, [(r.facts, r.condition) for r in requests])
-            self._settle_all([(request, outcomes[index]) for index, request in enumerate(requests)])
+                appended = await appending.append(connection, [(r.facts, r.condition) for r in requests])
+            facts = self._settle_all(requests, appended)
         except Exception as error:
             await self._refuse_all(requests, error)
         else:
-            facts = sum(len(r.facts) for i, r in enumerate(requests) if outcomes[i].outcome is Outcome.APPENDED)
-            self._observe_group(facts, time.perf_counter() - began)
+            self._observe_group(len(facts), time.perf_counter() - began)
+            if facts:
+                self._on_appended(appended, facts)
 
-    def _settle_all(self, settled: list[tuple[Request, Appended]]) -> None:
-        again = [request for request, appended in settled if appended.outcome is Outcome.AGAIN]
+    def _settle_all(self, requests: list[Request], appended: Appended) -> list[NewFact]:
+        """Tell each request its outcome; the facts that were appended, in order."""
+        facts: list[NewFact] = []
+        known: list[Request] = []
+        again: list[Request] = []
+        for index, request in enumerate(requests):
+            refused = appended.refused.get(index)
+            if refused is None:
+                first = appended.head + len(facts) + 1
+                positions = cast(Sequence[Position], range(first, first + len(request.facts)))
+                facts += request.facts
+                ids = [fact.id for fact in request.facts]
+                request.settle(Published(ids, positions, appended.epoch, appended.published_at))
+            elif refused.outcome is Outcome.KNOWN:
+                known.append(request)
+            elif refused.outcome is Outcome.AGAIN:
+                again.append(request)
+            else:
+                self._refuse(request, refused, appended.epoch)
         self._queue.extendleft(reversed(again))
-        known = [request for request, appended in settled if appended.outcome is Outcome.KNOWN]
         if known:
             self._settle_later(known, self._compare_with_known(known))
-        for request, appended in settled:
-            self._settle(request, appended)
+        return facts
 
     async def _refuse_all(self, requests: list[Request], error: Exception) -> None:
         """Tell each request what the failure of its call means for it."""
@@ -185,25 +212,16 @@ class Publisher:
             unknown = isinstance(refusal, OutcomeUnknown)
             request.refuse(OutcomeUnknown([str(fact.id) for fact in request.facts]) if unknown else refusal)
 
-    def _settle(self, request: Request, appended: Appended) -> None:
-        assert self._tasks is not None
-        match appended.outcome:
-            case Outcome.APPENDED:
-                assert appended.position is not None
-                first = appended.position
-                positions = [Position(first + index) for index in range(len(request.facts))]
-                ids = [fact.id for fact in request.facts]
-                request.settle(Published(ids, positions, appended.epoch, appended.published_at))
+    def _refuse(self, request: Request, refused: Refused, epoch: int) -> None:
+        match refused.outcome:
             case Outcome.FAILED:
-                self._settle_later([request], self._name_conflict(appended))
+                self._settle_later([request], self._name_conflict(refused))
             case Outcome.SLOW:
                 self._settle_later([request], self._search_without_lock(request))
             case Outcome.FORKED:
-                request.refuse(CursorForked(epoch=appended.epoch))
+                request.refuse(CursorForked(epoch=epoch))
             case Outcome.AHEAD:
-                request.refuse(CursorAhead(epoch=appended.epoch, head=appended.position or 0))
-            case Outcome.AGAIN | Outcome.KNOWN:
-                pass  # back in the queue, or settled all together
+                request.refuse(CursorAhead(epoch=epoch, head=refused.position or 0))
 
     def _settle_later(self, requests: list[Request], settling: Coroutine[None, None, None]) -> None:
         """Settle requests that need one more look at the database, while the next call is under way."""
@@ -232,14 +250,16 @@ class Publisher:
                 request.refuse(outcome)
 
     async def _known_facts(self, facts: Sequence[NewFact]) -> dict[UUID, KnownFact]:
+        if not facts:
+            return {}
         async with self._database.reading.reading() as connection:
             return await appending.known_facts(connection, [fact.id for fact in facts])
 
-    async def _name_conflict(self, appended: Appended) -> None:
-        assert appended.position is not None
+    async def _name_conflict(self, refused: Refused) -> None:
+        assert refused.position is not None
         async with self._database.reading.reading() as connection:
-            fact_id = await appending.fact_id_at(connection, appended.position)
-        raise ConditionFailed(appended.position, str(fact_id))
+            fact_id = await appending.fact_id_at(connection, refused.position)
+        raise ConditionFailed(refused.position, str(fact_id))
 
     async def _search_without_lock(self, request: Request) -> None:
         """Evaluate an expensive condition outside the lock, then let the call check only what came since."""
@@ -265,11 +285,13 @@ class Publisher:
         self._arrived.set()
 
 
-async def settled(outcome: asyncio.Future[Published]) -> Published | FactwireError:
-    try:
-        return await outcome
-    except FactwireError as refusal:
+def settled(request: Request) -> Published | FactwireError:
+    refusal = request.outcome.exception()
+    if refusal is None:
+        return request.outcome.result()
+    if isinstance(refusal, FactwireError):
         return refusal
+    raise refusal
 
 
 def replay_or_conflict(facts: Sequence[NewFact], known: Mapping[UUID, KnownFact]) -> Published | FactIdConflict:

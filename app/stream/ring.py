@@ -1,14 +1,49 @@
 """The ring: the newest facts of the log as ready bytes, for all streams of the process."""
 
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from operator import attrgetter
 from uuid import UUID
 
+from app.domain.fact import NewFact
 from app.domain.position import Position
 from app.domain.query import Query
 from app.store.reading import TailFact
 
 FACT_OVERHEAD_BYTES = 600  # what Python adds to a fact: objects, tags, list entry
 BATCH_OVERHEAD_BYTES = 400
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """Facts at consecutive positions that were published at the same moment."""
+
+    first: Position
+    published_at: str
+    facts: Sequence[NewFact | TailFact]
+
+    @property
+    def last(self) -> Position:
+        return Position(self.first + len(self.facts) - 1)
+
+    def size(self) -> int:
+        return sum(len(fact.document) for fact in self.facts) + FACT_OVERHEAD_BYTES * len(self.facts)
+
+    def behind(self, cursor: Position) -> Iterator[tuple[Position, NewFact | TailFact]]:
+        skipped = max(0, cursor + 1 - self.first)
+        for offset in range(skipped, len(self.facts)):
+            yield Position(self.first + offset), self.facts[offset]
+
+
+def segments(facts: Sequence[TailFact]) -> list[Segment]:
+    """Facts at consecutive positions, as the segments that they make."""
+    found = []
+    for published_at, group in groupby(facts, attrgetter("published_at")):
+        together = list(group)
+        found.append(Segment(together[0].position, published_at, together))
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,28 +67,25 @@ class Ring:
 
     def reset(self, head: Position, *, epoch: int) -> None:
         """Forget everything; the next fact is the one behind `head`."""
-        self.after = head
+        self.after = self.head = head
         self.epoch = epoch
-        self._facts: list[TailFact] = []
+        self._segments: list[Segment] = []
         self._bytes = 0
         self._forget_batches()
 
-    @property
-    def head(self) -> Position:
-        return Position(self.after + len(self._facts))
-
-    def extend(self, facts: list[TailFact]) -> None:
-        """Add the facts behind the head and drop the oldest beyond the bound."""
-        assert not facts or facts[0].position == self.head + 1
-        self._facts.extend(facts)
-        self._bytes += sum(size(fact) for fact in facts)
+    def extend(self, segment: Segment) -> None:
+        """Add the facts behind the head and drop the oldest segments beyond the bound, but never the newest."""
+        assert segment.first == self.head + 1
+        self._segments.append(segment)
+        self._bytes += segment.size()
+        self.head = segment.last
         self._forget_batches()
         dropped = 0
-        while self._bytes > self._bytes_max and dropped < len(self._facts) - 1:
-            self._bytes -= size(self._facts[dropped])
+        while self._bytes > self._bytes_max and dropped < len(self._segments) - 1:
+            self._bytes -= self._segments[dropped].size()
+            self.after = self._segments[dropped].last
             dropped += 1
-        del self._facts[:dropped]
-        self.after = Position(self.after + dropped)
+        del self._segments[:dropped]
 
     def covers(self, cursor: Position) -> bool:
         """Whether what follows a cursor can be taken from here."""
@@ -73,33 +105,38 @@ class Ring:
 
     def ids(self) -> list[tuple[Position, UUID]]:
         """Position and id of each fact, newest first: what a forked history is compared with."""
-        return [(fact.position, fact.id) for fact in reversed(self._facts)]
+        behind = [place for segment in self._segments for place in segment.behind(self.after)]
+        return [(position, fact.id) for position, fact in reversed(behind)]
 
     def _forget_batches(self) -> None:
         self._batches: dict[tuple[Query, bool, Position], Batch] = {}
         self._batches_bytes = 0
 
+    def _behind(self, cursor: Position) -> Iterator[tuple[Segment, Position, NewFact | TailFact]]:
+        at = bisect_right(self._segments, cursor + 1, key=attrgetter("first")) - 1
+        for index in range(max(0, at), len(self._segments)):
+            segment = self._segments[index]
+            for position, fact in segment.behind(cursor):
+                yield segment, position, fact
+
     def _match(self, query: Query, cursor: Position, *, typed: bool) -> Batch:
         frames: list[bytes] = []
         total = 0
         through, last = cursor, None
-        for fact in self._facts[cursor - self.after :]:
-            through = fact.position
+        for segment, position, fact in self._behind(cursor):
+            through = position
             if query.matches(fact.namespace, fact.type, fact.tags):
-                frame = event_frame(fact, epoch=self.epoch, typed=typed)
+                frame = event_frame(fact, segment.published_at, position, epoch=self.epoch, typed=typed)
                 frames.append(frame)
-                last = fact.position
+                last = position
                 total += len(frame)
                 if total >= self._batch_bytes_max:
                     break
         return Batch(b"".join(frames), len(frames), last, through, self.epoch)
 
 
-def event_frame(fact: TailFact, *, epoch: int, typed: bool) -> bytes:
+def event_frame(fact: NewFact | TailFact, published_at: str, position: Position, *, epoch: int, typed: bool) -> bytes:
     """A fact as one event, byte for byte as read_page composes it."""
-    name = f"event: {fact.namespace}/{fact.type}\n".encode() if typed else b""
-    return b"%bid: %d:%d\ndata: %b\n\n" % (name, epoch, fact.position, fact.json)
-
-
-def size(fact: TailFact) -> int:
-    return len(fact.json) + FACT_OVERHEAD_BYTES
+    name = f"event: {fact.namespace}/{fact.type}\n" if typed else ""
+    head = f'{name}id: {epoch}:{position}\ndata: {{"position":{position},"published_at":"{published_at}",'
+    return b"%b%b\n\n" % (head.encode(), fact.document)

@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from app.domain.errors import HistoryForked, Unavailable
+from app.domain.fact import NewFact, utc
 from app.domain.position import START, Position
+from app.store.appending import Appended
 from app.store.database import CONNECTION_FAILURES, Connection, Database
 from app.store.reading import TailFact, read_ids, read_tail, resolve
-from app.stream.ring import Ring
+from app.stream.ring import Ring, Segment, segments
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +31,7 @@ class Tail:
         self._poll_seconds = poll_seconds
         self._hint = asyncio.Event()
         self._changed = asyncio.Event()
+        self.changes = 0
         self._last_id: UUID | None = None
         self.ring = ring
         self.epoch = 0
@@ -50,8 +53,25 @@ class Tail:
 
     def wake(self) -> None:
         """Let every waiting stream look again."""
+        self.changes += 1
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
+
+    def follow_append(self, appended: Appended, facts: Sequence[NewFact]) -> None:
+        """Take what this process has just published straight into the ring, where it continues the ring exactly.
+
+        Positions are dense, so nothing can be between the head of the ring and the fact behind it. That the head is
+        the same fact, and not another one at the same position, is told by its id: after a fail-over that lost
+        commits, a stream would go on in a history that its client has never seen the beginning of.
+        """
+        if (
+            appended.epoch == self.epoch
+            and self.forked_after is None
+            and (appended.head, appended.head_id) == (self.head, self._last_id)
+        ):
+            self._extend([Segment(Position(appended.head + 1), utc(appended.published_at), facts)])
+        else:
+            self.hint()
 
     async def wait(self, until: float) -> None:
         """Wait for a change, at most until a time of the loop's clock."""
@@ -98,23 +118,29 @@ class Tail:
         async with self._database.watching.reading() as connection:
             if not self.started:
                 await self._begin(connection)
+            anchor, anchor_id = self.head, self._last_id
             epoch, facts = await read_tail(
-                connection, anchor=self.head, facts_max=POLL_FACTS_MAX, bytes_max=POLL_BYTES_MAX
+                connection, anchor=anchor, facts_max=POLL_FACTS_MAX, bytes_max=POLL_BYTES_MAX
             )
             if epoch != self.epoch:
                 await self._begin(connection)
                 return True
             if self.forked_after is not None:
                 return False
-            if not self._continues(facts):
+            if not continues(facts, anchor_id):
                 await self._fork(connection)
                 return False
+        # What this process published meanwhile is in the ring already.
         new = [fact for fact in facts if fact.position > self.head]
         if new:
-            self.ring.extend(new)
-            self._last_id = new[-1].id
-            self.wake()
+            self._extend(segments(new))
         return len(new) > 0
+
+    def _extend(self, added: Sequence[Segment]) -> None:
+        for segment in added:
+            self.ring.extend(segment)
+        self._last_id = added[-1].facts[-1].id
+        self.wake()
 
     async def _begin(self, connection: Connection) -> None:
         """Begin at the head, as at the start of the process and of each epoch."""
@@ -128,14 +154,6 @@ class Tail:
         self._last_id = facts[0].id if facts else None
         self.wake()
 
-    def _continues(self, facts: Sequence[TailFact]) -> bool:
-        """Whether the fact at the last position is still the one that was seen there.
-
-        After a fail-over that lost commits, or a restore, positions repeat with other facts. Their number alone would
-        not show it, and a stream would go on in a history that its client has never seen the beginning of.
-        """
-        return self._last_id is None or (len(facts) > 0 and facts[0].id == self._last_id)
-
     async def _fork(self, connection: Connection) -> None:
         seen = self.ring.ids()
         stored = dict(await read_ids(connection, [position for position, _ in seen]))
@@ -146,3 +164,12 @@ class Tail:
         self.ring.reset(parted, epoch=self.epoch)
         self._last_id = None
         self.wake()
+
+
+def continues(facts: Sequence[TailFact], anchor_id: UUID | None) -> bool:
+    """Whether the fact at the last position is still the one that was seen there.
+
+    After a fail-over that lost commits, or a restore, positions repeat with other facts. Their number alone would
+    not show it, and a stream would go on in a history that its client has never seen the beginning of.
+    """
+    return anchor_id is None or (len(facts) > 0 and facts[0].id == anchor_id)

@@ -43,9 +43,9 @@ async def opened(url: str) -> AsyncIterator[Database]:
 
 async def append_alone(connection: Connection, *facts: NewFact) -> Position:
     """Append facts as one request, and return the position of the first."""
-    outcome = (await append(connection, [(facts, None)]))[0]
-    assert outcome.position is not None, outcome
-    return outcome.position
+    appended = await append(connection, [(facts, None)])
+    assert not appended.refused
+    return Position(appended.head + 1)
 
 
 async def read_ids(connection: Connection, query: Query = EVERYTHING) -> list[UUID]:

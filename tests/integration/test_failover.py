@@ -24,4 +24,4 @@ async def test_a_publish_to_a_read_only_server_is_unavailable_and_the_next_conne
         with pytest.raises(Unavailable):
             await publisher.publish([fact()])
         await operator.execute(f'alter database "{name}" reset default_transaction_read_only')
-        assert (await publisher.publish([fact()])).positions == [1]
+        assert list((await publisher.publish([fact()])).positions) == [1]

@@ -14,8 +14,9 @@ from app.domain.query import EVERYTHING
 from app.store.database import Database
 from app.store.epochs import raise_epoch
 from app.store.reading import resolve
-from app.stream.following import CaughtUp, Facts, Failed, Following, Happening, Streams
-from app.stream.listener import Listener
+from app.stream.following import Following, Streams
+from app.stream.listener import Listener, Notifier
+from app.stream.pace import CaughtUp, Facts, Failed, Happening
 from app.stream.paging import Reading, read
 from app.stream.ring import Ring
 from app.stream.tail import Tail
@@ -205,8 +206,12 @@ async def test_a_listener_that_dies_is_replaced_and_hints_go_on(fresh_database_u
     await until(lambda: not listener.connected)
     await until(lambda: listener.connected)
     before = hints
-    await publish(fresh_database_url, 1, 1)
-    await until(lambda: hints > before)
+    async with opened(fresh_database_url) as database:
+        notifier = Notifier(database)
+        notifying = asyncio.create_task(notifier.run())
+        notifier.hint()
+        await until(lambda: hints > before)
+        notifying.cancel()
     running.cancel()
 
 

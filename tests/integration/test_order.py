@@ -19,7 +19,8 @@ from app.stream.tail import Tail
 from tests.integration.store import a_fact, append_alone, execute, opened, read_ids
 
 APPEND_FACTS = Path(__file__).parents[2] / "alembic" / "sql" / "append_facts_v1.sql"
-LOCK = "  perform pg_advisory_xact_lock(l.lock_key) from factwire.log l;\n"
+LOCK = "  perform pg_advisory_xact_lock(v_lock_key);\n"
+BEFORE_THE_INSERTS = "  insert into factwire.types "
 PUBLISHERS = 6
 BATCHES = 40
 
@@ -34,7 +35,7 @@ create constraint trigger commit_slowly after insert on factwire.fact_ids
 
 # What the function would be with a sequence and without its lock.
 WITHOUT_THE_LOCK = """
-create sequence factwire.loose_positions;
+create sequence factwire.loose_positions minvalue 0;
 """
 
 
@@ -104,7 +105,7 @@ def without_the_lock() -> str:
     """append_facts with positions from a sequence and no lock: the classic way to lose facts."""
     text = APPEND_FACTS.read_text().replace("create function", "create or replace function")
     broken = text.replace(LOCK, "").replace(
-        "v_head + row_number() over (order by n.place) as position", "nextval('factwire.loose_positions') as position"
+        BEFORE_THE_INSERTS, "  head := 2 * nextval('factwire.loose_positions');\n" + BEFORE_THE_INSERTS
     )
     assert broken.count("loose_positions") == 1
     assert "pg_advisory_xact_lock(" not in re.sub(r"--.*", "", broken)

@@ -5,14 +5,22 @@ from uuid import uuid4
 from app.domain.position import Position
 from app.domain.query import EVERYTHING, Query, new_item
 from app.store.reading import TailFact
-from app.stream.ring import Ring, event_frame, size
+from app.stream.ring import Ring, Segment, event_frame, segments
+
+AT = "2026-01-31T12:00:00.000000Z"
 
 
-def facts(first: int, count: int, *, json_bytes: int = 100) -> list[TailFact]:
+def facts(first: int, count: int, *, document_bytes: int = 100) -> list[TailFact]:
     return [
-        TailFact(Position(at), uuid4(), "shop", "Odd" if at % 2 else "Even", frozenset({f"a:{at}"}), b"x" * json_bytes)
+        TailFact(Position(at), AT, uuid4(), "shop", "Odd" if at % 2 else "Even", (f"a:{at}",), b"x" * document_bytes)
         for at in range(first, first + count)
     ]
+
+
+def extend(ring: Ring, added: list[TailFact]) -> None:
+    """Add facts that were published one by one."""
+    for fact in added:
+        ring.extend(Segment(fact.position, AT, [fact]))
 
 
 def ring_of(*, bytes_max: int = 1_000_000, batch_bytes_max: int = 100_000) -> Ring:
@@ -21,10 +29,24 @@ def ring_of(*, bytes_max: int = 1_000_000, batch_bytes_max: int = 100_000) -> Ri
     return ring
 
 
+def test_facts_of_one_moment_are_a_segment_from_which_any_part_can_be_taken() -> None:
+    later = "2026-01-31T12:00:01.000000Z"
+    added = facts(11, 5)
+    whole = segments([*added[:3], *(fact._replace(published_at=later) for fact in added[3:])])
+    assert [(segment.first, segment.last, segment.published_at) for segment in whole] == [(11, 13, AT), (14, 15, later)]
+    ring = ring_of()
+    for segment in whole:
+        ring.extend(segment)
+    for cursor in range(10, 16):
+        batch = ring.take(EVERYTHING, Position(cursor), typed=False)
+        assert batch.facts == 15 - cursor
+        assert [int(part.split(b"\n")[0]) for part in batch.body.split(b"id: 1:")[1:]] == list(range(cursor + 1, 16))
+
+
 def test_the_oldest_facts_are_dropped_beyond_the_bound() -> None:
     added = facts(11, 50)
-    ring = ring_of(bytes_max=10 * size(added[0]))
-    ring.extend(added)
+    ring = ring_of(bytes_max=10 * Segment(Position(11), AT, added[:1]).size())
+    extend(ring, added)
     assert (ring.after, ring.head, len(ring.ids())) == (50, 60, 10)
     assert not ring.covers(Position(49))
     assert ring.covers(Position(50))
@@ -34,33 +56,33 @@ def test_the_oldest_facts_are_dropped_beyond_the_bound() -> None:
 
 def test_the_newest_fact_is_kept_even_if_it_alone_is_beyond_the_bound() -> None:
     ring = ring_of(bytes_max=1000)
-    ring.extend(facts(11, 2, json_bytes=5000))
+    extend(ring, facts(11, 2, document_bytes=5000))
     assert [position for position, _ in ring.ids()] == [12]
 
 
 def test_a_batch_is_bounded_and_the_next_one_goes_on_behind_it() -> None:
     ring = ring_of(batch_bytes_max=300)
     added = facts(11, 20)
-    ring.extend(added)
+    extend(ring, added)
     cursor, body = Position(10), b""
     while cursor < ring.head:
         batch = ring.take(EVERYTHING, cursor, typed=False)
         assert len(batch.body) < 300 + 200
         assert batch.through > cursor
         cursor, body = batch.through, body + batch.body
-    assert body == b"".join(event_frame(fact, epoch=1, typed=False) for fact in added)
+    assert body == b"".join(event_frame(fact, AT, fact.position, epoch=1, typed=False) for fact in added)
 
 
 def test_what_matches_nothing_moves_to_the_head() -> None:
     ring = ring_of()
-    ring.extend(facts(11, 5))
+    extend(ring, facts(11, 5))
     batch = ring.take(Query((new_item(types=["Other"]),)), Position(12), typed=False)
     assert (batch.body, batch.facts, batch.last, batch.through) == (b"", 0, None, 15)
 
 
 def test_a_batch_holds_only_what_matches_behind_the_cursor() -> None:
     ring = ring_of()
-    ring.extend(facts(11, 5))
+    extend(ring, facts(11, 5))
     batch = ring.take(Query((new_item(types=["Odd"]),)), Position(11), typed=True)
     assert (batch.facts, batch.last, batch.through) == (2, 15, 15)
     assert batch.body.startswith(b"event: shop/Odd\nid: 1:13\ndata: ")
@@ -68,16 +90,16 @@ def test_a_batch_holds_only_what_matches_behind_the_cursor() -> None:
 
 def test_streams_with_the_same_query_share_one_result_until_facts_arrive() -> None:
     ring = ring_of()
-    ring.extend(facts(11, 5))
+    extend(ring, facts(11, 5))
     shared = ring.take(EVERYTHING, Position(10), typed=False)
     assert ring.take(Query(()), Position(10), typed=False) is shared
-    ring.extend(facts(16, 1))
+    extend(ring, facts(16, 1))
     assert ring.take(EVERYTHING, Position(10), typed=False).through == 16
 
 
 def test_a_reset_forgets_what_was_shared() -> None:
     ring = ring_of()
-    ring.extend(facts(11, 5))
+    extend(ring, facts(11, 5))
     ring.take(EVERYTHING, Position(10), typed=False)
     ring.reset(Position(10), epoch=2)
     assert ring.take(EVERYTHING, Position(10), typed=False).facts == 0

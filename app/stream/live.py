@@ -1,0 +1,140 @@
+"""Live: the streams that are at the head, and each new fact handed to all of them in one pass."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from app.domain.position import START, Position
+from app.domain.query import Query
+from app.stream.pace import Facts, Happening, Pace
+from app.stream.ring import Batch
+from app.stream.tail import Tail
+
+TICK_SECONDS = 0.5
+PUSHES_AT_ONCE = 250  # then others get their turn: 1 to 2 ms
+
+
+class Link:
+    """The way to the client of one stream. `push` hands over what happens without waiting, or says that it cannot."""
+
+    __slots__ = ("left", "push", "woken")
+
+    def __init__(self, push: Callable[[Happening], bool]) -> None:
+        self.push = push
+        self.left = False
+        self.woken: asyncio.Future[None] | None = None
+
+    def leave(self) -> None:
+        """The client is gone."""
+        self.left = True
+        self.wake()
+
+    def wake(self) -> None:
+        """Let the stream look by itself."""
+        if self.woken is not None and not self.woken.done():
+            self.woken.set_result(None)
+
+
+@dataclass(slots=True)
+class Group:
+    """Streams with the same query at the same cursor, so that a batch without a match moves them all at once."""
+
+    members: dict[Link, Pace] = field(default_factory=dict)
+    cursor: Position = START
+
+
+class Live:
+    """Pushes new facts to all streams of a process that wait at the head.
+
+    Waking a task for each stream and fact would cost several times what sending costs. One task goes through the
+    streams instead, and a stream's own task sleeps until it is needed: its client reads too slowly, it has to end, or
+    the history changed.
+    """
+
+    def __init__(self, tail: Tail) -> None:
+        self._tail = tail
+        self._groups: dict[tuple[int, Query, bool], Group] = {}
+        self._order = (tail.epoch, tail.forked_after)
+
+    async def wait(self, query: Query, typed: bool, link: Link, pace: Pace) -> None:
+        """Be pushed to until the stream has to look by itself. The stream is at the head of the ring.
+
+        Where the streams of the same query are at another cursor, because a pass is under way, it waits for the tail.
+        """
+        key = (pace.epoch, query, typed)
+        group = self._groups.setdefault(key, Group())
+        if not group.members:
+            group.cursor = pace.cursor
+        elif group.cursor != pace.cursor:
+            await self._tail.wait(min(pace.quiet_at, pace.ends_at))
+            return
+        group.members[link] = pace
+        link.woken = asyncio.get_running_loop().create_future()
+        try:
+            await link.woken
+        finally:
+            link.woken = None
+            if link in group.members:
+                take_out(group, link)
+            if not group.members and self._groups.get(key) is group:
+                del self._groups[key]
+
+    def wake(self) -> None:
+        """Let every stream look by itself."""
+        for group in self._groups.values():
+            for link in group.members:
+                link.wake()
+
+    async def run(self) -> None:
+        """Serve until cancelled."""
+        clock, ring = asyncio.get_running_loop().time, self._tail.ring
+        changes, tick_at = -1, clock()
+        while True:
+            if changes == self._tail.changes:
+                await self._tail.wait(tick_at)
+            # What changes while the pass below yields is seen by the next one, which does not wait then.
+            changes = self._tail.changes
+            if self._order != (self._tail.epoch, self._tail.forked_after):
+                self._order = (self._tail.epoch, self._tail.forked_after)
+                self.wake()
+            for (epoch, query, typed), group in list(self._groups.items()):
+                while group.members and epoch == ring.epoch and ring.covers(group.cursor) and group.cursor < ring.head:
+                    await self._serve(group, ring.take(query, group.cursor, typed=typed))
+            if clock() >= tick_at:
+                tick_at = clock() + TICK_SECONDS
+                await self._tick()
+
+    async def _serve(self, group: Group, batch: Batch) -> None:
+        """Push a batch to every stream of a group, and let others run now and then."""
+        if batch.last is not None:
+            happening = Facts.of(batch, batch.last)
+            now = asyncio.get_running_loop().time()
+            for served, (link, pace) in enumerate(list(group.members.items()), 1):
+                if link.woken is None or link not in group.members:
+                    continue
+                if not link.woken.done() and link.push(happening):
+                    pace.served(batch, now)
+                else:
+                    take_out(group, link)
+                    link.wake()
+                if served % PUSHES_AT_ONCE == 0:
+                    await asyncio.sleep(0)
+        # Only here: a stream that is taken out goes on from where it, or else the group, was before.
+        group.cursor = batch.through
+
+    async def _tick(self) -> None:
+        """Give signs of life where they are due, and wake the streams whose time has come."""
+        now = asyncio.get_running_loop().time()
+        for group in list(self._groups.values()):
+            for seen, (link, pace) in enumerate(list(group.members.items()), 1):
+                pace.cursor = max(pace.cursor, group.cursor)
+                if now >= pace.ends_at or (pace.is_due(now) and not link.push(pace.sign_of_life(now))):
+                    link.wake()
+                if seen % PUSHES_AT_ONCE == 0:
+                    await asyncio.sleep(0)
+
+
+def take_out(group: Group, link: Link) -> None:
+    """Let a stream go on by itself, from where it was served last, or where the group moved to without a match."""
+    pace = group.members.pop(link)
+    pace.cursor = max(pace.cursor, group.cursor)

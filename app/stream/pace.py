@@ -1,0 +1,125 @@
+"""Pace: what a stream tells its client, and how far it is."""
+
+import asyncio
+import random
+from dataclasses import dataclass
+
+from app.domain.errors import FactwireError
+from app.domain.position import Cursor, Position
+from app.store.reading import Page
+from app.stream.ring import Batch
+
+MOVE_POSITIONS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """Matching facts as ready events, and the cursor of the last one."""
+
+    body: bytes
+    count: int
+    cursor: Cursor
+
+    @classmethod
+    def of(cls, found: Batch | Page, last: Position) -> "Facts":
+        return cls(found.body, found.facts, Cursor(found.epoch, last))
+
+
+@dataclass(frozen=True, slots=True)
+class CaughtUp:
+    """History ends here; what follows is live."""
+
+    cursor: Cursor
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """The cursor moved although nothing matched."""
+
+    cursor: Cursor
+
+
+@dataclass(frozen=True, slots=True)
+class Quiet:
+    """Nothing happened for as long as a heartbeat takes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The stream ends because of an error."""
+
+    error: FactwireError
+
+
+Happening = Facts | CaughtUp | Moved | Quiet | Failed
+
+
+class Pace:
+    """How far one stream is, what its client knows of that, and when it is time for what."""
+
+    __slots__ = (
+        "_caught_up",
+        "_draining",
+        "_first_head",
+        "_heartbeat_seconds",
+        "cursor",
+        "ends_at",
+        "epoch",
+        "quiet_at",
+        "told",
+    )
+
+    def __init__(self, after: Cursor, *, head: Position, heartbeat_seconds: float, ends_at: float) -> None:
+        self.epoch = after.epoch
+        self.cursor = self.told = after.position
+        self.ends_at = ends_at
+        self.quiet_at = asyncio.get_running_loop().time() + heartbeat_seconds
+        self._heartbeat_seconds = heartbeat_seconds
+        self._draining = False
+        self._caught_up = False
+        self._first_head = head
+
+    def advance(self, found: Batch | Page | None, head: Position, now: float) -> list[Happening]:
+        """Go as far as was looked, and say what the client gets to know of that."""
+        happenings: list[Happening] = []
+        if found is not None:
+            self.cursor = found.through
+            if found.last is not None:
+                self._tell(found.last, now)
+                happenings.append(Facts.of(found, found.last))
+        at_head = self.cursor >= max(found.head if isinstance(found, Page) else head, self._first_head)
+        if at_head and not self._caught_up:
+            self._caught_up = True
+            happenings.append(CaughtUp(self._tell(self.cursor, now)))
+        elif self.cursor - self.told >= MOVE_POSITIONS:
+            happenings.append(Moved(self._tell(self.cursor, now)))
+        return happenings
+
+    def served(self, batch: Batch, now: float) -> None:
+        """The client got a batch with facts in it."""
+        assert batch.last is not None
+        self.cursor = batch.through
+        self.told = batch.last
+        self.quiet_at = now + self._heartbeat_seconds
+
+    def is_due(self, now: float) -> bool:
+        """Whether the client should hear something, at a time of the loop's clock."""
+        return now >= self.quiet_at or self.cursor - self.told >= MOVE_POSITIONS
+
+    def sign_of_life(self, now: float) -> Happening:
+        """What a client hears that has heard nothing for a heartbeat."""
+        moved = self.told != self.cursor
+        cursor = self._tell(self.cursor, now)
+        return Moved(cursor) if moved else Quiet()
+
+    def end_within(self, now: float, seconds: float) -> None:
+        """Let the stream end soon, at a moment of its own, so that not all clients come back at once."""
+        if not self._draining:
+            self._draining = True
+            self.ends_at = min(self.ends_at, now + seconds * random.uniform(0, 0.8))
+
+    def _tell(self, position: Position, now: float) -> Cursor:
+        """Note that the client gets this cursor; the next sign of life is due a heartbeat later."""
+        self.told = position
+        self.quiet_at = now + self._heartbeat_seconds
+        return Cursor(self.epoch, position)
