@@ -59,8 +59,8 @@ lock: $(DEVELOPMENT) ## Choose the newest allowed versions and write the lock fi
 	$(COMPILE) bench/peers/requirements.in --upgrade --output-file bench/peers/requirements.txt
 
 clean: ## Remove what the other targets made
-	rm -rf .venv .venv-peers .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build *.egg-info tests/clients/node_modules \
-		bench/peers/node_modules
+	rm -rf .venv .venv-peers .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build *.egg-info \
+		tests/clients/node_modules bench/peers/node_modules
 	find app alembic bench tests -name __pycache__ -prune -exec rm -rf {} +
 
 # The newest Python waits for wheels of the embedded PostgreSQL.
