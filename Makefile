@@ -6,12 +6,15 @@ PYTHON ?= $(shell for name in python3 python3.14 python3.13 python3.12 python3.1
 VENV := .venv/bin
 RUNTIME := .venv/runtime.stamp
 DEVELOPMENT := .venv/development.stamp
+PEERS := .venv-peers/peers.stamp
+PEERS_NODE := bench/peers/node_modules/.package-lock.json
 CODE := $(wildcard app tests bench)
-LOCK := $(VENV)/uv --no-config --system-certs pip compile pyproject.toml --extra embedded --universal --python-version 3.11 \
+COMPILE := $(VENV)/uv --no-config --system-certs pip compile --universal --python-version 3.11 \
 	--generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links --exclude-newer "7 days" --quiet
+LOCK := $(COMPILE) pyproject.toml --extra embedded
 
 .DELETE_ON_ERROR:
-.PHONY: help run test test-clients check format bench openapi lock clean
+.PHONY: help run test test-clients check format bench bench-peers openapi lock clean
 
 help: ## Show the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -41,15 +44,23 @@ format: $(DEVELOPMENT) ## Format the code and repair what the linter can
 bench: $(DEVELOPMENT) ## Measure the service against its floors
 	@exec $(VENV)/python -m bench
 
+# A peer that cannot be installed becomes a row that says so.
+bench-peers: $(DEVELOPMENT) ## Measure other stores beside the service and its floor
+	-@$(MAKE) --no-print-directory $(PEERS)
+	-@$(MAKE) --no-print-directory $(PEERS_NODE)
+	@exec $(VENV)/python -m bench.peers
+
 openapi: $(RUNTIME) ## Write openapi/openapi.json
 	$(VENV)/python -m app openapi > openapi/openapi.json
 
 lock: $(DEVELOPMENT) ## Choose the newest allowed versions and write the lock files
 	$(LOCK) --upgrade --output-file requirements.txt
 	$(LOCK) --upgrade --group dev --constraint requirements.txt --output-file requirements-dev.txt
+	$(COMPILE) bench/peers/requirements.in --upgrade --output-file bench/peers/requirements.txt
 
 clean: ## Remove what the other targets made
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build *.egg-info tests/clients/node_modules
+	rm -rf .venv .venv-peers .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build *.egg-info \
+		tests/clients/node_modules bench/peers/node_modules
 	find app alembic bench tests -name __pycache__ -prune -exec rm -rf {} +
 
 # The newest Python waits for wheels of the embedded PostgreSQL.
@@ -68,4 +79,17 @@ $(RUNTIME): requirements.txt | $(VENV)/python
 $(DEVELOPMENT): requirements-dev.txt | $(VENV)/python
 	@echo "Installing $< into .venv"
 	@$(VENV)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	@touch $@
+
+$(PEERS): bench/peers/requirements.txt | $(VENV)/python
+	@echo "Installing $< into .venv-peers"
+	@$(VENV)/python -m venv --clear .venv-peers
+	@.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+
+$(PEERS_NODE): bench/peers/package-lock.json
+	@command -v node >/dev/null && command -v npm >/dev/null || \
+		{ echo "Some peers need Node 20 or newer with npm: apt-get install nodejs npm" >&2; exit 1; }
+	@echo "Installing $< into bench/peers/node_modules"
+	@cd bench/peers && npm ci --ignore-scripts --no-audit --no-fund --silent
 	@touch $@

@@ -6,7 +6,7 @@ import resource
 import socket
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,17 +53,32 @@ def cpu_seconds_between(before: CpuReading, after: CpuReading) -> float:
     return sum(seconds - before.cpu_seconds.get(pid, 0.0) for pid, seconds in after.cpu_seconds.items())
 
 
+async def answers_readyz(port: int) -> bool:
+    return (await ask(port, "GET", "/readyz"))[0] == 200
+
+
+async def accepts_connections(port: int) -> bool:
+    _, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.close()
+    return True
+
+
 @asynccontextmanager
 async def running(
-    command: list[str], *, port: int, database: str, environment: dict[str, str] | None = None
+    command: list[str],
+    *,
+    port: int,
+    database: str,
+    environment: dict[str, str] | None = None,
+    ready: Callable[[int], Awaitable[bool]] = answers_readyz,
 ) -> AsyncIterator[Target]:
-    """The server, once `GET /readyz` answers 200."""
+    """The server, once `ready` says so of its port."""
     with tempfile.TemporaryFile() as log:
         process = await asyncio.create_subprocess_exec(
             *command, cwd=ROOT, env=os.environ | (environment or {}), stdout=log, stderr=asyncio.subprocess.STDOUT
         )
         try:
-            if not await _ready(process, port):
+            if not await _ready(process, port, ready):
                 log.seek(0)
                 raise Unexpected(f"{' '.join(command)} is not ready:\n{log.read()[-4000:].decode(errors='replace')}")
             yield Target(port, process.pid, database)
@@ -88,11 +103,11 @@ def raise_open_files_limit() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 65_536) if hard > 0 else 65_536, hard))
 
 
-async def _ready(process: asyncio.subprocess.Process, port: int) -> bool:
+async def _ready(process: asyncio.subprocess.Process, port: int, ready: Callable[[int], Awaitable[bool]]) -> bool:
     deadline = monotonic() + READY_SECONDS_MAX
     while monotonic() < deadline and process.returncode is None:
         with suppress(OSError, Unexpected):
-            if (await ask(port, "GET", "/readyz"))[0] == 200:
+            if await ready(port):
                 return True
         await asyncio.sleep(0.02)
     return False
