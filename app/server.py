@@ -12,6 +12,7 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from app.api.context import Context
+from app.api.routing import Direct
 from app.main import create_app
 from app.settings import Settings
 
@@ -59,7 +60,7 @@ def run(settings: Settings, listening: socket.socket, *, parent: int | None = No
     """Serve until SIGTERM or SIGINT, or until the parent process is gone."""
     app = create_app(settings)
     config = uvicorn.Config(
-        app,
+        Direct(app),
         http=guarded_protocol(settings),
         loop="uvloop",
         lifespan="on",

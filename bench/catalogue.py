@@ -1,11 +1,17 @@
 """All scenarios, in the order in which they run."""
 
 from bench.options import Options
-from bench.scenarios import history, idle, live, publish
+from bench.scenarios import herd, history, idle, live, publish
 from bench.site import Scenario
 
 
 def scenarios(options: Options) -> list[Scenario]:
     """Those whose name contains `--only`."""
-    every = [*publish.scenarios(), *history.scenarios(options), *live.scenarios(options), *idle.scenarios(options)]
+    every = [
+        *publish.scenarios(),
+        *history.scenarios(options),
+        *live.scenarios(options),
+        *idle.scenarios(options),
+        *herd.scenarios(options),
+    ]
     return [scenario for scenario in every if options.only.lower() in scenario.name.lower()]

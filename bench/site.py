@@ -25,12 +25,12 @@ class Site:
         self._kept: dict[str, str] = {}
 
     @asynccontextmanager
-    async def service(self, database: str = "") -> AsyncIterator[Target]:
+    async def service(self, database: str = "", *, workers: int = 1) -> AsyncIterator[Target]:
         if database:
-            async with self._serve(database) as target:
+            async with self._serve(database, workers) as target:
                 yield target
             return
-        async with self.cluster.database(await self._template()) as created, self._serve(created) as target:
+        async with self.cluster.database(await self._template()) as created, self._serve(created, workers) as target:
             yield target
 
     @asynccontextmanager
@@ -55,10 +55,10 @@ class Site:
         return Meter(self.cluster, target)
 
     @asynccontextmanager
-    async def _serve(self, database: str) -> AsyncIterator[Target]:
+    async def _serve(self, database: str, workers: int = 1) -> AsyncIterator[Target]:
         port = free_port()
         command = python("app", "serve", "--host", "127.0.0.1", "--port", str(port))
-        environment = {"FACTWIRE_DATABASE_URL": self.cluster.url(database)}
+        environment = {"FACTWIRE_DATABASE_URL": self.cluster.url(database), "FACTWIRE_WORKERS": str(workers)}
         async with running(command, port=port, database=database, environment=environment) as target:
             yield target
 

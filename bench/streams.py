@@ -73,14 +73,21 @@ class Counting:
 
 
 async def open_streams(
-    port: int, count: int, chunk_received: Callable[[Reading, bytes], None], *, target: str = "/v1/stream?after=head"
+    port: int,
+    count: int,
+    chunk_received: Callable[[Reading, bytes], None],
+    *,
+    target: str = "/v1/stream?after=head",
+    at_once: int = _OPENING_AT_ONCE,
 ) -> list[Reading]:
-    """So many streams, all past their `caught-up`."""
+    """So many streams, all past their `caught-up`. `{stream}` in the target is the number of each."""
     streams: list[Reading] = []
     async with asyncio.timeout(_OPEN_SECONDS_MAX):
         while len(streams) < count:
-            batch = min(_OPENING_AT_ONCE, count - len(streams))
-            opened = await asyncio.gather(*(_open(port, target, chunk_received) for _ in range(batch)))
+            batch = min(at_once, count - len(streams))
+            opened = await asyncio.gather(
+                *(_open(port, target.format(stream=len(streams) + more), chunk_received) for more in range(batch))
+            )
             streams.extend(opened)
             await asyncio.gather(*(stream.following for stream in opened))
     return streams

@@ -1,6 +1,6 @@
 -- Append the facts of many requests in one transaction; each request has an outcome of its own.
 --
--- Facts come as parallel arrays in publishing order, conditions as one entry an item. `p_chosen_ids` are the ids that
+-- Facts come as parallel arrays in publishing order, their digests and documents one behind the other; conditions as one entry an item. `p_chosen_ids` are the ids that
 -- clients chose: only they can be stored already. Postings come as one entry for each tag of the call: the place of
 -- the last fact that has it (from 1), and how many places before it the others stand ('{1,2}', or null for none).
 -- One short row comes back, small enough to fit into the socket's buffer: a process that stalls must not keep the lock
@@ -14,8 +14,10 @@ create function factwire.append_facts(
   p_namespaces text[],
   p_types text[],
   p_versions integer[],
-  p_digests bytea[],
-  p_documents bytea[],
+  p_digests bytea,
+  p_documents bytea,
+  p_starts integer[],
+  p_lengths integer[],
   p_tags text[],
   p_tag_places integer[],
   p_tag_earlier text[],
@@ -50,7 +52,10 @@ as $$
 declare
   v_lock_key bigint;
   v_count integer := cardinality(p_ids);
-  v_head record;
+  v_places integer[] := array(select generate_series(1, cardinality(p_ids)));
+  v_time timestamptz;
+  v_known_kinds integer;
+  v_prefix text;
 begin
   if current_setting('transaction_isolation') <> 'read committed' then
     raise exception sqlstate 'FW002' using message = 'append_facts needs READ COMMITTED';
@@ -68,14 +73,16 @@ begin
   select l.lock_key into v_lock_key from factwire.log l;
   perform pg_advisory_xact_lock(v_lock_key);
 
-  select l.epoch, l.floor into epoch, head from factwire.log l;
-  select f.position, f.id, f.published_at into v_head from factwire.facts f order by f.position desc limit 1;
-  if v_head.position is not null then
-    head := v_head.position;
-    head_id := v_head.id;
-  end if;
+  select l.epoch, coalesce(f.position, l.floor), f.id, f.published_at,
+         (select count(*)
+            from unnest(p_kind_namespaces, p_kind_types, p_kind_versions) k (namespace, type, version)
+            join factwire.types t on t.namespace = k.namespace and t.type = k.type and t.version = k.version)
+    into epoch, head, head_id, v_time, v_known_kinds
+    from factwire.log l
+    left join lateral (
+           select s.position, s.id, s.published_at from factwire.facts s order by s.position desc limit 1) f on true;
   -- greatest() ignores a null, and the clock of a server may step back: published_at must not.
-  published_at := greatest(clock_timestamp(), v_head.published_at);
+  published_at := greatest(clock_timestamp(), v_time);
   refused := '{}';
   outcomes := '{}';
   positions := '{}';
@@ -100,33 +107,48 @@ begin
   end if;
 
   if cardinality(refused) > 0 then
-    select k.ids, k.namespaces, k.types, k.versions, k.digests, k.documents, k.tags, k.tag_places, k.tag_earlier
-      into p_ids, p_namespaces, p_types, p_versions, p_digests, p_documents, p_tags, p_tag_places, p_tag_earlier
+    select k.places, k.ids, k.namespaces, k.types, k.versions, k.starts, k.lengths, k.tags, k.tag_places, k.tag_earlier
+      into v_places, p_ids, p_namespaces, p_types, p_versions, p_starts, p_lengths, p_tags, p_tag_places, p_tag_earlier
       from factwire.keep_unrefused(
-        p_requests, refused, p_ids, p_namespaces, p_types, p_versions, p_digests, p_documents, p_tags, p_tag_places,
+        p_requests, refused, p_ids, p_namespaces, p_types, p_versions, p_starts, p_lengths, p_tags, p_tag_places,
         p_tag_earlier) k;
     v_count := cardinality(p_ids);
     select array_agg(k.namespace), array_agg(k.type), array_agg(k.version)
       into p_kind_namespaces, p_kind_types, p_kind_versions
       from (select distinct u.namespace, u.type, u.version
               from unnest(p_namespaces, p_types, p_versions) u (namespace, type, version)) k;
+    v_known_kinds := 0;
   end if;
   if v_count = 0 then
     return;
   end if;
 
-  insert into factwire.types (namespace, type, version)
-  select k.namespace, k.type, k.version
-    from unnest(p_kind_namespaces, p_kind_types, p_kind_versions) k (namespace, type, version)
-   where not exists (
-           select from factwire.types t
-            where t.namespace = k.namespace and t.type = k.type and t.version = k.version);
-  -- The arrays are unnested side by side in the select list: as functions in FROM, each would first be copied whole.
-  insert into factwire.facts (position, id, published_at, namespace, type, version, document)
-  select generate_series(head + 1, head + v_count), unnest(p_ids), published_at, unnest(p_namespaces), unnest(p_types),
-         unnest(p_versions), unnest(p_documents);
-  insert into factwire.fact_ids (id, position, digest)
-  select unnest(p_ids), generate_series(head + 1, head + v_count), unnest(p_digests);
+  if v_known_kinds < cardinality(p_kind_types) then
+    insert into factwire.types (namespace, type, version)
+    select k.namespace, k.type, k.version
+      from unnest(p_kind_namespaces, p_kind_types, p_kind_versions) k (namespace, type, version)
+     where not exists (
+             select from factwire.types t
+              where t.namespace = k.namespace and t.type = k.type and t.version = k.version);
+  end if;
+  -- The arrays are unnested side by side in a select list: as functions in FROM, each would first be copied whole.
+  -- What is stored is the fact as it is sent, so that reading history is not more than putting facts together; see
+  -- read_page.
+  v_prefix := ',"published_at":"' || to_char(published_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') || '",';
+  with stored as (
+    insert into factwire.facts (position, id, published_at, namespace, type, version, document)
+    select f.position, f.id, published_at, f.namespace, f.type, f.version,
+           convert_to(f.position || e'\ndata: {"position":' || f.position || v_prefix, 'UTF8')
+             || substr(p_documents, f.start, f.length)
+      from (select generate_series(head + 1, head + v_count) as position, unnest(p_ids) as id,
+                   unnest(p_namespaces) as namespace, unnest(p_types) as type, unnest(p_versions) as version,
+                   unnest(p_starts) as start, unnest(p_lengths) as length) f
+  ), known as (
+    insert into factwire.fact_ids (id, position, digest)
+    select f.id, f.position, substr(p_digests, 32 * f.place - 31, 32)
+      from (select unnest(p_ids) as id, generate_series(head + 1, head + v_count) as position,
+                   unnest(v_places) as place) f
+  )
   insert into factwire.fact_tags (tag, position, earlier)
   select unnest(p_tags), head + unnest(p_tag_places), unnest(p_tag_earlier)::smallint[];
 end

@@ -1,4 +1,5 @@
--- What is left of a call of append_facts without the requests that it refuses: the same arrays, with new places.
+-- What is left of a call of append_facts without the requests that it refuses: the same arrays, `places` where their facts
+-- stood before, and postings with the new places.
 create function factwire.keep_unrefused(
   p_requests integer[],
   p_refused integer[],
@@ -6,17 +7,18 @@ create function factwire.keep_unrefused(
   p_namespaces text[],
   p_types text[],
   p_versions integer[],
-  p_digests bytea[],
-  p_documents bytea[],
+  p_starts integer[],
+  p_lengths integer[],
   p_tags text[],
   p_tag_places integer[],
   p_tag_earlier text[],
+  out places integer[],
   out ids uuid[],
   out namespaces text[],
   out types text[],
   out versions integer[],
-  out digests bytea[],
-  out documents bytea[],
+  out starts integer[],
+  out lengths integer[],
   out tags text[],
   out tag_places integer[],
   out tag_earlier text[]
@@ -35,13 +37,13 @@ begin
               from unnest(p_requests) with ordinality u (request, place)) f
      order by f.place);
 
-  select coalesce(array_agg(f.id order by f.place), '{}'),
+  select array_agg(f.place order by f.place), coalesce(array_agg(f.id order by f.place), '{}'),
          array_agg(f.namespace order by f.place), array_agg(f.type order by f.place),
-         array_agg(f.version order by f.place), array_agg(f.digest order by f.place),
-         array_agg(f.document order by f.place)
-    into ids, namespaces, types, versions, digests, documents
-    from unnest(p_ids, p_namespaces, p_types, p_versions, p_digests, p_documents)
-           with ordinality f (id, namespace, type, version, digest, document, place)
+         array_agg(f.version order by f.place), array_agg(f.start order by f.place),
+         array_agg(f.length order by f.place)
+    into places, ids, namespaces, types, versions, starts, lengths
+    from unnest(p_ids, p_namespaces, p_types, p_versions, p_starts, p_lengths)
+           with ordinality f (id, namespace, type, version, start, length, place)
    where v_places[f.place] > 0;
 
   select array_agg(g.tag), array_agg(g.last), array_agg(g.earlier)

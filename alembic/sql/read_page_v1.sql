@@ -1,9 +1,11 @@
 -- Read one page of history as ready bytes: SSE events, NDJSON lines or the elements of a JSON array.
 --
--- One statement, one snapshot: `head` and the page belong together. The facts are composed here, so that the service
--- handles one value a page and not one a fact. p_form is 'events', 'typed-events', 'lines' or 'elements' (each element
--- followed by a comma). p_until null means the head. A page holds at least one fact even if that is larger than
--- p_bytes_max, and `through` moves on although nothing matched; see walk_query.
+-- One statement, one snapshot: `head` and the page belong together. A fact is stored as its event from its position
+-- on, `<position>\ndata: {"position":<position>,…`, so that a page of events is facts with a constant between them, and
+-- lines are what stands behind `data: `. The facts are put together here, so that the service handles one value a
+-- page and not one a fact. p_form is 'events', 'typed-events', 'lines' or 'elements' (each element followed by a comma).
+-- p_until null means the head. A page holds at least one fact even if that is larger than p_bytes_max, and `through`
+-- moves on although nothing matched; see walk_query.
 create function factwire.read_page(
   p_namespaces text[],
   p_types text[],
@@ -35,15 +37,17 @@ as $$
 declare
   v_until bigint;
   v_positions bigint[];
-  v_event constant boolean := p_form in ('events', 'typed-events');
-  v_named constant boolean := p_form = 'typed-events';
   v_id text;
-  v_behind constant bytea :=
-    convert_to(case p_form when 'lines' then e'\n' when 'elements' then ',' else e'\n\n' end, 'UTF8');
+  v_first bytea := '';
+  v_behind bytea;
 begin
   head := factwire.head();
   select l.epoch into epoch from factwire.log l;
   v_id := 'id: ' || epoch || ':';
+  if p_form = 'events' then
+    v_first := convert_to(v_id, 'UTF8');
+  end if;
+  v_behind := convert_to(case p_form when 'lines' then e'\n' when 'elements' then ',' else e'\n\n' end, 'UTF8');
   v_until := greatest(least(coalesce(p_until, head), head), p_after);
 
   if cardinality(p_tags) = 0 and not p_descending then
@@ -60,40 +64,36 @@ begin
                  and f.position <= through) s
        where s.bytes_before <= p_bytes_max;
     end if;
-    select count(*), max(f.position),
-           string_agg(
-             factwire.composed(
-               v_event, v_named, v_id, f.position, f.published_at, f.namespace, f.type, f.document), v_behind)
+    select count(*), max(s.position),
+           string_agg(factwire.formed(p_form, v_id, s.position, s.namespace, s.type, s.document), v_behind || v_first)
       into facts, last_position, body
-      from (select f.position, f.published_at, f.namespace, f.type, f.document
+      from (select f.position, f.namespace, f.type, f.document
               from factwire.facts f
              where f.position > p_after
                and f.position <= through
-             order by f.position) f;
+             order by f.position) s;
     through := greatest(least(through, last_position), p_after);
-    body := coalesce(body || v_behind, ''::bytea);
-    return;
+  else
+    select w.positions, w.through into v_positions, through
+      from factwire.walk_query(
+        p_namespaces, p_types, p_tags, p_after, v_until, p_descending, p_hits_max, p_visits_max) w;
+    select count(*) into facts
+      from (select sum(octet_length(f.document)) over (order by c.place rows unbounded preceding)
+                     - octet_length(f.document) as bytes_before
+              from unnest(v_positions) with ordinality c (position, place)
+              join factwire.facts f on f.position = c.position) s
+     where s.bytes_before <= p_bytes_max;
+    last_position := v_positions[facts];
+    if facts < cardinality(v_positions) then
+      through := last_position - p_descending::int;
+    end if;
+    select string_agg(factwire.formed(p_form, v_id, s.position, s.namespace, s.type, s.document), v_behind || v_first)
+      into body
+      from (select f.position, f.namespace, f.type, f.document
+              from unnest(v_positions[:facts]) with ordinality c (position, place)
+              join factwire.facts f on f.position = c.position
+             order by c.place) s;
   end if;
-
-  select w.positions, w.through into v_positions, through
-    from factwire.walk_query(
-      p_namespaces, p_types, p_tags, p_after, v_until, p_descending, p_hits_max, p_visits_max) w;
-  select count(*) into facts
-    from (select sum(octet_length(f.document)) over (order by c.place rows unbounded preceding)
-                   - octet_length(f.document) as bytes_before
-            from unnest(v_positions) with ordinality c (position, place)
-            join factwire.facts f on f.position = c.position) s
-   where s.bytes_before <= p_bytes_max;
-  last_position := v_positions[facts];
-  if facts < cardinality(v_positions) then
-    through := last_position - p_descending::int;
-  end if;
-  select string_agg(s.composed, v_behind) into body
-    from (select factwire.composed(
-                   v_event, v_named, v_id, f.position, f.published_at, f.namespace, f.type, f.document) as composed
-            from unnest(v_positions[:facts]) with ordinality c (position, place)
-            join factwire.facts f on f.position = c.position
-           order by c.place) s;
-  body := coalesce(body || v_behind, ''::bytea);
+  body := coalesce(v_first || body || v_behind, ''::bytea);
 end
 $$;

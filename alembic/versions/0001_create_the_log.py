@@ -20,7 +20,7 @@ FUNCTIONS = (
     "choose_postings",
     "walk_item",
     "walk_query",
-    "composed",
+    "formed",
     "read_page",
     "read_tail",
     "check_conditions",

@@ -1,19 +1,22 @@
 """Reading request bodies: of the right media type, within the limit, in time."""
 
 import asyncio
+from collections.abc import Coroutine
+from typing import cast
 
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
+from starlette.types import Message
 
+from app.api.asgi import JSON, WouldWait, at_once, header
 from app.domain.errors import BodyTooLarge, RequestTimeout, Unavailable, UnsupportedMediaType
 
-JSON = "application/json"
 NDJSON = "application/x-ndjson"
 
 
 def check_media_type(request: Request, expected: str) -> None:
     """Without it a page of another origin could publish with a form: only some media types need its permission."""
-    given = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if given != expected:
+    given = header(request.scope, b"content-type")
+    if given != expected.encode() and given.partition(b";")[0].strip().lower() != expected.encode():
         raise UnsupportedMediaType(expected)
 
 
@@ -28,24 +31,39 @@ class Bodies:
     async def read_json(self, request: Request) -> bytes:
         """One body. It is refused as soon as it is known to be too large, not after it was read."""
         check_media_type(request, JSON)
-        declared = request.headers.get("content-length", "")
+        declared = header(request.scope, b"content-length")
         if declared.isdigit() and int(declared) > self._bytes_max:
             raise BodyTooLarge("body_bytes_max", self._bytes_max)
+        try:
+            # Most bodies have arrived together with their headers.
+            message = at_once(cast(Coroutine[None, None, Message], request.receive()))
+        except WouldWait:
+            message = None
+        if message is not None and message["type"] == "http.request" and not message["more_body"]:
+            body: bytes = message["body"]
+            if len(body) > self._bytes_max:
+                raise BodyTooLarge("body_bytes_max", self._bytes_max)
+            return body
+        return await self._read(request, message)
+
+    async def _read(self, request: Request, message: Message | None) -> bytes:
         chunks: list[bytes] = []
         try:
             async with asyncio.timeout(self._seconds):
-                await self._collect(request, chunks)
+                await self._collect(request, message, chunks)
         except TimeoutError:
             raise RequestTimeout(f"The body did not arrive within {self._seconds:g} s.") from None
-        except ClientDisconnect:
-            raise RequestTimeout("The client left before the body was complete.") from None
         finally:
             self._room += sum(map(len, chunks))
-        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        return b"".join(chunks)
 
-    async def _collect(self, request: Request, chunks: list[bytes]) -> None:
+    async def _collect(self, request: Request, message: Message | None, chunks: list[bytes]) -> None:
         total = 0
-        async for chunk in request.stream():
+        while True:
+            message = message or await request.receive()
+            if message["type"] == "http.disconnect":
+                raise RequestTimeout("The client left before the body was complete.")
+            chunk: bytes = message.get("body", b"")
             total += len(chunk)
             if total > self._bytes_max:
                 raise BodyTooLarge("body_bytes_max", self._bytes_max)
@@ -53,3 +71,6 @@ class Bodies:
                 raise Unavailable("Too many request bodies are under way.")
             self._room -= len(chunk)
             chunks.append(chunk)
+            if not message.get("more_body"):
+                return
+            message = None

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from app.api.bodies import JSON
+from app.api.asgi import JSON
 from app.api.parameters import describe
 from app.api.problems import MEDIA_TYPE, STATUSES, type_uri
 from app.api.wire import Problem

@@ -8,7 +8,8 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.api.bodies import JSON, NDJSON
+from app.api.asgi import JsonAnswer
+from app.api.bodies import NDJSON
 from app.api.context import context_of
 from app.api.decoding import Decoder
 from app.api.documenting import READ_PROBLEMS, operation
@@ -28,7 +29,6 @@ from app.api.wire import (
 )
 from app.domain import errors
 from app.domain.errors import FactNotFound, MalformedParameter
-from app.domain.fact import utc
 from app.domain.position import FACT_ID, POSITION_MAX, START, Position, parse_cursor
 from app.domain.query import Query
 from app.store.reading import read_fact
@@ -38,6 +38,7 @@ router = new_router("facts")
 
 PUBLISH = Decoder(PublishBody)
 QUERY = Decoder(QueryBody)
+RESULT = msgspec.json.Encoder()
 LIMIT_DEFAULT = 100
 PAGING = ("after", "until", "limit", "order", "wait_seconds")
 
@@ -72,7 +73,7 @@ PAGING = ("after", "until", "limit", "order", "wait_seconds")
         ),
     ),
 )
-async def publish(request: Request) -> Response:
+async def publish(request: Request) -> JsonAnswer:
     context = context_of(request)
     parameters_of(request)
     raw = await context.bodies.read_json(request)
@@ -80,14 +81,14 @@ async def publish(request: Request) -> Response:
     facts = facts_from(body, payloads, context.limits)
     condition = None if body.condition is None else condition_from(body.condition)
     published = await context.publisher.publish(facts, condition)
+    cursor = published.cursor
     result = PublishResult(
-        facts=[PublishedFact(id, at) for id, at in zip(published.ids, published.positions, strict=True)],
-        position=max(published.positions),
-        cursor=str(published.cursor),
-        published_at=None if published.published_at is None else utc(published.published_at),
+        facts=list(map(PublishedFact, published.ids, published.positions)),
+        position=cursor.position,
+        cursor=str(cursor),
+        published_at=published.published_at,
     )
-    status = HTTPStatus.OK if published.replayed else HTTPStatus.CREATED
-    return Response(msgspec.json.encode(result), status, media_type=JSON)
+    return JsonAnswer(RESULT.encode(result), HTTPStatus.OK if published.replayed else HTTPStatus.CREATED)
 
 
 @router.get(

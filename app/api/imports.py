@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
-from uuid import UUID
 
 import msgspec
 from starlette.requests import ClientDisconnect, Request
@@ -137,7 +136,7 @@ class Importing:
 
         Within one batch for the publisher no two lines may share an id.
         """
-        seen: set[UUID] = set()
+        seen: set[str] = set()
         count = 0
         for fact in facts:
             if fact is not None and fact.id in seen:

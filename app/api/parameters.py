@@ -126,8 +126,13 @@ def blame(field: FieldError, parameter: str | None) -> FieldError:
     )
 
 
+NO_PARAMETERS = Parameters()
+
+
 def parameters_of(request: Request, *known: str) -> Parameters:
     """Raises UnknownParameter, or MalformedParameter for one that is given twice but stands for one value."""
+    if not request.scope["query_string"]:
+        return NO_PARAMETERS
     check_encoding(request.scope["query_string"])
     values: dict[str, list[str]] = {}
     for name, value in request.query_params.multi_items():

@@ -18,6 +18,7 @@ from sse_starlette.sse import AppStatus
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
+from app.api.asgi import WouldWait, at_once
 from app.api.problems import problem
 from app.domain.position import START, Cursor
 from app.stream.following import Following, Streams
@@ -111,15 +112,11 @@ class Client:
                 return event("problem", self._cursor, msgspec.json.encode(problem(error)))
 
     def _push(self, message: Message) -> bool:
-        # uvicorn waits for room in its buffer before it writes anything, and has written everything when it returns.
-        # So what returns at its first step was sent, and what would have to wait was not, not even in part.
-        sending = cast(Coroutine[None, None, None], self._send(message))
         try:
-            sending.send(None)
-        except StopIteration:
-            return True
-        sending.close()
-        return False
+            at_once(cast(Coroutine[None, None, None], self._send(message)))
+        except WouldWait:
+            return False
+        return True
 
 
 def stream_response(streams: Streams, following: Following, *, retry_seconds: float, send_seconds: float) -> Response:
@@ -139,9 +136,9 @@ def come_back_later(retry_seconds: float) -> StreamResponse:
 
 
 async def nothing(link: Link) -> AsyncGenerator[Happening]:
-    """A stream on which nothing happens, and which ends."""
-    return
-    yield Quiet()
+    happenings: tuple[Happening, ...] = ()
+    for happening in happenings:
+        yield happening
 
 
 async def left(receive: Receive) -> None:

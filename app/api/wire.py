@@ -6,7 +6,7 @@ from uuid import UUID
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
-from uuid_utils.compat import uuid7
+from uuid_utils import uuid7
 
 from app.api.decoding import Payloads
 from app.domain.condition import Condition
@@ -65,7 +65,7 @@ class PublishBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 class PublishedFact(msgspec.Struct):
     """Where a fact stands."""
 
-    id: UUID
+    id: Annotated[str, Meta(extra_json_schema={"format": "uuid"})]
     position: int
 
 
@@ -157,7 +157,7 @@ def facts_from(body: PublishBody, payloads: Payloads, limits: Limits) -> list[Ne
 def fact_from(body: NewFactBody, payloads: Payloads, limits: Limits) -> NewFact:
     """One fact in its normal form. Raises InvalidRequest or LimitExceeded with pointers relative to the fact."""
     return new_fact(
-        id=body.id or uuid7(),
+        id=str(body.id or uuid7()),
         namespace=body.namespace,
         type=body.type,
         version=body.version,

@@ -7,7 +7,6 @@ from functools import lru_cache
 from hashlib import sha256
 from json.encoder import encode_basestring as quote
 from typing import NamedTuple
-from uuid import UUID
 
 from app.domain.errors import FieldError, InvalidRequest, LimitExceeded
 from app.domain.limits import NAME_LENGTH_MAX, TEXT_LENGTH_MAX, VERSION_MAX, Limits
@@ -19,6 +18,11 @@ LINE_BREAKS = bytes.maketrans(b"\r\n", b"  ")
 RESERVED_NAMESPACE = "factwire"
 NAMES_REMEMBERED = 1024
 
+# Each kind of tag has a prefix of its own, so that none can imitate another.
+AGGREGATE = "a:"
+META = "m:"
+KIND = "t:"
+
 
 class NewFact(NamedTuple):
     """A fact as given, in its normal form.
@@ -28,7 +32,7 @@ class NewFact(NamedTuple):
     publisher chose the id: only then may a fact with it be stored already.
     """
 
-    id: UUID
+    id: str
     namespace: str
     type: str
     version: int
@@ -40,7 +44,7 @@ class NewFact(NamedTuple):
 
 def new_fact(
     *,
-    id: UUID,
+    id: str,
     namespace: str,
     type: str,
     version: int,
@@ -52,89 +56,105 @@ def new_fact(
 ) -> NewFact:
     """Check a fact and bring it into its normal form: sets sorted and without repeats, the payload on one line.
 
-    `payload` is valid JSON. Raises InvalidRequest or LimitExceeded with a pointer relative to the fact.
+    `id` is a UUID in its canonical spelling, `payload` valid JSON. Raises InvalidRequest or LimitExceeded with a
+    pointer relative to the fact.
     """
-    check_namespace(namespace)
-    check_name(type, "/type")
+    kind = kind_json(namespace, type)
     if not 1 <= version <= VERSION_MAX:
         raise refused("/version", f"expected a number from 1 to {VERSION_MAX}")
-    check_maximum(len(payload), "payload_bytes_max", limits.payload_bytes_max, "/payload", "bytes")
+    if len(payload) > limits.payload_bytes_max:
+        check_maximum(len(payload), "payload_bytes_max", limits.payload_bytes_max, "/payload", "bytes")
     ids = normal_aggregate_ids(aggregate_ids, limits) if aggregate_ids else aggregate_ids
     pairs = normal_meta(meta, limits) if meta else []
 
     # A raw line break can only stand between tokens (in a string it is an escape), and would end an SSE line.
     if b"\n" in payload or b"\r" in payload:
         payload = payload.translate(LINE_BREAKS)
-    content = (
-        f'"namespace":"{namespace}","type":"{type}","version":{version},'
-        f'"aggregate_ids":[{",".join(map(quote, ids))}],"meta":{{{",".join(map(meta_json, pairs))}}},"payload":'
-    ).encode() + payload
-    return NewFact(
-        id,
-        namespace,
-        type,
-        version,
-        fact_tags(ids, pairs),
-        sha256(content).digest(),
-        b'"id":"%b",%b}' % (str(id).encode(), content),
-        chosen_id,
-    )
+    ids_json = ",".join([quote(id) for id in ids])
+    meta_json = ",".join([pair_json(key, values) for key, values in pairs])
+    head = f'{kind},"version":{version},"aggregate_ids":[{ids_json}],"meta":{{{meta_json}}},"payload":'
+    content = head.encode() + payload
+    document = b'"id":"%b",%b}' % (id.encode(), content)
+    return NewFact(id, namespace, type, version, fact_tags(ids, pairs), sha256(content).digest(), document, chosen_id)
 
 
 def fact_tags(aggregate_ids: Iterable[str], meta: Iterable[tuple[str, str | list[str]]]) -> tuple[str, ...]:
     """What queries match on, of a fact in its normal form."""
-    tags = [aggregate_tag(aggregate_id) for aggregate_id in aggregate_ids]
+    tags = [f"{AGGREGATE}{aggregate_id}" for aggregate_id in aggregate_ids]
     for key, values in meta:
         if isinstance(values, str):
-            tags.append(meta_tag(key, values))
+            tags.append(f"{META}{key}:{values}")
         else:
-            tags += [meta_tag(key, value) for value in values]
+            tags += [f"{META}{key}:{value}" for value in values]
     return tuple(tags)
 
 
 def aggregate_tag(aggregate_id: str) -> str:
-    """Each kind of tag has a prefix of its own, so that none can imitate another."""
-    return f"a:{aggregate_id}"
+    return f"{AGGREGATE}{aggregate_id}"
 
 
 def meta_tag(key: str, value: str) -> str:
-    return f"m:{key}:{value}"
+    return f"{META}{key}:{value}"
 
 
 def kind_tag(namespace: str, type: str) -> str:
-    return f"t:{namespace}/{type}"
+    return f"{KIND}{namespace}/{type}"
 
 
 def normal_aggregate_ids(aggregate_ids: list[str], limits: Limits) -> list[str]:
-    check_maximum(len(aggregate_ids), "aggregate_ids_max", limits.aggregate_ids_max, "/aggregate_ids", "values")
-    for index, aggregate_id in enumerate(aggregate_ids):
-        if not is_plain(aggregate_id):
+    if len(aggregate_ids) > limits.aggregate_ids_max:
+        check_maximum(len(aggregate_ids), "aggregate_ids_max", limits.aggregate_ids_max, "/aggregate_ids", "values")
+    if not are_plain("".join(aggregate_ids)):
+        for index, aggregate_id in enumerate(aggregate_ids):
             check_text(aggregate_id, f"/aggregate_ids/{index}")
     return sorted(set(aggregate_ids)) if len(aggregate_ids) > 1 else aggregate_ids
 
 
-def normal_meta(meta: Mapping[str, str | list[str]], limits: Limits) -> list[tuple[str, list[str]]]:
-    check_maximum(len(meta), "meta_keys_max", limits.meta_keys_max, "/meta", "keys")
-    pairs = []
-    for key, given in sorted(meta.items()):
-        if not is_meta_key(key):
-            detail = f"a meta key is a name without ':', of at most {NAME_LENGTH_MAX} characters"
-            raise refused(f"/meta/{escaped(key)}", detail)
-        values = [given] if isinstance(given, str) else sorted(set(given))
-        if not values:
-            raise refused(f"/meta/{escaped(key)}", "expected at least one value")
-        for value in values:
-            if not is_plain(value):
-                check_text(value, f"/meta/{escaped(key)}")
-        pairs.append((key, values))
-    total = sum(len(values) for _, values in pairs)
-    check_maximum(total, "meta_values_max", limits.meta_values_max, "/meta", "values")
+def normal_meta(meta: Mapping[str, str | list[str]], limits: Limits) -> list[tuple[str, str | list[str]]]:
+    """The pairs, sorted by key; several values of one key are sorted, and a single one stands alone."""
+    if len(meta) > limits.meta_keys_max:
+        check_maximum(len(meta), "meta_keys_max", limits.meta_keys_max, "/meta", "keys")
+    pairs = [(key, normal_values(key, meta[key])) for key in sorted(meta)]
+    total = sum([1 if isinstance(values, str) else len(values) for _, values in pairs])
+    if total > limits.meta_values_max:
+        check_maximum(total, "meta_values_max", limits.meta_values_max, "/meta", "values")
     return pairs
 
 
-def meta_json(pair: tuple[str, list[str]]) -> str:
-    key, values = pair
-    return f'"{key}":{quote(values[0]) if len(values) == 1 else "[" + ",".join(map(quote, values)) + "]"}'
+def normal_values(key: str, given: str | list[str]) -> str | list[str]:
+    if not (len(key) <= NAME_LENGTH_MAX and matches(META_KEY, key)):
+        detail = f"a meta key is a name without ':', of at most {NAME_LENGTH_MAX} characters"
+        raise refused(f"/meta/{escaped(key)}", detail)
+    if isinstance(given, str):
+        if not are_plain(given):
+            check_text(given, f"/meta/{escaped(key)}")
+        return given
+    values = sorted(set(given))
+    if not values:
+        raise refused(f"/meta/{escaped(key)}", "expected at least one value")
+    for value in values:
+        check_text(value, f"/meta/{escaped(key)}")
+    return values[0] if len(values) == 1 else values
+
+
+def pair_json(key: str, values: str | list[str]) -> str:
+    return f'"{key}":{quote(values) if isinstance(values, str) else "[" + ",".join(map(quote, values)) + "]"}'
+
+
+def kind_json(namespace: str, type: str) -> str:
+    """The first members of a fact's JSON. Raises InvalidRequest where one of them is no name."""
+    if len(namespace) > NAME_LENGTH_MAX or len(type) > NAME_LENGTH_MAX:
+        check_name(namespace, "/namespace")
+        check_name(type, "/type")
+    return checked_kind_json(namespace, type)
+
+
+@lru_cache(NAMES_REMEMBERED)
+def checked_kind_json(namespace: str, type: str) -> str:
+    """Kinds recur from fact to fact, and remembering one is several times as fast as checking it again."""
+    check_namespace(namespace)
+    check_name(type, "/type")
+    return f'"namespace":"{namespace}","type":"{type}"'
 
 
 def check_namespace(namespace: str) -> None:
@@ -144,27 +164,18 @@ def check_namespace(namespace: str) -> None:
 
 
 def check_name(name: str, pointer: str) -> None:
-    if not is_name(name):
+    if not (len(name) <= NAME_LENGTH_MAX and NAME.fullmatch(name)):
         raise refused(pointer, f"expected a name: letters, digits and _.:- , at most {NAME_LENGTH_MAX} characters")
-
-
-def is_name(text: str) -> bool:
-    return len(text) <= NAME_LENGTH_MAX and matches(NAME, text)
-
-
-def is_meta_key(text: str) -> bool:
-    return len(text) <= NAME_LENGTH_MAX and matches(META_KEY, text)
 
 
 @lru_cache(NAMES_REMEMBERED)
 def matches(pattern: re.Pattern[str], short: str) -> bool:
-    """Names recur from fact to fact, and remembering one is several times as fast as matching it again."""
     return pattern.fullmatch(short) is not None
 
 
-def is_plain(text: str) -> bool:
-    """Whether a text is certainly allowed: what most texts are, told without a search."""
-    return len(text) <= TEXT_LENGTH_MAX and text.isascii() and text.isprintable()
+def are_plain(texts: str) -> bool:
+    """Whether texts, joined, are certainly all allowed: what most are, told without a search."""
+    return len(texts) <= TEXT_LENGTH_MAX and texts.isascii() and texts.isprintable()
 
 
 def check_text(text: str, pointer: str) -> None:
@@ -189,9 +200,9 @@ def escaped(key: str) -> str:
     return key.replace("~", "~0").replace("/", "~1")
 
 
-def repeated(ids: Iterable[UUID]) -> UUID | None:
+def repeated(ids: Iterable[str]) -> str | None:
     """The first id that occurs twice."""
-    seen: set[UUID] = set()
+    seen: set[str] = set()
     for id in ids:
         if id in seen:
             return id

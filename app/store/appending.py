@@ -1,26 +1,49 @@
 """Appending: the facts of many requests in one call, each with an outcome of its own."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from enum import StrEnum
-from typing import Any
-from uuid import UUID
+from itertools import accumulate
 
 import asyncpg
 
 from app.domain.condition import Condition
-from app.domain.fact import NewFact, kind_tag
+from app.domain.fact import NewFact, kind_tag, utc
 from app.domain.position import Position
 from app.domain.query import Query
 from app.store.database import Connection
-from app.store.matching import query_arrays
+from app.store.matching import SEPARATOR, query_arrays
 
 # How the order of the log comes about stands in alembic/sql/append_facts_v1.sql, at the line that makes it.
+# Lists travel as text, and are split by the server: of the elements of an array asyncpg asks one by one what they are,
+# which costs more than all else that is done with them. U+001F and U+001E stand in no name, id or value.
 APPEND_FACTS = """
 select head, head_id, epoch, published_at, refused, outcomes, positions
   from factwire.append_facts(
-    $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22)
+    $1::text::integer[],
+    $2::text::uuid[],
+    string_to_array($3, e'\\x1f'),
+    string_to_array($4, e'\\x1f'),
+    $5::text::integer[],
+    $6,
+    $7,
+    $8::text::integer[],
+    $9::text::integer[],
+    string_to_array($10, e'\\x1f'),
+    $11::text::integer[],
+    string_to_array($12, e'\\x1f', ''),
+    string_to_array($13, e'\\x1f'),
+    string_to_array($14, e'\\x1f'),
+    $15::text::integer[],
+    $16::text::integer[],
+    $17::text::uuid[],
+    $18::text::integer[],
+    $19::text::integer[],
+    $20::text::bigint[],
+    (string_to_array($21, e'\\x1e'))[2:],
+    (string_to_array($22, e'\\x1e'))[2:],
+    (string_to_array($23, e'\\x1e'))[2:],
+    $24)
 """
 
 KNOWN_FACTS = """
@@ -70,9 +93,9 @@ class Appended:
     """
 
     head: Position
-    head_id: UUID | None
+    head_id: str | None
     epoch: int
-    published_at: datetime
+    published_at: str
     refused: Mapping[int, Refused]
 
 
@@ -82,7 +105,7 @@ class KnownFact:
 
     position: Position
     digest: bytes
-    published_at: datetime | None
+    published_at: str | None
     epoch: int
 
 
@@ -105,20 +128,27 @@ async def append(connection: Connection, requests: Sequence[tuple[Sequence[NewFa
     facts = [fact for facts, _ in requests for fact in facts]
     indexes = [index for index, (facts, _) in enumerate(requests) for _ in facts]
     ids, namespaces, types, versions, _, digests, documents, _ = zip(*facts, strict=True)
+    kinds = list(set(zip(namespaces, types, versions, strict=True)))
     chosen = [(index, fact.id) for index, fact in zip(indexes, facts, strict=True) if fact.chosen_id]
+    lengths = list(map(len, documents))
     row = await connection.fetchrow(
         APPEND_FACTS,
-        indexes,
-        ids,
-        namespaces,
-        types,
-        versions,
-        digests,
-        documents,
-        *posting_arrays(facts),
-        *columns(set(zip(namespaces, types, versions, strict=True)), 3),
-        *columns(chosen, 2),
-        *condition_arrays(requests),
+        array_text(indexes),
+        array_text(ids),
+        SEPARATOR.join(namespaces),
+        SEPARATOR.join(types),
+        array_text(versions),
+        b"".join(digests),
+        b"".join(documents),
+        array_text(accumulate(lengths[:-1], initial=1)),
+        array_text(lengths),
+        *posting_texts(facts),
+        SEPARATOR.join([namespace for namespace, _, _ in kinds]),
+        SEPARATOR.join([type for _, type, _ in kinds]),
+        array_text(version for _, _, version in kinds),
+        array_text(index for index, _ in chosen),
+        array_text(id for _, id in chosen),
+        *condition_texts(requests),
         UNDER_LOCK_VISITS_MAX,
     )
     assert row is not None
@@ -126,14 +156,17 @@ async def append(connection: Connection, requests: Sequence[tuple[Sequence[NewFa
         request: Refused(Outcome(outcome), position)
         for request, outcome, position in zip(row["refused"], row["outcomes"], row["positions"], strict=True)
     }
-    return Appended(row["head"], row["head_id"], row["epoch"], row["published_at"], refused)
+    return Appended(
+        row["head"], row["head_id"] and str(row["head_id"]), row["epoch"], utc(row["published_at"]), refused
+    )
 
 
-def columns(rows: Collection[tuple[Any, ...]], count: int) -> Sequence[Sequence[Any]]:
-    return tuple(zip(*rows, strict=True)) if rows else ((),) * count
+def array_text(values: Iterable[object]) -> str:
+    """Values that need no quotes, as PostgreSQL reads an array."""
+    return f"{{{','.join(map(str, values))}}}"
 
 
-def posting_arrays(facts: Sequence[NewFact]) -> tuple[list[str], list[int], list[str | None]]:
+def posting_texts(facts: Sequence[NewFact]) -> tuple[str, str, str]:
     """Each tag of a call, the last place that has it, and how much earlier the others stand; see next_postings."""
     places: dict[str, list[int]] = {}
     for place, fact in enumerate(facts, 1):
@@ -143,32 +176,27 @@ def posting_arrays(facts: Sequence[NewFact]) -> tuple[list[str], list[int], list
             else:
                 places[tag] = [place]
     earlier = [
-        None if len(given) == 1 else f"{{{','.join([str(given[-1] - place) for place in given[:-1]])}}}"
-        for given in places.values()
+        array_text(given[-1] - place for place in given[:-1]) if len(given) > 1 else "" for given in places.values()
     ]
-    return list(places), [given[-1] for given in places.values()], earlier
+    return SEPARATOR.join(places), array_text(given[-1] for given in places.values()), SEPARATOR.join(earlier)
 
 
-def condition_arrays(
+def condition_texts(
     requests: Sequence[tuple[Sequence[NewFact], Condition | None]],
-) -> tuple[list[int], list[int], list[int], list[str], list[str], list[str]]:
+) -> tuple[str, str, str, str, str, str]:
     """Request, epoch, after, namespaces, types and tags of each item of each condition."""
-    if not any(condition for _, condition in requests):
-        return [], [], [], [], [], []
-    indexes: list[int] = []
-    epochs: list[int] = []
-    afters: list[int] = []
-    parts: tuple[list[str], list[str], list[str]] = ([], [], [])
-    for index, (_, condition) in enumerate(requests):
-        if condition is None:
-            continue
-        for part, values in zip(parts, query_arrays(condition.fail_if_match), strict=True):
-            part.extend(values)
-        count = len(condition.fail_if_match.items)
-        indexes.extend([index] * count)
-        epochs.extend([condition.after.epoch] * count)
-        afters.extend([condition.after.position] * count)
-    return indexes, epochs, afters, *parts
+    conditions = [(index, condition) for index, (_, condition) in enumerate(requests) if condition is not None]
+    if not conditions:
+        return "{}", "{}", "{}", "", "", ""
+    items = [
+        (index, condition.after.epoch, condition.after.position, *parts)
+        for index, condition in conditions
+        for parts in zip(*query_arrays(condition.fail_if_match), strict=True)
+    ]
+    indexes, epochs, afters, *texts = zip(*items, strict=True)
+    # A part may be empty, and a list of one empty text would read as an empty list: hence the separator before each.
+    namespaces, types, tags = ("".join([f"\x1e{text}" for text in part]) for part in texts)
+    return array_text(indexes), array_text(epochs), array_text(afters), namespaces, types, tags
 
 
 def is_certainly_not_written(error: Exception) -> bool:
@@ -184,9 +212,14 @@ def is_certainly_not_written(error: Exception) -> bool:
     )
 
 
-async def known_facts(connection: Connection, ids: Sequence[UUID]) -> dict[UUID, KnownFact]:
+async def known_facts(connection: Connection, ids: Sequence[str]) -> dict[str, KnownFact]:
     rows = await connection.fetch(KNOWN_FACTS, list(ids))
-    return {row["id"]: KnownFact(row["position"], row["digest"], row["published_at"], row["epoch"]) for row in rows}
+    return {
+        str(row["id"]): KnownFact(
+            row["position"], row["digest"], row["published_at"] and utc(row["published_at"]), row["epoch"]
+        )
+        for row in rows
+    }
 
 
 async def first_match(connection: Connection, query: Query, *, after: Position) -> FirstMatch:
@@ -196,6 +229,6 @@ async def first_match(connection: Connection, query: Query, *, after: Position) 
     return FirstMatch(row["position"], row["through"], row["head"], row["epoch"])
 
 
-async def fact_id_at(connection: Connection, position: Position) -> UUID | None:
-    id: UUID | None = await connection.fetchval(FACT_ID_AT, position)
-    return id
+async def fact_id_at(connection: Connection, position: Position) -> str | None:
+    id = await connection.fetchval(FACT_ID_AT, position)
+    return None if id is None else str(id)

@@ -115,7 +115,7 @@ class TailFact(NamedTuple):
 
     position: Position
     published_at: str
-    id: UUID
+    id: str
     namespace: str
     type: str
     tags: tuple[str, ...]
@@ -166,7 +166,7 @@ async def read_tail(
         TailFact(
             row["position"],
             row["published_at"],
-            row["id"],
+            str(row["id"]),
             row["namespace"],
             row["type"],
             tags_of(row["document"]),
@@ -236,6 +236,6 @@ async def read_published_at(connection: Connection, position: Position) -> datet
     return published_at
 
 
-async def read_ids(connection: Connection, positions: Sequence[Position]) -> list[tuple[Position, UUID]]:
+async def read_ids(connection: Connection, positions: Sequence[Position]) -> list[tuple[Position, str]]:
     """The ids of the facts at some positions, as far as there are any."""
-    return [(row["position"], row["id"]) for row in await connection.fetch(IDS_AT, list(positions))]
+    return [(row["position"], str(row["id"])) for row in await connection.fetch(IDS_AT, list(positions))]

@@ -3,8 +3,6 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
-from uuid import UUID
 
 from app.domain.condition import Condition
 from app.domain.errors import FactwireError
@@ -20,10 +18,10 @@ GROUP_BYTES_MAX = 8 * 1024 * 1024
 class Published:
     """Where the facts of one request stand. `replayed` says that they were there already."""
 
-    ids: Sequence[UUID]
+    ids: Sequence[str]
     positions: Sequence[Position]
     epoch: int
-    published_at: datetime | None
+    published_at: str | None
     replayed: bool = False
 
     @property
@@ -60,7 +58,7 @@ class Group:
     requests: list[Request] = field(default_factory=list)
     facts: int = 0
     bytes: int = 0
-    chosen_ids: set[UUID] = field(default_factory=set)
+    chosen_ids: set[str] = field(default_factory=set)
     tags: set[str] = field(default_factory=set)
     kinds: set[tuple[str, str]] = field(default_factory=set)
     looked_through: int = 0

@@ -7,7 +7,6 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import replace
 from typing import cast
-from uuid import UUID
 
 import asyncpg
 
@@ -249,7 +248,7 @@ class Publisher:
             else:
                 request.refuse(outcome)
 
-    async def _known_facts(self, facts: Sequence[NewFact]) -> dict[UUID, KnownFact]:
+    async def _known_facts(self, facts: Sequence[NewFact]) -> dict[str, KnownFact]:
         if not facts:
             return {}
         async with self._database.reading.reading() as connection:
@@ -294,7 +293,7 @@ def settled(request: Request) -> Published | FactwireError:
     raise refusal
 
 
-def replay_or_conflict(facts: Sequence[NewFact], known: Mapping[UUID, KnownFact]) -> Published | FactIdConflict:
+def replay_or_conflict(facts: Sequence[NewFact], known: Mapping[str, KnownFact]) -> Published | FactIdConflict:
     """Where the facts of a retried request stand, or in what it is none. At least one of them is known."""
     other = [str(fact.id) for fact in facts if fact.id in known and known[fact.id].digest != fact.digest]
     if other:

@@ -5,7 +5,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from operator import attrgetter
-from uuid import UUID
 
 from app.domain.fact import NewFact
 from app.domain.position import Position
@@ -103,7 +102,7 @@ class Ring:
             self._batches[key] = batch
         return batch
 
-    def ids(self) -> list[tuple[Position, UUID]]:
+    def ids(self) -> list[tuple[Position, str]]:
         """Position and id of each fact, newest first: what a forked history is compared with."""
         behind = [place for segment in self._segments for place in segment.behind(self.after)]
         return [(position, fact.id) for position, fact in reversed(behind)]

@@ -3,10 +3,9 @@
 import asyncio
 import logging
 from collections.abc import Sequence
-from uuid import UUID
 
 from app.domain.errors import HistoryForked, Unavailable
-from app.domain.fact import NewFact, utc
+from app.domain.fact import NewFact
 from app.domain.position import START, Position
 from app.store.appending import Appended
 from app.store.database import CONNECTION_FAILURES, Connection, Database
@@ -32,7 +31,7 @@ class Tail:
         self._hint = asyncio.Event()
         self._changed = asyncio.Event()
         self.changes = 0
-        self._last_id: UUID | None = None
+        self._last_id: str | None = None
         self.ring = ring
         self.epoch = 0
         self.forked_after: Position | None = None
@@ -69,7 +68,7 @@ class Tail:
             and self.forked_after is None
             and (appended.head, appended.head_id) == (self.head, self._last_id)
         ):
-            self._extend([Segment(Position(appended.head + 1), utc(appended.published_at), facts)])
+            self._extend([Segment(Position(appended.head + 1), appended.published_at, facts)])
         else:
             self.hint()
 
@@ -166,7 +165,7 @@ class Tail:
         self.wake()
 
 
-def continues(facts: Sequence[TailFact], anchor_id: UUID | None) -> bool:
+def continues(facts: Sequence[TailFact], anchor_id: str | None) -> bool:
     """Whether the fact at the last position is still the one that was seen there.
 
     After a fail-over that lost commits, or a restore, positions repeat with other facts. Their number alone would

@@ -22,7 +22,19 @@ class PeerOptions:
 
     def of_scenarios(self) -> Options:
         """The same lengths for the scenarios of service and floor."""
-        return Options("", self.seconds, self.warm_up_seconds, 1, self.facts, SUBSCRIBERS, 0, 0.0, self.results)
+        return Options(
+            only="",
+            seconds=self.seconds,
+            warm_up_seconds=self.warm_up_seconds,
+            repeat=1,
+            facts=self.facts,
+            streams_max=SUBSCRIBERS,
+            fan_out_streams=(SUBSCRIBERS,),
+            idle_streams=0,
+            herd_streams=0,
+            idle_seconds=0.0,
+            results=self.results,
+        )
 
 
 def parse(arguments: list[str] | None = None) -> PeerOptions:

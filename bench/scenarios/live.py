@@ -5,11 +5,19 @@ from array import array
 from time import perf_counter
 
 from bench.client import ANSWER_SECONDS_MAX, Unexpected, garbage_collection_off, open_pipeline
-from bench.facts import SEQUENCE_DIGITS, SEQUENCE_MARKER, Requests, publishing, publishing_in_sequence, pushing
+from bench.facts import (
+    NAMESPACE,
+    SEQUENCE_DIGITS,
+    SEQUENCE_MARKER,
+    Requests,
+    publishing,
+    publishing_in_sequence,
+    pushing,
+)
 from bench.measuring import Cost, Measure, Sample, percentile, until
 from bench.options import Options
 from bench.processes import Target
-from bench.site import Scenario, Site
+from bench.site import Phase, Scenario, Site
 from bench.streams import Counting, Reading, close_streams, open_streams
 
 FACTS_PER_SECOND = 100
@@ -17,6 +25,8 @@ FACTS_PER_SECOND = 100
 # a hundredfold, and what is measured is reading history.
 FAN_OUT_REQUESTS_AHEAD = 2
 _FAN_OUT_PUBLISHERS = 2
+_EVERYTHING = "/v1/stream?after=head"
+_DISTINCT_QUERIES = f"{_EVERYTHING}&namespace={NAMESPACE}&namespace=other-{{stream}}"
 _PACED_CONNECTIONS = 16
 _DELIVERY_SECONDS_MAX = 20.0
 _LATENCIES = (Measure("delivery p50", "ms", "lower"), Measure("delivery p99", "ms", "lower"))
@@ -30,8 +40,13 @@ def scenarios(options: Options) -> list[Scenario]:
             _latency(f"100 facts a second reach {_streams(count)}", count)
             for count in sorted({1, min(100, most), most})
         ),
-        _fan_out(f"Single facts fan out to {most} streams at full speed", most, 1),
-        _fan_out(f"Ten facts at a time fan out to {most} streams at full speed", most, 10),
+        *(
+            _fan_out(f"Single facts fan out to {count} streams at full speed", count)
+            for count in options.fan_out_streams
+        ),
+        _fan_out("Single facts fan out to 100 streams with 100 different queries", 100, target=_DISTINCT_QUERIES),
+        _fan_out(f"Ten facts at a time fan out to {most} streams at full speed", most, facts_per_request=10),
+        _two_workers(most),
     ]
 
 
@@ -140,22 +155,35 @@ async def _all_delivered(deliveries: Deliveries, streams: int) -> None:
         raise Unexpected(f"{deliveries.facts} deliveries of {expected}: facts were repeated")
 
 
-def _fan_out(name: str, streams: int, facts_per_request: int) -> Scenario:
+def _fan_out(name: str, streams: int, *, facts_per_request: int = 1, target: str = _EVERYTHING) -> Scenario:
     async def service(site: Site) -> Sample:
-        async with site.service() as target:
-            return await _fan_out_sample(
-                site, target, FanOut(streams, facts_per_request, publishing(facts_per_request))
-            )
+        async with site.service() as running_service:
+            fan_out = FanOut(streams, facts_per_request, publishing(facts_per_request), target)
+            return await _fan_out_sample(site, running_service, fan_out)
 
     async def floor(site: Site) -> Sample:
-        async with site.floor() as target:
-            return await _fan_out_sample(site, target, FanOut(streams, facts_per_request, pushing(facts_per_request)))
+        async with site.floor() as running_floor:
+            fan_out = FanOut(streams, facts_per_request, pushing(facts_per_request), _EVERYTHING)
+            return await _fan_out_sample(site, running_floor, fan_out)
 
     return Scenario(name, _DELIVERIES, service, floor)
 
 
+def _two_workers(streams: int) -> Scenario:
+    """Here the floor is one worker, and the ratio what the second one brings."""
+
+    def workers(count: int) -> Phase:
+        async def measure(site: Site) -> Sample:
+            async with site.service(workers=count) as target:
+                return await _fan_out_sample(site, target, FanOut(streams, 10, publishing(10), _EVERYTHING))
+
+        return measure
+
+    return Scenario(f"Two workers fan out to {streams} streams, beside one worker", _DELIVERIES, workers(2), workers(1))
+
+
 async def _fan_out_sample(site: Site, target: Target, fan_out: "FanOut") -> Sample:
-    opened = await open_streams(target.port, fan_out.streams, fan_out)
+    opened = await open_streams(target.port, fan_out.streams, fan_out, target=fan_out.target)
     try:
         with garbage_collection_off():
             publishers = [asyncio.create_task(fan_out.publish(target)) for _ in range(_FAN_OUT_PUBLISHERS)]
@@ -179,9 +207,10 @@ async def _fan_out_sample(site: Site, target: Target, fan_out: "FanOut") -> Samp
 class FanOut(Counting):
     """Counts deliveries, and publishes only as far ahead of them as allowed."""
 
-    def __init__(self, streams: int, facts_per_request: int, requests: Requests) -> None:
+    def __init__(self, streams: int, facts_per_request: int, requests: Requests, target: str) -> None:
         super().__init__()
         self.open = True
+        self.target = target
         self.published = 0
         self.streams = streams
         self._facts_per_request = facts_per_request

@@ -59,7 +59,7 @@ def fact(
     payload: bytes = b"{}",
 ) -> NewFact:
     return new_fact(
-        id=id or uuid4(),
+        id=str(id or uuid4()),
         namespace=namespace,
         type=type,
         version=version,
@@ -86,9 +86,9 @@ async def store(connection: Connection, facts: Sequence[NewFact], *, call_facts_
         await append(connection, [(facts[first : first + call_facts_max], None)])
 
 
-async def stored_ids(connection: Connection, *, after: int = 0) -> list[UUID]:
+async def stored_ids(connection: Connection, *, after: int = 0) -> list[str]:
     rows = await connection.fetch("select id from factwire.facts where position > $1 order by position", after)
-    return [row["id"] for row in rows]
+    return [str(row["id"]) for row in rows]
 
 
 async def page_ids(connection: Connection, *, after: int, until: int | None = None) -> tuple[int, list[bytes]]:
@@ -207,5 +207,5 @@ def streams_of(database: Database, tail: Tail, **changes: Any) -> Streams:
     return Streams(database, tail, **settings | changes)
 
 
-def ids_of(facts: Iterable[NewFact]) -> list[UUID]:
+def ids_of(facts: Iterable[NewFact]) -> list[str]:
     return [fact.id for fact in facts]

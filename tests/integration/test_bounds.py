@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from app.domain.fact import utc
 from app.domain.position import Position
 from app.domain.query import EVERYTHING, Query, new_item
 from app.store.appending import append
@@ -120,4 +121,4 @@ async def test_published_at_never_decreases_when_the_clock_steps_back(fresh_data
         await connection.execute("set session_replication_role = replica")
         await connection.execute("update factwire.facts set published_at = $1", ahead)
         appended = await append(connection, [([fact()], None)])
-        assert (appended.refused, appended.published_at) == ({}, ahead)
+        assert (appended.refused, appended.published_at) == ({}, utc(ahead))

@@ -191,7 +191,7 @@ async def test_a_publish_that_waits_too_long_for_the_lock_is_certainly_not_writt
     transaction = holder.transaction()
     await transaction.start()
     await holder.execute("select pg_advisory_xact_lock(lock_key) from factwire.log")
-    fact = a_fact(id=uuid4())
+    fact = a_fact(id=str(uuid4()))
     async with publishers(fresh_database_url, 1) as (publisher,):
         refused = await outcome(publisher, [fact])
         assert isinstance(refused, Unavailable)

@@ -2,7 +2,6 @@
 
 import json
 from typing import Any
-from uuid import UUID
 
 import pytest
 from hypothesis import given
@@ -12,8 +11,8 @@ from app.domain.errors import InvalidRequest, LimitExceeded
 from app.domain.fact import NewFact, aggregate_tag, kind_tag, meta_tag, new_fact, repeated
 from app.domain.limits import Limits
 
-ID = UUID("0193595a-7c5f-7e1a-8f31-2f6a3c7d9b10")
-OTHER_ID = UUID("0193595a-7c5f-7e1a-8f31-2f6a3c7d9b11")
+ID = "0193595a-7c5f-7e1a-8f31-2f6a3c7d9b10"
+OTHER_ID = "0193595a-7c5f-7e1a-8f31-2f6a3c7d9b11"
 TEXT = st.text(st.characters(exclude_categories=("Cc", "Cs")), max_size=20)
 
 

@@ -12,7 +12,9 @@ AT = "2026-01-31T12:00:00.000000Z"
 
 def facts(first: int, count: int, *, document_bytes: int = 100) -> list[TailFact]:
     return [
-        TailFact(Position(at), AT, uuid4(), "shop", "Odd" if at % 2 else "Even", (f"a:{at}",), b"x" * document_bytes)
+        TailFact(
+            Position(at), AT, str(uuid4()), "shop", "Odd" if at % 2 else "Even", (f"a:{at}",), b"x" * document_bytes
+        )
         for at in range(first, first + count)
     ]
 
