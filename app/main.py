@@ -25,6 +25,7 @@ from app.store.database import new_database
 from app.store.migrations import schema_is_current
 from app.stream.following import Streams
 from app.stream.listener import Listener, Notifier
+from app.stream.moments import Moments
 from app.stream.publisher import Publisher
 from app.stream.ring import Ring
 from app.stream.tail import Tail
@@ -120,6 +121,7 @@ def build(settings: Settings) -> tuple[Context, dict[str, Callable[[], Awaitable
         ),
         publisher=publisher,
         tail=tail,
+        moments=Moments(database),
         streams=following,
         metrics=metrics,
     )

@@ -9,6 +9,7 @@ from app.domain.limits import Limits
 from app.settings import Settings
 from app.store.database import Database
 from app.stream.following import Streams
+from app.stream.moments import Moments
 from app.stream.publisher import Publisher
 from app.stream.tail import Tail
 from app.telemetry import Metrics
@@ -24,6 +25,7 @@ class Context:
     bodies: Bodies
     publisher: Publisher
     tail: Tail
+    moments: Moments
     streams: Streams
     metrics: Metrics
     schema_seen: bool = False

@@ -14,7 +14,7 @@ from app.domain import errors
 from app.domain.errors import MalformedParameter, Unavailable
 from app.domain.position import Bound, parse_bound
 from app.domain.query import Query
-from app.store.reading import LogState, resolve
+from app.store.reading import LogState
 from app.stream.following import Following
 
 router = new_router("streams")
@@ -97,8 +97,7 @@ async def state_if_open(context: Context, after: Bound) -> LogState | None:
     if not context.streams.admits():
         return None
     try:
-        async with context.database.reading.reading() as connection:
-            state = await resolve(connection, after)
+        state = await context.moments.locate(after)
     except Unavailable:
         return None
     current = context.tail.epoch == state.epoch or await context.tail.reach_epoch(state.epoch, seconds=EPOCH_SECONDS)

@@ -98,17 +98,28 @@ class Lane:
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
         """Lend a connection. Whatever fails before it is lent is Unavailable: nothing was asked of the database."""
-        try:
-            connection = await self._pool.acquire(timeout=self._wait_seconds)
-        except CONNECTION_FAILURES as error:
-            raise Unavailable("The database cannot be reached.") from error
+        connection = await self.acquire()
         try:
             yield connection
         except asyncpg.ReadOnlySQLTransactionError:
             connection.terminate()  # a standby by now: the next connection finds the primary
             raise
         finally:
-            await self._pool.release(connection, timeout=CONNECT_SECONDS)
+            await self.release(connection)
+
+    def keeper(self) -> "Keeper":
+        """For one user who works all the time: the connection is not given back in between."""
+        return Keeper(self)
+
+    async def acquire(self) -> "PoolConnectionProxy[asyncpg.Record]":
+        """Take a connection. Whatever fails before that is Unavailable: nothing was asked of the database."""
+        try:
+            return await self._pool.acquire(timeout=self._wait_seconds)
+        except CONNECTION_FAILURES as error:
+            raise Unavailable("The database cannot be reached.") from error
+
+    async def release(self, connection: "PoolConnectionProxy[asyncpg.Record]") -> None:
+        await self._pool.release(connection, timeout=CONNECT_SECONDS)
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[Connection]:
@@ -118,6 +129,40 @@ class Lane:
                 yield connection
             except (*CONNECTION_FAILURES, asyncpg.QueryCanceledError) as error:
                 raise Unavailable("The database did not answer.") from error
+
+
+class Keeper:
+    """Keeps one connection of a lane until something fails on it, and then takes another one."""
+
+    def __init__(self, lane: Lane) -> None:
+        self._lane = lane
+        self._kept: PoolConnectionProxy[asyncpg.Record] | None = None
+
+    @asynccontextmanager
+    async def lent(self) -> AsyncIterator[Connection]:
+        """Lend the connection, like Lane.connection."""
+        if self._kept is None or not is_open(self._kept):
+            await self.aclose()
+            self._kept = await self._lane.acquire()
+        try:
+            yield self._kept
+        except BaseException as error:
+            if isinstance(error, asyncpg.ReadOnlySQLTransactionError):
+                self._kept.terminate()  # a standby by now: the next connection finds the primary
+            await self.aclose()
+            raise
+
+    async def aclose(self) -> None:
+        kept, self._kept = self._kept, None
+        if kept is not None:
+            await self._lane.release(kept)
+
+
+def is_open(connection: "PoolConnectionProxy[asyncpg.Record]") -> bool:
+    try:
+        return not connection.is_closed()
+    except asyncpg.InterfaceError:
+        return False  # the pool has taken back a connection that the server closed
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,10 @@
 """Reading: pages of history as ready bytes, single facts, and what the tail needs."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -27,15 +27,17 @@ select l.epoch, t.position, t.published_at, t.id, t.namespace, t.type, t.documen
   left join lateral factwire.read_tail($1, $2, $3) t on true
 """
 
-# A bound is resolved in one statement, so that head, floor and epochs are of one moment.
-LOG_STATE = """
+# One statement, so that head, floor and epochs are of one moment.
+LOG = """
 select factwire.head() as head,
        l.epoch,
        l.floor,
-       (select min(e.forked_after) from factwire.epochs e where e.epoch > $1) as forked_after,
-       (select k.position from factwire.fact_ids k where k.id = $2) as position
+       array(select e.epoch from factwire.epochs e order by e.epoch) as epochs,
+       array(select e.forked_after from factwire.epochs e order by e.epoch) as forks
   from factwire.log l
 """
+
+POSITION_OF_ID = "select position from factwire.fact_ids where id = $1"
 
 FACT_BY_ID = """
 select p.body, p.last_position as position
@@ -57,8 +59,6 @@ POSITION_BEFORE = "select position, published_at from factwire.last_before($1)"
 PUBLISHED_AT = "select published_at from factwire.facts where position = $1"
 
 IDS_AT = "select position, id from factwire.facts where position = any ($1)"
-
-ANY_ID = UUID(int=0)
 
 
 class Form(StrEnum):
@@ -95,6 +95,35 @@ class PageBounds:
     facts_max: int = 1000
     bytes_max: int = 1024 * 1024
     visits_max: int = 5000
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """The log at one moment; `forks` says of each epoch up to where cursors of older ones are good."""
+
+    head: Position
+    epoch: int
+    floor: Position
+    forks: Mapping[int, Position]
+
+    def locate(self, bound: Cursor | Literal["start", "head"]) -> "LogState":
+        """Where a bound lies. Raises CursorForked, CursorAhead or CursorExpired where it lies nowhere."""
+        match bound:
+            case "start":
+                return LogState(self.head, self.epoch, max(START, self.floor))
+            case "head":
+                return LogState(self.head, self.epoch, self.head)
+            case Cursor():
+                later = [fork for epoch, fork in self.forks.items() if epoch > bound.epoch]
+                check_epoch(bound, current=self.epoch, forked_after=min(later, default=None))
+                return self.at(bound.position)
+
+    def at(self, position: Position) -> "LogState":
+        if position > self.head:
+            raise CursorAhead(epoch=self.epoch, head=self.head)
+        if position < self.floor:
+            raise CursorExpired(floor=self.floor)
+        return LogState(self.head, self.epoch, position)
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,29 +211,21 @@ def tags_of(document: bytes) -> tuple[str, ...]:
     return fact_tags(parts.aggregate_ids, parts.meta.items())
 
 
+async def read_log(connection: Connection) -> Log:
+    row = await connection.fetchrow(LOG)
+    assert row is not None
+    return Log(row["head"], row["epoch"], row["floor"], dict(zip(row["epochs"], row["forks"], strict=True)))
+
+
 async def resolve(connection: Connection, bound: Bound) -> LogState:
     """Where a bound lies. Raises FactNotFound, CursorForked, CursorAhead or CursorExpired where it lies nowhere."""
-    epoch = bound.epoch if isinstance(bound, Cursor) else 0
-    row = await connection.fetchrow(LOG_STATE, epoch, bound if isinstance(bound, UUID) else ANY_ID)
-    assert row is not None
-    head, current, floor = row["head"], row["epoch"], row["floor"]
-    match bound:
-        case "start":
-            return LogState(head, current, max(START, floor))
-        case "head":
-            return LogState(head, current, head)
-        case UUID() if row["position"] is None:
-            raise FactNotFound(f"There is no fact with the id {bound}.")
-        case UUID():
-            position = row["position"]
-        case Cursor():
-            position = bound.position
-            check_epoch(bound, current=current, forked_after=row["forked_after"])
-    if position > head:
-        raise CursorAhead(epoch=current, head=head)
-    if position < floor:
-        raise CursorExpired(floor=floor)
-    return LogState(head, current, position)
+    if not isinstance(bound, UUID):
+        return (await read_log(connection)).locate(bound)
+    # In this order: the head that is read afterwards cannot be before a fact that was found.
+    position = await connection.fetchval(POSITION_OF_ID, bound)
+    if position is None:
+        raise FactNotFound(f"There is no fact with the id {bound}.")
+    return (await read_log(connection)).at(position)
 
 
 def check_epoch(cursor: Cursor, *, current: int, forked_after: int | None) -> None:

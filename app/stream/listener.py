@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 
 PROBE_SECONDS = 10.0
 RECONNECT_SECONDS = 0.5
-NOTIFY_SECONDS = 0.005
+NOTIFY_SECONDS = 0.01
 
 
 class Notifier:

@@ -10,7 +10,7 @@ from app.stream.pace import Facts, Happening, Pace
 from app.stream.ring import Batch
 from app.stream.tail import Tail
 
-TICK_SECONDS = 0.5
+TICK_SECONDS = 1.0
 PUSHES_AT_ONCE = 250  # then others get their turn: 1 to 2 ms
 
 
@@ -127,7 +127,8 @@ class Live:
         now = asyncio.get_running_loop().time()
         for group in list(self._groups.values()):
             for seen, (link, pace) in enumerate(list(group.members.items()), 1):
-                pace.cursor = max(pace.cursor, group.cursor)
+                if pace.cursor < group.cursor:
+                    pace.cursor = group.cursor
                 if now >= pace.ends_at or (pace.is_due(now) and not link.push(pace.sign_of_life(now))):
                     link.wake()
                 if seen % PUSHES_AT_ONCE == 0:

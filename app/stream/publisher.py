@@ -5,6 +5,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import replace
 from typing import cast
 
@@ -63,6 +64,7 @@ class Publisher:
         self._waiting_requests = 0
         self._waiting_bytes = 0
         self._tasks: asyncio.TaskGroup | None = None
+        self._connection = database.appending.keeper()
 
     @property
     def waiting(self) -> int:
@@ -104,7 +106,7 @@ class Publisher:
 
     async def run(self) -> None:
         """Serve until cancelled."""
-        async with asyncio.TaskGroup() as self._tasks:
+        async with aclosing(self._connection), asyncio.TaskGroup() as self._tasks:
             while True:
                 await self._arrived.wait()
                 self._arrived.clear()
@@ -160,7 +162,7 @@ class Publisher:
             return
         began = time.perf_counter()
         try:
-            async with self._database.appending.connection() as connection:
+            async with self._connection.lent() as connection:
                 appended = await appending.append(connection, [(r.facts, r.condition) for r in requests])
             facts = self._settle_all(requests, appended)
         except Exception as error:

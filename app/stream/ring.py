@@ -97,9 +97,9 @@ class Ring:
         if batch is None:
             batch = self._match(query, cursor, typed=typed)
             self._batches_bytes += len(batch.body) + BATCH_OVERHEAD_BYTES
+            self._batches[key] = batch
             if self._batches_bytes > self._bytes_max:
                 self._forget_batches()
-            self._batches[key] = batch
         return batch
 
     def ids(self) -> list[tuple[Position, str]]:
@@ -109,6 +109,7 @@ class Ring:
 
     def _forget_batches(self) -> None:
         self._batches: dict[tuple[Query, bool, Position], Batch] = {}
+        self._frames: dict[tuple[Position, bool], bytes] = {}
         self._batches_bytes = 0
 
     def _behind(self, cursor: Position) -> Iterator[tuple[Segment, Position, NewFact | TailFact]]:
@@ -118,6 +119,13 @@ class Ring:
             for position, fact in segment.behind(cursor):
                 yield segment, position, fact
 
+    def _compose(self, segment: Segment, position: Position, fact: NewFact | TailFact, *, typed: bool) -> bytes:
+        """The frame of a fact, composed once for all queries that find it at that time."""
+        frame = event_frame(fact, segment.published_at, position, epoch=self.epoch, typed=typed)
+        self._frames[position, typed] = frame
+        self._batches_bytes += len(frame)
+        return frame
+
     def _match(self, query: Query, cursor: Position, *, typed: bool) -> Batch:
         frames: list[bytes] = []
         total = 0
@@ -125,7 +133,7 @@ class Ring:
         for segment, position, fact in self._behind(cursor):
             through = position
             if query.matches(fact.namespace, fact.type, fact.tags):
-                frame = event_frame(fact, segment.published_at, position, epoch=self.epoch, typed=typed)
+                frame = self._frames.get((position, typed)) or self._compose(segment, position, fact, typed=typed)
                 frames.append(frame)
                 last = position
                 total += len(frame)

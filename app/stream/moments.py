@@ -1,0 +1,32 @@
+"""Moments: the state of the log, read once for all who ask while a read is under way."""
+
+import asyncio
+
+from app.domain.position import Bound, Cursor
+from app.store.database import Database
+from app.store.reading import Log, LogState, read_log, resolve
+
+
+class Moments:
+    """Answers where a bound lies. A herd of streams that come back together shares a few reads instead of queueing."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._reading = asyncio.Lock()
+        self._next: asyncio.Task[Log] | None = None
+
+    async def locate(self, bound: Bound) -> LogState:
+        """Where a bound lies, at a moment after the question. Raises what resolve raises, and Unavailable."""
+        if not isinstance(bound, str | Cursor):
+            async with self._database.reading.reading() as connection:
+                return await resolve(connection, bound)
+        if self._next is None:
+            self._next = asyncio.create_task(self._read())
+        return (await asyncio.shield(self._next)).locate(bound)
+
+    async def _read(self) -> Log:
+        async with self._reading:
+            # Who asks from here on wants to know of facts that this read may not see, and gets the next one.
+            self._next = None
+            async with self._database.reading.reading() as connection:
+                return await read_log(connection)
