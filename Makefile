@@ -7,6 +7,7 @@ VENV := .venv/bin
 RUNTIME := .venv/runtime.stamp
 DEVELOPMENT := .venv/development.stamp
 PEERS := .venv-peers/peers.stamp
+PLOT := .venv-plot/plot.stamp
 PEERS_NODE := bench/peers/node_modules/.package-lock.json
 CODE := $(wildcard app tests bench)
 COMPILE := $(VENV)/uv --no-config --system-certs pip compile --universal --python-version 3.11 \
@@ -14,7 +15,7 @@ COMPILE := $(VENV)/uv --no-config --system-certs pip compile --universal --pytho
 LOCK := $(COMPILE) pyproject.toml --extra embedded
 
 .DELETE_ON_ERROR:
-.PHONY: help run test test-clients check format bench bench-peers openapi lock clean
+.PHONY: help run test test-clients check format bench bench-growth bench-peers openapi lock clean
 
 help: ## Show the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -44,6 +45,10 @@ format: $(DEVELOPMENT) ## Format the code and repair what the linter can
 bench: $(DEVELOPMENT) ## Measure the service against its floors
 	@exec $(VENV)/python -m bench
 
+bench-growth: $(DEVELOPMENT) $(PLOT) ## Measure the service as its log grows to 10^7 facts, and draw it
+	@$(VENV)/python -m bench.growth
+	@.venv-plot/bin/python -m bench.growth.plot bench/results/growth.json docs/growth.png
+
 # A peer that cannot be installed becomes a row that says so.
 bench-peers: $(DEVELOPMENT) ## Measure other stores beside the service and its floor
 	-@$(MAKE) --no-print-directory $(PEERS)
@@ -56,10 +61,11 @@ openapi: $(RUNTIME) ## Write openapi/openapi.json
 lock: $(DEVELOPMENT) ## Choose the newest allowed versions and write the lock files
 	$(LOCK) --upgrade --output-file requirements.txt
 	$(LOCK) --upgrade --group dev --constraint requirements.txt --output-file requirements-dev.txt
+	$(COMPILE) bench/growth/requirements.in --upgrade --output-file bench/growth/requirements.txt
 	$(COMPILE) bench/peers/requirements.in --upgrade --output-file bench/peers/requirements.txt
 
 clean: ## Remove what the other targets made
-	rm -rf .venv .venv-peers .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build *.egg-info \
+	rm -rf .venv .venv-peers .venv-plot .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build *.egg-info \
 		tests/clients/node_modules bench/peers/node_modules
 	find app alembic bench tests -name __pycache__ -prune -exec rm -rf {} +
 
@@ -85,6 +91,12 @@ $(PEERS): bench/peers/requirements.txt | $(VENV)/python
 	@echo "Installing $< into .venv-peers"
 	@$(VENV)/python -m venv --clear .venv-peers
 	@.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+
+$(PLOT): bench/growth/requirements.txt | $(VENV)/python
+	@echo "Installing $< into .venv-plot"
+	@$(VENV)/python -m venv --clear .venv-plot
+	@.venv-plot/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	@touch $@
 
 $(PEERS_NODE): bench/peers/package-lock.json

@@ -30,7 +30,7 @@ class Site:
             async with self._serve(database, workers) as target:
                 yield target
             return
-        async with self.cluster.database(await self._template()) as created, self._serve(created, workers) as target:
+        async with self.cluster.database(await self.migrated()) as created, self._serve(created, workers) as target:
             yield target
 
     @asynccontextmanager
@@ -44,7 +44,7 @@ class Site:
     async def kept(self, name: str, fill: Callable[[Target], Awaitable[None]]) -> str:
         """A database that is filled through the service once, and then serves all phases of the run."""
         if name not in self._kept:
-            database = await self.cluster.create(await self._template())
+            database = await self.cluster.create(await self.migrated())
             async with self._serve(database) as target:
                 await fill(target)
             await self.cluster.vacuum(database)
@@ -62,7 +62,7 @@ class Site:
         async with running(command, port=port, database=database, environment=environment) as target:
             yield target
 
-    async def _template(self) -> str:
+    async def migrated(self) -> str:
         """A migrated, empty database, to be copied."""
         if not self._migrated:
             database = await self.cluster.create()

@@ -87,7 +87,11 @@ class Client:
 
     def push(self, happening: Happening) -> bool:
         """Send what happens if that needs no waiting; whether it was sent."""
-        return self._push(chunk(self.encode(happening)))
+        told = self._cursor
+        if self._push(chunk(self.encode(happening))):
+            return True
+        self._cursor = told
+        return False
 
     async def send(self, message: Message) -> None:
         """Raises TimeoutError where the client does not read."""

@@ -100,6 +100,8 @@ async def state_if_open(context: Context, after: Bound) -> LogState | None:
         state = await context.moments.locate(after)
     except Unavailable:
         return None
+    if not context.streams.admits():
+        return None  # others were admitted meanwhile
     current = context.tail.epoch == state.epoch or await context.tail.reach_epoch(state.epoch, seconds=EPOCH_SECONDS)
     return state if current else None
 

@@ -200,6 +200,8 @@ def items_from(bodies: Sequence[QueryItemBody], pointer: str) -> tuple[Item, ...
 
 
 def item_from(body: QueryItemBody, pointer: str) -> Item:
+    if any(":" in key for key in body.meta):
+        raise refused(f"{pointer}/meta", "a meta key has no ':'")
     if [] in body.meta.values():
         raise refused(f"{pointer}/meta", "expected at least one value for each key")
     meta = [

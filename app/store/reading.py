@@ -207,7 +207,9 @@ async def read_tail(
 
 
 def tags_of(document: bytes) -> tuple[str, ...]:
-    parts = MATCHED_PARTS.decode(b"{" + document)
+    # The payload is not looked into: it may hold what the decoder refuses, such as a lone surrogate. Within a text the
+    # quotes of this mark would be escaped.
+    parts = MATCHED_PARTS.decode(b"{%b}}" % document[: document.index(b'},"payload":')])
     return fact_tags(parts.aggregate_ids, parts.meta.items())
 
 

@@ -18,7 +18,7 @@ from app.stream.ring import Batch
 from app.stream.tail import Tail
 
 PAGE_BYTES_MIN = 64 * 1024
-PAGE_BYTES_MAX = 512 * 1024
+PAGE_BYTES_MAX = 1024 * 1024
 HISTORY_WAIT_SECONDS = 30.0
 
 
@@ -121,7 +121,10 @@ class Streams:
             yield Moved(Cursor(epoch, pace.cursor))
 
     async def _wait(self, following: Following, pace: Pace, link: Link | None) -> None:
-        if link is None or pace.cursor > self.tail.head:
+        if self.tail.epoch != pace.epoch or self.tail.forked_after is not None:
+            return
+        # Being pushed to is for streams that have nothing else to tell, and `caught-up` is told here.
+        if link is None or not pace.caught_up or pace.cursor > self.tail.head:
             await self.tail.wait(min(pace.quiet_at, pace.ends_at))
         elif not link.left:
             await self._live.wait(following.query, following.typed, link, pace)
@@ -140,7 +143,8 @@ class Streams:
         share = self._history_bytes_max // (2 * max(1, self.open))  # one page is sent while the next one is read
         bounds = PageBounds(bytes_max=min(PAGE_BYTES_MAX, max(PAGE_BYTES_MIN, share)))
         try:
-            await asyncio.wait_for(self._history.acquire(), HISTORY_WAIT_SECONDS)
+            async with asyncio.timeout(HISTORY_WAIT_SECONDS):
+                await self._history.acquire()
         except TimeoutError:
             raise Unavailable("Too many streams are reading history.") from None
         try:

@@ -11,7 +11,7 @@ from app.stream.ring import Batch
 from app.stream.tail import Tail
 
 TICK_SECONDS = 1.0
-PUSHES_AT_ONCE = 250  # then others get their turn: 1 to 2 ms
+STREAMS_AT_ONCE = 250  # then others get their turn: 1 to 2 ms
 
 
 class Link:
@@ -55,6 +55,7 @@ class Live:
         self._tail = tail
         self._groups: dict[tuple[int, Query, bool], Group] = {}
         self._order = (tail.epoch, tail.forked_after)
+        self._seen = 0
 
     async def wait(self, query: Query, typed: bool, link: Link, pace: Pace) -> None:
         """Be pushed to until the stream has to look by itself. The stream is at the head of the ring.
@@ -62,9 +63,10 @@ class Live:
         Where the streams of the same query are at another cursor, because a pass is under way, it waits for the tail.
         """
         key = (pace.epoch, query, typed)
-        group = self._groups.setdefault(key, Group())
-        if not group.members:
-            group.cursor = pace.cursor
+        group = self._groups.get(key)
+        if group is None or not group.members:
+            # Never an emptied one: a pass may still be about to move it.
+            group = self._groups[key] = Group(cursor=pace.cursor)
         elif group.cursor != pace.cursor:
             await self._tail.wait(min(pace.quiet_at, pace.ends_at))
             return
@@ -87,7 +89,7 @@ class Live:
 
     async def run(self) -> None:
         """Serve until cancelled."""
-        clock, ring = asyncio.get_running_loop().time, self._tail.ring
+        clock = asyncio.get_running_loop().time
         changes, tick_at = -1, clock()
         while True:
             if changes == self._tail.changes:
@@ -97,28 +99,36 @@ class Live:
             if self._order != (self._tail.epoch, self._tail.forked_after):
                 self._order = (self._tail.epoch, self._tail.forked_after)
                 self.wake()
-            for (epoch, query, typed), group in list(self._groups.items()):
-                while group.members and epoch == ring.epoch and ring.covers(group.cursor) and group.cursor < ring.head:
-                    await self._serve(group, ring.take(query, group.cursor, typed=typed))
+            await self._pass_on()
             if clock() >= tick_at:
                 tick_at = clock() + TICK_SECONDS
                 await self._tick()
+
+    async def _pass_on(self) -> None:
+        """Push to every group what is in the ring now, and no more: a busy group must not keep the others waiting."""
+        ring = self._tail.ring
+        until = ring.head
+        for (epoch, query, typed), group in list(self._groups.items()):
+            while group.members and epoch == ring.epoch and ring.covers(group.cursor) and group.cursor < until:
+                await self._serve(group, ring.take(query, group.cursor, typed=typed))
+            if epoch == ring.epoch and not ring.covers(group.cursor):
+                for link in group.members:
+                    link.wake()
 
     async def _serve(self, group: Group, batch: Batch) -> None:
         """Push a batch to every stream of a group, and let others run now and then."""
         if batch.last is not None:
             happening = Facts.of(batch, batch.last)
             now = asyncio.get_running_loop().time()
-            for served, (link, pace) in enumerate(list(group.members.items()), 1):
-                if link.woken is None or link not in group.members:
+            for link, pace in list(group.members.items()):
+                if link not in group.members:
                     continue
-                if not link.woken.done() and link.push(happening):
+                if is_waiting(group, link) and link.push(happening):
                     pace.served(batch, now)
                 else:
                     take_out(group, link)
                     link.wake()
-                if served % PUSHES_AT_ONCE == 0:
-                    await asyncio.sleep(0)
+                await self._breathe()
         # Only here: a stream that is taken out goes on from where it, or else the group, was before.
         group.cursor = batch.through
 
@@ -126,13 +136,26 @@ class Live:
         """Give signs of life where they are due, and wake the streams whose time has come."""
         now = asyncio.get_running_loop().time()
         for group in list(self._groups.values()):
-            for seen, (link, pace) in enumerate(list(group.members.items()), 1):
+            for link, pace in list(group.members.items()):
+                if not is_waiting(group, link):
+                    continue
                 if pace.cursor < group.cursor:
                     pace.cursor = group.cursor
                 if now >= pace.ends_at or (pace.is_due(now) and not link.push(pace.sign_of_life(now))):
                     link.wake()
-                if seen % PUSHES_AT_ONCE == 0:
-                    await asyncio.sleep(0)
+                await self._breathe()
+
+    async def _breathe(self) -> None:
+        """Let others run after so many streams, of whichever groups."""
+        self._seen += 1
+        if self._seen >= STREAMS_AT_ONCE:
+            self._seen = 0
+            await asyncio.sleep(0)
+
+
+def is_waiting(group: Group, link: Link) -> bool:
+    """Whether a stream is still there to be pushed to: it may have been woken, or have left, while others ran."""
+    return link in group.members and link.woken is not None and not link.woken.done()
 
 
 def take_out(group: Group, link: Link) -> None:

@@ -58,10 +58,10 @@ class Pace:
     """How far one stream is, what its client knows of that, and when it is time for what."""
 
     __slots__ = (
-        "_caught_up",
         "_draining",
         "_first_head",
         "_heartbeat_seconds",
+        "caught_up",
         "cursor",
         "ends_at",
         "epoch",
@@ -76,7 +76,7 @@ class Pace:
         self.quiet_at = asyncio.get_running_loop().time() + heartbeat_seconds
         self._heartbeat_seconds = heartbeat_seconds
         self._draining = False
-        self._caught_up = False
+        self.caught_up = False
         self._first_head = head
 
     def advance(self, found: Batch | Page | None, head: Position, now: float) -> list[Happening]:
@@ -88,8 +88,8 @@ class Pace:
                 self._tell(found.last, now)
                 happenings.append(Facts.of(found, found.last))
         at_head = self.cursor >= max(found.head if isinstance(found, Page) else head, self._first_head)
-        if at_head and not self._caught_up:
-            self._caught_up = True
+        if at_head and not self.caught_up:
+            self.caught_up = True
             happenings.append(CaughtUp(self._tell(self.cursor, now)))
         elif self.cursor - self.told >= MOVE_POSITIONS:
             happenings.append(Moved(self._tell(self.cursor, now)))

@@ -56,21 +56,7 @@ def _streams(count: int) -> str:
 
 def _latency(name: str, streams: int) -> Scenario:
     async def measure(site: Site, target: Target) -> Sample:
-        deliveries = Deliveries()
-        opened = await open_streams(target.port, streams, deliveries)
-        try:
-            with garbage_collection_off():
-                await _publish_paced(target, deliveries, site.options.warm_up_seconds)
-                await _all_delivered(deliveries, streams)
-                deliveries.forget_latencies()
-                meter = site.meter(target)
-                await meter.start()
-                facts = await _publish_paced(target, deliveries, site.options.seconds)
-                await _all_delivered(deliveries, streams)
-                cost = await meter.stop()
-        finally:
-            await close_streams(opened)
-        return _latency_sample(deliveries, cost, facts)
+        return _latency_sample(*await _deliver(site, target, streams))
 
     async def service(site: Site) -> Sample:
         async with site.service() as target:
@@ -83,8 +69,31 @@ def _latency(name: str, streams: int) -> Scenario:
     return Scenario(name, _LATENCIES, service, floor)
 
 
-def _latency_sample(deliveries: "Deliveries", cost: Cost, facts: int) -> Sample:
-    ordered = sorted(deliveries.latencies_seconds)
+async def latencies(site: Site, target: Target, streams: int) -> list[float]:
+    """Seconds from publish to delivery at a fixed rate, in order of size."""
+    ordered, _, _ = await _deliver(site, target, streams)
+    return ordered
+
+
+async def _deliver(site: Site, target: Target, streams: int) -> tuple[list[float], Cost, int]:
+    deliveries = Deliveries()
+    opened = await open_streams(target.port, streams, deliveries)
+    try:
+        with garbage_collection_off():
+            await _publish_paced(target, deliveries, site.options.warm_up_seconds)
+            await _all_delivered(deliveries, streams)
+            deliveries.forget_latencies()
+            meter = site.meter(target)
+            await meter.start()
+            facts = await _publish_paced(target, deliveries, site.options.seconds)
+            await _all_delivered(deliveries, streams)
+            cost = await meter.stop()
+    finally:
+        await close_streams(opened)
+    return sorted(deliveries.latencies_seconds), cost, facts
+
+
+def _latency_sample(ordered: list[float], cost: Cost, facts: int) -> Sample:
     values = {_LATENCIES[0].name: percentile(ordered, 0.50) * 1e3, _LATENCIES[1].name: percentile(ordered, 0.99) * 1e3}
     details = {
         "delivery_max_ms": ordered[-1] * 1e3,

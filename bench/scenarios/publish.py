@@ -43,7 +43,7 @@ def _scenario(
 ) -> Scenario:
     async def measure(site: Site, target: Target) -> Sample:
         tally = Tally(requests() if requests else publishing(facts_per_request))
-        cost, answered, latencies = await _timed(site, target, tally, clients)
+        cost, answered, latencies = await timed(site, target, tally, clients)
         await _expect_head(target, tally.answered * facts_per_request)
         facts = answered * facts_per_request
         return Sample(
@@ -67,7 +67,7 @@ def _scenario(
     return Scenario(name, _MEASURES, service, floor)
 
 
-async def _timed(site: Site, target: Target, tally: Tally, clients: int) -> tuple[Cost, int, list[float]]:
+async def timed(site: Site, target: Target, tally: Tally, clients: int) -> tuple[Cost, int, list[float]]:
     """The cost of the timed window, the requests answered in it, and their latencies in order of size."""
     meter = site.meter(target)
     with garbage_collection_off():

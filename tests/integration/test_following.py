@@ -3,19 +3,20 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import asyncpg
 import pytest
 
 from app.domain.errors import CursorAhead, CursorForked, HistoryForked
 from app.domain.position import START, Cursor, Position
-from app.domain.query import EVERYTHING
+from app.domain.query import EVERYTHING, Query, new_item
 from app.store.database import Database
 from app.store.epochs import raise_epoch
 from app.store.reading import resolve
 from app.stream.following import Following, Streams
 from app.stream.listener import Listener, Notifier
+from app.stream.live import Link
 from app.stream.pace import CaughtUp, Facts, Failed, Happening
 from app.stream.paging import Reading, read
 from app.stream.ring import Ring
@@ -223,3 +224,47 @@ async def test_the_poll_delivers_without_any_notification(fresh_database_url: st
 
 def a_read(after: int) -> Reading:
     return Reading(query=EVERYTHING, after=Cursor(0, Position(after)), until=None, descending=False, facts_max=10)
+
+
+async def test_streams_that_are_pushed_to_get_each_fact_once_however_unwillingly_their_clients_read(
+    fresh_database_url: str,
+) -> None:
+    """Four queries, streams that come while facts arrive, and clients that refuse every so often what is pushed."""
+    queries = [EVERYTHING, *(Query((new_item(types=["OrderPlaced"], namespaces=["shop", other]),)) for other in "abc")]
+    async with process(fresh_database_url, ring_bytes_max=2**15) as running:
+        pushing = asyncio.create_task(running.streams.run())
+
+        every: list[list[int]] = [[] for _ in range(24)]
+
+        async def follow(number: int) -> None:
+            seen = every[number]
+            pushes = 0
+
+            def push(happening: Happening) -> bool:
+                nonlocal pushes
+                pushes += 1
+                if number % 3 and pushes % (number + 5) == 0:
+                    return False
+                seen.extend(positions_of(happening))
+                return True
+
+            link = Link(push)
+            await asyncio.sleep(number * 0.02)
+            wanted = replace(everything(0), query=queries[number % len(queries)])
+            async for happening in running.streams.follow(wanted, link):
+                seen.extend(positions_of(happening))
+
+        following = [asyncio.create_task(follow(number)) for number in range(24)]
+        await publish(fresh_database_url, 400, 5)
+        await until(lambda: all(len(seen) >= 2000 for seen in every))
+        running.streams.drain()
+        async with asyncio.timeout(20):
+            await asyncio.gather(*following)
+        assert all(seen == list(range(1, 2001)) for seen in every)
+        pushing.cancel()
+
+
+def positions_of(happening: Happening) -> list[int]:
+    if not isinstance(happening, Facts):
+        return []
+    return [int(line.rpartition(b":")[2]) for line in happening.body.splitlines() if line.startswith(b"id: ")]
