@@ -18,7 +18,7 @@ from sse_starlette.sse import AppStatus
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
-from app.api.asgi import WouldWait, at_once
+from app.api.asgi import Outlet, WouldWait, at_once, framed, outlet_of
 from app.api.problems import problem
 from app.domain.position import START, Cursor
 from app.stream.following import Following, Streams
@@ -58,7 +58,7 @@ class StreamResponse(EventSourceResponse):
         self._cursor = cursor
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        client = Client(send, self._send_seconds, self._cursor)
+        client = Client(send, self._send_seconds, self._cursor, outlet_of(scope))
         link = Link(client.push)
         leaving = asyncio.create_task(left(receive))
         leaving.add_done_callback(lambda _: link.leave())
@@ -78,17 +78,19 @@ class StreamResponse(EventSourceResponse):
 class Client:
     """Sends to the client of one stream: at once where it reads, and within a time limit where it does not."""
 
-    __slots__ = ("_cursor", "_send", "_send_seconds")
+    __slots__ = ("_cursor", "_outlet", "_send", "_send_seconds")
 
-    def __init__(self, send: Send, send_seconds: float, cursor: Cursor) -> None:
+    def __init__(self, send: Send, send_seconds: float, cursor: Cursor, outlet: Outlet | None = None) -> None:
         self._send = send
         self._send_seconds = send_seconds
         self._cursor = cursor
+        self._outlet = outlet
 
     def push(self, happening: Happening) -> bool:
         """Send what happens if that needs no waiting; whether it was sent."""
         told = self._cursor
-        if self._push(chunk(self.encode(happening))):
+        body = self.encode(happening)
+        if self._outlet.push(framed(body)) if self._outlet is not None else self._push(chunk(body)):
             return True
         self._cursor = told
         return False

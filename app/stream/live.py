@@ -24,6 +24,10 @@ class Link:
         self.left = False
         self.woken: asyncio.Future[None] | None = None
 
+    def waits(self) -> bool:
+        """Whether the stream is still there to be pushed to: it may have been woken, or have left."""
+        return self.woken is not None and not self.woken.done()
+
     def leave(self) -> None:
         """The client is gone."""
         self.left = True
@@ -56,6 +60,7 @@ class Live:
         self._groups: dict[tuple[int, Query, bool], Group] = {}
         self._order = (tail.epoch, tail.forked_after)
         self._seen = 0
+        self._pushed: tuple[Batch, Facts] | None = None
 
     async def wait(self, query: Query, typed: bool, link: Link, pace: Pace) -> None:
         """Be pushed to until the stream has to look by itself. The stream is at the head of the ring.
@@ -118,44 +123,47 @@ class Live:
     async def _serve(self, group: Group, batch: Batch) -> None:
         """Push a batch to every stream of a group, and let others run now and then."""
         if batch.last is not None:
-            happening = Facts.of(batch, batch.last)
+            happening = self._facts_of(batch, batch.last)
             now = asyncio.get_running_loop().time()
             for link, pace in list(group.members.items()):
                 if link not in group.members:
                     continue
-                if is_waiting(group, link) and link.push(happening):
-                    pace.served(batch, now)
+                if link.waits() and link.push(happening):
+                    pace.served(batch, batch.last, now)
                 else:
                     take_out(group, link)
                     link.wake()
-                await self._breathe()
+                self._seen += 1
+                if self._seen >= STREAMS_AT_ONCE:
+                    await self._breathe()
         # Only here: a stream that is taken out goes on from where it, or else the group, was before.
         group.cursor = batch.through
+
+    def _facts_of(self, batch: Batch, last: Position) -> Facts:
+        """A batch as it is pushed: made once where different queries found the same facts."""
+        if self._pushed is None or self._pushed[0] is not batch:
+            self._pushed = (batch, Facts.of(batch, last))
+        return self._pushed[1]
 
     async def _tick(self) -> None:
         """Give signs of life where they are due, and wake the streams whose time has come."""
         now = asyncio.get_running_loop().time()
         for group in list(self._groups.values()):
             for link, pace in list(group.members.items()):
-                if not is_waiting(group, link):
+                if link not in group.members or not link.waits():
                     continue
                 if pace.cursor < group.cursor:
                     pace.cursor = group.cursor
                 if now >= pace.ends_at or (pace.is_due(now) and not link.push(pace.sign_of_life(now))):
                     link.wake()
-                await self._breathe()
+                self._seen += 1
+                if self._seen >= STREAMS_AT_ONCE:
+                    await self._breathe()
 
     async def _breathe(self) -> None:
         """Let others run after so many streams, of whichever groups."""
-        self._seen += 1
-        if self._seen >= STREAMS_AT_ONCE:
-            self._seen = 0
-            await asyncio.sleep(0)
-
-
-def is_waiting(group: Group, link: Link) -> bool:
-    """Whether a stream is still there to be pushed to: it may have been woken, or have left, while others ran."""
-    return link in group.members and link.woken is not None and not link.woken.done()
+        self._seen = 0
+        await asyncio.sleep(0)
 
 
 def take_out(group: Group, link: Link) -> None:

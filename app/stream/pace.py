@@ -95,11 +95,10 @@ class Pace:
             happenings.append(Moved(self._tell(self.cursor, now)))
         return happenings
 
-    def served(self, batch: Batch, now: float) -> None:
-        """The client got a batch with facts in it."""
-        assert batch.last is not None
+    def served(self, batch: Batch, last: Position, now: float) -> None:
+        """The client got a batch with facts in it, up to the last one."""
         self.cursor = batch.through
-        self.told = batch.last
+        self.told = last
         self.quiet_at = now + self._heartbeat_seconds
 
     def is_due(self, now: float) -> bool:

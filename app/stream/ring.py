@@ -1,7 +1,7 @@
 """The ring: the newest facts of the log as ready bytes, for all streams of the process."""
 
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from operator import attrgetter
@@ -13,6 +13,8 @@ from app.store.reading import TailFact
 
 FACT_OVERHEAD_BYTES = 600  # what Python adds to a fact: objects, tags, list entry
 BATCH_OVERHEAD_BYTES = 400
+PLACE_BYTES = 64  # a position in the key of a batch
+NEWEST_FACTS_MAX = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +47,7 @@ def segments(facts: Sequence[TailFact]) -> list[Segment]:
     return found
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Batch:
     """What a query finds between a position and `through`, as ready events; `last` is the position of the last one."""
 
@@ -95,9 +97,8 @@ class Ring:
         key = (query, typed, cursor)
         batch = self._batches.get(key)
         if batch is None:
-            batch = self._match(query, cursor, typed=typed)
-            self._batches_bytes += len(batch.body) + BATCH_OVERHEAD_BYTES
-            self._batches[key] = batch
+            batch = self._batches[key] = self._match(query, cursor, typed=typed)
+            self._batches_bytes += BATCH_OVERHEAD_BYTES
             if self._batches_bytes > self._bytes_max:
                 self._forget_batches()
         return batch
@@ -109,10 +110,22 @@ class Ring:
 
     def _forget_batches(self) -> None:
         self._batches: dict[tuple[Query, bool, Position], Batch] = {}
+        self._composed: dict[tuple[bool, Position, tuple[Position, ...]], Batch] = {}
+        self._newest: tuple[Position, list[tuple[Segment, Position, NewFact | TailFact]]] | None = None
         self._frames: dict[tuple[Position, bool], bytes] = {}
         self._batches_bytes = 0
 
-    def _behind(self, cursor: Position) -> Iterator[tuple[Segment, Position, NewFact | TailFact]]:
+    def _behind(self, cursor: Position) -> Iterable[tuple[Segment, Position, NewFact | TailFact]]:
+        """The facts behind a cursor. Near the head, most streams ask at the same one."""
+        if self._newest is not None and self._newest[0] == cursor:
+            return self._newest[1]
+        if self.head - cursor > NEWEST_FACTS_MAX:
+            return self._walk(cursor)
+        newest = list(self._walk(cursor))
+        self._newest = (cursor, newest)
+        return newest
+
+    def _walk(self, cursor: Position) -> Iterator[tuple[Segment, Position, NewFact | TailFact]]:
         at = bisect_right(self._segments, cursor + 1, key=attrgetter("first")) - 1
         for index in range(max(0, at), len(self._segments)):
             segment = self._segments[index]
@@ -128,18 +141,29 @@ class Ring:
 
     def _match(self, query: Query, cursor: Position, *, typed: bool) -> Batch:
         frames: list[bytes] = []
+        positions: list[Position] = []
         total = 0
-        through, last = cursor, None
+        through = cursor
         for segment, position, fact in self._behind(cursor):
             through = position
             if query.matches(fact.namespace, fact.type, fact.tags):
                 frame = self._frames.get((position, typed)) or self._compose(segment, position, fact, typed=typed)
                 frames.append(frame)
-                last = position
+                positions.append(position)
                 total += len(frame)
                 if total >= self._batch_bytes_max:
                     break
-        return Batch(b"".join(frames), len(frames), last, through, self.epoch)
+        return self._batch(frames, positions, through, typed=typed)
+
+    def _batch(self, frames: list[bytes], positions: list[Position], through: Position, *, typed: bool) -> Batch:
+        """Facts as a batch: one for all queries that find the same ones."""
+        key = (typed, through, tuple(positions))
+        batch = self._composed.get(key)
+        if batch is None:
+            last = positions[-1] if positions else None
+            batch = self._composed[key] = Batch(b"".join(frames), len(frames), last, through, self.epoch)
+            self._batches_bytes += len(batch.body) + PLACE_BYTES * len(positions)
+        return batch
 
 
 def event_frame(fact: NewFact | TailFact, published_at: str, position: Position, *, epoch: int, typed: bool) -> bytes:
