@@ -1,6 +1,7 @@
 """The HTTP protocol of a connection: uvicorn's, with bounded headers, and with a shorter way to write."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
@@ -130,11 +131,11 @@ class Outlet:
         cycle.on_response()
         return True
 
-    def push(self, chunk: bytes) -> bool:
+    def push(self, parts: Sequence[bytes]) -> bool:
         """Write a chunk of a body that goes on, framed as such; whether it was written, or nobody is there any more."""
         cycle = self._cycle
         if cycle.flow.write_paused or not cycle.chunked_encoding:
             return False
         if not cycle.disconnected:
-            cycle.transport.write(chunk)
+            cycle.transport.writelines(parts)
         return True

@@ -16,6 +16,7 @@ from app.protocol import guarded_protocol
 from app.settings import Settings
 
 KEEP_ALIVE_SECONDS = 75  # longer than the idle time of common load balancers, so that they close first
+KEPT_BLOCK_BYTES = 4 * 1024 * 1024
 FINISH_SECONDS = 25  # what is left of a usual grace period after the streams have ended
 
 # A vanished client is noticed within 20 s, one that stopped reading holds at most 256 KiB in the kernel. The default
@@ -99,7 +100,11 @@ class Server(uvicorn.Server):
 
 
 def settle_memory() -> None:
-    """Take what start-up left behind out of garbage collection, which otherwise makes the tail of the latencies."""
+    """Take what start-up left behind out of garbage collection, which otherwise makes the tail of the latencies.
+
+    Freeing a large block keeps glibc from giving back the memory of each page of history; see KEEP_MEMORY of the store.
+    """
+    bytes(KEPT_BLOCK_BYTES)
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)

@@ -1,6 +1,6 @@
 """What the hot operations say to the server themselves, past what a framework puts in between."""
 
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from functools import lru_cache
 from typing import Any, Protocol, TypeVar
 
@@ -11,6 +11,7 @@ T = TypeVar("T")
 
 JSON = "application/json"
 OUTLET = "factwire.outlet"
+COPIED_BYTES_MAX = 16 * 1024
 
 
 class Outlet(Protocol):
@@ -18,7 +19,7 @@ class Outlet(Protocol):
 
     def answer(self, status: int, headers: bytes, body: bytes) -> bool: ...
 
-    def push(self, chunk: bytes) -> bool: ...
+    def push(self, parts: Sequence[bytes]) -> bool: ...
 
 
 class WouldWait(Exception):
@@ -48,9 +49,16 @@ def header(scope: Scope, name: bytes) -> bytes:
     return b""
 
 
+def chunk(body: bytes) -> tuple[bytes, ...]:
+    """A part of a body as a chunk (RFC 9112, section 7.1), without a copy of it where it is large."""
+    if len(body) > COPIED_BYTES_MAX:
+        return (b"%x\r\n" % len(body), body, b"\r\n")
+    return (small_chunk(body),)
+
+
 @lru_cache(8)
-def framed(body: bytes) -> bytes:
-    """A part of a body as a chunk (RFC 9112, section 7.1). Many streams in a row get the same one."""
+def small_chunk(body: bytes) -> bytes:
+    """Many streams in a row get the same one."""
     return b"%x\r\n%b\r\n" % (len(body), body)
 
 

@@ -18,7 +18,7 @@ from sse_starlette.sse import AppStatus
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
-from app.api.asgi import Outlet, WouldWait, at_once, framed, outlet_of
+from app.api.asgi import Outlet, WouldWait, at_once, chunk, outlet_of
 from app.api.problems import problem
 from app.domain.position import START, Cursor
 from app.stream.following import Following, Streams
@@ -63,12 +63,12 @@ class StreamResponse(EventSourceResponse):
         leaving = asyncio.create_task(left(receive))
         leaving.add_done_callback(lambda _: link.leave())
         try:
-            await client.send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-            await client.send(chunk(self.opening))
+            await client.wait({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+            await client.send(self.opening)
             async with aclosing(self._follow(link)) as happenings:
                 async for happening in happenings:
-                    await client.send(chunk(client.encode(happening)))
-            await client.send({"type": "http.response.body", "body": b"", "more_body": False})
+                    await client.send(client.encode(happening))
+            await client.wait({"type": "http.response.body", "body": b"", "more_body": False})
         except TimeoutError:
             log.info("a stream was cut: its client did not read for %s s", self._send_seconds)
         finally:
@@ -89,17 +89,22 @@ class Client:
     def push(self, happening: Happening) -> bool:
         """Send what happens if that needs no waiting; whether it was sent."""
         told = self._cursor
-        body = self.encode(happening)
-        if self._outlet.push(framed(body)) if self._outlet is not None else self._push(chunk(body)):
+        if self._push(self.encode(happening)):
             return True
         self._cursor = told
         return False
 
-    async def send(self, message: Message) -> None:
-        """Raises TimeoutError where the client does not read."""
-        if not self._push(message):
-            async with asyncio.timeout(self._send_seconds):
-                await self._send(message)
+    async def send(self, body: bytes) -> None:
+        """Send a part of the body. Raises TimeoutError where the client does not read."""
+        if not self._push(body):
+            await self.wait(part(b""))  # for room
+            if not self._push(body):
+                await self.wait(part(body))
+
+    async def wait(self, message: Message) -> None:
+        """Send a message as ASGI does. Raises TimeoutError where the client does not read."""
+        async with asyncio.timeout(self._send_seconds):
+            await self._send(message)
 
     def encode(self, happening: Happening) -> bytes:
         match happening:
@@ -117,9 +122,11 @@ class Client:
             case Failed(error):
                 return event("problem", self._cursor, msgspec.json.encode(problem(error)))
 
-    def _push(self, message: Message) -> bool:
+    def _push(self, body: bytes) -> bool:
+        if self._outlet is not None:
+            return self._outlet.push(chunk(body))
         try:
-            at_once(cast(Coroutine[None, None, None], self._send(message)))
+            at_once(cast(Coroutine[None, None, None], self._send(part(body))))
         except WouldWait:
             return False
         return True
@@ -153,7 +160,7 @@ async def left(receive: Receive) -> None:
         pass
 
 
-def chunk(body: bytes) -> Message:
+def part(body: bytes) -> Message:
     return {"type": "http.response.body", "body": body, "more_body": True}
 
 

@@ -51,6 +51,12 @@ Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProx
 """What the functions of the store take first."""
 
 
+# glibc gives a freed block above a threshold back to the system at once, and the next page of history takes a fault for
+# every 4 KiB of it: 3.0 instead of 0.9 us of the server's CPU a fact. Freeing one larger block raises the threshold for
+# the life of the session. https://man7.org/linux/man-pages/man3/mallopt.3.html, M_MMAP_THRESHOLD
+KEEP_MEMORY = "select octet_length(repeat(' ', 4194304))"
+
+
 class UnchangedConnection(asyncpg.Connection):
     """A connection whose session the service never changes, so that nothing needs a reset between two uses."""
 
@@ -62,9 +68,17 @@ class Lane:
     """A small pool for one purpose. Every wait has a time limit; a lost connection is replaced at the next use."""
 
     def __init__(
-        self, url: str, *, name: str, connections_max: int, statement_seconds: float, wait_seconds: float
+        self,
+        url: str,
+        *,
+        name: str,
+        connections_max: int,
+        statement_seconds: float,
+        wait_seconds: float,
+        first_statement: str = "",
     ) -> None:
         self._url = url
+        self._first_statement = first_statement
         self._name = name
         self._connections_max = connections_max
         self._statement_seconds = statement_seconds
@@ -81,6 +95,7 @@ class Lane:
             command_timeout=self._statement_seconds + 5,
             max_inactive_connection_lifetime=0,
             connection_class=UnchangedConnection,
+            init=self._begin if self._first_statement else None,
             server_settings={
                 **SESSION,
                 "application_name": f"factwire {self._name}",
@@ -88,6 +103,9 @@ class Lane:
                 "lock_timeout": f"{int(self._wait_seconds * 1000)}ms",
             },
         )
+
+    async def _begin(self, connection: "asyncpg.Connection[asyncpg.Record]") -> None:
+        await connection.execute(self._first_statement)
 
     async def close(self) -> None:
         try:
@@ -191,7 +209,12 @@ def new_database(url: str, *, read_connections_max: int, read_seconds: float, ap
         url=url,
         appending=Lane(url, name="append", connections_max=1, statement_seconds=append_seconds, wait_seconds=5.0),
         reading=Lane(
-            url, name="read", connections_max=read_connections_max, statement_seconds=read_seconds, wait_seconds=5.0
+            url,
+            name="read",
+            connections_max=read_connections_max,
+            statement_seconds=read_seconds,
+            wait_seconds=5.0,
+            first_statement=KEEP_MEMORY,
         ),
         watching=Lane(url, name="watch", connections_max=3, statement_seconds=read_seconds, wait_seconds=5.0),
     )

@@ -16,9 +16,11 @@ from app.domain.query import Query
 from app.store.database import Connection
 from app.store.matching import query_arrays
 
+# One statement, so that head, epoch and facts are of one moment.
 READ_PAGE = """
-select head, epoch, through, facts, last_position, body
-  from factwire.read_page($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+select p.head, p.epoch, p.through, p.facts, p.last_position,
+       factwire.compose_page($10, p.epoch, $4, p.through, p.positions) as body
+  from factwire.find_page($1, $2, $3, $4, $5, $6, $7, $8, $9) p
 """
 
 READ_TAIL = """
@@ -40,18 +42,12 @@ select factwire.head() as head,
 POSITION_OF_ID = "select position from factwire.fact_ids where id = $1"
 
 FACT_BY_ID = """
-select p.body, p.last_position as position
+select k.position, factwire.compose_page('elements', 0, k.position - 1, k.position, null) as body
   from factwire.fact_ids k
- cross join lateral factwire.read_page('{}', '{}', '{}', k.position - 1, k.position, false, 1, 1, 1, 'elements') p
  where k.id = $1
-   and p.last_position = k.position
 """
 
-FACT_AT = """
-select p.body, p.last_position as position
-  from factwire.read_page('{}', '{}', '{}', $1 - 1, $1, false, 1, 1, 1, 'elements') p
- where p.last_position = $1
-"""
+FACT_AT = "select $1::bigint as position, factwire.compose_page('elements', 0, $1 - 1, $1, null) as body"
 
 # published_at never decreases as positions grow, so that a position is found by halving.
 POSITION_BEFORE = "select position, published_at from factwire.last_before($1)"
@@ -62,7 +58,7 @@ IDS_AT = "select position, id from factwire.facts where position = any ($1)"
 
 
 class Form(StrEnum):
-    """How the facts of a page are composed; see read_page in alembic/sql."""
+    """How the facts of a page are composed; see compose_page in alembic/sql."""
 
     EVENTS = "events"
     TYPED_EVENTS = "typed-events"
@@ -240,7 +236,7 @@ def check_epoch(cursor: Cursor, *, current: int, forked_after: int | None) -> No
 async def read_fact(connection: Connection, at: UUID | Position) -> tuple[Position, bytes]:
     """One fact as JSON. Raises FactNotFound."""
     row = await connection.fetchrow(FACT_BY_ID if isinstance(at, UUID) else FACT_AT, at)
-    if row is None:
+    if row is None or not row["body"]:
         raise FactNotFound(
             f"There is no fact with the id {at}." if isinstance(at, UUID) else f"There is no fact at position {at}."
         )

@@ -167,7 +167,7 @@ class Ring:
 
 
 def event_frame(fact: NewFact | TailFact, published_at: str, position: Position, *, epoch: int, typed: bool) -> bytes:
-    """A fact as one event, byte for byte as read_page composes it."""
+    """A fact as one event, byte for byte as compose_page has it."""
     name = f"event: {fact.namespace}/{fact.type}\n" if typed else ""
     head = f'{name}id: {epoch}:{position}\ndata: {{"position":{position},"published_at":"{published_at}",'
     return b"%b%b\n\n" % (head.encode(), fact.document)
