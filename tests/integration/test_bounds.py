@@ -63,9 +63,7 @@ async def test_the_lock_is_held_until_the_transaction_ends(database_url: str) ->
 
 @pytest.mark.parametrize("descending", [False, True])
 @pytest.mark.parametrize("query", [EVERYTHING, Query((new_item(types=["OrderPlaced"]),))], ids=["all", "one type"])
-async def test_a_page_of_large_facts_stays_within_its_bound(
-    database_url: str, query: Query, descending: bool
-) -> None:
+async def test_a_page_of_large_facts_stays_within_its_bound(database_url: str, query: Query, descending: bool) -> None:
     facts = [fact(payload=LARGE) for _ in range(8)]
     bounds = PageBounds()
     pages: list[list[str]] = []
