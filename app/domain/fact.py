@@ -5,8 +5,9 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
 from hashlib import sha256
-from json.encoder import encode_basestring as quote
 from typing import NamedTuple
+
+import msgspec
 
 from app.domain.errors import FieldError, InvalidRequest, LimitExceeded
 from app.domain.limits import NAME_LENGTH_MAX, TEXT_LENGTH_MAX, VERSION_MAX, Limits
@@ -22,6 +23,22 @@ NAMES_REMEMBERED = 1024
 AGGREGATE = "a:"
 META = "m:"
 KIND = "t:"
+
+
+class Document(msgspec.Struct):
+    """A fact's JSON, in the order in which it is stored and sent."""
+
+    id: str
+    namespace: str
+    type: str
+    version: int
+    aggregate_ids: list[str]
+    meta: Mapping[str, str | list[str]]
+    payload: msgspec.Raw
+
+
+JSON = msgspec.json.Encoder()
+CONTENT_AT = len('"id":"00000000-0000-0000-0000-000000000000",')
 
 
 class NewFact(NamedTuple):
@@ -59,29 +76,28 @@ def new_fact(
     `id` is a UUID in its canonical spelling, `payload` valid JSON. Raises InvalidRequest or LimitExceeded with a
     pointer relative to the fact.
     """
-    kind = kind_json(namespace, type)
+    if len(namespace) > NAME_LENGTH_MAX or len(type) > NAME_LENGTH_MAX or not is_kind(namespace, type):
+        check_namespace(namespace)
+        check_name(type, "/type")
     if not 1 <= version <= VERSION_MAX:
         raise refused("/version", f"expected a number from 1 to {VERSION_MAX}")
     if len(payload) > limits.payload_bytes_max:
         check_maximum(len(payload), "payload_bytes_max", limits.payload_bytes_max, "/payload", "bytes")
     ids = normal_aggregate_ids(aggregate_ids, limits) if aggregate_ids else aggregate_ids
-    pairs = normal_meta(meta, limits) if meta else []
+    pairs = normal_meta(meta, limits) if meta else meta
 
     # A raw line break can only stand between tokens (in a string it is an escape), and would end an SSE line.
     if b"\n" in payload or b"\r" in payload:
         payload = payload.translate(LINE_BREAKS)
-    ids_json = ",".join([quote(id) for id in ids])
-    meta_json = ",".join([pair_json(key, values) for key, values in pairs])
-    head = f'{kind},"version":{version},"aggregate_ids":[{ids_json}],"meta":{{{meta_json}}},"payload":'
-    content = head.encode() + payload
-    document = b'"id":"%b",%b}' % (id.encode(), content)
-    return NewFact(id, namespace, type, version, fact_tags(ids, pairs), sha256(content).digest(), document, chosen_id)
+    document = JSON.encode(Document(id, namespace, type, version, ids, pairs, msgspec.Raw(payload)))[1:]
+    digest = sha256(document[CONTENT_AT:-1]).digest()
+    return NewFact(id, namespace, type, version, fact_tags(ids, pairs), digest, document, chosen_id)
 
 
-def fact_tags(aggregate_ids: Iterable[str], meta: Iterable[tuple[str, str | list[str]]]) -> tuple[str, ...]:
+def fact_tags(aggregate_ids: Iterable[str], meta: Mapping[str, str | list[str]]) -> tuple[str, ...]:
     """What queries match on, of a fact in its normal form."""
     tags = [f"{AGGREGATE}{aggregate_id}" for aggregate_id in aggregate_ids]
-    for key, values in meta:
+    for key, values in meta.items():
         if isinstance(values, str):
             tags.append(f"{META}{key}:{values}")
         else:
@@ -97,6 +113,7 @@ def meta_tag(key: str, value: str) -> str:
     return f"{META}{key}:{value}"
 
 
+@lru_cache(NAMES_REMEMBERED)
 def kind_tag(namespace: str, type: str) -> str:
     return f"{KIND}{namespace}/{type}"
 
@@ -110,12 +127,13 @@ def normal_aggregate_ids(aggregate_ids: list[str], limits: Limits) -> list[str]:
     return sorted(set(aggregate_ids)) if len(aggregate_ids) > 1 else aggregate_ids
 
 
-def normal_meta(meta: Mapping[str, str | list[str]], limits: Limits) -> list[tuple[str, str | list[str]]]:
+def normal_meta(meta: Mapping[str, str | list[str]], limits: Limits) -> dict[str, str | list[str]]:
     """The pairs, sorted by key; several values of one key are sorted, and a single one stands alone."""
     if len(meta) > limits.meta_keys_max:
         check_maximum(len(meta), "meta_keys_max", limits.meta_keys_max, "/meta", "keys")
-    pairs = [(key, normal_values(key, meta[key])) for key in sorted(meta)]
-    total = sum([1 if isinstance(values, str) else len(values) for _, values in pairs])
+    pairs = {key: normal_values(key, meta[key]) for key in (sorted(meta) if len(meta) > 1 else meta)}
+    lists = [len(values) for values in pairs.values() if not isinstance(values, str)]
+    total = len(pairs) - len(lists) + sum(lists)
     if total > limits.meta_values_max:
         check_maximum(total, "meta_values_max", limits.meta_values_max, "/meta", "values")
     return pairs
@@ -137,24 +155,12 @@ def normal_values(key: str, given: str | list[str]) -> str | list[str]:
     return values[0] if len(values) == 1 else values
 
 
-def pair_json(key: str, values: str | list[str]) -> str:
-    return f'"{key}":{quote(values) if isinstance(values, str) else "[" + ",".join(map(quote, values)) + "]"}'
-
-
-def kind_json(namespace: str, type: str) -> str:
-    """The first members of a fact's JSON. Raises InvalidRequest where one of them is no name."""
-    if len(namespace) > NAME_LENGTH_MAX or len(type) > NAME_LENGTH_MAX:
-        check_name(namespace, "/namespace")
-        check_name(type, "/type")
-    return checked_kind_json(namespace, type)
-
-
 @lru_cache(NAMES_REMEMBERED)
-def checked_kind_json(namespace: str, type: str) -> str:
-    """Kinds recur from fact to fact, and remembering one is several times as fast as checking it again."""
-    check_namespace(namespace)
-    check_name(type, "/type")
-    return f'"namespace":"{namespace}","type":"{type}"'
+def is_kind(namespace: str, type: str) -> bool:
+    """Whether both are names that may be published under: kinds recur, and remembering one saves checking it again."""
+    return (
+        NAME.fullmatch(namespace) is not None and NAME.fullmatch(type) is not None and namespace != RESERVED_NAMESPACE
+    )
 
 
 def check_namespace(namespace: str) -> None:

@@ -206,7 +206,7 @@ def tags_of(document: bytes) -> tuple[str, ...]:
     # The payload is not looked into: it may hold what the decoder refuses, such as a lone surrogate. Within a text the
     # quotes of this mark would be escaped.
     parts = MATCHED_PARTS.decode(b"{%b}}" % document[: document.index(b'},"payload":')])
-    return fact_tags(parts.aggregate_ids, parts.meta.items())
+    return fact_tags(parts.aggregate_ids, parts.meta)
 
 
 async def read_log(connection: Connection) -> Log:
