@@ -21,7 +21,7 @@ from app.domain.fact import NewFact
 from app.domain.limits import Limits
 from app.settings import Settings
 from app.store.appending import Appended
-from app.store.database import new_database
+from app.store.database import Database, new_database
 from app.store.migrations import schema_is_current
 from app.stream.following import Streams
 from app.stream.listener import Listener, Notifier
@@ -73,9 +73,8 @@ def create_app(settings: Settings) -> FastAPI:
 def build(settings: Settings) -> tuple[Context, dict[str, Callable[[], Awaitable[None]]]]:
     """The floors of one process, and the tasks that keep them going."""
     assert settings.database_url is not None
-    url = settings.database_url.get_secret_value()
     database = new_database(
-        url,
+        settings.database_url.get_secret_value(),
         read_connections_max=settings.read_connections_max,
         read_seconds=settings.read_seconds,
         append_seconds=settings.append_seconds,
@@ -84,12 +83,38 @@ def build(settings: Settings) -> tuple[Context, dict[str, Callable[[], Awaitable
     ring = Ring(bytes_max=settings.ring_bytes_max, batch_bytes_max=BATCH_BYTES_MAX)
     tail = Tail(database, ring, poll_seconds=settings.poll_seconds)
     notifier = Notifier(database)
+    listen_url = (settings.listen_url or settings.database_url).get_secret_value()
+    listener = Listener(listen_url, tail.hint, own_sender=notifier.sender)
+    upkeep = Upkeep(database)
+    context = Context(
+        settings=settings,
+        limits=limits_of(settings),
+        database=database,
+        bodies=bodies_of(settings),
+        publisher=publisher_of(settings, database, tail, notifier, metrics),
+        tail=tail,
+        moments=Moments(database),
+        streams=streams_of(settings, database, tail),
+        metrics=metrics,
+    )
+    measure(context, listener, upkeep)
+    return context, {
+        "tail": tail.run,
+        "streams": context.streams.run,
+        "listener": listener.run,
+        "notifier": notifier.run,
+        "publisher": context.publisher.run,
+        "upkeep": upkeep.run,
+        "schema": lambda: see_schema(context),
+    }
 
+
+def publisher_of(settings: Settings, database: Database, tail: Tail, notifier: Notifier, metrics: Metrics) -> Publisher:
     def on_appended(appended: Appended, facts: Sequence[NewFact]) -> None:
         tail.follow_append(appended, facts)
         notifier.hint()
 
-    publisher = Publisher(
+    return Publisher(
         database,
         wait_seconds=settings.publish_wait_seconds,
         waiting_requests_max=settings.publishes_waiting_max,
@@ -98,7 +123,10 @@ def build(settings: Settings) -> tuple[Context, dict[str, Callable[[], Awaitable
         on_appended=on_appended,
         observe_group=metrics.observe_group,
     )
-    following = Streams(
+
+
+def streams_of(settings: Settings, database: Database, tail: Tail) -> Streams:
+    return Streams(
         database,
         tail,
         streams_max=settings.streams_max,
@@ -107,34 +135,12 @@ def build(settings: Settings) -> tuple[Context, dict[str, Callable[[], Awaitable
         age_seconds_max=settings.stream_age_seconds_max,
         drain_seconds=settings.drain_seconds,
     )
-    listen_url = (settings.listen_url or settings.database_url).get_secret_value()
-    listener = Listener(listen_url, tail.hint, own_sender=notifier.sender)
-    upkeep = Upkeep(database)
-    context = Context(
-        settings=settings,
-        limits=limits_of(settings),
-        database=database,
-        bodies=Bodies(
-            bytes_max=settings.body_bytes_max,
-            all_bytes_max=settings.bodies_bytes_max,
-            seconds=settings.body_seconds,
-        ),
-        publisher=publisher,
-        tail=tail,
-        moments=Moments(database),
-        streams=following,
-        metrics=metrics,
+
+
+def bodies_of(settings: Settings) -> Bodies:
+    return Bodies(
+        bytes_max=settings.body_bytes_max, all_bytes_max=settings.bodies_bytes_max, seconds=settings.body_seconds
     )
-    measure(context, listener, upkeep)
-    return context, {
-        "tail": tail.run,
-        "streams": following.run,
-        "listener": listener.run,
-        "notifier": notifier.run,
-        "publisher": publisher.run,
-        "upkeep": upkeep.run,
-        "schema": lambda: see_schema(context),
-    }
 
 
 def measure(context: Context, listener: Listener, upkeep: Upkeep) -> None:

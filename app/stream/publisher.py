@@ -4,35 +4,23 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import aclosing
-from dataclasses import replace
 from typing import cast
 
 import asyncpg
 
 from app.domain.condition import Condition
-from app.domain.errors import (
-    ConditionFailed,
-    ConditionTooExpensive,
-    CursorAhead,
-    CursorForked,
-    FactIdConflict,
-    FactwireError,
-    InternalError,
-    OutcomeUnknown,
-    Unavailable,
-)
+from app.domain.errors import FactwireError, InternalError, OutcomeUnknown, Unavailable
 from app.domain.fact import NewFact
-from app.domain.position import Cursor, Position
+from app.domain.position import Position
 from app.store import appending
-from app.store.appending import Appended, KnownFact, Outcome, Refused
+from app.store.appending import Appended, Outcome
 from app.store.database import CONNECTION_FAILURES, Database
 from app.stream.grouping import GROUP_REQUESTS_MAX, Group, Published, Request
+from app.stream.settling import Settling, replay_or_conflict
 
 log = logging.getLogger(__name__)
-
-SLOW_CONDITIONS_MAX = 2
 
 
 class Publisher:
@@ -49,21 +37,18 @@ class Publisher:
         on_appended: Callable[[Appended, Sequence[NewFact]], None] = lambda appended, facts: None,
         observe_group: Callable[[int, float], None] = lambda facts, seconds: None,
     ) -> None:
-        self._database = database
         self._wait_seconds = wait_seconds
         self._waiting_requests_max = waiting_requests_max
         self._waiting_bytes_max = waiting_bytes_max
-        self._condition_seconds = condition_seconds
         self._on_appended = on_appended
         self._observe_group = observe_group
         self._queue: deque[Request] = deque()
         self._arrived = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
-        self._slow = asyncio.Semaphore(SLOW_CONDITIONS_MAX)
+        self._settling = Settling(database, condition_seconds=condition_seconds, retry=self._retry)
         self._waiting_requests = 0
         self._waiting_bytes = 0
-        self._tasks: asyncio.TaskGroup | None = None
         self._connection = database.appending.keeper()
 
     @property
@@ -86,7 +71,7 @@ class Publisher:
         behind a conflict is written. (A conflict with a fact that another publisher stores in this very moment is
         noticed by the call itself, and the facts behind it are then written all the same.)
         """
-        known = await self._known_facts([fact for fact in facts if fact.chosen_id])
+        known = await self._settling.known_facts([fact for fact in facts if fact.chosen_id])
         outcomes: list[Published | FactwireError | Request] = []
         for fact in facts:
             if fact.id in known:
@@ -106,7 +91,7 @@ class Publisher:
 
     async def run(self) -> None:
         """Serve until cancelled."""
-        async with aclosing(self._connection), asyncio.TaskGroup() as self._tasks:
+        async with aclosing(self._connection), self._settling.running():
             while True:
                 await self._arrived.wait()
                 self._arrived.clear()
@@ -116,6 +101,11 @@ class Publisher:
     async def drain(self) -> None:
         """Wait until no request is under way. The caller sets the time limit and lets no new ones in."""
         await self._idle.wait()
+
+    def _retry(self, request: Request) -> None:
+        """Let a request go first in the next call."""
+        self._queue.appendleft(request)
+        self._arrived.set()
 
     def _enqueue(self, facts: Sequence[NewFact], condition: Condition | None) -> Request:
         """Put a request into the queue, or refuse it. The caller forgets it when it has its outcome."""
@@ -190,10 +180,10 @@ class Publisher:
             elif refused.outcome is Outcome.AGAIN:
                 again.append(request)
             else:
-                self._refuse(request, refused, appended.epoch)
+                self._settling.refuse(request, refused, appended.epoch)
         self._queue.extendleft(reversed(again))
         if known:
-            self._settle_later(known, self._compare_with_known(known))
+            self._settling.compare(known)
         return facts
 
     async def _refuse_all(self, requests: list[Request], error: Exception) -> None:
@@ -213,78 +203,6 @@ class Publisher:
             unknown = isinstance(refusal, OutcomeUnknown)
             request.refuse(OutcomeUnknown([str(fact.id) for fact in request.facts]) if unknown else refusal)
 
-    def _refuse(self, request: Request, refused: Refused, epoch: int) -> None:
-        match refused.outcome:
-            case Outcome.FAILED:
-                self._settle_later([request], self._name_conflict(refused))
-            case Outcome.SLOW:
-                self._settle_later([request], self._search_without_lock(request))
-            case Outcome.FORKED:
-                request.refuse(CursorForked(epoch=epoch))
-            case Outcome.AHEAD:
-                request.refuse(CursorAhead(epoch=epoch, head=refused.position or 0))
-
-    def _settle_later(self, requests: list[Request], settling: Coroutine[None, None, None]) -> None:
-        """Settle requests that need one more look at the database, while the next call is under way."""
-
-        async def settle() -> None:
-            try:
-                await settling
-            except Exception as error:
-                refusal = error if isinstance(error, FactwireError) else InternalError("The publish failed.")
-                if refusal is not error:
-                    log.error("settling a publish failed", exc_info=error)
-                for request in requests:
-                    request.refuse(refusal)
-
-        assert self._tasks is not None
-        self._tasks.create_task(settle())
-
-    async def _compare_with_known(self, requests: list[Request]) -> None:
-        """Tell which requests are retries of what is stored, and which use its ids for something else."""
-        known = await self._known_facts([fact for request in requests for fact in request.facts])
-        for request in requests:
-            outcome = replay_or_conflict(request.facts, known)
-            if isinstance(outcome, Published):
-                request.settle(outcome)
-            else:
-                request.refuse(outcome)
-
-    async def _known_facts(self, facts: Sequence[NewFact]) -> dict[str, KnownFact]:
-        if not facts:
-            return {}
-        async with self._database.reading.reading() as connection:
-            return await appending.known_facts(connection, [fact.id for fact in facts])
-
-    async def _name_conflict(self, refused: Refused) -> None:
-        assert refused.position is not None
-        async with self._database.reading.reading() as connection:
-            fact_id = await appending.fact_id_at(connection, refused.position)
-        raise ConditionFailed(refused.position, str(fact_id))
-
-    async def _search_without_lock(self, request: Request) -> None:
-        """Evaluate an expensive condition outside the lock, then let the call check only what came since."""
-        assert request.condition is not None
-        after = request.condition.after
-        query = request.condition.fail_if_match
-        deadline = time.monotonic() + self._condition_seconds
-        async with self._slow, self._database.reading.reading() as connection:
-            while not request.outcome.done() and asyncio.get_running_loop().time() < request.give_up_at:
-                found = await appending.first_match(connection, query, after=after.position)
-                # With its epoch: were history lost and replaced before the append, what was searched would not count.
-                after = Cursor(found.epoch, found.through)
-                if found.position is not None:
-                    fact_id = await appending.fact_id_at(connection, found.position)
-                    raise ConditionFailed(found.position, str(fact_id))
-                if found.through >= found.head:
-                    break
-                if time.monotonic() > deadline:
-                    detail = f"The condition took longer than {self._condition_seconds} s. Give a later `after`."
-                    raise ConditionTooExpensive(detail)
-        request.condition = replace(request.condition, after=after)
-        self._queue.appendleft(request)
-        self._arrived.set()
-
 
 def settled(request: Request) -> Published | FactwireError:
     refusal = request.outcome.exception()
@@ -293,20 +211,6 @@ def settled(request: Request) -> Published | FactwireError:
     if isinstance(refusal, FactwireError):
         return refusal
     raise refusal
-
-
-def replay_or_conflict(facts: Sequence[NewFact], known: Mapping[str, KnownFact]) -> Published | FactIdConflict:
-    """Where the facts of a retried request stand, or in what it is none. At least one of them is known."""
-    other = [str(fact.id) for fact in facts if fact.id in known and known[fact.id].digest != fact.digest]
-    if other:
-        return FactIdConflict(other, detail="These ids are stored with other content. Nothing was written.")
-    stored = [known[fact.id] for fact in facts if fact.id in known]
-    if len(stored) < len(facts):
-        ids = [str(fact.id) for fact in facts if fact.id in known]
-        return FactIdConflict(ids, detail="Only these of the facts are stored already. Nothing was written.")
-    last = max(stored, key=lambda fact: fact.position)
-    positions = [fact.position for fact in stored]
-    return Published([fact.id for fact in facts], positions, last.epoch, last.published_at, replayed=True)
 
 
 def refusal_of(error: Exception) -> FactwireError | None:

@@ -99,6 +99,16 @@ def test_streams_with_the_same_query_share_one_result_until_facts_arrive() -> No
     assert ring.take(EVERYTHING, Position(10), typed=False).through == 16
 
 
+def test_queries_that_find_the_same_facts_share_one_batch() -> None:
+    ring = ring_of()
+    extend(ring, facts(11, 5))
+    odd = ring.take(Query((new_item(types=["Odd"]),)), Position(10), typed=False)
+    assert ring.take(Query((new_item(types=["Odd", "Unheard"]),)), Position(10), typed=False) is odd
+    assert ring.take(Query((new_item(types=["Odd"]),)), Position(10), typed=True) is not odd
+    assert ring.take(Query((new_item(types=["Even"]),)), Position(10), typed=False).body != odd.body
+    assert ring.take(Query((new_item(types=["Odd"]),)), Position(11), typed=False).facts == odd.facts - 1
+
+
 def test_a_reset_forgets_what_was_shared() -> None:
     ring = ring_of()
     extend(ring, facts(11, 5))

@@ -1,0 +1,135 @@
+"""Settling: requests that the call refused, and that need one more look at the database to be told why."""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+from app.domain.errors import (
+    ConditionFailed,
+    ConditionTooExpensive,
+    CursorAhead,
+    CursorForked,
+    FactIdConflict,
+    FactwireError,
+    InternalError,
+)
+from app.domain.fact import NewFact
+from app.domain.position import Cursor
+from app.store import appending
+from app.store.appending import KnownFact, Outcome, Refused
+from app.store.database import Database
+from app.stream.grouping import Published, Request
+
+log = logging.getLogger(__name__)
+
+SLOW_CONDITIONS_MAX = 2
+
+
+class Settling:
+    """Finds out, while the next call is under way, what refused requests are to be told."""
+
+    def __init__(self, database: Database, *, condition_seconds: float, retry: Callable[[Request], None]) -> None:
+        self._database = database
+        self._condition_seconds = condition_seconds
+        self._retry = retry
+        self._slow = asyncio.Semaphore(SLOW_CONDITIONS_MAX)
+        self._tasks: asyncio.TaskGroup | None = None
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """While it runs, requests may be refused; what is still being settled ends with it."""
+        async with asyncio.TaskGroup() as self._tasks:
+            yield
+
+    def refuse(self, request: Request, refused: Refused, epoch: int) -> None:
+        """Tell a request why it was refused, at once where that is known."""
+        match refused.outcome:
+            case Outcome.FAILED:
+                self._settle_later([request], self._name_conflict(refused))
+            case Outcome.SLOW:
+                self._settle_later([request], self._search_without_lock(request))
+            case Outcome.FORKED:
+                request.refuse(CursorForked(epoch=epoch))
+            case Outcome.AHEAD:
+                request.refuse(CursorAhead(epoch=epoch, head=refused.position or 0))
+
+    def compare(self, requests: list[Request]) -> None:
+        """Tell which requests are retries of what is stored, and which use its ids for something else."""
+        self._settle_later(requests, self._compare(requests))
+
+    async def known_facts(self, facts: Sequence[NewFact]) -> dict[str, KnownFact]:
+        """What is stored under the ids of some facts."""
+        if not facts:
+            return {}
+        async with self._database.reading.reading() as connection:
+            return await appending.known_facts(connection, [fact.id for fact in facts])
+
+    def _settle_later(self, requests: list[Request], settling: Coroutine[None, None, None]) -> None:
+        """Settle requests that need one more look at the database, while the next call is under way."""
+
+        async def settle() -> None:
+            try:
+                await settling
+            except Exception as error:
+                refusal = error if isinstance(error, FactwireError) else InternalError("The publish failed.")
+                if refusal is not error:
+                    log.error("settling a publish failed", exc_info=error)
+                for request in requests:
+                    request.refuse(refusal)
+
+        assert self._tasks is not None
+        self._tasks.create_task(settle())
+
+    async def _compare(self, requests: list[Request]) -> None:
+        known = await self.known_facts([fact for request in requests for fact in request.facts])
+        for request in requests:
+            outcome = replay_or_conflict(request.facts, known)
+            if isinstance(outcome, Published):
+                request.settle(outcome)
+            else:
+                request.refuse(outcome)
+
+    async def _name_conflict(self, refused: Refused) -> None:
+        assert refused.position is not None
+        async with self._database.reading.reading() as connection:
+            fact_id = await appending.fact_id_at(connection, refused.position)
+        raise ConditionFailed(refused.position, str(fact_id))
+
+    async def _search_without_lock(self, request: Request) -> None:
+        """Evaluate an expensive condition outside the lock, then let the call check only what came since."""
+        assert request.condition is not None
+        after = request.condition.after
+        query = request.condition.fail_if_match
+        deadline = time.monotonic() + self._condition_seconds
+        async with self._slow, self._database.reading.reading() as connection:
+            while not request.outcome.done() and asyncio.get_running_loop().time() < request.give_up_at:
+                found = await appending.first_match(connection, query, after=after.position)
+                # With its epoch: were history lost and replaced before the append, what was searched would not count.
+                after = Cursor(found.epoch, found.through)
+                if found.position is not None:
+                    fact_id = await appending.fact_id_at(connection, found.position)
+                    raise ConditionFailed(found.position, str(fact_id))
+                if found.through >= found.head:
+                    break
+                if time.monotonic() > deadline:
+                    detail = f"The condition took longer than {self._condition_seconds} s. Give a later `after`."
+                    raise ConditionTooExpensive(detail)
+        request.condition = replace(request.condition, after=after)
+        self._retry(request)
+
+
+def replay_or_conflict(facts: Sequence[NewFact], known: Mapping[str, KnownFact]) -> Published | FactIdConflict:
+    """Where the facts of a retried request stand, or in what it is none. At least one of them is known."""
+    other = [str(fact.id) for fact in facts if fact.id in known and known[fact.id].digest != fact.digest]
+    if other:
+        return FactIdConflict(other, detail="These ids are stored with other content. Nothing was written.")
+    stored = [known[fact.id] for fact in facts if fact.id in known]
+    if len(stored) < len(facts):
+        ids = [str(fact.id) for fact in facts if fact.id in known]
+        return FactIdConflict(ids, detail="Only these of the facts are stored already. Nothing was written.")
+    last = max(stored, key=lambda fact: fact.position)
+    positions = [fact.position for fact in stored]
+    return Published([fact.id for fact in facts], positions, last.epoch, last.published_at, replayed=True)
