@@ -5,6 +5,7 @@ from asyncio import to_thread
 import asyncpg
 from alembic import command
 
+from app.domain.position import START
 from app.domain.query import Query, new_item
 from app.store.migrations import configuration, migrate
 from app.store.reading import Form, PageBounds, read_page
@@ -30,7 +31,7 @@ QUERY = Query((new_item(types=["OrderPlaced"], aggregate_ids=["order-1"]),))
 async def page(url: str, query: Query) -> bytes:
     connection = await asyncpg.connect(url)
     try:
-        return (await read_page(connection, query, after=0, form=Form.EVENTS, bounds=PageBounds())).body
+        return (await read_page(connection, query, after=START, form=Form.EVENTS, bounds=PageBounds())).body
     finally:
         await connection.close()
 
