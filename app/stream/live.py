@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from app.domain.position import START, Position
 from app.domain.query import Query
-from app.stream.pace import Facts, Happening, Pace
+from app.stream.pace import MOVE_POSITIONS, Facts, Happening, Pace
 from app.stream.ring import Batch
 from app.stream.tail import Tail
 
@@ -150,11 +150,13 @@ class Live:
         now = asyncio.get_running_loop().time()
         for group in list(self._groups.values()):
             for link, pace in list(group.members.items()):
+                # Most of the time nothing is due for most of them, and this line is what an idle stream costs.
+                if now < pace.quiet_at and now < pace.ends_at and group.cursor - pace.told < MOVE_POSITIONS:
+                    continue
                 if link not in group.members or not link.waits():
                     continue
-                if pace.cursor < group.cursor:
-                    pace.cursor = group.cursor
-                if now >= pace.ends_at or (pace.is_due(now) and not link.push(pace.sign_of_life(now))):
+                pace.cursor = max(pace.cursor, group.cursor)
+                if now >= pace.ends_at or not link.push(pace.sign_of_life(now)):
                     link.wake()
                 self._seen += 1
                 if self._seen >= STREAMS_AT_ONCE:

@@ -101,10 +101,6 @@ class Pace:
         self.told = last
         self.quiet_at = now + self._heartbeat_seconds
 
-    def is_due(self, now: float) -> bool:
-        """Whether the client should hear something, at a time of the loop's clock."""
-        return now >= self.quiet_at or self.cursor - self.told >= MOVE_POSITIONS
-
     def sign_of_life(self, now: float) -> Happening:
         """What a client hears that has heard nothing for a heartbeat."""
         moved = self.told != self.cursor
