@@ -95,6 +95,7 @@ async def test_a_search_answers_as_the_same_read_does(client: httpx.AsyncClient,
         ({"items": [{}, {"types": "A"}]}, "/items/1/types"),
         ({"items": [{"aggregate_ids": [1]}]}, "/items/0/aggregate_ids/0"),
         ({"items": [{"meta": {"k": []}}]}, "/items/0/meta"),
+        ({"items": [{"meta": {"k:x": "v"}}]}, "/items/0/meta"),
     ],
     ids=repr,
 )
