@@ -34,6 +34,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._in_headers = True
         self._discarded_bytes = 0
         self._header_timer: asyncio.TimerHandle | None = None
+        self._unfinished: list[RequestResponseCycle] = []
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -41,6 +42,11 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_timer()
+        # uvicorn tells only the newest request, which may be one that waits for its turn behind a stream.
+        for cycle in self._unfinished:
+            if not cycle.response_complete:
+                cycle.disconnected = True
+            cycle.message_event.set()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -78,6 +84,8 @@ class GuardedProtocol(HttpToolsProtocol):
         else:
             super().on_headers_complete()
             self.scope["state"][OUTLET] = Outlet(self.cycle)
+            self._unfinished = [cycle for cycle in self._unfinished if not cycle.response_complete]
+            self._unfinished.append(self.cycle)
 
     def _await_headers(self) -> None:
         self._header_timer = self.loop.call_later(self.header_seconds, self._refuse_time)
@@ -121,7 +129,7 @@ class Outlet:
     def answer(self, status: int, headers: bytes, body: bytes) -> bool:
         """Write a whole answer, with header lines that need no check; whether it was written."""
         cycle = self._cycle
-        if not cycle.keep_alive or cycle.disconnected or cycle.response_started or cycle.flow.write_paused:
+        if not cycle.keep_alive or cycle.response_started or cycle.flow.write_paused or cycle.transport.is_closing():
             return False
         lines = [b"%b: %b\r\n" % default for default in cycle.default_headers]
         cycle.response_started = cycle.response_complete = True
@@ -136,6 +144,6 @@ class Outlet:
         cycle = self._cycle
         if cycle.flow.write_paused or not cycle.chunked_encoding:
             return False
-        if not cycle.disconnected:
+        if not cycle.disconnected and not cycle.transport.is_closing():
             cycle.transport.writelines(parts)
         return True

@@ -1,8 +1,8 @@
 -- Find the facts of one page of history, for compose_page to put together.
 --
--- p_until null means the head. A page that is too large is cut in proportion, until it fits or is one fact: to find the
--- exact place, a running sum would cost more than putting the facts together. `through` moves on although nothing
--- matched; see walk_query. `positions` is null where the page is every fact behind p_after
+-- p_until null means the head. A page that is too large is cut in proportion; the exact place is looked for only where
+-- that was far off, because a running sum costs more than putting the facts together. At least one fact stays.
+-- `through` moves on although nothing matched; see walk_query. `positions` is null where the page is every fact behind p_after
 -- up to `through`.
 create function factwire.find_page(
   p_namespaces text[],
@@ -34,6 +34,7 @@ as $$
 declare
   v_until bigint;
   v_bytes bigint;
+  v_far bigint;
 begin
   head := factwire.head();
   select l.epoch into epoch from factwire.log l;
@@ -42,14 +43,29 @@ begin
   if cardinality(p_tags) = 0 and not p_descending then
     -- Every fact: positions are dense, so a range of the primary key is the page.
     through := least(p_after + p_hits_max, v_until);
-    loop
+    select count(*), max(f.position), sum(octet_length(f.document)) into facts, last_position, v_bytes
+      from factwire.facts f
+     where f.position > p_after
+       and f.position <= through;
+    if v_bytes > p_bytes_max and facts > 1 then
+      v_far := through;
+      through := p_after + greatest(1, facts * p_bytes_max::bigint * 19 / 20 / v_bytes);
       select count(*), max(f.position), sum(octet_length(f.document)) into facts, last_position, v_bytes
         from factwire.facts f
        where f.position > p_after
          and f.position <= through;
-      exit when facts <= 1 or v_bytes <= p_bytes_max;
-      through := p_after + greatest(1, facts * p_bytes_max::bigint / v_bytes);
-    end loop;
+      if v_bytes > p_bytes_max or v_bytes < p_bytes_max / 2 then
+        select count(*), max(s.position) into facts, last_position
+          from (select f.position,
+                       octet_length(f.document) as bytes,
+                       sum(octet_length(f.document)) over (order by f.position rows unbounded preceding) as bytes_so_far
+                  from factwire.facts f
+                 where f.position > p_after
+                   and f.position <= v_far) s
+         where s.bytes_so_far <= greatest(p_bytes_max, s.bytes);
+      end if;
+      through := last_position;
+    end if;
     return;
   end if;
 
@@ -57,13 +73,23 @@ begin
     from factwire.walk_query(
       p_namespaces, p_types, p_tags, p_after, v_until, p_descending, p_hits_max, p_visits_max) w;
   facts := cardinality(positions);
-  loop
+  select sum(octet_length(f.document)) into v_bytes
+    from unnest(positions) c (position)
+    join factwire.facts f on f.position = c.position;
+  if v_bytes > p_bytes_max and facts > 1 then
+    facts := greatest(1, facts * p_bytes_max::bigint * 19 / 20 / v_bytes);
     select sum(octet_length(f.document)) into v_bytes
       from unnest(positions[:facts]) c (position)
       join factwire.facts f on f.position = c.position;
-    exit when facts <= 1 or v_bytes <= p_bytes_max;
-    facts := greatest(1, facts * p_bytes_max::bigint / v_bytes);
-  end loop;
+    if v_bytes > p_bytes_max or v_bytes < p_bytes_max / 2 then
+      select count(*) into facts
+        from (select octet_length(f.document) as bytes,
+                     sum(octet_length(f.document)) over (order by c.place rows unbounded preceding) as bytes_so_far
+                from unnest(positions) with ordinality c (position, place)
+                join factwire.facts f on f.position = c.position) s
+       where s.bytes_so_far <= greatest(p_bytes_max, s.bytes);
+    end if;
+  end if;
   last_position := positions[facts];
   if facts < cardinality(positions) then
     through := last_position - p_descending::int;

@@ -53,6 +53,12 @@ select k.id, k.position, k.digest, f.published_at, l.epoch
   left join factwire.facts f on f.position = k.position
 """
 
+# A transaction that writes: its commit waits for the synchronous standby, and with it for all that was before.
+WAIT_FOR_STANDBY = """
+select case when current_setting('synchronous_standby_names') <> ''
+            then pg_logical_emit_message(true, 'factwire', '') is not null end
+"""
+
 FIRST_MATCH = """
 select w.positions[1] as position, w.through, h.head, l.epoch
   from factwire.log l
@@ -220,6 +226,11 @@ async def known_facts(connection: Connection, ids: Sequence[str]) -> dict[str, K
         )
         for row in rows
     }
+
+
+async def wait_for_standby(connection: Connection) -> None:
+    """Wait for the synchronous standby to have all that is committed, where there is one."""
+    await connection.fetchval(WAIT_FOR_STANDBY)
 
 
 async def first_match(connection: Connection, query: Query, *, after: Position) -> FirstMatch:

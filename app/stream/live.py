@@ -1,6 +1,7 @@
 """Live: the streams that are at the head, and each new fact handed to all of them in one pass."""
 
 import asyncio
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -9,6 +10,8 @@ from app.domain.query import Query
 from app.stream.pace import MOVE_POSITIONS, Facts, Happening, Pace
 from app.stream.ring import Batch
 from app.stream.tail import Tail
+
+log = logging.getLogger(__name__)
 
 TICK_SECONDS = 1.0
 STREAMS_AT_ONCE = 250  # then others get their turn: 1 to 2 ms
@@ -27,6 +30,14 @@ class Link:
     def waits(self) -> bool:
         """Whether the stream is still there to be pushed to: it may have been woken, or have left."""
         return self.woken is not None and not self.woken.done()
+
+    def pushed(self, happening: Happening) -> bool:
+        """Whether it was handed over. Whatever is wrong with one client must not keep the others waiting."""
+        try:
+            return self.push(happening)
+        except Exception:
+            log.exception("a stream could not be pushed to")
+            return False
 
     def leave(self) -> None:
         """The client is gone."""
@@ -128,7 +139,7 @@ class Live:
             for link, pace in list(group.members.items()):
                 if link not in group.members:
                     continue
-                if link.waits() and link.push(happening):
+                if link.waits() and link.pushed(happening):
                     pace.served(batch, batch.last, now)
                 else:
                     take_out(group, link)
@@ -156,7 +167,12 @@ class Live:
                 if link not in group.members or not link.waits():
                     continue
                 pace.cursor = max(pace.cursor, group.cursor)
-                if now >= pace.ends_at or not link.push(pace.sign_of_life(now)):
+                told, quiet_at = pace.told, pace.quiet_at
+                if now >= pace.ends_at:
+                    link.wake()
+                elif not link.pushed(pace.sign_of_life(now)):
+                    # It was not told: the stream tells it by itself, within the time that its client has to read.
+                    pace.told, pace.quiet_at = told, quiet_at
                     link.wake()
                 self._seen += 1
                 if self._seen >= STREAMS_AT_ONCE:

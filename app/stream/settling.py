@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
 
 from app.domain.errors import (
@@ -15,6 +15,8 @@ from app.domain.errors import (
     FactIdConflict,
     FactwireError,
     InternalError,
+    OutcomeUnknown,
+    Unavailable,
 )
 from app.domain.fact import NewFact
 from app.domain.position import Cursor
@@ -61,11 +63,28 @@ class Settling:
         self._settle_later(requests, self._compare(requests))
 
     async def known_facts(self, facts: Sequence[NewFact]) -> dict[str, KnownFact]:
-        """What is stored under the ids of some facts."""
+        """What is stored under the ids of some facts. Raises OutcomeUnknown where it may not be kept."""
         if not facts:
             return {}
         async with self._database.reading.reading() as connection:
-            return await appending.known_facts(connection, [fact.id for fact in facts])
+            known = await appending.known_facts(connection, [fact.id for fact in facts])
+        if known:
+            await self._make_sure()
+        return known
+
+    async def _make_sure(self) -> None:
+        """Wait until what is stored is kept, as a commit of its own would.
+
+        The wait for its synchronous standby may have been cancelled: that a retry finds it proves nothing.
+        """
+        try:
+            async with aclosing(self._database.reading.keeper()) as keeper, keeper.lent() as connection:
+                await appending.wait_for_standby(connection)
+        except Unavailable:
+            raise
+        except Exception as error:
+            log.warning("whether known facts are kept is in doubt: %s", type(error).__name__)
+            raise OutcomeUnknown() from error
 
     def _settle_later(self, requests: list[Request], settling: Coroutine[None, None, None]) -> None:
         """Settle requests that need one more look at the database, while the next call is under way."""
@@ -78,7 +97,8 @@ class Settling:
                 if refusal is not error:
                     log.error("settling a publish failed", exc_info=error)
                 for request in requests:
-                    request.refuse(refusal)
+                    unknown = isinstance(refusal, OutcomeUnknown)
+                    request.refuse(OutcomeUnknown([fact.id for fact in request.facts]) if unknown else refusal)
 
         assert self._tasks is not None
         self._tasks.create_task(settle())
@@ -107,6 +127,9 @@ class Settling:
         async with self._slow, self._database.reading.reading() as connection:
             while not request.outcome.done() and asyncio.get_running_loop().time() < request.give_up_at:
                 found = await appending.first_match(connection, query, after=after.position)
+                if after.epoch not in (0, found.epoch):
+                    after = request.condition.after  # the call says what became of its epoch
+                    break
                 # With its epoch: were history lost and replaced before the append, what was searched would not count.
                 after = Cursor(found.epoch, found.through)
                 if found.position is not None:

@@ -3,9 +3,12 @@
 import asyncio
 import json
 
+import httpx
+import pytest
+
 from tests.builders import publication
 from tests.conftest import StartService
-from tests.e2e.wire import connect
+from tests.e2e.wire import connect, streaming, until
 
 HEAD = (
     "POST /v1/facts HTTP/{version}\r\nhost: x\r\n"
@@ -60,3 +63,36 @@ async def test_a_client_that_waits_for_permission_to_send_its_body_gets_it(start
     lines, _ = await answer(reader)
     assert lines[0] == b"http/1.1 201 created"
     writer.close()
+
+
+@pytest.mark.parametrize(
+    "behind",
+    [b"GET /v1/position HTTP/1.1\r\nhost: x\r\n\r\n", b"GET /v1/position HTTP/1.1\r\nhost: x\r\n\r\nGARBAGE\r\n\r\n"],
+    ids=["request", "garbage"],
+)
+async def test_a_stream_that_dies_behind_a_further_request_is_forgotten_and_disturbs_nobody(
+    start_service: StartService, behind: bytes
+) -> None:
+    service = await start_service()
+    async with (
+        httpx.AsyncClient(base_url=service.url, timeout=30, verify=False) as client,
+        streaming(service.url) as before,
+        streaming(service.url) as dying,
+        streaming(service.url) as after,
+    ):
+        for stream in (before, dying, after):
+            await stream.read_until(lambda body: b"caught-up" in body)
+        dying.writer.write(behind)
+        await dying.writer.drain()
+        await asyncio.sleep(0.2)
+        dying.writer.transport.abort()
+        for _ in range(5):
+            (await client.post("/v1/facts", json=publication())).raise_for_status()
+        for stream in (before, after):
+            await stream.read_until(lambda body: b'"position":5,"published_at"' in body)
+            assert stream.positions() == [1, 2, 3, 4, 5]
+
+        async def is_forgotten() -> bool:
+            return "factwire_open_streams 2.0" in (await client.get("/metrics")).text
+
+        await until(is_forgotten)

@@ -82,6 +82,28 @@ async def test_a_page_of_large_facts_stays_within_its_bound(database_url: str, q
     assert max(map(len, pages)) == 2
 
 
+@pytest.mark.parametrize("descending", [False, True])
+@pytest.mark.parametrize("query", [EVERYTHING, Query((new_item(types=["OrderPlaced"]),))], ids=["all", "one type"])
+@pytest.mark.parametrize(
+    "sizes", [[1] * 60 + [400_000] * 4, [2_000_000] + [1] * 60], ids=["large-behind", "large-first"]
+)
+async def test_a_page_is_cut_only_where_it_has_to_be(
+    database_url: str, query: Query, descending: bool, sizes: list[int]
+) -> None:
+    if descending:
+        sizes = sizes[::-1]
+    facts = [fact(payload=b'"%b"' % (b"x" * size)) for size in sizes]
+    async with connected(database_url) as [connection]:
+        for each in facts:
+            await store(connection, [each])
+        page = await read_page(
+            connection, query, after=Position(0), descending=descending, form=Form.LINES, bounds=PageBounds()
+        )
+    fitting = 62 if sizes.count(400_000) else 1
+    assert page.facts == page.body.count(b"\n") == fitting
+    assert page.through == (len(facts) - fitting if descending else fitting)
+
+
 async def test_a_publish_that_is_cancelled_while_it_waits_is_never_written(database_url: str) -> None:
     async with opened_publisher(database_url) as publisher, connected(database_url, 2) as [holder, watcher]:
         async with holder.transaction():
