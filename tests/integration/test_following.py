@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
 
 import asyncpg
@@ -17,7 +17,7 @@ from app.store.reading import resolve
 from app.stream.following import Following, Streams
 from app.stream.listener import Listener, Notifier
 from app.stream.live import Link
-from app.stream.pace import CaughtUp, Facts, Failed, Happening
+from app.stream.pace import CaughtUp, Facts, Failed, Happening, Quiet
 from app.stream.paging import Reading, read
 from app.stream.ring import Ring
 from app.stream.tail import Tail
@@ -268,3 +268,41 @@ def positions_of(happening: Happening) -> list[int]:
     if not isinstance(happening, Facts):
         return []
     return [int(line.rpartition(b":")[2]) for line in happening.body.splitlines() if line.startswith(b"id: ")]
+
+
+async def test_a_sign_of_life_that_cannot_be_pushed_is_told_by_the_stream_itself(fresh_database_url: str) -> None:
+    await publish(fresh_database_url, 1, 1)
+    async with process(fresh_database_url) as running:
+        pushing = asyncio.create_task(running.streams.run())
+        link = Link(lambda happening: False)
+        wanted = replace(everything(1), heartbeat_seconds=0.5)
+        async with asyncio.timeout(10), aclosing(running.streams.follow(wanted, link)) as happenings:
+            kinds = [type(await anext(happenings)) for _ in range(3)]
+        assert kinds == [CaughtUp, Quiet, Quiet]
+        pushing.cancel()
+
+
+async def test_a_client_that_cannot_be_written_to_does_not_keep_the_others_waiting(fresh_database_url: str) -> None:
+    def broken(happening: Happening) -> bool:
+        raise RuntimeError("the handler is closed")
+
+    async with process(fresh_database_url) as running:
+        pushing = asyncio.create_task(running.streams.run())
+        every: list[list[int]] = [[], [], []]
+
+        async def follow(seen: list[int], link: Link) -> None:
+            async for happening in running.streams.follow(everything(0), link):
+                seen.extend(positions_of(happening))
+
+        links = [Link(lambda happening, seen=seen: seen.extend(positions_of(happening)) or True) for seen in every]  # type: ignore[misc]
+        links[1] = Link(broken)
+        following = [asyncio.create_task(follow(seen, link)) for seen, link in zip(every, links, strict=True)]
+        await until(lambda: running.streams.open == 3)
+        await publish(fresh_database_url, 20, 1)
+        await until(lambda: all(len(seen) >= 20 for seen in every))
+        running.streams.drain()
+        async with asyncio.timeout(10):
+            await asyncio.gather(*following)
+        assert every == [list(range(1, 21))] * 3
+        assert not pushing.done()
+        pushing.cancel()
