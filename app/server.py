@@ -56,6 +56,7 @@ def run(settings: Settings, listening: socket.socket, *, parent: int | None = No
     config = uvicorn.Config(
         Direct(app),
         http=guarded_protocol(settings),
+        ws="none",
         loop="uvloop",
         lifespan="on",
         access_log=False,

@@ -16,7 +16,6 @@ from app.domain.errors import (
     FactwireError,
     InternalError,
     OutcomeUnknown,
-    Unavailable,
 )
 from app.domain.fact import NewFact
 from app.domain.position import Cursor
@@ -80,9 +79,8 @@ class Settling:
         try:
             async with aclosing(self._database.reading.keeper()) as keeper, keeper.lent() as connection:
                 await appending.wait_for_standby(connection)
-        except Unavailable:
-            raise
         except Exception as error:
+            # Not Unavailable, either: that would say that nothing is written.
             log.warning("whether known facts are kept is in doubt: %s", type(error).__name__)
             raise OutcomeUnknown() from error
 

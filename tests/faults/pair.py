@@ -57,13 +57,15 @@ class Node:
 
     def kill(self) -> None:
         """End all its processes at once, as a machine does that loses its power."""
-        postmaster = psutil.Process(int((self.directory / "postmaster.pid").read_text().splitlines()[0]))
+        pid_file = self.directory / "postmaster.pid"
+        postmaster = psutil.Process(int(pid_file.read_text().splitlines()[0]))
         processes = [postmaster, *postmaster.children(recursive=True)]
         os.kill(postmaster.pid, signal.SIGSTOP)
         for process in processes:
             with suppress(psutil.NoSuchProcess):
                 process.kill()
         psutil.wait_procs(processes, timeout=10)
+        pid_file.unlink()  # by the time the node is removed, its number may be another process's
 
     def remove(self) -> None:
         with suppress(FileNotFoundError, psutil.NoSuchProcess):
