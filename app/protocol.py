@@ -31,6 +31,7 @@ class GuardedProtocol(HttpToolsProtocol):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._header_bytes = 0
+        self._arriving_bytes = 0
         self._in_headers = True
         self._discarded_bytes = 0
         self._header_timer: asyncio.TimerHandle | None = None
@@ -50,6 +51,7 @@ class GuardedProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        self._arriving_bytes = len(data)
         super().data_received(data)
         if self._in_headers and not self.transport.is_closing():
             self._header_bytes += len(data)
@@ -79,13 +81,19 @@ class GuardedProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._in_headers = False
         self._stop_timer()
-        if len(self.url) + sum(len(name) + len(value) for name, value in self.headers) > self.header_bytes_max:
+        if self._headers_are_too_large():
             self._refuse_size()
         else:
             super().on_headers_complete()
             self.scope["state"][OUTLET] = Outlet(self.cycle)
             self._unfinished = [cycle for cycle in self._unfinished if not cycle.response_complete]
             self._unfinished.append(self.cycle)
+
+    def _headers_are_too_large(self) -> bool:
+        """Whether they are, counted only where so much has arrived that they could be."""
+        return self._header_bytes + self._arriving_bytes > self.header_bytes_max and (
+            len(self.url) + sum(len(name) + len(value) for name, value in self.headers) > self.header_bytes_max
+        )
 
     def _await_headers(self) -> None:
         self._header_timer = self.loop.call_later(self.header_seconds, self._refuse_time)

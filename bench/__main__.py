@@ -3,7 +3,6 @@
 import asyncio
 import signal
 import sys
-from time import perf_counter
 from types import FrameType
 
 import uvloop
@@ -14,8 +13,8 @@ from bench.cluster import embedded_cluster
 from bench.environment import environment
 from bench.options import Options, parse
 from bench.processes import raise_open_files_limit
-from bench.report import Result, table, write_json
-from bench.site import Scenario, Site
+from bench.report import measured, table, write_json
+from bench.site import Site
 
 
 def main() -> None:
@@ -36,22 +35,11 @@ async def _run(options: Options) -> None:
     async with embedded_cluster() as cluster:
         site = Site(cluster, options)
         surroundings = await environment(cluster)
-        results = [await _measure(site, scenario) for scenario in chosen]
+        results = [await measured(site, scenario) for scenario in chosen]
     print()
     print(table(results))
     write_json(options.results, surroundings, results)
     print(f"\n{surroundings['cores']} cores, {surroundings['processor']}; written to {options.results}")
-
-
-async def _measure(site: Site, scenario: Scenario) -> Result:
-    """Service and floor take turns, so that a machine that slows down slows both."""
-    result = Result(scenario, [], [])
-    started_at = perf_counter()
-    for _ in range(site.options.repeat):
-        result.service.append(await scenario.service(site))
-        result.floor.append(await scenario.floor(site))
-    print(f"{perf_counter() - started_at:6.1f} s  {scenario.name}", file=sys.stderr, flush=True)
-    return result
 
 
 def _interrupt(signum: int, frame: FrameType | None) -> None:

@@ -1,4 +1,4 @@
-"""All scenarios, in the order in which they run."""
+"""All scenarios, in the order in which they run: history is read before anything is published to a log."""
 
 from bench.options import Options
 from bench.scenarios import herd, history, idle, live, publish
@@ -8,8 +8,8 @@ from bench.site import Scenario
 def scenarios(options: Options) -> list[Scenario]:
     """Those whose name contains `--only`."""
     every = [
+        *history.scenarios(),
         *publish.scenarios(),
-        *history.scenarios(options),
         *live.scenarios(options),
         *idle.scenarios(options),
         *herd.scenarios(options),

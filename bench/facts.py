@@ -3,7 +3,7 @@
 import json
 import random
 from collections.abc import Callable, Iterator
-from itertools import cycle, repeat
+from itertools import count, cycle, repeat
 from typing import Any, TypeAlias
 
 NAMESPACE = "bench"
@@ -15,6 +15,9 @@ _TYPES = ("OrderPlaced", "OrderPaid", "OrderPacked", "OrderSent", "OrderDelivere
 _WORDS = ("ash", "birch", "cedar", "elm", "fir", "hazel", "larch", "maple", "oak", "pine", "rowan", "spruce", "yew")
 _DISTINCT_REQUESTS = 4096
 _SEED = 20_000_003
+
+_RUNS = count()
+_NUMBERS_PER_RUN = 10**8
 
 Requests: TypeAlias = Callable[[], bytes]
 
@@ -28,11 +31,12 @@ def publishing(facts_per_request: int) -> Requests:
 
 
 def publishing_conditionally() -> Requests:
-    """One fact a request, on the condition that its order is new; every request is about another order."""
+    """One fact a request, on the condition that its order is new; every request of every run is about another order."""
     fact = _fact(random.Random(_SEED))
     fact["aggregate_ids"] = ["order-@@@@@@@@@@@@", "customer-0042"]
     condition = {"fail_if_match": [{"aggregate_ids": ["order-@@@@@@@@@@@@"]}]}
-    return _numbered(_publish([fact], condition=condition), b"@" * SEQUENCE_DIGITS)
+    first = next(_RUNS) * _NUMBERS_PER_RUN
+    return _numbered(_publish([fact], condition=condition), b"@" * SEQUENCE_DIGITS, first=first)
 
 
 def publishing_in_sequence() -> Requests:
@@ -58,14 +62,12 @@ def request_bytes(method: str, target: str, *, body: bytes = b"") -> bytes:
     return head.encode() + b"\r\n" + body
 
 
-def _numbered(request: bytes, placeholder: bytes) -> Requests:
+def _numbered(request: bytes, placeholder: bytes, *, first: int = 0) -> Requests:
     parts = request.split(placeholder)
 
     def numbers() -> Iterator[bytes]:
-        number = 0
-        while True:
+        for number in count(first):
             yield (b"%0*d" % (SEQUENCE_DIGITS, number)).join(parts)
-            number += 1
 
     return numbers().__next__
 

@@ -1,13 +1,15 @@
-"""The table for people, the JSON for programs."""
+"""What the scenarios measured: the table for people, the JSON for programs."""
 
 import json
+import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
+from time import perf_counter
 from typing import Any
 
 from bench.measuring import Measure, Sample
-from bench.site import Scenario
+from bench.site import Scenario, Site
 
 _HEADINGS = (
     "scenario",
@@ -49,6 +51,17 @@ class Result:
         }
 
 
+async def measured(site: Site, scenario: Scenario) -> Result:
+    """Service and floor take turns, so that a machine that slows down slows both."""
+    result = Result(scenario, [], [])
+    started_at = perf_counter()
+    for _ in range(site.options.repeat):
+        result.service.append(await scenario.service(site))
+        result.floor.append(await scenario.floor(site))
+    print(f"{perf_counter() - started_at:6.1f} s  {scenario.name}", file=sys.stderr, flush=True)
+    return result
+
+
 def table(results: list[Result]) -> str:
     """A Markdown table, aligned so that it reads well in a terminal too."""
     rows = [_HEADINGS, *(row for result in results for row in _rows(result.as_json()))]
@@ -72,8 +85,8 @@ def _rows(result: dict[str, Any]) -> list[tuple[str, ...]]:
             (
                 result["scenario"] if index == 0 else "",
                 f"{measure['name']}, {measure['unit']}{arrow}",
-                _figure(measure["service"]),
-                _figure(measure["floor"]),
+                figure_text(measure["service"]),
+                figure_text(measure["floor"]),
                 "" if measure["ratio"] is None else f"{measure['ratio']:.2f}",
                 _cpu(result["service_details"]) if index == 0 else "",
                 _cpu(result["floor_details"]) if index == 0 else "",
@@ -95,7 +108,7 @@ def _align(row: tuple[str, ...], widths: list[int]) -> list[str]:
     ]
 
 
-def _figure(value: float) -> str:
+def figure_text(value: float) -> str:
     return f"{value:,.0f}".replace(",", " ") if value >= 100 else f"{value:.2f}"
 
 

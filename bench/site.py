@@ -15,6 +15,14 @@ from bench.processes import ROOT, Target, free_port, python, running
 MIGRATE_SECONDS_MAX = 60.0
 
 
+@dataclass(frozen=True, slots=True)
+class History:
+    """A log whose facts after a position are read; nobody publishes to it."""
+
+    database: str
+    after: int
+
+
 class Site:
     """Every phase gets a new server process; and a new database, unless it names one."""
 
@@ -22,7 +30,7 @@ class Site:
         self.cluster = cluster
         self.options = options
         self._migrated = ""
-        self._kept: dict[str, str] = {}
+        self._history: History | None = None
 
     @asynccontextmanager
     async def service(self, database: str = "", *, workers: int = 1) -> AsyncIterator[Target]:
@@ -30,8 +38,14 @@ class Site:
             async with self._serve(database, workers) as target:
                 yield target
             return
-        async with self.cluster.database(await self.migrated()) as created, self._serve(created, workers) as target:
+        async with self.log() as created, self._serve(created, workers) as target:
             yield target
+
+    @asynccontextmanager
+    async def log(self) -> AsyncIterator[str]:
+        """The database of one phase."""
+        async with self.cluster.database(await self.migrated()) as created:
+            yield created
 
     @asynccontextmanager
     async def floor(self) -> AsyncIterator[Target]:
@@ -41,15 +55,15 @@ class Site:
             async with running(command, port=port, database=database) as target:
                 yield target
 
-    async def kept(self, name: str, fill: Callable[[Target], Awaitable[None]]) -> str:
-        """A database that is filled through the service once, and then serves all phases of the run."""
-        if name not in self._kept:
+    async def history(self, fill: Callable[[Target], Awaitable[None]]) -> History:
+        """A log that is filled through the service once, and then serves all phases of the run."""
+        if self._history is None:
             database = await self.cluster.create(await self.migrated())
             async with self._serve(database) as target:
                 await fill(target)
             await self.cluster.vacuum(database)
-            self._kept[name] = database
-        return self._kept[name]
+            self._history = History(database, after=0)
+        return self._history
 
     def meter(self, target: Target) -> Meter:
         return Meter(self.cluster, target)

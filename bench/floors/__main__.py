@@ -1,4 +1,4 @@
-"""`python -m bench.floors serve PORT DATABASE_URL` and `python -m bench.floors copy SECONDS DATABASE_URL FORMAT`."""
+"""`python -m bench.floors serve PORT DATABASE_URL` and `python -m bench.floors copy SECONDS DATABASE_URL FORMAT AFTER`."""
 
 import asyncio
 import gc
@@ -17,9 +17,9 @@ def main() -> None:
     match sys.argv[1:]:
         case ["serve", port, database_url]:
             _serve(int(port), database_url)
-        case ["copy", seconds, database_url, "text" | "binary" as form]:
+        case ["copy", seconds, database_url, "text" | "binary" as form, after]:
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-                print(json.dumps(asdict(runner.run(copy_repeatedly(float(seconds), database_url, form)))))
+                print(json.dumps(asdict(runner.run(copy_repeatedly(float(seconds), database_url, form, int(after))))))
         case _:
             sys.exit(__doc__)
 

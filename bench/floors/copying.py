@@ -10,7 +10,7 @@ from typing import Literal
 
 import asyncpg
 
-_COPIED = "select position, document from factwire.facts"
+_COPIED = "select position, document from factwire.facts where position > $1"
 _COPY_SECONDS_MAX = 60.0
 
 Format = Literal["text", "binary"]
@@ -24,8 +24,8 @@ class Copied:
     cpu_seconds: float
 
 
-async def copy_repeatedly(seconds: float, database_url: str, form: Format) -> Copied:
-    """Copies the whole table again and again for at least so many seconds; whole copies only."""
+async def copy_repeatedly(seconds: float, database_url: str, form: Format, after: int) -> Copied:
+    """Copies the facts after a position again and again for at least so many seconds; whole copies only."""
     connection = await asyncpg.connect(database_url)
     facts = received = 0
 
@@ -35,7 +35,7 @@ async def copy_repeatedly(seconds: float, database_url: str, form: Format) -> Co
 
     started_at, started_cpu = perf_counter(), process_time()
     while perf_counter() - started_at < seconds:
-        status = await connection.copy_from_query(_COPIED, output=count, format=form, timeout=_COPY_SECONDS_MAX)
+        status = await connection.copy_from_query(_COPIED, after, output=count, format=form, timeout=_COPY_SECONDS_MAX)
         facts += int(status.removeprefix("COPY "))
     elapsed, cpu = perf_counter() - started_at, process_time() - started_cpu
     await connection.close()

@@ -20,8 +20,8 @@ _CALL_FACTS = 1_000
 _LIMITS = Limits()
 
 
-async def load(url: str, facts: int) -> None:
-    """Append until the log has so many facts; a multiple of a thousand."""
+async def load(url: str, facts: int) -> int:
+    """Append until the log has at least so many facts, and less than a thousand more; its head."""
     connection: asyncpg.Connection[Any] = await asyncpg.connect(url)
     try:
         head: int = await connection.fetchval("select factwire.head()")
@@ -34,8 +34,10 @@ async def load(url: str, facts: int) -> None:
             await asyncio.sleep(0)
             batch = _batch(first + _CALL_FACTS)
             await appending
+        head = await connection.fetchval("select factwire.head()")
         await connection.execute("vacuum (analyze)")
         await connection.execute("checkpoint")
+        return head
     finally:
         await connection.close()
 

@@ -11,38 +11,37 @@ from bench.client import Unexpected, garbage_collection_off
 from bench.facts import FACT_MARKER, request_bytes
 from bench.floors.copying import Copied, Format
 from bench.measuring import Measure, Sample
-from bench.options import Options
 from bench.processes import Target, python
 from bench.scenarios.publish import publish_all
-from bench.site import Phase, Scenario, Site, run_to_end
+from bench.site import History, Phase, Scenario, Site, run_to_end
 from bench.streams import Counting, close_streams, open_streams
 
 _MEASURES = (Measure("facts read", "facts/s", "higher"),)
 _LAST_CHUNK = b"\r\n0\r\n\r\n"
 _PASS_SECONDS_MAX = 60.0
 
-Pass = Callable[[Target], Awaitable[int]]
+Pass = Callable[[Target, int], Awaitable[int]]
 
 
-def scenarios(options: Options) -> list[Scenario]:
-    facts = f"{options.facts:,}".replace(",", " ")
+def scenarios() -> list[Scenario]:
     return [
-        Scenario(f"A stream catches up with {facts} facts", _MEASURES, _service(_follow), _floor),
-        Scenario(f"{facts} facts are exported as NDJSON", _MEASURES, _service(_export), _floor),
+        Scenario("A stream catches up with history", _MEASURES, _service(_follow), _floor),
+        Scenario("History is exported as NDJSON", _MEASURES, _service(_export), _floor),
     ]
 
 
 def _service(read: Pass) -> Phase:
     async def service(site: Site) -> Sample:
-        async with site.service(await _loaded(site)) as target:
-            await _complete(site, target, read)
+        loaded = await _loaded(site)
+        async with site.service(loaded.database) as target:
+            await _complete(site, target, read, loaded.after)
             meter = site.meter(target)
             facts, seconds = 0, 0.0
             with garbage_collection_off():
                 await meter.start()
                 while seconds < site.options.seconds:
                     started_at = perf_counter()
-                    facts += await _complete(site, target, read)
+                    facts += await _complete(site, target, read, loaded.after)
                     seconds += perf_counter() - started_at
                 cost = await meter.stop()
             return Sample({_MEASURES[0].name: facts / seconds}, cost.per("fact", facts))
@@ -63,37 +62,38 @@ async def _floor(site: Site) -> Sample:
 
 async def _copied(site: Site, form: Format) -> Copied:
     """Copying in a process of its own, as the service is."""
-    url = site.cluster.url(await _loaded(site))
+    loaded = await _loaded(site)
+    url, seconds = site.cluster.url(loaded.database), str(site.options.seconds)
     copied = Copied(
-        **json.loads(await run_to_end(python("bench.floors", "copy", str(site.options.seconds), url, form)))
+        **json.loads(await run_to_end(python("bench.floors", "copy", seconds, url, form, str(loaded.after))))
     )
     if copied.facts == 0 or copied.facts % site.options.facts:
         raise Unexpected(f"the copies held {copied.facts} facts, which is not a multiple of {site.options.facts}")
     return copied
 
 
-async def _loaded(site: Site) -> str:
-    return await site.kept("history", partial(publish_all, facts=site.options.facts))
+async def _loaded(site: Site) -> History:
+    return await site.history(partial(publish_all, facts=site.options.facts))
 
 
-async def _complete(site: Site, target: Target, read: Pass) -> int:
+async def _complete(site: Site, target: Target, read: Pass, after: int) -> int:
     async with asyncio.timeout(_PASS_SECONDS_MAX):
-        facts = await read(target)
+        facts = await read(target, after)
     if facts != site.options.facts:
         raise Unexpected(f"{facts} facts arrived, {site.options.facts} are stored")
     return facts
 
 
-async def _follow(target: Target) -> int:
+async def _follow(target: Target, after: int) -> int:
     counting = Counting()
-    streams = await open_streams(target.port, 1, counting, target="/v1/stream?after=start")
+    streams = await open_streams(target.port, 1, counting, target=f"/v1/stream?after={after}")
     await close_streams(streams)
     return counting.facts
 
 
-async def _export(target: Target) -> int:
+async def _export(target: Target, after: int) -> int:
     loop = asyncio.get_running_loop()
-    reading = Exporting()
+    reading = Exporting(after)
     await loop.create_connection(lambda: reading, "127.0.0.1", target.port)
     return await reading.finished
 
@@ -101,7 +101,8 @@ async def _export(target: Target) -> int:
 class Exporting(asyncio.Protocol):
     """Counts facts up to the last chunk of the answer: an export that is cut has none."""
 
-    def __init__(self) -> None:
+    def __init__(self, after: int) -> None:
+        self._after = after
         self.finished: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._facts = 0
         self._tail = b""
@@ -109,7 +110,7 @@ class Exporting(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
-        self._transport.write(request_bytes("GET", "/v1/facts/export"))
+        self._transport.write(request_bytes("GET", f"/v1/facts/export?after={self._after}"))
 
     def data_received(self, data: bytes) -> None:
         seen = self._tail + data

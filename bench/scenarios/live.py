@@ -69,13 +69,8 @@ def _latency(name: str, streams: int) -> Scenario:
     return Scenario(name, _LATENCIES, service, floor)
 
 
-async def latencies(site: Site, target: Target, streams: int) -> list[float]:
-    """Seconds from publish to delivery at a fixed rate, in order of size."""
-    ordered, _, _ = await _deliver(site, target, streams)
-    return ordered
-
-
 async def _deliver(site: Site, target: Target, streams: int) -> tuple[list[float], Cost, int]:
+    """Seconds from publish to delivery at a fixed rate, in order of size; what it cost; and how many facts."""
     deliveries = Deliveries()
     opened = await open_streams(target.port, streams, deliveries)
     try:

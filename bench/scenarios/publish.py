@@ -42,9 +42,10 @@ def _scenario(
     name: str, clients: int, facts_per_request: int, *, requests: Callable[[], Requests] | None = None
 ) -> Scenario:
     async def measure(site: Site, target: Target) -> Sample:
+        _, before = await ask(target.port, "GET", "/v1/position")
         tally = Tally(requests() if requests else publishing(facts_per_request))
         cost, answered, latencies = await timed(site, target, tally, clients)
-        await _expect_head(target, tally.answered * facts_per_request)
+        await _expect_head(target, before["position"] + tally.answered * facts_per_request)
         facts = answered * facts_per_request
         return Sample(
             {_MEASURES[0].name: facts / cost.seconds},
