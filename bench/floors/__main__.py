@@ -1,4 +1,4 @@
-"""`python -m bench.floors serve PORT DATABASE_URL` and `python -m bench.floors copy SECONDS DATABASE_URL FORMAT AFTER`."""
+"""`python -m bench.floors serve PORT URL` and `python -m bench.floors copy SECONDS URL FORMAT AFTER`."""
 
 import asyncio
 import gc
