@@ -81,6 +81,8 @@ def test_every_setting_is_documented_with_its_default_and_every_documented_one_e
 def shown(default: object) -> str:
     if default is None:
         return "unset"
+    if isinstance(default, bool):
+        return str(default).lower()
     return f"{default:g}" if isinstance(default, float) else str(default)
 
 
