@@ -13,7 +13,7 @@ import httpx
 from app.domain.finding import Finding, note, ok, wrong
 
 SAMPLES = 5
-BODY_BYTES = 1024 * 1024
+PAYLOAD_BYTES = 1024 * 1024
 HEARTBEAT_SECONDS = 3
 LONGEST_HEARTBEAT_SECONDS = 60
 HELD_SECONDS = 1.0
@@ -91,9 +91,8 @@ async def time_answers(client: httpx.AsyncClient) -> AsyncIterator[Finding]:
 
 
 async def send_large_body(client: httpx.AsyncClient) -> AsyncIterator[Finding]:
-    """A fact that the service must refuse, since its type is no name, in a body of 1 MiB."""
-    fact = '{"facts":[{"namespace":"doctor","type":"?","payload":"%s"}]}'
-    content = fact % ("x" * (BODY_BYTES - len(fact) + 2))
+    """A fact that the service must refuse, since its type is no name; with its payload of 1 MiB, the body is larger."""
+    content = b'{"facts":[{"namespace":"doctor","type":"?","payload":"%b"}]}' % (b"x" * (PAYLOAD_BYTES - 2))
     response = await client.post("/v1/facts", content=content, headers={"content-type": "application/json"})
     told = f"1 MiB is answered {response.status_code}"
     if '"urn:factwire:problem:' not in response.text:

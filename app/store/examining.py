@@ -111,12 +111,13 @@ def explain_failure(error: Exception) -> tuple[str, str]:
                 "no host of the URL is what target_session_attrs asks for",
                 "promote one of them, or name the primary",
             )
+        case asyncpg.ProtocolViolationError():
+            return str(error), "list it in ignore_startup_parameters, see docs/operations.md, Behind PgBouncer"
         case asyncpg.PostgresError():
-            return str(error), "see what PostgreSQL logs; behind a pooler: docs/operations.md, Behind PgBouncer"
-        case TimeoutError():
-            return f"no answer within {CONNECT_SECONDS:g} s", "correct the host, or let a firewall on the way pass it"
-        case OSError():
-            return str(error), "start PostgreSQL there, or correct host and port in FACTWIRE_DATABASE_URL"
+            return str(error), "see what PostgreSQL logs"
+        case OSError():  # or TimeoutError, which says nothing
+            told = str(error) or f"no answer within {CONNECT_SECONDS:g} s"
+            return told, "start PostgreSQL there, or correct host and port in FACTWIRE_DATABASE_URL"
     return f"the URL is of no use ({type(error).__name__})", (
         "correct FACTWIRE_DATABASE_URL: postgresql://role:password@host:5432/name, with %2F for / in a password"
     )

@@ -13,7 +13,7 @@ import asyncpg
 
 from app.domain.finding import Finding, note, ok, wrong
 from app.store.database import Connection
-from app.store.examining import connect, explain_failure, time_of
+from app.store.examining import ROUND_TRIP, connect, explain_failure, time_of
 from app.store.listening import NOTIFY
 from app.store.partitions import read_room
 
@@ -36,6 +36,9 @@ select pg_size_bytes(current_setting('shared_buffers')) as buffers,
 
 # A transaction of its own that changes nothing, and yet has to be flushed as one of the service's.
 COMMIT = "select pg_logical_emit_message(true, 'factwire doctor', '')"
+
+# In a transaction that stays open, so that a pooler cannot take the server's connection back.
+HOLD = "begin; select 1"
 
 CLOCK = "select clock_timestamp()"
 
@@ -116,6 +119,22 @@ async def find_old_transactions(connection: Connection, *, seconds_max: float = 
         yield ok("transactions", "none is old, as far as this role sees (pg_read_all_stats sees all)")
     else:
         yield ok("transactions", "none is old")
+
+
+async def try_statements(connection: Connection, *, url: str) -> AsyncIterator[Finding]:
+    """Whether a prepared statement is still there when a pooler gives its server connection to somebody else."""
+    other = await connect(url)
+    try:
+        prepared = await connection.prepare(ROUND_TRIP)
+        await prepared.fetchval()
+        await other.execute(HOLD)  # gets the server connection that was given back last
+        await prepared.fetchval()
+        yield ok("statements", "prepared statements stay")
+    except asyncpg.InvalidSQLStatementNameError:
+        change = "turn on max_prepared_statements in PgBouncer, 1.21 or newer"
+        yield wrong("statements", "a pooler loses prepared statements: requests will fail", change)
+    finally:
+        other.terminate()
 
 
 async def try_listening(

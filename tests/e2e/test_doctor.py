@@ -274,7 +274,7 @@ async def test_a_proxy_that_refuses_large_bodies_or_marks_streams_as_compressed_
     start_service: StartService,
 ) -> None:
     service = await start_service()
-    async with proxied(Proxy(service.port, body_bytes_max=1_000_000, compresses=True)) as url:
+    async with proxied(Proxy(service.port, body_bytes_max=1024 * 1024, compresses=True)) as url:
         findings = await asyncio.to_thread(found, url=url)
     assert verdicts(findings) | {"body": "wrong", "headers": "wrong", "stream": "ok"} == verdicts(findings)
     assert "413" in findings["body"]["told"]
