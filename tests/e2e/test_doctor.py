@@ -108,12 +108,9 @@ async def test_nothing_is_published_unless_a_namespace_is_named(start_service: S
 
 
 def test_the_grants_that_it_names_are_what_a_role_lacks(fresh_database_url: str, poor_url: str) -> None:
-    for _ in range(2):  # without usage of the schema, no function can be tried
-        rights = found(database_url=poor_url)["rights"]
-        if rights["verdict"] == "ok":
-            break
-        assert rights["verdict"] == "wrong"
-        run_sql(fresh_database_url, rights["change"].partition(": ")[2])
+    rights = found(database_url=poor_url)["rights"]
+    assert rights["verdict"] == "wrong"
+    run_sql(fresh_database_url, rights["change"].partition(": ")[2])
     assert found(database_url=poor_url)["rights"]["verdict"] == "ok"
 
 
@@ -206,6 +203,7 @@ def test_notifications_that_do_not_arrive_are_told(databases: Databases, fresh_d
         databases.drop(elsewhere)
 
 
+@pytest.mark.faults
 def test_a_standby_is_no_place_to_publish_and_one_that_is_waited_for_in_vain_is_told() -> None:
     directory = Path(mkdtemp(prefix="factwire-pair-"))
     directory.chmod(0o777)  # the servers run as a user of their own
