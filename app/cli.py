@@ -1,4 +1,4 @@
-"""The command line: serve, migrate, import, tail, epoch raise, openapi."""
+"""The command line: serve, migrate, import, tail, doctor, epoch raise, openapi."""
 
 import argparse
 import asyncio
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import asyncpg
 from pydantic import SecretStr, ValidationError
 
-from app import commands
+from app import commands, doctor
 from app.settings import Settings
 from app.store import embedded
 from app.store.database import CONNECTION_FAILURES
@@ -81,6 +81,8 @@ def new_parser() -> argparse.ArgumentParser:
         tailing.add_argument(name, action="append", default=[])
     tailing.set_defaults(run=tail)
 
+    add_doctor_options(commands_of.add_parser("doctor", help="check the database and the service, say what to change"))
+
     epoch = commands_of.add_parser("epoch", help="tell the log that history was lost").add_subparsers(required=True)
     raising = epoch.add_parser("raise", help="begin a new epoch; older cursors stay good up to the fork")
     raising.add_argument(
@@ -91,6 +93,15 @@ def new_parser() -> argparse.ArgumentParser:
     describing = commands_of.add_parser("openapi", help="print the OpenAPI document")
     describing.set_defaults(run=print_openapi)
     return parser
+
+
+def add_doctor_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--url")
+    parser.add_argument("--processes", type=int, help="of all replicas together; FACTWIRE_WORKERS without it")
+    parser.add_argument("--publish-in", metavar="NAMESPACE", help="publish a few facts there to time their delivery")
+    parser.add_argument("--seconds", type=float, help="also see whether an idle stream stays open for so long")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.set_defaults(run=examine)
 
 
 def serve(options: argparse.Namespace, settings: Settings) -> int:
@@ -128,6 +139,12 @@ def import_file(options: argparse.Namespace, settings: Settings) -> int:
 def tail(options: argparse.Namespace, settings: Settings) -> int:
     filters = {name: getattr(options, name) for name in ("namespace", "type", "aggregate_id", "meta")}
     return commands.tail(settings.url, after=options.after, filters=filters)
+
+
+def examine(options: argparse.Namespace, settings: Settings) -> int:
+    processes = options.processes or settings.workers
+    wanted = doctor.Wanted(processes=processes, publish_in=options.publish_in, idle_seconds=options.seconds)
+    return doctor.run(settings, wanted, as_json=options.json)
 
 
 def raise_the_epoch(options: argparse.Namespace, settings: Settings) -> int:

@@ -5,6 +5,7 @@ import warnings
 from pathlib import Path
 from subprocess import TimeoutExpired
 from typing import Protocol
+from urllib.parse import quote
 
 import platformdirs
 
@@ -21,6 +22,15 @@ def default_directory() -> Path:
     if os.geteuid() == 0:
         return Path("/var/lib/factwire")
     return Path(platformdirs.user_data_dir("factwire"))
+
+
+def running_url(directory: Path) -> str | None:
+    """The URL of the server of a data directory, if one runs there. Nothing is started, and nothing is changed."""
+    try:
+        _, _, _, port, socket_directory, *_ = (directory / "postmaster.pid").read_text().splitlines()
+    except (OSError, ValueError):
+        return None
+    return f"postgresql://postgres@/postgres?host={quote(socket_directory)}&port={port}"
 
 
 def start(directory: Path) -> Server:

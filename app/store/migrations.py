@@ -61,9 +61,16 @@ def is_empty(database_url: str) -> bool:
 async def check_rights(database_url: str) -> None:
     connection = await asyncpg.connect(database_url, timeout=CONNECT_SECONDS)
     try:
-        row = await connection.fetchrow(RIGHTS)
+        missing = await missing_rights(connection)
     finally:
         await connection.close()
+    if missing:
+        raise MigrationRefused("; ".join(missing))
+
+
+async def missing_rights(connection: Connection) -> list[str]:
+    """What keeps this role from migrating this database, each with what grants it."""
+    row = await connection.fetchrow(RIGHTS)
     assert row is not None
     role = row["role"]
     missing = []
@@ -77,8 +84,7 @@ async def check_rights(database_url: str) -> None:
         missing.append(
             f"role {role} may not create tables in the schema factwire: grant create on schema factwire to {role}"
         )
-    if missing:
-        raise MigrationRefused("; ".join(missing))
+    return missing
 
 
 def newest_revision() -> str:
@@ -87,10 +93,16 @@ def newest_revision() -> str:
     return revision
 
 
-async def schema_is_current(connection: Connection) -> bool:
-    """Whether the schema is that of this version, or a newer one that must be compatible with it."""
+async def read_revision(connection: Connection) -> str | None:
+    """The revision of the schema; None where there is none."""
     try:
         revision: str | None = await connection.fetchval(REVISION)
     except (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError):
-        return False
+        return None
+    return revision
+
+
+async def schema_is_current(connection: Connection) -> bool:
+    """Whether the schema is that of this version, or a newer one that must be compatible with it."""
+    revision = await read_revision(connection)
     return revision is not None and revision >= newest_revision()

@@ -1,0 +1,265 @@
+"""What a team would get wrong about its database: each check tells what it found and what to change.
+
+None of them changes anything. A check yields nothing where it does not apply: on a standby, or without the schema.
+"""
+
+import time
+from collections.abc import AsyncIterator
+from statistics import median
+
+import asyncpg
+
+from app.domain.finding import Finding, note, ok, wrong
+from app.store.database import CONNECT_SECONDS, SESSION, Connection
+from app.store.durability import weak_settings
+from app.store.migrations import VERSION_MIN, missing_rights, newest_revision, read_revision
+from app.store.tables import METADATA
+
+SAMPLES = 5
+FAR_SECONDS = 0.005
+READ_TABLES = [*(table.name for table in METADATA.sorted_tables), "alembic_version"]
+WRITTEN_TABLES = ["facts", "fact_tags", "fact_ids", "types"]
+
+SERVER = """
+select current_setting('server_version') as version,
+       current_setting('server_version_num')::int as version_number,
+       current_setting('server_encoding') as encoding,
+       current_database() as database,
+       quote_ident(current_database()) as quoted_database,
+       quote_ident(current_user) as role
+"""
+
+ROUND_TRIP = "select 1"
+
+WRITABLE = "select pg_is_in_recovery() as standby, current_setting('transaction_read_only') = 'on' as read_only"
+
+ENCRYPTION = """
+select coalesce(inet_client_addr() in ('127.0.0.1', '::1') or inet_client_addr() = inet_server_addr(), true) as local,
+       (select version from pg_stat_ssl where pid = pg_backend_pid() and ssl) as protocol
+"""
+
+LACKING = """
+select quote_ident(current_user) as role,
+       quote_ident(pg_get_userbyid(n.nspowner)) as owner,
+       not has_schema_privilege(n.oid, 'usage') as usage,
+       string_agg('factwire.' || c.relname, ', ' order by c.relname)
+         filter (where not has_table_privilege(c.oid, 'select')) as to_select,
+       string_agg('factwire.' || c.relname, ', ' order by c.relname)
+         filter (where c.relname = any($2) and not has_table_privilege(c.oid, 'insert')) as to_insert,
+       exists (select from pg_proc p
+                where p.pronamespace = n.oid and not has_function_privilege(p.oid, 'execute')) as execute
+  from pg_namespace n
+  join pg_class c on c.relnamespace = n.oid and c.relname = any($1)
+ where n.nspname = 'factwire'
+ group by n.oid
+"""
+
+SYNCHRONOUS_COMMIT_SOURCE = "select source from pg_settings where name = 'synchronous_commit'"
+
+# Without pg_read_all_stats a role sees that there are standbys, but not their state.
+STANDBYS = """
+select current_setting('synchronous_standby_names') as names,
+       current_setting('synchronous_commit') in ('off', 'local') as passed_over,
+       count(pid) as connected,
+       bool_or(sync_state in ('sync', 'quorum')) as waited_for
+  from pg_stat_replication
+"""
+
+CONNECTIONS = """
+select current_setting('max_connections')::int
+         - current_setting('superuser_reserved_connections')::int
+         - coalesce(current_setting('reserved_connections', true), '0')::int as server,
+       nullif((select rolconnlimit from pg_roles where rolname = current_user), -1) as role,
+       nullif((select datconnlimit from pg_database where datname = current_database()), -1) as database,
+       (select count(*) from pg_stat_activity
+         where backend_type = 'client backend' and not starts_with(application_name, 'factwire')) as others
+"""
+
+SESSION_NOW = "select name, current_setting(name, true) as value from unnest($1::text[]) as name"
+
+RESETS = {
+    "user": "alter role {role} reset synchronous_commit",
+    "database": "alter database {database} reset synchronous_commit",
+    "database user": "alter role {role} in database {database} reset synchronous_commit",
+}
+
+
+async def connect(url: str) -> "asyncpg.Connection[asyncpg.Record]":
+    """A connection as the service makes them."""
+    return await asyncpg.connect(
+        url,
+        timeout=CONNECT_SECONDS,
+        command_timeout=CONNECT_SECONDS,
+        server_settings={**SESSION, "application_name": "factwire doctor"},
+    )
+
+
+def explain_failure(error: Exception) -> tuple[str, str]:
+    """What to tell of a connection that could not be made, and what to change. A URL is never repeated.
+
+    Nor is the text of an error about a URL: where it cannot be parsed, it may quote a part of the password.
+    """
+    match error:
+        case asyncpg.InvalidCatalogNameError():
+            return str(error), "create the database, or correct its name in FACTWIRE_DATABASE_URL"
+        case asyncpg.InvalidAuthorizationSpecificationError():
+            return str(error), "correct role and password in FACTWIRE_DATABASE_URL, or let them in by pg_hba.conf"
+        case asyncpg.TooManyConnectionsError():
+            return str(error), "raise max_connections, or the limit of the role or the database"
+        case asyncpg.TargetServerAttributeNotMatched():
+            return (
+                "no host of the URL is what target_session_attrs asks for",
+                "promote one of them, or name the primary",
+            )
+        case asyncpg.ProtocolViolationError():
+            return str(error), "list it in ignore_startup_parameters, see docs/operations.md, Behind PgBouncer"
+        case asyncpg.PostgresError():
+            return str(error), "see what PostgreSQL logs"
+        case OSError():  # or TimeoutError, which says nothing
+            told = str(error) or f"no answer within {CONNECT_SECONDS:g} s"
+            return told, "start PostgreSQL there, or correct host and port in FACTWIRE_DATABASE_URL"
+    return f"the URL is of no use ({type(error).__name__})", (
+        "correct FACTWIRE_DATABASE_URL: postgresql://role:password@host:5432/name, with %2F for / in a password"
+    )
+
+
+async def describe_server(connection: Connection) -> AsyncIterator[Finding]:
+    row = await connection.fetchrow(SERVER)
+    assert row is not None
+    away = await time_of(connection, ROUND_TRIP)
+    told = f"PostgreSQL {row['version']}, database {row['database']}, role {row['role']}, {away * 1000:.2f} ms away"
+    if row["version_number"] < VERSION_MIN:
+        yield wrong("server", told, "upgrade to PostgreSQL 15 or newer")
+    elif away > FAR_SECONDS:
+        yield note("server", told, "run the service near the database: each publish and each page waits so long")
+    else:
+        yield ok("server", told)
+    if row["encoding"] == "UTF8":
+        yield ok("encoding", "UTF8")
+    else:
+        yield wrong("encoding", row["encoding"], "create the database with encoding 'UTF8' template template0")
+
+
+async def find_primary(connection: Connection) -> AsyncIterator[Finding]:
+    row = await connection.fetchrow(WRITABLE)
+    assert row is not None
+    if row["standby"]:
+        change = "name the primary, or all hosts and target_session_attrs=read-write, in FACTWIRE_DATABASE_URL"
+        yield wrong("primary", "this is a standby: nothing can be published", change)
+    elif row["read_only"]:
+        yield wrong("primary", "transactions are read-only", "turn default_transaction_read_only off")
+    else:
+        yield ok("primary", "takes writes")
+
+
+async def look_at_encryption(connection: Connection) -> AsyncIterator[Finding]:
+    row = await connection.fetchrow(ENCRYPTION)
+    assert row is not None
+    if row["protocol"] or row["local"]:
+        yield ok("encryption", row["protocol"] or "not needed: the connection does not leave the machine")
+    else:
+        change = "turn on ssl in PostgreSQL, and add sslmode=verify-full to FACTWIRE_DATABASE_URL"
+        yield note("encryption", "none: facts and passwords can be read on the way", change)
+
+
+async def compare_schema(connection: Connection) -> AsyncIterator[Finding]:
+    newest = newest_revision()
+    try:
+        revision = await read_revision(connection)
+    except asyncpg.InsufficientPrivilegeError:
+        return  # the rights tell
+    if revision == newest:
+        yield ok("schema", f"{revision}, current")
+    elif revision is not None and revision > newest:
+        yield note("schema", f"{revision}, this version knows {newest}", "upgrade the service too: this is for a while")
+    else:
+        refused = "; ".join(await missing_rights(connection))
+        change = "run `factwire migrate`" + (f" as a role that may: {refused}" if refused else "")
+        yield wrong("schema", f"{revision} is older than {newest}" if revision else "there is none", change)
+
+
+async def list_rights(connection: Connection) -> AsyncIterator[Finding]:
+    row = await connection.fetchrow(LACKING, READ_TABLES, WRITTEN_TABLES)
+    if row is None:
+        return
+    lacking = [
+        "usage on schema factwire" if row["usage"] else "",
+        f"select on {row['to_select']}" if row["to_select"] else "",
+        f"insert on {row['to_insert']}" if row["to_insert"] else "",
+        "execute on all functions in schema factwire" if row["execute"] else "",
+    ]
+    grants = "; ".join(f"grant {right} to {row['role']}" for right in lacking if right)
+    if grants:
+        yield wrong("rights", f"role {row['role']} may not serve", f"as {row['owner']}: {grants}")
+    else:
+        yield ok("rights", f"role {row['role']} may serve")
+
+
+async def judge_durability(connection: Connection) -> AsyncIterator[Finding]:
+    weak = await weak_settings(connection)
+    row = await connection.fetchrow(SERVER)
+    assert row is not None
+    source = await connection.fetchval(SYNCHRONOUS_COMMIT_SOURCE)
+    for name in weak:
+        told = f"{name} is off: a crash of the database may lose facts that were acknowledged"
+        system = f"alter system set {name} = on; select pg_reload_conf()"
+        change = RESETS.get(source, system) if name == "synchronous_commit" else system
+        yield wrong("durability", told, change.format(role=row["role"], database=row["quoted_database"]))
+    if not weak:
+        yield ok("durability", "what is acknowledged survives a crash")
+
+
+async def look_at_standbys(connection: Connection) -> AsyncIterator[Finding]:
+    row = await connection.fetchrow(STANDBYS)
+    assert row is not None
+    if not row["names"]:
+        told = f"{row['connected']} connected, none is waited for: losing this server may lose the newest facts"
+        yield ok("standbys", told)
+    elif row["passed_over"]:
+        change = "set synchronous_commit = on"
+        yield note("standbys", "synchronous_standby_names is set, but synchronous_commit passes them over", change)
+    elif not row["connected"] or row["waited_for"] is False:
+        change = "bring a standby of synchronous_standby_names back, or take the name out"
+        yield wrong("standbys", "no synchronous standby is connected: publishing hangs", change)
+    else:
+        yield ok("standbys", "a synchronous standby has what is acknowledged")
+
+
+async def count_connections(connection: Connection, *, needed: int) -> AsyncIterator[Finding]:
+    """`needed` is what all processes may open."""
+    row = await connection.fetchrow(CONNECTIONS)
+    assert row is not None
+    limit = min(row[name] for name in ("server", "role", "database") if row[name] is not None)
+    told = f"{needed} may be needed, {limit} are allowed, others have {row['others']}"
+    change = "raise max_connections (or the limit of the role or the database), or lower FACTWIRE_READ_CONNECTIONS_MAX"
+    if needed > limit:
+        yield wrong("connections", told, change)
+    elif needed + row["others"] > row["server"]:
+        yield note("connections", told, change)
+    else:
+        yield ok("connections", told)
+
+
+async def compare_session(connection: Connection) -> AsyncIterator[Finding]:
+    """Whether what the service asks of its sessions arrives. The keepalives of a socket file read as 0."""
+    asked = {name: value for name, value in SESSION.items() if not name.startswith("tcp_")}
+    rows = await connection.fetch(SESSION_NOW, list(asked))
+    differing = [row["name"] for row in rows if row["value"] != asked[row["name"]]]
+    role = await connection.fetchval("select quote_ident(current_user)")
+    change = "; ".join(f"alter role {role} set {name} = '{asked[name]}'" for name in differing)
+    if "default_transaction_isolation" in differing:
+        yield wrong("session", "transactions are not read committed: publishing refuses that", change)
+    elif differing:
+        yield note("session", f"something on the way drops {', '.join(differing)}", change)
+    else:
+        yield ok("session", "read committed; the server ends what a vanished process left")
+
+
+async def time_of(connection: Connection, statement: str) -> float:
+    """The median of a few runs, in seconds."""
+    taken = []
+    for _ in range(SAMPLES):
+        began = time.perf_counter()
+        await connection.execute(statement)
+        taken.append(time.perf_counter() - began)
+    return median(taken)
