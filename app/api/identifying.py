@@ -54,7 +54,11 @@ class Identifying:
 
 
 def tell(scope: Scope, seconds: float) -> None:
-    """One line about a request that ended. Its query is left out: some of what it may hold is secret."""
+    """One line about a request that ended. Its query is left out: some of what it may hold is secret.
+
+    The path stands as it was sent: decoded, it could hold a line break, and with it a line of the client's making.
+    """
+    method, path = scope["method"], scope["raw_path"].decode("ascii", "backslashreplace")
     status, milliseconds = scope["state"].get(STATUS, 0), round(seconds * 1000, 1)
-    fields = {"method": scope["method"], "path": scope["path"], "status": status, "milliseconds": milliseconds}
-    log.info("%s %s %d %s ms", scope["method"], scope["path"], status, milliseconds, extra=fields)
+    fields = {"method": method, "path": path, "status": status, "milliseconds": milliseconds}
+    log.info("%s %s %d %s ms", method, path, status, milliseconds, extra=fields)

@@ -67,6 +67,19 @@ async def test_requests_are_logged_as_json_lines_with_their_ids_and_without_thei
     assert "hidden" not in service.log
 
 
+async def test_no_request_can_add_a_line_to_the_log(start_service: StartService) -> None:
+    service = await start_service(log_requests=True)
+    async with client_of(service) as client:
+        await client.get("/v1/facts/%0d%0aforged%0A%1b%e2%80%a8", headers={"x-request-id": "looked-for"})
+
+    async def is_logged() -> bool:
+        return "looked-for" in service.log
+
+    await until(is_logged)
+    [line] = [line for line in service.log.splitlines() if "forged" in line]
+    assert "GET /v1/facts/%0d%0aforged%0A%1b%e2%80%a8 400" in line
+
+
 async def test_publishes_are_counted_by_outcome_and_timed_by_stage(start_service: StartService) -> None:
     async with client_of(await start_service()) as client:
         fact = new_fact(aggregate_ids=["order-1"])
