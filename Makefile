@@ -12,7 +12,7 @@ PEERS_NODE := bench/peers/node_modules/.package-lock.json
 CODE := $(wildcard app tests bench)
 COMPILE := $(VENV)/uv --no-config --system-certs pip compile --universal --python-version 3.11 \
 	--generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links --exclude-newer "7 days" --quiet
-LOCK := $(COMPILE) pyproject.toml --extra embedded
+LOCK := $(COMPILE) pyproject.toml --extra embedded --extra tracing
 
 .DELETE_ON_ERROR:
 .PHONY: help run test test-clients test-faults test-image check format bench bench-growth bench-peers openapi image lock clean

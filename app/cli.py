@@ -18,7 +18,7 @@ from app.store import embedded
 from app.store.database import CONNECTION_FAILURES
 from app.store.epochs import raise_epoch
 from app.store.migrations import MigrationRefused, is_empty, migrate
-from app.telemetry import configure_logging
+from app.telemetry.logs import configure_logging
 
 FIRST_STEPS = """
 Factwire serves {url}
@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 if name in Settings.model_fields and value is not None
             }
         )
-        configure_logging()
+        configure_logging(settings.log_format)
         code: int = options.run(options, settings)
         return code
     except ValidationError as error:

@@ -5,6 +5,8 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import fields
+from functools import partial
+from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
@@ -30,8 +32,12 @@ from app.stream.moments import Moments
 from app.stream.publisher import Publisher
 from app.stream.ring import Ring
 from app.stream.tail import Tail
+from app.stream.traces import note_traces
 from app.stream.upkeep import Upkeep
-from app.telemetry import Metrics
+from app.telemetry.metrics import Metrics
+
+if TYPE_CHECKING:
+    from app.telemetry.tracing import Tracing
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +64,8 @@ def create_app(settings: Settings) -> FastAPI:
                 for task in running:
                     task.cancel()
         await context.database.close()
+        if context.tracing is not None:
+            await asyncio.to_thread(context.tracing.close)
 
     app = FastAPIOffline(title="Factwire", version=__version__, lifespan=lifespan, redoc_url=None)
     app.router.redirect_slashes = False
@@ -80,9 +88,10 @@ def build(settings: Settings) -> tuple[Context, dict[str, Callable[[], Awaitable
         read_seconds=settings.read_seconds,
         append_seconds=settings.append_seconds,
     )
-    metrics = Metrics()
+    metrics, tracing = Metrics(), tracing_of(settings)
     ring = Ring(bytes_max=settings.ring_bytes_max, batch_bytes_max=BATCH_BYTES_MAX)
-    tail = Tail(database, ring, poll_seconds=settings.poll_seconds)
+    on_extended = partial(note_traces, tracing) if tracing else None
+    tail = Tail(database, ring, poll_seconds=settings.poll_seconds, on_extended=on_extended)
     notifier = Notifier(database)
     listen_url = (settings.listen_url or settings.database_url).get_secret_value()
     listener = Listener(listen_url, tail.hint, own_sender=notifier.sender)
@@ -95,8 +104,9 @@ def build(settings: Settings) -> tuple[Context, dict[str, Callable[[], Awaitable
         publisher=publisher_of(settings, database, tail, notifier, metrics),
         tail=tail,
         moments=Moments(database),
-        streams=streams_of(settings, database, tail),
+        streams=streams_of(settings, database, tail, metrics, tracing),
         metrics=metrics,
+        tracing=tracing,
     )
     measure(context, listener, upkeep)
     return context, {
@@ -122,11 +132,13 @@ def publisher_of(settings: Settings, database: Database, tail: Tail, notifier: N
         waiting_bytes_max=settings.publish_bytes_waiting_max,
         condition_seconds=settings.condition_seconds,
         on_appended=on_appended,
-        observe_group=metrics.observe_group,
+        metrics=metrics,
     )
 
 
-def streams_of(settings: Settings, database: Database, tail: Tail) -> Streams:
+def streams_of(
+    settings: Settings, database: Database, tail: Tail, metrics: Metrics, tracing: "Tracing | None"
+) -> Streams:
     return Streams(
         database,
         tail,
@@ -135,7 +147,18 @@ def streams_of(settings: Settings, database: Database, tail: Tail) -> Streams:
         history_bytes_max=settings.stream_history_bytes_max,
         age_seconds_max=settings.stream_age_seconds_max,
         drain_seconds=settings.drain_seconds,
+        metrics=metrics,
+        on_passed=tracing.delivered if tracing else None,
     )
+
+
+def tracing_of(settings: Settings) -> "Tracing | None":
+    """Tracing is imported where it is wanted only: it is an extra, and takes a while."""
+    if not settings.tracing:
+        return None
+    from app.telemetry.tracing import Tracing
+
+    return Tracing(version=__version__)
 
 
 def bodies_of(settings: Settings) -> Bodies:
@@ -146,8 +169,9 @@ def bodies_of(settings: Settings) -> Bodies:
 
 def measure(context: Context, listener: Listener, upkeep: Upkeep) -> None:
     """Let the metrics show the state of the floors."""
-    gauge = context.metrics.gauge
-    gauge("factwire_open_streams", "Streams that are open.", lambda: context.streams.open)
+    gauge, gauges = context.metrics.gauge, context.metrics.gauges
+    tail, lanes = context.tail, context.database.lanes()
+    gauges("factwire_open_streams", "Open streams, by state.", ("state",), lambda: context.streams.states)
     gauge(
         "factwire_head_position", "The position of the newest fact that the tail has seen.", lambda: context.tail.head
     )
@@ -156,6 +180,16 @@ def measure(context: Context, listener: Listener, upkeep: Upkeep) -> None:
     gauge("factwire_listener_connected", "Whether notifications arrive.", lambda: listener.connected)
     gauge("factwire_publishes_waiting", "Publishes under way.", lambda: context.publisher.waiting)
     gauge("factwire_partition_room_facts", "Facts that fit into the partitions that exist.", lambda: upkeep.room or 0)
+    gauge("factwire_tail_lag_facts", "Facts that the tail has yet to see.", lambda: max(0, upkeep.head - tail.head))
+    gauge("factwire_tail_lag_seconds", "Time since the tail saw that it was at the head.", lambda: tail.lag_seconds)
+    gauge("factwire_append_lock_waiting", "Sessions that wait for the append lock.", lambda: upkeep.lock.waiting)
+    gauge("factwire_append_lock_wait_seconds", "The longest wait for the lock.", lambda: upkeep.lock.seconds)
+    gauges(
+        "factwire_database_connections",
+        "Connections to the database, by lane and state.",
+        ("lane", "state"),
+        lambda: {(lane.name, state): getattr(lane, state) for lane in lanes for state in ("used", "idle")},
+    )
 
 
 def limits_of(settings: Settings) -> Limits:

@@ -10,6 +10,7 @@ from types import FrameType
 import uvicorn
 
 from app.api.context import Context
+from app.api.identifying import Identifying
 from app.api.routing import Direct
 from app.main import create_app
 from app.protocol import guarded_protocol
@@ -54,7 +55,7 @@ def run(settings: Settings, listening: socket.socket, *, parent: int | None = No
     """Serve until SIGTERM or SIGINT, or until the parent process is gone."""
     app = create_app(settings)
     config = uvicorn.Config(
-        Direct(app),
+        Identifying(Direct(app), logged=settings.log_requests),
         http=guarded_protocol(settings),
         ws="none",
         loop="uvloop",

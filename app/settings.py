@@ -1,8 +1,10 @@
 """Every setting, from the environment: FACTWIRE_ and the name in capitals. The unit stands last in the name."""
 
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Literal
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 MIB = 1024 * 1024
@@ -91,3 +93,17 @@ class Settings(BaseSettings):
     """When a client should come back after its stream ended."""
     drain_seconds: float = Field(5.0, ge=0)
     """At SIGTERM, over how long the streams end, one after the other."""
+
+    log_format: Literal["text", "json"] = "text"
+    """How log lines look on standard error: for people, or a JSON object a line."""
+    log_requests: bool = False
+    """Whether each request is logged with its status and time. An ingress usually does that already."""
+    tracing: bool = False
+    """Whether spans are sent by OTLP, to where OTEL_EXPORTER_OTLP_ENDPOINT says. Needs factwire[tracing]."""
+
+    @field_validator("tracing")
+    @classmethod
+    def check_tracing_is_installed(cls, wanted: bool) -> bool:
+        if wanted and not (find_spec("opentelemetry") and find_spec("opentelemetry.sdk")):
+            raise ValueError("install factwire[tracing] first")
+        return wanted

@@ -11,6 +11,8 @@ T = TypeVar("T")
 
 JSON = "application/json"
 OUTLET = "factwire.outlet"
+REQUEST_ID = "factwire.request-id"
+STATUS = "factwire.status"
 COPIED_BYTES_MAX = 16 * 1024
 
 
@@ -79,7 +81,12 @@ class JsonAnswer(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         outlet = outlet_of(scope)
         headers = [(b"content-type", JSON.encode()), (b"content-length", b"%d" % len(self.body))]
-        lines = b"".join([b"%b: %b\r\n" % header for header in headers])
-        if outlet is None or not outlet.answer(self.status_code, lines, self.body):
+        if outlet is None or not outlet.answer(self.status_code, self._lines(scope, headers), self.body):
             await send({"type": "http.response.start", "status": self.status_code, "headers": headers})
             await send({"type": "http.response.body", "body": self.body})
+
+    def _lines(self, scope: Scope, headers: list[tuple[bytes, bytes]]) -> bytes:
+        """The header lines, with what is added to other responses on their way through `send`."""
+        state = scope["state"]
+        state[STATUS] = self.status_code
+        return b"".join([b"%b: %b\r\n" % header for header in (*headers, (b"x-request-id", state[REQUEST_ID]))])

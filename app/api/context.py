@@ -1,6 +1,7 @@
 """What the routes of one application work with."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from starlette.requests import Request
 
@@ -12,7 +13,10 @@ from app.stream.following import Streams
 from app.stream.moments import Moments
 from app.stream.publisher import Publisher
 from app.stream.tail import Tail
-from app.telemetry import Metrics
+from app.telemetry.metrics import Metrics
+
+if TYPE_CHECKING:
+    from app.telemetry.tracing import Tracing
 
 
 @dataclass(slots=True)
@@ -28,6 +32,7 @@ class Context:
     moments: Moments
     streams: Streams
     metrics: Metrics
+    tracing: "Tracing | None" = None
     schema_seen: bool = False
     draining: bool = False
 

@@ -80,7 +80,12 @@ async def publish(request: Request) -> JsonAnswer:
     body, payloads = PUBLISH.decode(raw)
     facts = facts_from(body, payloads, context.limits)
     condition = None if body.condition is None else condition_from(body.condition)
-    published = await context.publisher.publish(facts, condition)
+    if context.tracing is None:
+        published = await context.publisher.publish(facts, condition)
+    else:
+        with context.tracing.publishing(request.headers.get("traceparent", ""), len(facts)) as span:
+            published = await context.publisher.publish(facts, condition)
+            span.set_attribute("factwire.position", published.cursor.position)
     cursor = published.cursor
     result = PublishResult(
         facts=list(map(PublishedFact, published.ids, published.positions)),
@@ -162,6 +167,7 @@ async def export_facts(request: Request) -> Response:
     async def all_pages() -> AsyncIterator[bytes]:
         yield first
         async for page in pages:
+            context.metrics.page_read()
             yield page
 
     return streamed_response(request, all_pages(), media_type=NDJSON)
@@ -239,6 +245,7 @@ async def answer_page(request: Request, parameters: Parameters, query: Query) ->
         wait_seconds=parameters.number("wait_seconds", default=0, least=0, most=settings.wait_seconds_max),
     )
     found = await read(context.database, context.tail, reading)
+    context.metrics.page_read()
     headers = {} if found.caught_up and reading.descending else {"link": next_link(request, reading, found)}
     return await encoded_response(request, page_json(reading, found), headers=headers)
 

@@ -83,11 +83,21 @@ class Lane:
     ) -> None:
         self._url = url
         self._first_statement = first_statement
-        self._name = name
+        self.name = name
         self._connections_max = connections_max
         self._statement_seconds = statement_seconds
         self._wait_seconds = wait_seconds
         self._pool: asyncpg.Pool
+
+    @property
+    def used(self) -> int:
+        """Connections that are lent."""
+        return self._pool.get_size() - self._pool.get_idle_size()
+
+    @property
+    def idle(self) -> int:
+        """Connections that are open and not lent."""
+        return self._pool.get_idle_size()
 
     async def open(self) -> None:
         """Prepare the lane; connections are made at their first use, so that the service starts without a database."""
@@ -102,7 +112,7 @@ class Lane:
             init=self._begin if self._first_statement else None,
             server_settings={
                 **SESSION,
-                "application_name": f"factwire {self._name}",
+                "application_name": f"factwire {self.name}",
                 "statement_timeout": f"{int(self._statement_seconds * 1000)}ms",
                 "lock_timeout": f"{int(self._wait_seconds * 1000)}ms",
             },

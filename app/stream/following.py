@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 
@@ -16,6 +16,7 @@ from app.stream.pace import Failed, Happening, Moved, Pace
 from app.stream.paging import Ahead
 from app.stream.ring import Batch
 from app.stream.tail import Tail
+from app.telemetry.metrics import Metrics
 
 PAGE_BYTES_MIN = 64 * 1024
 PAGE_BYTES_MAX = 1024 * 1024
@@ -46,6 +47,8 @@ class Streams:
         history_bytes_max: int,
         age_seconds_max: float,
         drain_seconds: float,
+        metrics: Metrics | None = None,
+        on_passed: Callable[[Position, int], None] | None = None,
     ) -> None:
         self._database = database
         self.tail = tail
@@ -54,9 +57,16 @@ class Streams:
         self._history_bytes_max = history_bytes_max
         self._age_seconds_max = age_seconds_max
         self._drain_seconds = drain_seconds
-        self._live = Live(tail)
+        self._live = Live(tail, on_passed=on_passed)
+        self._metrics = metrics or Metrics()
         self.open = 0
         self.draining = False
+
+    @property
+    def states(self) -> dict[tuple[str, ...], float]:
+        """How many streams read history, or have something else to do by themselves, and how many are pushed to."""
+        live = self._live.streams
+        return {("catching-up",): self.open - live, ("live",): live}
 
     def admits(self) -> bool:
         """Whether one more stream may be opened now."""
@@ -80,14 +90,24 @@ class Streams:
         holds no connection while it waits or while its client reads.
         """
         self.open += 1
+        reason = "slow"  # the only end of which this generator is not told: it is closed
         try:
             async with aclosing(self._follow(following, link)) as happenings:
                 async for happening in happenings:
                     yield happening
+            reason = self._reason(following)
         except FactwireError as error:
+            reason = error.code
             yield Failed(error)
         finally:
             self.open -= 1
+            self._metrics.stream_ended("client" if link and link.left else reason)
+
+    def _reason(self, following: Following) -> str:
+        """Why a stream ended cleanly."""
+        if self.tail.epoch != following.after.epoch:
+            return "epoch"
+        return "drain" if self.draining else "age"
 
     async def _follow(self, following: Following, link: Link | None) -> AsyncGenerator[Happening]:
         clock = asyncio.get_running_loop().time
@@ -149,6 +169,7 @@ class Streams:
             raise Unavailable("Too many streams are reading history.") from None
         try:
             async with self._database.reading.reading() as connection:
+                self._metrics.page_read()
                 return await read_page(
                     connection,
                     following.query,

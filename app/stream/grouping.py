@@ -36,6 +36,7 @@ class Request:
     facts: Sequence[NewFact]
     condition: Condition | None
     outcome: asyncio.Future[Published]
+    arrived_at: float
     give_up_at: float
     bytes: int = field(init=False)
 

@@ -66,12 +66,18 @@ class Live:
     the history changed.
     """
 
-    def __init__(self, tail: Tail) -> None:
+    def __init__(self, tail: Tail, *, on_passed: Callable[[Position, int], None] | None = None) -> None:
         self._tail = tail
+        self._on_passed = on_passed
         self._groups: dict[tuple[int, Query, bool], Group] = {}
         self._order = (tail.epoch, tail.forked_after)
         self._seen = 0
         self._pushed: tuple[Batch, Facts] | None = None
+
+    @property
+    def streams(self) -> int:
+        """How many streams are being pushed to."""
+        return sum(len(group.members) for group in self._groups.values())
 
     async def wait(self, query: Query, typed: bool, link: Link, pace: Pace) -> None:
         """Be pushed to until the stream has to look by itself. The stream is at the head of the ring.
@@ -130,6 +136,8 @@ class Live:
             if epoch == ring.epoch and not ring.covers(group.cursor):
                 for link in group.members:
                     link.wake()
+        if self._on_passed is not None:
+            self._on_passed(until, self.streams)
 
     async def _serve(self, group: Group, batch: Batch) -> None:
         """Push a batch to every stream of a group, and let others run now and then."""

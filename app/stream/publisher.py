@@ -2,10 +2,10 @@
 
 import asyncio
 import logging
-import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
+from time import perf_counter
 from typing import cast
 
 import asyncpg
@@ -19,6 +19,7 @@ from app.store.appending import Appended, Outcome
 from app.store.database import CONNECTION_FAILURES, Database
 from app.stream.grouping import GROUP_REQUESTS_MAX, Group, Published, Request
 from app.stream.settling import Settling, replay_or_conflict
+from app.telemetry.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
@@ -35,13 +36,13 @@ class Publisher:
         waiting_bytes_max: int,
         condition_seconds: float,
         on_appended: Callable[[Appended, Sequence[NewFact]], None] = lambda appended, facts: None,
-        observe_group: Callable[[int, float], None] = lambda facts, seconds: None,
+        metrics: Metrics | None = None,
     ) -> None:
         self._wait_seconds = wait_seconds
         self._waiting_requests_max = waiting_requests_max
         self._waiting_bytes_max = waiting_bytes_max
         self._on_appended = on_appended
-        self._observe_group = observe_group
+        self._metrics = metrics or Metrics()
         self._queue: deque[Request] = deque()
         self._arrived = asyncio.Event()
         self._idle = asyncio.Event()
@@ -110,7 +111,9 @@ class Publisher:
     def _enqueue(self, facts: Sequence[NewFact], condition: Condition | None) -> Request:
         """Put a request into the queue, or refuse it. The caller forgets it when it has its outcome."""
         loop = asyncio.get_running_loop()
-        request = Request(facts, condition, loop.create_future(), loop.time() + self._wait_seconds)
+        # The loop's clock counts whole milliseconds: enough for limits, too coarse to measure with.
+        give_up_at = loop.time() + self._wait_seconds
+        request = Request(facts, condition, loop.create_future(), perf_counter(), give_up_at)
         self._waiting_requests += 1
         self._waiting_bytes += request.bytes
         self._idle.clear()
@@ -126,6 +129,7 @@ class Publisher:
         self._waiting_bytes -= request.bytes
         if not self._waiting_requests:
             self._idle.set()
+        self._metrics.publish_ended(outcome_of(request), perf_counter() - request.arrived_at)
 
     def _next_group(self) -> Group | None:
         """Take the next requests off the queue; those that must follow them stay at its front, in their order."""
@@ -150,7 +154,7 @@ class Publisher:
     async def _append(self, requests: list[Request]) -> None:
         if not requests:
             return
-        began = time.perf_counter()
+        began_at = perf_counter()
         try:
             async with self._connection.lent() as connection:
                 appended = await appending.append(connection, [(r.facts, r.condition) for r in requests])
@@ -158,7 +162,11 @@ class Publisher:
         except Exception as error:
             await self._refuse_all(requests, error)
         else:
-            self._observe_group(len(facts), time.perf_counter() - began)
+            self._metrics.group_appended(
+                facts=len(facts),
+                wait_seconds=began_at - min(request.arrived_at for request in requests),
+                append_seconds=perf_counter() - began_at,
+            )
             if facts:
                 self._on_appended(appended, facts)
 
@@ -211,6 +219,16 @@ def settled(request: Request) -> Published | FactwireError:
     if isinstance(refusal, FactwireError):
         return refusal
     raise refusal
+
+
+def outcome_of(request: Request) -> str:
+    """How a publish ended, in one word of the metrics."""
+    if not request.outcome.done() or request.outcome.cancelled():
+        return "abandoned"
+    refusal = request.outcome.exception()
+    if refusal is None:
+        return "replayed" if request.outcome.result().replayed else "published"
+    return refusal.code if isinstance(refusal, FactwireError) else InternalError.code
 
 
 def refusal_of(error: Exception) -> FactwireError | None:

@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 
 from app.domain.errors import HistoryForked, Unavailable
 from app.domain.fact import NewFact
@@ -25,9 +26,17 @@ class Tail:
     not the history that is stored: nothing beyond that position may be served until the epoch is raised.
     """
 
-    def __init__(self, database: Database, ring: Ring, *, poll_seconds: float) -> None:
+    def __init__(
+        self,
+        database: Database,
+        ring: Ring,
+        *,
+        poll_seconds: float,
+        on_extended: Callable[[Segment], None] | None = None,
+    ) -> None:
         self._database = database
         self._poll_seconds = poll_seconds
+        self._on_extended = on_extended
         self._hint = asyncio.Event()
         self._changed = asyncio.Event()
         self.changes = 0
@@ -37,10 +46,16 @@ class Tail:
         self.forked_after: Position | None = None
         self.reachable = False
         self.forks = 0
+        self._at_head_at: float | None = None
 
     @property
     def head(self) -> Position:
         return self.ring.head
+
+    @property
+    def lag_seconds(self) -> float:
+        """How long ago the tail last saw that it was at the head: normally less than the time between two polls."""
+        return math.inf if self._at_head_at is None else asyncio.get_running_loop().time() - self._at_head_at
 
     @property
     def started(self) -> bool:
@@ -133,11 +148,15 @@ class Tail:
         new = [fact for fact in facts if fact.position > self.head]
         if new:
             self._extend(segments(new))
+        else:
+            self._at_head_at = asyncio.get_running_loop().time()
         return len(new) > 0
 
     def _extend(self, added: Sequence[Segment]) -> None:
         for segment in added:
             self.ring.extend(segment)
+            if self._on_extended is not None:
+                self._on_extended(segment)
         self._last_id = added[-1].facts[-1].id
         self.wake()
 

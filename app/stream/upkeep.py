@@ -4,9 +4,11 @@ import asyncio
 import logging
 
 from app.domain.errors import Unavailable
+from app.domain.position import START
 from app.store.catalogue import fold_counts
 from app.store.database import CONNECTION_FAILURES, Database
 from app.store.partitions import create_partition, read_room
+from app.store.vitals import LockQueue, read_vitals
 
 log = logging.getLogger(__name__)
 
@@ -15,11 +17,17 @@ FOLD_FACTS_MAX = 50_000
 
 
 class Upkeep:
-    """Every process tries; the database lets one at a time. `room` is how many facts still fit."""
+    """Every process tries; the database lets one at a time.
+
+    What it sees of the log on the way is kept for the metrics: how many facts still fit (`room`), the `head`, and who
+    waits for the append lock.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self.room: int | None = None
+        self.head = START
+        self.lock = LockQueue(0, 0.0)
 
     async def run(self) -> None:
         """Look after the log until cancelled."""
@@ -38,4 +46,5 @@ class Upkeep:
                 log.info("partitions reach to position %s", covered_until)
                 room, _ = await read_room(connection)
             self.room = room
+            self.head, self.lock = await read_vitals(connection)
             await fold_counts(connection, facts_max=FOLD_FACTS_MAX)

@@ -26,7 +26,7 @@ def main() -> None:
         axis.set(ylabel=unit, xscale="log", ylim=(0, None))
     for axis in axes.flat[len(names) :]:
         axis.set_visible(False)
-    figure.legend(["service", "floor"], loc="upper right", handles=axes.flat[3].lines)
+    figure.legend(handles=axes.flat[3].lines, labels=["service", "floor"], loc="lower right")
     figure.supxlabel("facts in the log")
     figure.tight_layout()
     figure.savefig(picture, dpi=80)

@@ -39,7 +39,7 @@ _NAMES = {
 async def measure(store: str, place: Place) -> Row:
     options = place.options.of_scenarios()
     site = Site(place.cluster, options)
-    every = [*publish.scenarios(), *history.scenarios(options), *live.scenarios(options)]
+    every = [*publish.scenarios(), *history.scenarios(), *live.scenarios(options)]
     row = Row(store, notes=_NOTES[store])
     for column, names in _NAMES.items():
         await fill(row, column, partial(_figures, store, site, every, names))

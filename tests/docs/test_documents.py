@@ -6,6 +6,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
 from app.domain import errors
@@ -80,6 +81,8 @@ def test_every_setting_is_documented_with_its_default_and_every_documented_one_e
 def shown(default: object) -> str:
     if default is None:
         return "unset"
+    if isinstance(default, bool):
+        return str(default).lower()
     return f"{default:g}" if isinstance(default, float) else str(default)
 
 
@@ -91,6 +94,13 @@ def test_no_page_names_a_setting_that_does_not_exist() -> None:
 
 def promises() -> list[tuple[str, ...]]:
     return PROMISE.findall((ROOT / "README.md").read_text())
+
+
+def test_every_metric_is_documented_and_every_documented_one_exists(service: ServiceProcess) -> None:
+    told = httpx.get(f"{service.url}/metrics", timeout=30, verify=False).text
+    names = {name for name in re.findall(r"^# TYPE (\S+)", told, re.MULTILINE) if not name.endswith("_created")}
+    documented = re.findall(r"^\| `(factwire_[a-z_]+)` \|", prose(ROOT / "docs" / "operations.md"), re.MULTILINE)
+    assert sorted(documented) == sorted(names)
 
 
 def test_there_are_nine_promises() -> None:

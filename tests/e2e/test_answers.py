@@ -37,7 +37,7 @@ async def test_pipelined_publishes_are_answered_one_after_the_other(start_servic
     for lines, _ in answers:
         assert lines[0] == b"http/1.1 201 created"
         names = [line.partition(b":")[0] for line in lines[1:] if line]
-        assert sorted(names) == [b"content-length", b"content-type", b"date"]
+        assert sorted(names) == [b"content-length", b"content-type", b"date", b"x-request-id"]
     writer.close()
 
 
@@ -93,6 +93,6 @@ async def test_a_stream_that_dies_behind_a_further_request_is_forgotten_and_dist
             assert stream.positions() == [1, 2, 3, 4, 5]
 
         async def is_forgotten() -> bool:
-            return "factwire_open_streams 2.0" in (await client.get("/metrics")).text
+            return 'factwire_open_streams{state="live"} 2.0' in (await client.get("/metrics")).text
 
         await until(is_forgotten)

@@ -1,0 +1,60 @@
+"""Every request has an id: in its answer, in every log line about it, and in a line of its own where that is wanted."""
+
+import logging
+import re
+import time
+from itertools import count
+from secrets import token_hex
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.api.asgi import REQUEST_ID, STATUS, header
+from app.telemetry.logs import request_id
+
+log = logging.getLogger(__name__)
+
+GIVEN = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
+
+
+class Identifying:
+    """Takes the id that a proxy or client has given in `X-Request-ID`, or gives one."""
+
+    def __init__(self, app: ASGIApp, *, logged: bool) -> None:
+        self._app = app
+        self._logged = logged
+        # Unique without asking for chance each time: this is on the way of every publish.
+        self._process = token_hex(6).encode()
+        self._numbers = count(1)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        id = header(scope, b"x-request-id")
+        if not GIVEN.fullmatch(id):
+            id = b"%b-%x" % (self._process, next(self._numbers))
+        state = scope["state"]
+        state[REQUEST_ID] = id
+        request_id.set(id.decode())
+
+        async def send_with_id(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                state[STATUS] = message["status"]
+                message["headers"] = [*message["headers"], (b"x-request-id", id)]
+            await send(message)
+
+        if not self._logged:
+            await self._app(scope, receive, send_with_id)
+            return
+        began_at = time.perf_counter()
+        try:
+            await self._app(scope, receive, send_with_id)
+        finally:
+            tell(scope, time.perf_counter() - began_at)
+
+
+def tell(scope: Scope, seconds: float) -> None:
+    """One line about a request that ended. Its query is left out: some of what it may hold is secret."""
+    status, milliseconds = scope["state"].get(STATUS, 0), round(seconds * 1000, 1)
+    fields = {"method": scope["method"], "path": scope["path"], "status": status, "milliseconds": milliseconds}
+    log.info("%s %s %d %s ms", scope["method"], scope["path"], status, milliseconds, extra=fields)

