@@ -12,7 +12,8 @@ PEERS_NODE := bench/peers/node_modules/.package-lock.json
 CODE := $(wildcard app tests bench)
 COMPILE := $(VENV)/uv --no-config --system-certs pip compile --universal --python-version 3.11 \
 	--generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links --exclude-newer "7 days" --quiet
-LOCK := $(COMPILE) pyproject.toml --extra embedded --extra tracing
+IMAGE_LOCK := $(COMPILE) pyproject.toml --extra tracing
+LOCK := $(IMAGE_LOCK) --extra embedded
 
 .DELETE_ON_ERROR:
 .PHONY: help run test test-clients test-faults test-image check format bench bench-growth bench-peers openapi image lock clean
@@ -69,14 +70,14 @@ image: | $(VENV)/python ## Build the image, on BASE or on a Debian of its own
 
 lock: $(DEVELOPMENT) ## Choose the newest allowed versions and write the lock files
 	$(LOCK) --upgrade --output-file requirements.txt
-	$(COMPILE) pyproject.toml --upgrade --constraint requirements.txt --output-file requirements-image.txt
+	$(IMAGE_LOCK) --upgrade --constraint requirements.txt --output-file requirements-image.txt
 	$(LOCK) --upgrade --group dev --constraint requirements.txt --output-file requirements-dev.txt
 	$(COMPILE) bench/growth/requirements.in --upgrade --output-file bench/growth/requirements.txt
 	$(COMPILE) bench/peers/requirements.in --upgrade --output-file bench/peers/requirements.txt
 
 clean: ## Remove what the other targets made
 	rm -rf .venv .venv-peers .venv-plot .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build *.egg-info \
-		tests/clients/node_modules bench/peers/node_modules
+		tests/clients/node_modules bench/peers/node_modules deploy/image/wheels/*.whl
 	find app alembic bench tests -name __pycache__ -prune -exec rm -rf {} +
 
 # The newest Python waits for wheels of the embedded PostgreSQL.

@@ -35,6 +35,10 @@ def test_it_has_no_embedded_postgres_and_no_installer_in_any_python(image: str, 
     assert output_of(image, *words).split() == ["json"]
 
 
+def test_it_can_send_traces(image: str) -> None:
+    assert output_of(image, "python", "-c", "import app.telemetry.tracing as it; print(it.__name__)") != ""
+
+
 def test_it_holds_what_runs_and_nothing_else_of_the_project(image: str) -> None:
     assert output_of(image, "ls", "/factwire", "/factwire/openapi").split() == [
         *("/factwire:", "alembic", "app", "openapi"),
