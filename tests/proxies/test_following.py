@@ -14,8 +14,8 @@ from tests.builders import new_fact, publication
 from tests.conftest import StartService
 from tests.e2e.wire import streaming, until
 from tests.proxies.conftest import StartProxy, only_nginx
+from tests.proxies.metrics import has, metric
 from tests.proxies.proxy import Product
-from tests.service import ServiceProcess
 
 pytestmark = pytest.mark.proxies
 
@@ -31,6 +31,7 @@ SHORT_TIMEOUTS = {
     "haproxy": {"timeout client 90s": "timeout client 5s", "timeout server 90s": "timeout server 5s"},
 }
 QUIET_SECONDS = 12
+OPEN_STREAMS = "factwire_open_streams"
 
 
 @pytest.mark.parametrize("headers", [IDENTITY, GZIP], ids=["identity", "gzip"])
@@ -82,11 +83,11 @@ async def test_a_client_that_leaves_is_forgotten_by_the_service_after_a_few_hear
     proxy = await start_proxy(service)
     async with streaming(proxy.url, "?heartbeat=3") as stream:
         await stream.read_until(lambda body: b"caught-up" in body)
-        assert await open_streams(service) == 1
+        assert await metric(service, OPEN_STREAMS) == 1
         stream.writer.transport.abort()  # to close politely would wait for the other side of TLS
     # nginx looks whether its client is there, HAProxy learns it when it writes.
     left_at = time.monotonic()
-    await until(lambda: has_open_streams(service, 0), seconds=10)
+    await until(lambda: has(service, OPEN_STREAMS, 0), seconds=10)
     print(f"forgotten after {time.monotonic() - left_at:.1f} s")
 
 
@@ -142,13 +143,3 @@ async def arriving(client: httpx.AsyncClient, headers: dict[str, str], coding: s
         yield arrivals
         reading.cancel()
         await asyncio.gather(reading, return_exceptions=True)
-
-
-async def open_streams(service: ServiceProcess) -> int:
-    async with httpx.AsyncClient(base_url=service.url, verify=False) as client:
-        lines = (await client.get("/metrics")).text.splitlines()
-    return next(int(float(line.split()[1])) for line in lines if line.startswith("factwire_open_streams "))
-
-
-async def has_open_streams(service: ServiceProcess, count: int) -> bool:
-    return await open_streams(service) == count
