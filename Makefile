@@ -38,7 +38,7 @@ test-faults: $(DEVELOPMENT) ## Run the tests that kill primaries and standbys
 # Debian keeps nginx and HAProxy where only root looks.
 test-proxies: $(DEVELOPMENT) ## Run the tests behind nginx and HAProxy, and the roll-out
 	@for name in nginx haproxy openssl node; do PATH="$$PATH:/usr/sbin" command -v $$name >/dev/null || \
-		{ echo "The proxy tests need $$name: apt-get install nginx-light haproxy openssl nodejs, then run make test-proxies again." >&2; \
+		{ echo "The proxy tests need $$name: apt-get install nginx haproxy openssl nodejs, then run make test-proxies again." >&2; \
 		exit 1; }; done
 	@exec $(VENV)/python -m pytest -m proxies --numprocesses=0 --capture=no
 

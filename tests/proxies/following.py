@@ -1,20 +1,23 @@
 """A client that follows as EventSource does, and tells afterwards what it got."""
 
 import asyncio
+import math
 import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
 from tests.e2e.wire import RawStream, streaming
 
 
-@dataclass(frozen=True, slots=True)
-class End:
-    """The end of one connection."""
+@dataclass(slots=True)
+class Visit:
+    """One connection: when it was asked for, whether anything came of it, and how it ended."""
 
-    at: float
-    cleanly: bool
+    came_at: float
+    followed: bool = False
+    left_at: float = math.inf
+    cleanly: bool = False
 
 
 @dataclass
@@ -24,22 +27,18 @@ class Follower:
     url: str
     parameters: str = ""
     positions: list[int] = field(default_factory=list)
-    opened: list[float] = field(default_factory=list)
-    ends: list[End] = field(default_factory=list)
+    visits: list[Visit] = field(default_factory=list)
     cursor: str = ""
     retry_seconds: float = 1.0
 
     async def follow(self) -> None:
         while True:
-            cleanly = False
-            try:
+            self.visits.append(Visit(time.monotonic()))
+            with suppress(OSError, asyncio.IncompleteReadError):  # EventSource comes back after a lost connection, too
                 async with streaming(self.url, self.parameters, cursor=self.cursor) as stream:
-                    self.opened.append(time.monotonic())
                     await self._take(stream)
-                    cleanly = stream.ended_cleanly
-            except (OSError, asyncio.IncompleteReadError):
-                pass  # EventSource comes back after a lost connection as well
-            self.ends.append(End(time.monotonic(), cleanly))
+                    self.visits[-1].cleanly = stream.ended_cleanly
+            self.visits[-1].left_at = time.monotonic()
             await asyncio.sleep(self.retry_seconds)
 
     async def _take(self, stream: RawStream) -> None:
@@ -53,6 +52,7 @@ class Follower:
 
     def _dispatch(self, event: bytes) -> None:
         self._obey(event)
+        self.visits[-1].followed = True
         fields = dict(line.split(b": ", 1) for line in event.splitlines() if b": " in line)
         self.cursor = fields[b"id"].decode()
         if b"event" not in fields:

@@ -44,7 +44,7 @@ async def test_a_reload_as_configured_ends_no_stream(start_service: StartService
             at_reload = len(told.positions)
             await until(lambda: all_have(following, at_reload + 50))
         await everything_arrived(following, told)
-        assert not any(follower.ends for follower in following)
+        assert all(len(follower.visits) == 1 for follower in following)
 
 
 @asynccontextmanager
@@ -65,4 +65,4 @@ async def everything_arrived(following: list[Follower], told: Acknowledged) -> N
 
 
 async def all_came_back(following: list[Follower]) -> bool:
-    return all(len(follower.opened) > len(follower.ends) > 0 for follower in following)
+    return all(len(follower.visits) > 1 and follower.visits[-1].followed for follower in following)
