@@ -35,8 +35,8 @@ async def test_a_rolling_update_loses_and_repeats_nothing_and_spreads_the_reconn
         await until(lambda: all_have(following, 20))
         stopped_at = [await replace(start_service, service) for service in services]
     assert no_stream_was_cut(following)
-    ends = [soonest(stopped_at, visit.left_at) for visit in drained(following)]
-    returns = [soonest(stopped_at, visit.came_at) for follower in following for visit in follower.visits[1:]]
+    ends = [since_the_stop(stopped_at, visit.left_at) for visit in drained(following)]
+    returns = [since_the_stop(stopped_at, visit.came_at) for follower in following for visit in follower.visits[1:]]
     print(f"{len(told.positions)} facts, {len(told.problems)} publishes in doubt, {len(returns)} reconnects")
     print(f"of {DRAIN_SECONDS} s, streams ended in {min(ends):.1f} to {max(ends):.1f} s")
     assert max(ends) < DRAIN_SECONDS + LATE_SECONDS
@@ -109,7 +109,7 @@ def drained(following: Sequence[Follower]) -> list[Visit]:
     return [visit for follower in following for visit in follower.visits[:-1] if visit.followed]
 
 
-def soonest(stopped_at: Sequence[float], at: float) -> float:
+def since_the_stop(stopped_at: Sequence[float], at: float) -> float:
     """Seconds since the last process before was told to stop."""
     return at - max(moment for moment in stopped_at if moment <= at)
 
