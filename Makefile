@@ -18,7 +18,7 @@ IMAGE_LOCK := $(COMPILE) pyproject.toml --extra tracing
 LOCK := $(IMAGE_LOCK) --extra embedded
 
 .DELETE_ON_ERROR:
-.PHONY: help run test test-clients test-faults test-image check check-deploy format bench bench-growth bench-peers openapi image lock clean
+.PHONY: help run test test-clients test-faults test-image test-proxies check check-deploy format bench bench-growth bench-peers openapi image lock clean
 
 help: ## Show the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -27,7 +27,7 @@ run: $(RUNTIME) ## Start the service; settings come from the environment (FACTWI
 	@exec $(VENV)/python -m app serve
 
 test: $(DEVELOPMENT) ## Run the tests (FACTWIRE_TEST_DATABASE_URL instead of a throw-away PostgreSQL)
-	@exec $(VENV)/python -m pytest -m "not clients and not faults and not image and not deploy"
+	@exec $(VENV)/python -m pytest -m "not clients and not faults and not image and not deploy and not proxies"
 
 test-clients: $(DEVELOPMENT) ## Run the tests that need Node or a browser
 	@command -v node >/dev/null && command -v npm >/dev/null || \
@@ -40,6 +40,13 @@ test-faults: $(DEVELOPMENT) ## Run the tests that kill primaries and standbys
 
 test-image: $(DEVELOPMENT) ## Build the image and run it for real
 	@exec $(VENV)/python -m pytest -m image --numprocesses=0 --capture=no
+
+# Debian keeps nginx and HAProxy where only root looks.
+test-proxies: $(DEVELOPMENT) ## Run the tests behind nginx and HAProxy, and the roll-out
+	@for name in nginx haproxy openssl node; do PATH="$$PATH:/usr/sbin" command -v $$name >/dev/null || \
+		{ echo "The proxy tests need $$name: apt-get install nginx haproxy openssl nodejs, then run make test-proxies again." >&2; \
+		exit 1; }; done
+	@exec $(VENV)/python -m pytest -m proxies --numprocesses=0 --capture=no
 
 check: $(DEVELOPMENT) ## Check format, lint, types and import floors
 	$(VENV)/ruff format --check

@@ -29,6 +29,8 @@ def run(connection: Connection) -> None:
     with context.begin_transaction():
         connection.execute(text("set local lock_timeout = '10s'"))
         connection.execute(text("select pg_advisory_xact_lock(hashtext('factwire migrations'))"))
+        # Publishers queue up behind a migration that waits for a table: see migrate().
+        connection.execute(text("set local lock_timeout = '500ms'"))
         connection.execute(text("create schema if not exists factwire"))
         context.run_migrations()
 

@@ -19,9 +19,12 @@ POLL_SECONDS = 0.05
 
 
 class ServiceProcess:
-    """One `python -m app serve` with settings of its own; it is gone after the `async with`."""
+    """One `python -m app serve` with settings of its own; it is gone after the `async with`.
 
-    def __init__(self, settings: dict[str, str], *, log_path: Path) -> None:
+    `tree` is where its code stands: another version's, or ours.
+    """
+
+    def __init__(self, settings: dict[str, str], *, log_path: Path, tree: Path = ROOT) -> None:
         self.settings = {"FACTWIRE_PORT": str(free_port())} | settings
         self.log_path = log_path
         self.port = int(self.settings["FACTWIRE_PORT"])
@@ -29,7 +32,7 @@ class ServiceProcess:
         with log_path.open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "app", "serve"],
-                cwd=ROOT,
+                cwd=tree,
                 env=clean_environment() | self.settings,
                 stdin=subprocess.DEVNULL,
                 stdout=log,

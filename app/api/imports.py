@@ -10,6 +10,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
+from app.api.asgi import header
 from app.api.bodies import NDJSON, check_media_type
 from app.api.context import Context, context_of
 from app.api.decoding import Decoder
@@ -29,6 +30,7 @@ LINE = Decoder(NewFactBody)
 BATCH_LINES_MAX = 500
 PROGRESS_SECONDS = 1.0
 LINGER_SECONDS = 0.2
+FORWARDED = (b"x-forwarded-for", b"x-real-ip", b"forwarded", b"via")
 
 
 @router.post(
@@ -48,8 +50,26 @@ LINGER_SECONDS = 0.2
 async def import_facts(request: Request) -> Response:
     parameters_of(request)
     check_media_type(request, NDJSON)
-    importing = Importing(context_of(request))
-    return DuplexResponse(importing.run(request), media_type=NDJSON)
+    importing = Importing(context_of(request), tells_progress=may_answer_early(request))
+    lines = importing.run(request)
+    first = await anext(lines)
+
+    async def all_lines() -> AsyncIterator[bytes]:
+        yield first
+        async for each in lines:
+            yield each
+
+    return DuplexResponse(all_lines(), media_type=NDJSON)
+
+
+def may_answer_early(request: Request) -> bool:
+    """Whether the answer may begin while the body still arrives: not to a proxy.
+
+    nginx drops the rest of a body once the answer to it has begun (`preserve_output` in its ngx_http_upstream.c), and
+    the import would wait for it in vain.
+    """
+    scope = request.scope
+    return scope["http_version"] != "1.0" and not any(header(scope, name) for name in FORWARDED)
 
 
 class DuplexResponse(StreamingResponse):
@@ -67,6 +87,7 @@ class Importing:
     """One import under way. A failure ends it at its line; what was committed before stays."""
 
     context: Context
+    tells_progress: bool
     counts: ImportCounts = field(default_factory=ImportCounts)
 
     async def run(self, request: Request) -> AsyncIterator[bytes]:
@@ -75,7 +96,7 @@ class Importing:
         try:
             async for lines in self._batches(request):
                 await self._publish(lines)
-                if loop.time() - told_at >= PROGRESS_SECONDS:
+                if self.tells_progress and loop.time() - told_at >= PROGRESS_SECONDS:
                     told_at = loop.time()
                     yield line({"progress": self.counts})
         except FactwireError as error:

@@ -1,12 +1,15 @@
 """Bringing the schema of a database to the one that this version needs, and telling whether it is."""
 
 import asyncio
+import logging
+import time
 from pathlib import Path
 
 import asyncpg
 from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
+from sqlalchemy.exc import DBAPIError
 
 from app.store.database import CONNECT_SECONDS, Connection
 
@@ -26,15 +29,43 @@ REVISION = "select version_num from factwire.alembic_version"
 
 VERSION_MIN = 150000
 
+PATIENCE_SECONDS = 300.0
+PAUSE_SECONDS = 2.0  # in which whatever queued up behind the migration goes on
+
+log = logging.getLogger(__name__)
+
 
 class MigrationRefused(Exception):
     """The database does not let the schema be created; the message says which right is missing."""
 
 
-def migrate(database_url: str) -> None:
-    """Create or upgrade the schema. Raises MigrationRefused, naming each right that the role lacks."""
+def migrate(database_url: str, *, patience_seconds: float = PATIENCE_SECONDS) -> None:
+    """Create or upgrade the schema. Raises MigrationRefused, naming each right that the role lacks.
+
+    Whoever wants a table behind a migration that waits for it waits as well, publishers included. So a migration waits
+    only for a moment (`lock_timeout` in alembic/env.py), and is repeated as a whole until it comes through.
+    """
     asyncio.run(check_rights(database_url))
-    command.upgrade(configuration(database_url), "head")
+    give_up_at = time.monotonic() + patience_seconds
+    while not came_through(database_url):
+        if time.monotonic() > give_up_at:
+            raise MigrationRefused(
+                f"another transaction has kept its lock on a table for {patience_seconds:g} s: "
+                "look for it in pg_stat_activity, and run the migration again"
+            )
+        log.warning("another transaction has locked what the migration needs; it is tried again")
+        time.sleep(PAUSE_SECONDS)
+
+
+def came_through(database_url: str) -> bool:
+    """Run the migrations. False if another transaction held a lock too long; nothing was changed then."""
+    try:
+        command.upgrade(configuration(database_url), "head")
+    except DBAPIError as error:
+        if getattr(error.orig, "sqlstate", None) == asyncpg.LockNotAvailableError.sqlstate:
+            return False
+        raise
+    return True
 
 
 def configuration(database_url: str = "") -> Config:

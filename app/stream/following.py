@@ -75,8 +75,8 @@ class Streams:
     def drain(self) -> None:
         """Let the streams end, one after the other."""
         self.draining = True
+        self._live.drain()
         self.tail.wake()
-        self._live.wake()
 
     async def run(self) -> None:
         """Push new facts to the streams until cancelled."""

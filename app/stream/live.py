@@ -14,6 +14,7 @@ from app.stream.tail import Tail
 log = logging.getLogger(__name__)
 
 TICK_SECONDS = 1.0
+DRAIN_TICK_SECONDS = 0.05  # streams that end at the same tick come back together
 STREAMS_AT_ONCE = 250  # then others get their turn: 1 to 2 ms
 
 
@@ -71,6 +72,7 @@ class Live:
         self._on_passed = on_passed
         self._groups: dict[tuple[int, Query, bool], Group] = {}
         self._order = (tail.epoch, tail.forked_after)
+        self._tick_seconds = TICK_SECONDS
         self._seen = 0
         self._pushed: tuple[Batch, Facts] | None = None
 
@@ -109,21 +111,26 @@ class Live:
             for link in group.members:
                 link.wake()
 
+    def drain(self) -> None:
+        """Let every stream look by itself, and from now on end each one close to its own moment."""
+        self._tick_seconds = DRAIN_TICK_SECONDS
+        self.wake()
+
     async def run(self) -> None:
         """Serve until cancelled."""
         clock = asyncio.get_running_loop().time
-        changes, tick_at = -1, clock()
+        changes, ticked_at = -1, clock()
         while True:
             if changes == self._tail.changes:
-                await self._tail.wait(tick_at)
+                await self._tail.wait(ticked_at + self._tick_seconds)
             # What changes while the pass below yields is seen by the next one, which does not wait then.
             changes = self._tail.changes
             if self._order != (self._tail.epoch, self._tail.forked_after):
                 self._order = (self._tail.epoch, self._tail.forked_after)
                 self.wake()
             await self._pass_on()
-            if clock() >= tick_at:
-                tick_at = clock() + TICK_SECONDS
+            if clock() >= ticked_at + self._tick_seconds:
+                ticked_at = clock()
                 await self._tick()
 
     async def _pass_on(self) -> None:

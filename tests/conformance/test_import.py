@@ -26,6 +26,7 @@ from tests.conformance.wire import (
 )
 
 PROGRESS = {"lines", "published", "replayed", "position", "cursor"}
+PROGRESS_SECONDS_MAX = 1.5  # by then a client that is not a proxy was told something
 
 
 def ndjson(facts: Iterable[Json]) -> bytes:
@@ -253,6 +254,28 @@ async def feed(writer: asyncio.StreamWriter, namespace: str) -> None:
         writer.write(b"%x\r\n%b\r\n" % (len(line), line))
         await writer.drain()
         await asyncio.sleep(0.001)
+
+
+@pytest.mark.case("import-through-a-proxy")
+@pytest.mark.parametrize(
+    "forwarded",
+    [{"x-forwarded-for": "192.0.2.1"}, {"x-real-ip": "192.0.2.1"}, {"forwarded": "for=192.0.2.1"}, {"via": "1.1 a"}],
+    ids=["x-forwarded-for", "x-real-ip", "forwarded", "via"],
+)
+async def test_the_answer_to_a_forwarded_import_waits_for_its_last_line(
+    base_url: str, namespace: str, forwarded: dict[str, str]
+) -> None:
+    headers = NDJSON | forwarded | {"transfer-encoding": "chunked"}
+    async with connected(base_url, "POST", "/v1/facts/import", headers) as (reader, writer):
+        feeding = asyncio.create_task(feed(writer, namespace))
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(reader.readexactly(1), PROGRESS_SECONDS_MAX)
+        feeding.cancel()
+        await asyncio.gather(feeding, return_exceptions=True)
+        writer.write(b"0\r\n\r\n")
+        answer = await opened(reader)
+        last = json.loads(await answer.piece())
+    assert set(last) == {"result"}
 
 
 @pytest.mark.case("import-beside-publishing")
