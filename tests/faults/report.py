@@ -10,7 +10,17 @@ from pathlib import Path
 from bench.environment import revision
 from tests.faults.running import Result
 
-HEADINGS = ("fault", "rounds", "operations", "acknowledged", "unknown", "recovery p50, s", "max, s", "verdict")
+HEADINGS = (
+    "fault",
+    "rounds",
+    "operations",
+    "acknowledged",
+    "refused",
+    "unknown",
+    "recovery p50, s",
+    "max, s",
+    "verdict",
+)
 
 
 def table(results: Sequence[Result]) -> str:
@@ -35,7 +45,7 @@ def write_json(path: Path, seed: int, results: Sequence[Result]) -> None:
 
 
 def _row(result: Result) -> tuple[str, ...]:
-    counts = (result.rounds, result.operations, result.acknowledged, result.unknown)
+    counts = (result.rounds, result.operations, result.acknowledged, result.refused, result.unknown)
     return (
         result.fault,
         *map(str, counts),

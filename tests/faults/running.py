@@ -23,6 +23,7 @@ class Result:
     rounds: int = 0
     operations: int = 0
     acknowledged: int = 0
+    refused: int = 0
     unknown: int = 0
     facts: int = 0
     recovery_seconds: list[float] = field(default_factory=list)
@@ -83,10 +84,11 @@ def new_directory() -> Path:
 def judge(history: Path, result: Result) -> None:
     """Add what the checker says of a history."""
     past = Past(read(history))
-    operations, acknowledged, unknown = count(past.calls)
+    acknowledged, refused, unknown = count(past.calls)
     events = sum(len(connection.events) for it in past.connections.values() for connection in it)
-    result.operations += operations + events
+    result.operations += len(past.calls) + events
     result.acknowledged += acknowledged
+    result.refused += refused
     result.unknown += unknown
     result.facts += len(past.log)
     if not result.failure:

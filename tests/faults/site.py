@@ -65,7 +65,7 @@ class Site:
     def lost(self, *, forked_after: int, acknowledged: bool) -> None:
         self.recorder.add(Loss(self.recorder.now(), forked_after, acknowledged))
 
-    async def restart(self, service: ServiceProcess) -> ServiceProcess:
+    def restart(self, service: ServiceProcess) -> ServiceProcess:
         """Start a service anew where it was, as whatever supervises it does."""
         index = self.services.index(service)
         self.services[index] = self._service(service.port, self.setup.workers[index])

@@ -85,11 +85,10 @@ def _was_of_lost_history(past: Past, call: Call) -> bool:
 
 
 def count(calls: Iterable[Call]) -> tuple[int, int, int]:
-    """Calls, acknowledged publishes and those with an unknown outcome."""
-    total = acknowledged = unknown = 0
-    for call in calls:
-        total += 1
-        if isinstance(call.request, Publish):
-            acknowledged += call.outcome.acknowledged
-            unknown += not call.outcome.acknowledged and not call.outcome.certainly_nothing
-    return total, acknowledged, unknown
+    """Publishes that were acknowledged, that were refused for want of a database, and that nobody knows of."""
+    acknowledged = refused = unknown = 0
+    for outcome in (call.outcome for call in calls if isinstance(call.request, Publish)):
+        acknowledged += outcome.acknowledged
+        refused += outcome.status == 503 and outcome.certainly_nothing
+        unknown += not outcome.acknowledged and not outcome.certainly_nothing
+    return acknowledged, refused, unknown

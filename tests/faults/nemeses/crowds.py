@@ -27,7 +27,7 @@ async def end_a_crowded_service(site: Site) -> None:
     exit_code = await leaving.ended()
     head = await site.publishes(staying.url)
     await until(lambda: all(it.position >= head for it in crowd), CROWD_SECONDS)
-    await site.restart(leaving)
+    site.restart(leaving)
     cut = sum(it.cuts for it in crowd)
     if exit_code or cut:
         raise AssertionError(f"the service ended with {exit_code}, and {cut} streams were cut")

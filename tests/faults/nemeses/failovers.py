@@ -105,7 +105,7 @@ def raise_epoch(url: str, forked_after: int) -> None:
 SYNCHRONOUS = Setup(standby="synchronous")
 
 FAULTS = (
-    Fault("fail-over to a synchronous standby", 1, fail_over, SYNCHRONOUS, sites=3),
+    Fault("fail-over to a synchronous standby", 1, fail_over, SYNCHRONOUS, sites=2),
     Fault("fail-over that loses facts", 1, fail_over_with_loss, Setup(standby="asynchronous"), sites=2),
     Fault("waits for the standby cancelled", 3, cancel_waits, SYNCHRONOUS),
     Fault("fail-over after cancelled waits", 1, fail_over_after_cancelled_waits, SYNCHRONOUS, sites=2),

@@ -71,9 +71,9 @@ LARGE = Setup(text_bytes_max=12_000, settings={"ring_bytes_max": 1024 * 1024})
 FAULTS = (
     Fault("service to database: reset", 8, cut_database),
     Fault("service to database: packets lost, 1 to 8 s", 4, silence_database),
-    Fault("service to database: half-open", 2, vanish_from_database),
+    Fault("service to database: half-open", 1, vanish_from_database),
     Fault("clients to service: reset", 8, cut_clients),
     Fault("clients to service: packets lost, 1 to 6 s", 4, silence_clients),
-    Fault("clients to service: half-open", 4, vanish_from_clients),
+    Fault("clients to service: half-open", 3, vanish_from_clients),
     Fault("slow links and slow readers", 3, slow_down, LARGE),
 )

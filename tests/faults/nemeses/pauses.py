@@ -10,7 +10,7 @@ from tests.faults import network
 from tests.faults.nemeses.fault import Fault
 from tests.faults.site import Setup, Site
 
-SECONDS = (1, 3, 10, 30)
+SECONDS = (1, 5, 30)
 OTHERS_SECONDS = 5.0
 LOCK = "select pg_advisory_xact_lock(lock_key) from factwire.log"
 WAITS = """
@@ -56,7 +56,7 @@ async def stop_postgres(site: Site) -> None:
 
 
 FAULTS = (
-    Fault("SIGSTOP of a service, 1 to 30 s", 4, stop_service),
+    Fault("SIGSTOP of a service, 1 to 30 s", 3, stop_service),
     Fault("SIGSTOP in the middle of an append", 10, stop_in_the_middle_of_an_append, Setup(workers=(1, 1))),
-    Fault("SIGSTOP of PostgreSQL, 1 to 30 s", 4, stop_postgres),
+    Fault("SIGSTOP of PostgreSQL, 1 to 30 s", 3, stop_postgres),
 )
