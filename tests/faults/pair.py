@@ -112,6 +112,13 @@ class Pair:
 
     def __init__(self, directory: Path, *, synchronous: bool) -> None:
         self.primary, self.standby = Node(directory / "a"), Node(directory / "b")
+        try:
+            self._start(synchronous)
+        except BaseException:
+            self.remove()
+            raise
+
+    def _start(self, synchronous: bool) -> None:
         self.primary.initialise()
         self.primary.start()
         self.standby.copy(self.primary)

@@ -49,6 +49,7 @@ class Site:
         self.services: list[ServiceProcess] = []
         self.shared = Shared(recorder, [], seed, setup.text_bytes_max)
         self.followers: list[Follower] = []
+        self._nodes: list[Node] = []
         self.round = 0
         self.over_at = 0.0
         self._probes: dict[str, Publisher] = {}
@@ -97,11 +98,17 @@ class Site:
         head = await self._audit(auditor)
         with suppress(TimeoutError):  # the checker tells who is missing what
             await until(lambda: all(it.refused or it.position >= head for it in self.followers), SETTLE_SECONDS)
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._stop_clients()
         await self._audit(auditor)
         await auditor.aclose()
+
+    async def _stop_clients(self) -> None:
+        """Raises what a client failed with: one that saw nothing proves nothing."""
+        for task in self._tasks:
+            task.cancel()
+        for outcome in await asyncio.gather(*self._tasks, return_exceptions=True):
+            if isinstance(outcome, Exception):
+                raise outcome
 
     async def _audit(self, auditor: Client) -> int:
         async with asyncio.timeout(SETTLE_SECONDS):
@@ -166,7 +173,7 @@ class Site:
         for service in self.services:
             if service.process.poll() is None:
                 await service.kill()
-        for node in (self.node, *([self.pair.standby] if self.pair else [])):
+        for node in self._nodes:
             await asyncio.to_thread(node.remove)
         if self.setup.tmpfs_mebibytes:
             await asyncio.to_thread(run, "umount", "--lazy", str(self.directory / "disk"))
@@ -175,6 +182,7 @@ class Site:
         if self.setup.standby:
             self.pair = Pair(self.directory, synchronous=self.setup.standby == "synchronous")
             self.node = self.pair.primary
+            self._nodes += [self.pair.primary, self.pair.standby]
         else:
             disk = self.directory / "disk"
             disk.mkdir()
@@ -182,6 +190,7 @@ class Site:
                 run("mount", "-t", "tmpfs", "-o", f"size={self.setup.tmpfs_mebibytes}m", "tmpfs", str(disk))
             disk.chmod(0o777)
             self.node = Node(disk / "postgres", environment=self._here(self.setup.postgres_environment))
+            self._nodes.append(self.node)
             self.node.initialise()
             self.node.start(**self.setup.postgres_settings)
 
