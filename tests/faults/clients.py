@@ -178,10 +178,8 @@ class Publisher(Client):
         give_up_at = self.shared.recorder.now() + PATIENCE_SECONDS
         while self.shared.recorder.now() < give_up_at and (tries is None or attempt < tries):
             outcome = await self.publish(sent, bodies, condition)
-            if outcome.acknowledged or outcome.problem == "condition-failed":
+            if outcome.acknowledged or 400 <= outcome.status < 500 or self.shared.stopping.is_set():
                 return outcome.acknowledged
-            if self.shared.stopping.is_set():
-                return False
             attempt += 1
             await asyncio.sleep(self.random.uniform(0.02, 0.2))
         return False

@@ -149,7 +149,7 @@ def answers_are_expected(past: Past) -> Iterator[Violation]:
         allowed = outcome.status in {0, 200, 201, 503}
         if isinstance(call.request, Publish):
             allowed |= outcome.problem in {"condition-failed", "fact-id-conflict"}
-        elif past.loss:
+        if past.loss:
             allowed |= outcome.problem in {"cursor-forked", "cursor-ahead"}
         if not allowed or (outcome.status == 503 and outcome.problem not in UNDERSTOOD):
             yield Violation("answers are expected", f"{named(call)}: {outcome.status} {outcome.problem}")
