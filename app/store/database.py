@@ -30,6 +30,7 @@ CONNECTION_FAILURES = (
     OSError,
     TimeoutError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # the session was ended, and the connection is about to be closed
     asyncpg.PostgresConnectionError,
     asyncpg.CannotConnectNowError,
     asyncpg.InsufficientResourcesError,
@@ -47,8 +48,9 @@ CONNECTION_FAILURES = (
 )
 
 # After these a connection is of no use. It leads to a standby by now, and the next one finds the primary; or the server
-# did not even end the statement at its own time limit, and will not answer a request to cancel it either.
-USELESS = (asyncpg.ReadOnlySQLTransactionError, TimeoutError)
+# did not even end the statement at its own time limit, and will not answer a request to cancel it either; or the
+# session was ended.
+USELESS = (asyncpg.ReadOnlySQLTransactionError, asyncpg.InternalClientError, TimeoutError)
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]"
 """What the functions of the store take first."""
@@ -192,7 +194,7 @@ class Keeper:
     async def aclose(self) -> None:
         kept, self._kept = self._kept, None
         if kept is not None:
-            if is_open(kept):
+            with suppress(asyncpg.InterfaceError):  # the pool has taken back a connection that the server closed
                 kept.remove_log_listener(self._hear)
             await self._lane.release(kept)
 

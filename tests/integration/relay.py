@@ -10,12 +10,16 @@ import asyncpg
 
 
 class Relay:
-    """Passes bytes on. `room` is how many more may go to the server before it stalls."""
+    """Passes bytes on. `room` is how many more may go to the server before it stalls.
+
+    `keeps_open`: the client learns only at `resumed` that the server has closed the connection.
+    """
 
     def __init__(self, address: str | tuple[str, int]) -> None:
         self._address = address
         self.room: float = float("inf")
         self.from_server_bytes = 0
+        self.keeps_open = False
         self.stalled = asyncio.Event()
         self.resumed = asyncio.Event()
 
@@ -50,6 +54,8 @@ class Relay:
             self.from_server_bytes += len(chunk)
             writer.write(chunk)
             await writer.drain()
+        if self.keeps_open:
+            await self.resumed.wait()
         writer.close()
 
 

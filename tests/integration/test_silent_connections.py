@@ -6,7 +6,8 @@ import pytest
 
 from app.domain.errors import Unavailable
 from app.store.database import Lane
-from tests.integration.relay import relaying
+from tests.integration.logs import connected, until
+from tests.integration.relay import Relay, relaying
 
 
 async def test_a_read_over_a_silent_connection_is_unavailable_as_soon_as_its_time_is_over(database_url: str) -> None:
@@ -46,3 +47,26 @@ async def test_a_reader_that_gives_up_on_a_silent_connection_is_not_told_of_a_fa
         with pytest.raises(asyncio.CancelledError):
             await reading
         await lane.close()
+
+
+async def test_a_session_that_was_ended_is_unavailable_before_its_connection_is_closed(database_url: str) -> None:
+    async with relaying(database_url) as (relay, url), connected(database_url) as [operator]:
+        lane = Lane(url, name="read", connections_max=1, statement_seconds=10, wait_seconds=5)
+        await lane.open()
+        async with lane.reading() as connection:
+            session = await connection.fetchval("select pg_backend_pid()")
+        relay.keeps_open = True
+        told = relay.from_server_bytes
+        await operator.execute(f"select pg_terminate_backend({session})")
+        await until(lambda: passed(relay, told))
+        with pytest.raises(Unavailable):
+            async with lane.reading() as connection:
+                await connection.fetchval("select 1")
+        async with lane.reading() as connection:
+            assert await connection.fetchval("select 1") == 1
+        relay.resumed.set()
+        await lane.close()
+
+
+async def passed(relay: Relay, told: int) -> bool:
+    return relay.from_server_bytes > told
