@@ -81,8 +81,7 @@ class Past:
                     yield process, event.at, event.fact
 
     def is_lost(self, fact: Seen) -> bool:
-        known = self.lost.get(fact.position)
-        return known is not None and known.id == fact.id
+        return self.lost.get(fact.position) == fact
 
     def _add(self, call: Call) -> None:
         self.calls.append(call)
@@ -102,8 +101,7 @@ class Past:
             asked += [(it.start, [event.fact for event in it.events if event.fact]) for it in connections]
         for start, facts in asked:
             for fact in facts:
-                stored = self.log.get(fact.position)
-                if fact.position > loss.forked_after and start < loss.at and (not stored or stored.id != fact.id):
+                if fact.position > loss.forked_after and start < loss.at and self.log.get(fact.position) != fact:
                     self.lost.setdefault(fact.position, fact)
         if loss.acknowledged:
             for publication in self.publications.values():
