@@ -437,3 +437,18 @@ def test_a_loss_that_is_skipped_over_is_caught() -> None:
     new = facts_of(history, len(history) - 1)[-1]
     history.insert(index + 1, Event("follower", 50.0, 1, "message", "2:2", new))
     assert "loss is told" in {violation.rule for violation in check(history)}
+
+
+def test_a_lost_fact_that_was_published_again_at_its_position_is_accepted_where_it_is_told() -> None:
+    history = lossy_history(acknowledged=False)
+    again = msgspec.structs.replace(
+        facts_of(history, len(history) - 1)[1], id="b", content="content of b", published_at="2027", spelling="again"
+    )
+    stored(history, lambda facts: [facts[0], again])
+    history[published(history, "c")] = Call(
+        "publisher-0", 20.0, 21.0, Publish([sent_of("b")]), Outcome(201, positions=(2,), published_at="2027")
+    )
+    change(history, received(history, "follower-again", 2), fact=again)
+    assert check(history) == []
+    del history[reading(history, "follower", 1)]
+    assert "loss is told" in {violation.rule for violation in check(history)}
