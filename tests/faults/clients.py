@@ -17,6 +17,9 @@ ANSWER_SECONDS = 8.0
 AUDIT_SECONDS = 60.0
 PAUSE_SECONDS = 0.04
 REMEMBERED = 200
+
+# Where the other end is gone before the connection is set up, anyio asks what is no transport any more for its peer.
+BROKEN = (httpx.TransportError, TimeoutError, AttributeError)
 PATIENCE_SECONDS = 45.0
 
 
@@ -89,7 +92,7 @@ class Client:
             async with asyncio.timeout(seconds):
                 response = await self._http.request(method, self.url + path, timeout=seconds, **content)
             outcome = understand(response) if response.is_success else refused(response)
-        except (httpx.TransportError, TimeoutError) as error:
+        except BROKEN as error:
             outcome = Outcome(0, type(error).__name__)
         except asyncio.CancelledError:
             recorder.add(Call(self.process, start, recorder.now(), request, Outcome(0, "cancelled")))

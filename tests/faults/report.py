@@ -51,5 +51,5 @@ def _row(result: Result) -> tuple[str, ...]:
         *map(str, counts),
         f"{result.recovery_p50:.2f}",
         f"{result.recovery_max:.2f}",
-        "violated" if result.failure else "good",
+        "failed" if result.failure else "good",
     )
