@@ -32,16 +32,22 @@ def table(results: Sequence[Result]) -> str:
     return "\n".join(lines)
 
 
-def write_json(path: Path, seed: int, results: Sequence[Result]) -> None:
+def surroundings(seed: int) -> dict[str, object]:
+    """What the results depend on, as it is when the run begins."""
+    date = datetime.now(UTC).isoformat(timespec="seconds")
+    return {"date": date, "revision": revision(), "cores": os.cpu_count(), "seed": seed}
+
+
+def write_json(path: Path, surroundings: dict[str, object], results: Sequence[Result]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    document = {
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "revision": revision(),
-        "cores": os.cpu_count(),
-        "seed": seed,
-        "results": [asdict(it) | {"recovery_p50": it.recovery_p50, "recovery_max": it.recovery_max} for it in results],
-    }
+    document = surroundings | {"results": [_as_json(result) for result in results]}
     path.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+
+
+def _as_json(result: Result) -> dict[str, object]:
+    members = asdict(result) | {"recovery_p50": result.recovery_p50, "recovery_max": result.recovery_max}
+    del members["kept"]
+    return members
 
 
 def _row(result: Result) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from tests.faults.site import site_of
 
 @dataclass(slots=True)
 class Result:
-    """What a fault did, and what became of it. `failure` is empty where every promise was kept."""
+    """What a fault did. `failure` is empty where every promise was kept; else `kept` says where the history is."""
 
     fault: str
     rounds: int = 0
@@ -29,6 +29,7 @@ class Result:
     recovery_seconds: list[float] = field(default_factory=list)
     seconds: float = 0.0
     failure: str = ""
+    kept: str = ""
 
     @property
     def recovery_p50(self) -> float:
@@ -39,7 +40,8 @@ class Result:
         return max(self.recovery_seconds, default=0.0)
 
     def line(self) -> str:
-        return f"{self.seconds:6.1f} s  {self.fault}: {self.failure or 'good'}"
+        kept = f"\nhistory and logs: {self.kept}" if self.kept else ""
+        return f"{self.seconds:6.1f} s  {self.fault}: {self.failure or 'good'}{kept}"
 
 
 async def run_fault(fault: Fault, seed: int, *, scale: float) -> Result:
@@ -69,7 +71,7 @@ async def _run_site(fault: Fault, seed: str, rounds: int, result: Result) -> Non
         result.failure = f"{type(error).__name__}: {error}"
     judge(history, result)
     if result.failure:
-        result.failure += f"\nhistory and logs: {directory}"
+        result.kept = str(directory)
     else:
         shutil.rmtree(directory)
 

@@ -13,7 +13,7 @@ from bench.processes import raise_open_files_limit
 from tests.faults.nemeses.catalogue import faults
 from tests.faults.network import prepare_loopback
 from tests.faults.options import Options
-from tests.faults.report import table, write_json
+from tests.faults.report import surroundings, table, write_json
 from tests.faults.running import Result, run_fault
 
 
@@ -24,13 +24,14 @@ def run(options: Options) -> int:
     signal.signal(signal.SIGTERM, _interrupt)
     seed = random.SystemRandom().randrange(10**6) if options.seed is None else options.seed
     print(f"seed {seed}", flush=True)
+    begun = surroundings(seed)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         results = list(_results(runner, options, seed))
     if not results:
         sys.exit(f"faults: no fault has {options.only!r} in its name")
     print(f"\n{table(results)}")
     if options.results:
-        write_json(options.results, seed, results)
+        write_json(options.results, begun, results)
     return int(any(result.failure for result in results))
 
 
