@@ -18,7 +18,7 @@ _PACKAGES = ("asyncpg", "fastapi", "httptools", "msgspec", "starlette", "uvicorn
 async def environment(cluster: Cluster) -> dict[str, Any]:
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "revision": _git("rev-parse", "HEAD"),
+        "revision": revision(),
         "uncommitted_changes": bool(_git("status", "--porcelain", "--untracked-files=no")),
         "cores": os.cpu_count(),
         "processor": _processor(),
@@ -39,6 +39,10 @@ def _processor() -> str:
     except OSError:
         models = []
     return models[0] if models else platform.processor()
+
+
+def revision() -> str:
+    return _git("rev-parse", "HEAD")
 
 
 def _git(*arguments: str) -> str:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -30,6 +30,7 @@ CONNECTION_FAILURES = (
     OSError,
     TimeoutError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # the session was ended, and the connection is about to be closed
     asyncpg.PostgresConnectionError,
     asyncpg.CannotConnectNowError,
     asyncpg.InsufficientResourcesError,
@@ -46,6 +47,10 @@ CONNECTION_FAILURES = (
     asyncpg.UndefinedTableError,
 )
 
+# After these a connection is of no use. It leads to a standby by now, and the next one finds the primary; or the server
+# did not even end the statement at its own time limit, and will not answer a request to cancel it either; or the
+# session was ended.
+USELESS = (asyncpg.ReadOnlySQLTransactionError, asyncpg.InternalClientError, TimeoutError)
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]"
 """What the functions of the store take first."""
@@ -133,8 +138,8 @@ class Lane:
         connection = await self.acquire()
         try:
             yield connection
-        except asyncpg.ReadOnlySQLTransactionError:
-            connection.terminate()  # a standby by now: the next connection finds the primary
+        except USELESS:
+            connection.terminate()
             raise
         finally:
             await self.release(connection)
@@ -151,16 +156,18 @@ class Lane:
             raise Unavailable("The database cannot be reached.") from error
 
     async def release(self, connection: "PoolConnectionProxy[asyncpg.Record]") -> None:
-        await self._pool.release(connection, timeout=CONNECT_SECONDS)
+        """Give a connection back. One that does not come to rest in time is ended; its user has his outcome already."""
+        with suppress(*CONNECTION_FAILURES):
+            await self._pool.release(connection, timeout=CONNECT_SECONDS)
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[Connection]:
         """Lend a connection for reads: a failure on the way is Unavailable as well, since reads change nothing."""
-        async with self.connection() as connection:
-            try:
+        try:
+            async with self.connection() as connection:
                 yield connection
-            except (*CONNECTION_FAILURES, asyncpg.QueryCanceledError) as error:
-                raise Unavailable("The database did not answer.") from error
+        except (*CONNECTION_FAILURES, asyncpg.QueryCanceledError) as error:
+            raise Unavailable("The database did not answer.") from error
 
 
 class Keeper:
@@ -189,15 +196,15 @@ class Keeper:
             if self._warning:
                 raise CommitInDoubt(self._warning)
         except BaseException as error:
-            if isinstance(error, asyncpg.ReadOnlySQLTransactionError):
-                self._kept.terminate()  # a standby by now: the next connection finds the primary
+            if isinstance(error, USELESS):
+                self._kept.terminate()
             await self.aclose()
             raise
 
     async def aclose(self) -> None:
         kept, self._kept = self._kept, None
         if kept is not None:
-            if is_open(kept):
+            with suppress(asyncpg.InterfaceError):  # the pool has taken back a connection that the server closed
                 kept.remove_log_listener(self._hear)
             await self._lane.release(kept)
 

@@ -10,7 +10,7 @@ from uuid import UUID
 import msgspec
 
 from app.domain.errors import CursorAhead, CursorExpired, CursorForked, FactNotFound
-from app.domain.fact import fact_tags
+from app.domain.fact import fact_tags, utc
 from app.domain.position import START, Bound, Cursor, Position
 from app.domain.query import Query
 from app.store.database import Connection
@@ -54,7 +54,7 @@ POSITION_BEFORE = "select position, published_at from factwire.last_before($1)"
 
 PUBLISHED_AT = "select published_at from factwire.facts where position = $1"
 
-IDS_AT = "select position, id from factwire.facts where position = any ($1)"
+MARKS_AT = "select position, id, published_at from factwire.facts where position = any ($1)"
 
 
 class Form(StrEnum):
@@ -133,6 +133,13 @@ class LogState:
     @property
     def cursor(self) -> Cursor:
         return Cursor(self.epoch, self.position)
+
+
+class Mark(NamedTuple):
+    """What tells a fact from every other one. A fact that was lost and published again has its id, at another time."""
+
+    id: str
+    published_at: str
 
 
 class TailFact(NamedTuple):
@@ -255,6 +262,7 @@ async def read_published_at(connection: Connection, position: Position) -> datet
     return published_at
 
 
-async def read_ids(connection: Connection, positions: Sequence[Position]) -> list[tuple[Position, str]]:
-    """The ids of the facts at some positions, as far as there are any."""
-    return [(row["position"], str(row["id"])) for row in await connection.fetch(IDS_AT, list(positions))]
+async def read_marks(connection: Connection, positions: Sequence[Position]) -> list[tuple[Position, Mark]]:
+    """The marks of the facts at some positions, as far as there are any."""
+    rows = await connection.fetch(MARKS_AT, list(positions))
+    return [(row["position"], Mark(str(row["id"]), utc(row["published_at"]))) for row in rows]

@@ -40,8 +40,10 @@ async def read(database: Database, tail: Tail, reading: Reading) -> Found:
     loop = asyncio.get_running_loop()
     wait_until = loop.time() + reading.wait_seconds
     async with database.reading.reading() as connection:
-        state, until = await _resolve(connection, tail, reading)
+        state, until, cut_short = await _resolve(connection, tail, reading)
         found = await _search(connection, reading, state, until)
+    if cut_short:
+        return Found(found.page, caught_up=False)
     while found.page.facts == 0 and found.caught_up and reading.until is None and loop.time() < wait_until:
         # Descending, a page ends at its lower bound; what it has seen reaches to the head of its moment.
         seen = found.page.head if reading.descending else found.page.through
@@ -90,7 +92,7 @@ class Ahead:
 async def export(database: Database, tail: Tail, reading: Reading) -> AsyncGenerator[bytes]:
     """Yield the lines of all facts up to the head, or `until`, of the moment it began. A failure is raised."""
     async with database.reading.reading() as connection:
-        state, until = await _resolve(connection, tail, reading)
+        state, until, _ = await _resolve(connection, tail, reading)
     end = min(state.head, until) if until is not None else state.head
 
     async def read_lines(cursor: Position) -> Page:
@@ -116,14 +118,17 @@ def moved(found: Found, head: Position, *, descending: bool) -> Found:
     return Found(Page(head, page.epoch, page.through if descending else head, 0, None, b""), found.caught_up)
 
 
-async def _resolve(connection: Connection, tail: Tail, reading: Reading) -> tuple[LogState, Position | None]:
+async def _resolve(connection: Connection, tail: Tail, reading: Reading) -> tuple[LogState, Position | None, bool]:
+    """Where to read from and until, and whether that ends at a fork, short of what was asked for."""
     state = await resolve(connection, reading.after)
     until = None if reading.until is None else (await resolve(connection, reading.until)).position
-    if tail.forked_after is not None and state.position >= tail.forked_after:
+    fork = tail.forked_after
+    if fork is None or (until is not None and until <= fork and state.position < fork):
+        return state, until, False
+    # Descending, what was asked for first is what may not be served. Ascending, the next page is refused.
+    if reading.descending or state.position >= fork:
         tail.refuse_fork()
-    if tail.forked_after is not None:
-        until = tail.forked_after if until is None else min(until, tail.forked_after)
-    return state, until
+    return state, fork, True
 
 
 async def _search(connection: Connection, reading: Reading, state: LogState, until: Position | None) -> Found:

@@ -9,7 +9,7 @@ from operator import attrgetter
 from app.domain.fact import NewFact
 from app.domain.position import Position
 from app.domain.query import Query
-from app.store.reading import TailFact
+from app.store.reading import Mark, TailFact
 
 FACT_OVERHEAD_BYTES = 600  # what Python adds to a fact: objects, tags, list entry
 BATCH_OVERHEAD_BYTES = 400
@@ -103,10 +103,14 @@ class Ring:
                 self._forget_batches()
         return batch
 
-    def ids(self) -> list[tuple[Position, str]]:
-        """Position and id of each fact, newest first: what a forked history is compared with."""
-        behind = [place for segment in self._segments for place in segment.behind(self.after)]
-        return [(position, fact.id) for position, fact in reversed(behind)]
+    def marks(self) -> list[tuple[Position, Mark]]:
+        """Position and mark of each fact, newest first: what a forked history is compared with."""
+        behind = [
+            (position, Mark(fact.id, segment.published_at))
+            for segment in self._segments
+            for position, fact in segment.behind(self.after)
+        ]
+        return behind[::-1]
 
     def _forget_batches(self) -> None:
         self._batches: dict[tuple[Query, bool, Position], Batch] = {}

@@ -10,7 +10,7 @@ from app.domain.fact import NewFact
 from app.domain.position import START, Position
 from app.store.appending import Appended
 from app.store.database import CONNECTION_FAILURES, Connection, Database
-from app.store.reading import TailFact, read_ids, read_tail, resolve
+from app.store.reading import Mark, TailFact, read_marks, read_tail, resolve
 from app.stream.ring import Ring, Segment, segments
 
 log = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ class Tail:
         self._hint = asyncio.Event()
         self._changed = asyncio.Event()
         self.changes = 0
-        self._last_id: str | None = None
+        self._last: Mark | None = None
         self.ring = ring
         self.epoch = 0
         self.forked_after: Position | None = None
@@ -81,7 +81,7 @@ class Tail:
         if (
             appended.epoch == self.epoch
             and self.forked_after is None
-            and (appended.head, appended.head_id) == (self.head, self._last_id)
+            and (appended.head, appended.head_id) == (self.head, self._last and self._last.id)
         ):
             self._extend([Segment(Position(appended.head + 1), appended.published_at, facts)])
         else:
@@ -132,7 +132,7 @@ class Tail:
         async with self._database.watching.reading() as connection:
             if not self.started:
                 await self._begin(connection)
-            anchor, anchor_id = self.head, self._last_id
+            anchor, mark = self.head, self._last
             epoch, facts = await read_tail(
                 connection, anchor=anchor, facts_max=POLL_FACTS_MAX, bytes_max=POLL_BYTES_MAX
             )
@@ -141,7 +141,7 @@ class Tail:
                 return True
             if self.forked_after is not None:
                 return False
-            if not continues(facts, anchor_id):
+            if not continues(facts, mark):
                 await self._fork(connection)
                 return False
         # What this process published meanwhile is in the ring already.
@@ -157,7 +157,7 @@ class Tail:
             self.ring.extend(segment)
             if self._on_extended is not None:
                 self._on_extended(segment)
-        self._last_id = added[-1].facts[-1].id
+        self._last = Mark(added[-1].facts[-1].id, added[-1].published_at)
         self.wake()
 
     async def _begin(self, connection: Connection) -> None:
@@ -169,25 +169,30 @@ class Tail:
         self.epoch = state.epoch
         self.forked_after = None
         self.ring.reset(state.head, epoch=state.epoch)
-        self._last_id = facts[0].id if facts else None
+        self._last = mark_of(facts[0]) if facts else None
         self.wake()
 
     async def _fork(self, connection: Connection) -> None:
-        seen = self.ring.ids()
-        stored = dict(await read_ids(connection, [position for position, _ in seen]))
-        parted = next((position for position, id in seen if stored.get(position) == id), START)
+        seen = self.ring.marks()
+        stored = dict(await read_marks(connection, [position for position, _ in seen]))
+        parted = next((position for position, mark in seen if stored.get(position) == mark), START)
         log.error("history was replaced after position %d; raise the epoch to go on", parted)
         self.forked_after = parted
         self.forks += 1
         self.ring.reset(parted, epoch=self.epoch)
-        self._last_id = None
+        self._last = None
         self.wake()
 
 
-def continues(facts: Sequence[TailFact], anchor_id: str | None) -> bool:
+def continues(facts: Sequence[TailFact], mark: Mark | None) -> bool:
     """Whether the fact at the last position is still the one that was seen there.
 
     After a fail-over that lost commits, or a restore, positions repeat with other facts. Their number alone would
-    not show it, and a stream would go on in a history that its client has never seen the beginning of.
+    not show it, and a stream would go on in a history that its client has never seen the beginning of. Nor would the
+    id alone: a publish in doubt that is repeated after a fail-over may find its old position free, behind other facts.
     """
-    return anchor_id is None or (len(facts) > 0 and facts[0].id == anchor_id)
+    return mark is None or (len(facts) > 0 and mark_of(facts[0]) == mark)
+
+
+def mark_of(fact: TailFact) -> Mark:
+    return Mark(fact.id, fact.published_at)

@@ -203,7 +203,6 @@ def test_notifications_that_do_not_arrive_are_told(databases: Databases, fresh_d
         databases.drop(elsewhere)
 
 
-@pytest.mark.faults
 def test_a_standby_is_no_place_to_publish_and_one_that_is_waited_for_in_vain_is_told() -> None:
     directory = Path(mkdtemp(prefix="factwire-pair-"))
     directory.chmod(0o777)  # the servers run as a user of their own

@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -25,8 +26,9 @@ hot_standby = on
 class Node:
     """One server of the pair."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, environment: Mapping[str, str] | None = None) -> None:
         self.directory = directory
+        self._environment = os.environ | dict(environment or {})
         self.port = free_port()
         self._wheel: PostgresServer = get_server(directory, cleanup_mode=None, start=False)
 
@@ -58,14 +60,29 @@ class Node:
     def kill(self) -> None:
         """End all its processes at once, as a machine does that loses its power."""
         pid_file = self.directory / "postmaster.pid"
-        postmaster = psutil.Process(int(pid_file.read_text().splitlines()[0]))
-        processes = [postmaster, *postmaster.children(recursive=True)]
-        os.kill(postmaster.pid, signal.SIGSTOP)
+        processes = self.processes()
+        os.kill(processes[0].pid, signal.SIGSTOP)
         for process in processes:
             with suppress(psutil.NoSuchProcess):
                 process.kill()
         psutil.wait_procs(processes, timeout=10)
         pid_file.unlink()  # by the time the node is removed, its number may be another process's
+
+    def processes(self) -> list[psutil.Process]:
+        """The postmaster and all that it started."""
+        postmaster = psutil.Process(int((self.directory / "postmaster.pid").read_text().splitlines()[0]))
+        return [postmaster, *postmaster.children(recursive=True)]
+
+    def signal_all(self, number: signal.Signals) -> None:
+        for process in self.processes():
+            with suppress(psutil.NoSuchProcess):
+                process.send_signal(number)
+
+    def is_running(self) -> bool:
+        try:
+            return self.processes()[0].status() != psutil.STATUS_ZOMBIE
+        except (OSError, ValueError, IndexError, psutil.NoSuchProcess):
+            return False
 
     def remove(self) -> None:
         with suppress(FileNotFoundError, psutil.NoSuchProcess):
@@ -83,6 +100,7 @@ class Node:
                 user=self._wheel.system_user,
                 cwd=self.directory.parent,
                 timeout=60,
+                env=self._environment,
             )
         except subprocess.CalledProcessError as error:
             log = self.directory / "server.log"
@@ -94,6 +112,13 @@ class Pair:
 
     def __init__(self, directory: Path, *, synchronous: bool) -> None:
         self.primary, self.standby = Node(directory / "a"), Node(directory / "b")
+        try:
+            self._start(synchronous)
+        except BaseException:
+            self.remove()
+            raise
+
+    def _start(self, synchronous: bool) -> None:
         self.primary.initialise()
         self.primary.start()
         self.standby.copy(self.primary)

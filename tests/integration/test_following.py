@@ -21,6 +21,7 @@ from app.stream.pace import CaughtUp, Facts, Failed, Happening, Quiet
 from app.stream.paging import Reading, read
 from app.stream.ring import Ring
 from app.stream.tail import Tail
+from tests.integration.logs import connected
 from tests.integration.store import a_fact, append_alone, execute, opened
 
 REWRITE_THE_LAST_TWO = """
@@ -159,6 +160,39 @@ async def test_a_history_that_changed_is_noticed_and_not_served(fresh_database_u
         await until(lambda: running.tail.epoch == 2)
         assert running.tail.forked_after is None
         assert await positions_until(running.streams.follow(everything(3, epoch=2)), 7) == [4, 5, 6, 7]
+
+
+async def test_no_page_ends_at_a_fork_as_if_that_were_all(fresh_database_url: str) -> None:
+    async with process(fresh_database_url) as running:
+        await publish(fresh_database_url, 5, 1)
+        await until(lambda: running.tail.head == 5)
+        await execute(fresh_database_url, REWRITE_THE_LAST_TWO)
+        await publish(fresh_database_url, 4, 1)
+        await until(lambda: running.tail.forked_after == 3)
+        found = await read(running.database, running.tail, a_read(0))
+        assert (found.page.facts, found.page.through, found.caught_up) == (3, 3, False)
+        with pytest.raises(HistoryForked):
+            await read(running.database, running.tail, replace(a_read(0), descending=True))
+        shared = replace(a_read(0), until=Cursor(0, Position(3)))
+        for reading in (shared, replace(shared, descending=True)):
+            found = await read(running.database, running.tail, reading)
+            assert (found.page.facts, found.caught_up) == (3, True)
+
+
+async def test_a_fact_that_was_lost_and_published_again_behind_another_one_is_a_fork(fresh_database_url: str) -> None:
+    """Its id at its old position must not hide that the fact before it is another one."""
+    async with process(fresh_database_url) as running:
+        await publish(fresh_database_url, 3, 1)
+        lost, repeated, other = a_fact(), a_fact(), a_fact()
+        async with connected(fresh_database_url) as [connection]:
+            for each in (lost, repeated):
+                await append_alone(connection, each)
+            await until(lambda: running.tail.head == 5)
+            await execute(fresh_database_url, REWRITE_THE_LAST_TWO)
+            for each in (other, repeated):
+                await append_alone(connection, each)
+        await until(lambda: running.tail.forked_after is not None)
+        assert running.tail.forked_after == 3
 
 
 async def test_a_fork_below_an_equal_head_is_noticed(fresh_database_url: str) -> None:

@@ -21,7 +21,7 @@ async def test_a_fact_of_the_greatest_size_does_not_stop_the_tail(database_url: 
             await store(connection, [each])
             await until(lambda: tail.head > 0)
         await until(lambda: tail.head == len(facts), seconds=5)
-        assert [id for _, id in reversed(tail.ring.ids())] == ids_of(facts)
+        assert [mark.id for _, mark in reversed(tail.ring.marks())] == ids_of(facts)
 
 
 async def test_a_payload_that_the_decoder_refuses_does_not_stop_the_tail_of_another_process(database_url: str) -> None:

@@ -6,9 +6,12 @@ from tests.service import ServiceProcess
 
 
 async def metric(service: ServiceProcess, name: str) -> int:
+    """A value, summed over its labels."""
     async with httpx.AsyncClient(base_url=service.url, verify=False) as client:
         lines = (await client.get("/metrics")).text.splitlines()
-    return next(int(float(line.split()[1])) for line in lines if line.startswith(f"{name} "))
+    values = [line.split()[1] for line in lines if line.partition("{")[0].partition(" ")[0] == name]
+    assert values, f"there is no metric {name}"
+    return int(sum(map(float, values)))
 
 
 async def has(service: ServiceProcess, name: str, value: int) -> bool:

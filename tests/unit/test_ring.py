@@ -49,7 +49,7 @@ def test_the_oldest_facts_are_dropped_beyond_the_bound() -> None:
     added = facts(11, 50)
     ring = ring_of(bytes_max=10 * Segment(Position(11), AT, added[:1]).size())
     extend(ring, added)
-    assert (ring.after, ring.head, len(ring.ids())) == (50, 60, 10)
+    assert (ring.after, ring.head, len(ring.marks())) == (50, 60, 10)
     assert not ring.covers(Position(49))
     assert ring.covers(Position(50))
     assert ring.covers(Position(60))
@@ -59,7 +59,7 @@ def test_the_oldest_facts_are_dropped_beyond_the_bound() -> None:
 def test_the_newest_fact_is_kept_even_if_it_alone_is_beyond_the_bound() -> None:
     ring = ring_of(bytes_max=1000)
     extend(ring, facts(11, 2, document_bytes=5000))
-    assert [position for position, _ in ring.ids()] == [12]
+    assert [position for position, _ in ring.marks()] == [12]
 
 
 def test_a_batch_is_bounded_and_the_next_one_goes_on_behind_it() -> None:

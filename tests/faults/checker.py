@@ -1,0 +1,43 @@
+"""The checker: whether a history could have come from a service that keeps its promises."""
+
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+
+from tests.faults.checks import following, publishing, reading
+from tests.faults.checks.past import Past, Violation
+from tests.faults.history import Entry
+
+SHOWN_OF_EACH = 3
+
+RULES: tuple[Callable[[Past], Iterator[Violation]], ...] = (
+    reading.positions_are_dense,
+    reading.ids_are_unique,
+    reading.readers_agree,
+    reading.time_never_decreases,
+    reading.reads_are_exact,
+    reading.reads_are_fresh,
+    publishing.acknowledged_is_present,
+    publishing.refused_is_absent,
+    publishing.stored_was_sent,
+    publishing.retries_repeat_the_answer,
+    publishing.batches_are_whole,
+    publishing.order_agrees_with_time,
+    publishing.conditions_hold,
+    publishing.failed_conditions_have_reasons,
+    publishing.answers_are_expected,
+    following.streams_are_exact,
+    following.cursors_stand_behind_their_events,
+    following.streams_resume_exactly,
+    following.followers_miss_nothing,
+    following.problems_are_expected,
+    following.loss_is_told,
+)
+
+
+def check(entries: Iterable[Entry]) -> list[Violation]:
+    """The first violations of each rule; none for a good history."""
+    return violations(Past(entries))
+
+
+def violations(past: Past) -> list[Violation]:
+    return [violation for rule in RULES for violation in islice(rule(past), SHOWN_OF_EACH)]
