@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import fields
@@ -26,10 +27,10 @@ from app.store.appending import Appended
 from app.store.database import Database, new_database
 from app.store.durability import weak_settings
 from app.store.migrations import schema_is_current
-from app.stream.following import Streams
+from app.stream.following import REASONS, Streams
 from app.stream.listener import Listener, Notifier
 from app.stream.moments import Moments
-from app.stream.publisher import Publisher
+from app.stream.publisher import OUTCOMES, Publisher
 from app.stream.ring import Ring
 from app.stream.tail import Tail
 from app.stream.traces import note_traces
@@ -169,6 +170,7 @@ def bodies_of(settings: Settings) -> Bodies:
 
 def measure(context: Context, listener: Listener, upkeep: Upkeep) -> None:
     """Let the metrics show the state of the floors."""
+    context.metrics.expect(outcomes=OUTCOMES, reasons=REASONS)
     gauge, gauges = context.metrics.gauge, context.metrics.gauges
     tail, lanes = context.tail, context.database.lanes()
     gauges("factwire_open_streams", "Open streams, by state.", ("state",), lambda: context.streams.states)
@@ -180,7 +182,11 @@ def measure(context: Context, listener: Listener, upkeep: Upkeep) -> None:
     gauge("factwire_listener_connected", "Whether notifications arrive.", lambda: listener.connected)
     gauge("factwire_publishes_waiting", "Publishes under way.", lambda: context.publisher.waiting)
     gauge("factwire_partition_room_facts", "Facts that fit into the partitions that exist.", lambda: upkeep.room or 0)
-    gauge("factwire_tail_lag_facts", "Facts that the tail has yet to see.", lambda: max(0, upkeep.head - tail.head))
+    gauge(
+        "factwire_tail_lag_facts",
+        "Facts that the tail has yet to see.",
+        lambda: math.nan if upkeep.head is None else max(0, upkeep.head - tail.head),
+    )
     gauge("factwire_tail_lag_seconds", "Time since the tail saw that it was at the head.", lambda: tail.lag_seconds)
     gauge("factwire_append_lock_waiting", "Sessions that wait for the append lock.", lambda: upkeep.lock.waiting)
     gauge("factwire_append_lock_wait_seconds", "The longest wait for the lock.", lambda: upkeep.lock.seconds)

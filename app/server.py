@@ -2,7 +2,9 @@
 
 import asyncio
 import gc
+import logging
 import os
+import resource
 import signal
 import socket
 from types import FrameType
@@ -16,6 +18,9 @@ from app.main import create_app
 from app.protocol import guarded_protocol
 from app.settings import Settings
 
+log = logging.getLogger(__name__)
+
+OTHER_FILES = 1000  # requests that are no streams, connections to the database, and a few files
 KEEP_ALIVE_SECONDS = 75  # longer than the idle time of common load balancers, so that they close first
 KEPT_BLOCK_BYTES = 4 * 1024 * 1024
 FINISH_SECONDS = 25  # what is left of a usual grace period after the streams have ended
@@ -53,6 +58,7 @@ def bind(host: str, port: int, *, shared: bool) -> socket.socket:
 
 def run(settings: Settings, listening: socket.socket, *, parent: int | None = None) -> None:
     """Serve until SIGTERM or SIGINT, or until the parent process is gone."""
+    raise_open_files_limit(settings.streams_max)
     app = create_app(settings)
     config = uvicorn.Config(
         Identifying(Direct(app), logged=settings.log_requests),
@@ -99,6 +105,19 @@ class Server(uvicorn.Server):
             if self._context.streams.open == 0 or now > self._drained_by:
                 return True
         return await super().on_tick(counter)
+
+
+def raise_open_files_limit(streams_max: int) -> None:
+    """Take as many descriptors as the system gives: the usual limit is for programs with few connections."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    if most != resource.RLIM_INFINITY and most < streams_max + OTHER_FILES:
+        log.warning(
+            "at most %d files may be open: FACTWIRE_STREAMS_MAX=%d needs %d",
+            most,
+            streams_max,
+            streams_max + OTHER_FILES,
+        )
 
 
 def settle_memory() -> None:

@@ -3,6 +3,7 @@
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -14,7 +15,7 @@ class Settings(BaseSettings):
     """Built once where the process starts and passed down; nothing below reads the environment."""
 
     model_config = SettingsConfigDict(
-        env_prefix="FACTWIRE_", frozen=True, extra="ignore", use_attribute_docstrings=True
+        env_prefix="FACTWIRE_", env_ignore_empty=True, frozen=True, extra="ignore", use_attribute_docstrings=True
     )
 
     database_url: SecretStr | None = None
@@ -100,6 +101,22 @@ class Settings(BaseSettings):
     """Whether each request is logged with its status and time. An ingress usually does that already."""
     tracing: bool = False
     """Whether spans are sent by OTLP, to where OTEL_EXPORTER_OTLP_ENDPOINT says. Needs factwire[tracing]."""
+
+    @field_validator("database_url", "listen_url")
+    @classmethod
+    def check_url(cls, url: SecretStr | None) -> SecretStr | None:
+        """The parts that go wrong most often; what the URL holds is not repeated, as a password stands in it."""
+        if url is not None:
+            try:
+                parts = urlsplit(url.get_secret_value())
+                ports = [host.rpartition(":")[2] for host in parts.netloc.rpartition("@")[2].split(",") if ":" in host]
+            except ValueError:
+                parts, ports = None, []
+            if parts is None or parts.scheme not in {"postgresql", "postgres"}:
+                raise ValueError("expected a URL that begins with postgresql://")
+            if parts.fragment or not all(port.isdigit() or port.endswith("]") for port in ports):
+                raise ValueError("write the characters #, /, ?, : and @ of the password as %23, %2F, %3F, %3A and %40")
+        return url
 
     @field_validator("tracing")
     @classmethod

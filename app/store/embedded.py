@@ -50,6 +50,9 @@ def start(directory: Path) -> Server:
         except ModuleNotFoundError:
             raise NotInstalled("there is no embedded PostgreSQL here: set FACTWIRE_DATABASE_URL") from None
 
+    if directory.exists() and not (directory / "PG_VERSION").exists() and any(directory.iterdir()):
+        # The wheel would make it its server's own before it finds out.
+        raise FileExistsError(f"FACTWIRE_DATA_DIR: {directory} holds something else than a PostgreSQL")
     directory.parent.mkdir(parents=True, exist_ok=True)
     for _ in range(START_TRIES - 1):
         try:

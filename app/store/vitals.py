@@ -25,7 +25,7 @@ select factwire.head() as head,
 class LockQueue:
     """The sessions that wait for the append lock, of all processes, and the longest such wait."""
 
-    waiting: int
+    waiting: float
     seconds: float
 
 

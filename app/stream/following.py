@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 
-from app.domain.errors import FactwireError, Unavailable
+from app.domain.errors import FactwireError, HistoryForked, Unavailable
 from app.domain.position import Cursor, Position
 from app.domain.query import Query
 from app.store.database import Database
@@ -21,6 +21,7 @@ from app.telemetry.metrics import Metrics
 PAGE_BYTES_MIN = 64 * 1024
 PAGE_BYTES_MAX = 1024 * 1024
 HISTORY_WAIT_SECONDS = 30.0
+REASONS = ("age", "client", "drain", "epoch", "slow", HistoryForked.code, Unavailable.code)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,7 @@ class Streams:
 
     def drain(self) -> None:
         """Let the streams end, one after the other."""
-        self.draining = True
+        self.draining = self.tail.draining = True
         self._live.drain()
         self.tail.wake()
 

@@ -44,7 +44,13 @@ async def read(database: Database, tail: Tail, reading: Reading) -> Found:
         found = await _search(connection, reading, state, until)
     if cut_short:
         return Found(found.page, caught_up=False)
-    while found.page.facts == 0 and found.caught_up and reading.until is None and loop.time() < wait_until:
+    while (
+        found.page.facts == 0
+        and found.caught_up
+        and reading.until is None
+        and loop.time() < wait_until
+        and not tail.draining
+    ):
         # Descending, a page ends at its lower bound; what it has seen reaches to the head of its moment.
         seen = found.page.head if reading.descending else found.page.through
         if tail.head <= seen:

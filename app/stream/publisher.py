@@ -10,6 +10,7 @@ from typing import cast
 
 import asyncpg
 
+from app.domain import errors
 from app.domain.condition import Condition
 from app.domain.errors import FactwireError, InternalError, OutcomeUnknown, Unavailable
 from app.domain.fact import NewFact
@@ -19,9 +20,29 @@ from app.store.appending import Appended, Outcome
 from app.store.database import CONNECTION_FAILURES, Database
 from app.stream.grouping import GROUP_REQUESTS_MAX, Group, Published, Request
 from app.stream.settling import Settling, replay_or_conflict
+from app.stream.tail import said
 from app.telemetry.metrics import Metrics
 
 log = logging.getLogger(__name__)
+
+OUTCOMES = (
+    "published",
+    "replayed",
+    "abandoned",
+    *(
+        error.code
+        for error in (
+            errors.FactIdConflict,
+            errors.ConditionFailed,
+            errors.ConditionTooExpensive,
+            errors.CursorForked,
+            errors.CursorAhead,
+            errors.Unavailable,
+            errors.OutcomeUnknown,
+            errors.InternalError,
+        )
+    ),
+)
 
 
 class Publisher:
@@ -206,7 +227,8 @@ class Publisher:
             log.error("a publish failed", exc_info=error)
             refusal = InternalError("The facts were not published.")
         else:
-            log.warning("%d publishes were refused as %s: %s", len(requests), refusal.code, type(error).__name__)
+            cause = error.__cause__ or error
+            log.warning("%d publishes were refused as %s: %s", len(requests), refusal.code, said(cause))
         for request in requests:
             unknown = isinstance(refusal, OutcomeUnknown)
             request.refuse(OutcomeUnknown([str(fact.id) for fact in request.facts]) if unknown else refusal)

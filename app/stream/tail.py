@@ -45,6 +45,8 @@ class Tail:
         self.epoch = 0
         self.forked_after: Position | None = None
         self.reachable = False
+        self._cause = ""
+        self.draining = False
         self.forks = 0
         self._at_head_at: float | None = None
 
@@ -115,17 +117,25 @@ class Tail:
             self._hint.clear()
             try:
                 more = await self._look()
-                self.reachable = True
+                self._note(None)
             except (Unavailable, *CONNECTION_FAILURES) as error:
-                if self.reachable:
-                    log.warning("the tail cannot read: %s", error)
-                self.reachable = more = False
+                more = False
+                self._note(error)
             if not more:
                 try:
                     async with asyncio.timeout(self._poll_seconds):
                         await self._hint.wait()
                 except TimeoutError:
                     pass
+
+    def _note(self, failure: Exception | None) -> None:
+        """Tell when the database went away, and why, as long as that is the reason; and when it is back."""
+        cause = "" if failure is None else said(failure.__cause__ or failure)
+        if cause and cause != self._cause:
+            log.warning("the tail cannot read: %s", cause)
+        elif self._cause and not cause:
+            log.info("the tail reads again")
+        self.reachable, self._cause = not cause, cause
 
     async def _look(self) -> bool:
         """Read what is new; whether there may be more of it."""
@@ -182,6 +192,11 @@ class Tail:
         self.ring.reset(parted, epoch=self.epoch)
         self._last = None
         self.wake()
+
+
+def said(error: BaseException) -> str:
+    """The kind of an error and what it says: some say nothing."""
+    return f"{type(error).__name__}: {error}".removesuffix(": ")
 
 
 def continues(facts: Sequence[TailFact], mark: Mark | None) -> bool:

@@ -2,9 +2,10 @@
 
 import asyncio
 import logging
+import math
 
 from app.domain.errors import Unavailable
-from app.domain.position import START
+from app.domain.position import Position
 from app.store.catalogue import fold_counts
 from app.store.database import CONNECTION_FAILURES, Database
 from app.store.partitions import create_partition, read_room
@@ -26,7 +27,7 @@ class Upkeep:
     def __init__(self, database: Database) -> None:
         self._database = database
         self.room: int | None = None
-        self.head = START
+        self.head: Position | None = None
         self.lock = LockQueue(0, 0.0)
 
     async def run(self) -> None:
@@ -35,7 +36,8 @@ class Upkeep:
             try:
                 await self._look_after()
             except (Unavailable, *CONNECTION_FAILURES):
-                pass  # the tail reports a database that cannot be reached, and the next round comes soon
+                # The tail reports a database that cannot be reached, and the next round comes soon.
+                self.head, self.lock = None, LockQueue(math.nan, math.nan)
             await asyncio.sleep(UPKEEP_SECONDS)
 
     async def _look_after(self) -> None:

@@ -2,6 +2,7 @@
 
 import logging
 from contextvars import ContextVar
+from datetime import UTC, datetime
 from typing import Literal
 
 from pythonjsonlogger.json import JsonFormatter
@@ -25,12 +26,17 @@ class TextFormatter(logging.Formatter):
 
 
 class LineFormatter(JsonFormatter):
-    """One JSON object a line; a traceback is a member of it."""
+    """One JSON object a line; a traceback is a member of it. Times are RFC 3339 in UTC, as everywhere."""
+
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:
+        time = datetime.fromtimestamp(record.created, UTC)
+        return time.isoformat(timespec="microseconds").replace("+00:00", "Z")
 
     def add_fields(
         self, log_record: dict[str, object], record: logging.LogRecord, message_dict: dict[str, object]
     ) -> None:
         super().add_fields(log_record, record, message_dict)
+        log_record.pop("color_message", None)  # uvicorn's, with the colours of a terminal
         if id := request_id.get():
             log_record["request_id"] = id
 

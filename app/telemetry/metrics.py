@@ -1,6 +1,6 @@
 """Metrics, as Prometheus reads them; each application has a registry of its own."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -44,6 +44,13 @@ class Metrics:
             ["reason"],
             registry=self._registry,
         )
+
+    def expect(self, *, outcomes: Iterable[str], reasons: Iterable[str]) -> None:
+        """Show these labels from the start: an increase from nothing to something is none to Prometheus."""
+        for outcome in outcomes:
+            self._publishes.labels(outcome)
+        for reason in reasons:
+            self._streams_ended.labels(reason)
 
     def group_appended(self, *, facts: int, wait_seconds: float, append_seconds: float) -> None:
         self._facts.inc(facts)

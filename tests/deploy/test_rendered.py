@@ -127,7 +127,7 @@ def test_whatever_is_named_is_there(overlay: Path) -> None:
         assert referred <= configured
         assert ("ServiceAccount", pod_of(workload)["serviceAccountName"]) in names
         for container in containers_of(pod_of(workload)):
-            assert re.fullmatch(r"factwire:\d[\w.]*", container["image"])
+            assert re.fullmatch(r"(.+/)?factwire:\d[\w.]*", container["image"])
             assert {"PGSSLMODE", "FACTWIRE_DATABASE_URL"} <= {each["name"] for each in container["env"]}
 
 

@@ -1,6 +1,7 @@
 """What the documentation says is there, and nothing that is there goes unsaid."""
 
 import ast
+import json
 import re
 import subprocess
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from app.api.wire import Fact
 from app.domain import errors
 from app.domain.errors import FactwireError
 from app.settings import Settings
@@ -94,6 +96,12 @@ def test_no_page_names_a_setting_that_does_not_exist() -> None:
 
 def promises() -> list[tuple[str, ...]]:
     return PROMISE.findall((ROOT / "README.md").read_text())
+
+
+def test_the_protocol_shows_a_fact_with_all_its_members() -> None:
+    example = re.search(r"^## A fact\n\n```json\n(.*?)^```", (ROOT / "docs" / "protocol.md").read_text(), re.M | re.S)
+    assert example is not None
+    assert list(json.loads(example[1])) == list(Fact.__struct_fields__)
 
 
 def test_every_metric_is_documented_and_every_documented_one_exists(service: ServiceProcess) -> None:

@@ -111,6 +111,25 @@ def data_directory() -> Iterator[Path]:
     shutil.rmtree(parent)
 
 
+def test_a_directory_that_holds_something_else_is_left_alone(data_directory: Path) -> None:
+    data_directory.mkdir()
+    kept = data_directory / "kept"
+    kept.write_text("mine")
+    owner = data_directory.stat().st_uid
+    done = subprocess.run(
+        [sys.executable, "-m", "app", "migrate"],
+        cwd=ROOT,
+        env=clean_environment() | {"FACTWIRE_DATA_DIR": str(data_directory)},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("factwire: FACTWIRE_DATA_DIR: ")
+    assert (data_directory.stat().st_uid, kept.stat().st_uid, list(data_directory.iterdir())) == (owner, owner, [kept])
+
+
 async def test_the_first_steps_work_and_a_second_start_finds_the_facts(data_directory: Path) -> None:
     settings = {"FACTWIRE_DATA_DIR": str(data_directory), "FACTWIRE_PORT": str(free_port())}
     log_path = data_directory.parent / "service.log"

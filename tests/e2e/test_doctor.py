@@ -226,17 +226,8 @@ def test_a_standby_is_no_place_to_publish_and_one_that_is_waited_for_in_vain_is_
         shutil.rmtree(directory)
 
 
-@pytest.mark.parametrize(
-    "url",
-    [
-        f"postgresql://app:{PASSWORD}@127.0.0.1:{free_port()}/log",
-        f"postgresql://app:{PASSWORD}/more@127.0.0.1/log",
-        f"postgresql://app:{PASSWORD}",
-        f"mysql://app:{PASSWORD}@127.0.0.1/log",
-    ],
-    ids=["nobody listens", "a slash in the password", "no host", "another scheme"],
-)
-def test_a_database_that_cannot_be_reached_is_told_without_its_password(url: str) -> None:
+def test_a_database_that_cannot_be_reached_is_told_without_its_password() -> None:
+    url = f"postgresql://app:{PASSWORD}@127.0.0.1:{free_port()}/log"
     service_url = f"http://app:{PASSWORD}@127.0.0.1:{free_port()}"
     done = run(database_url=url, url=service_url)
     assert done.returncode == 1

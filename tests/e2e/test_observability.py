@@ -63,6 +63,7 @@ async def test_requests_are_logged_as_json_lines_with_their_ids_and_without_thei
     line = told[published.headers["x-request-id"]]
     assert (line["method"], line["path"], line["status"], line["level"]) == ("POST", "/v1/facts", 201, "INFO")
     assert line["milliseconds"] > 0
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", line["time"])
     assert (told["seen"]["path"], told["seen"]["status"]) == ("/v1/facts/at/99", missing.status_code)
     assert "hidden" not in service.log
 
@@ -92,6 +93,14 @@ async def test_publishes_are_counted_by_outcome_and_timed_by_stage(start_service
         assert await value_of(client, 'factwire_publish_seconds_count{stage="whole"}') == 3
         for stage in ("wait", "append"):
             assert await value_of(client, f'factwire_publish_seconds_sum{{stage="{stage}"}}') > 0
+
+
+async def test_what_can_happen_is_counted_from_nothing_on(start_service: StartService) -> None:
+    """Prometheus sees no increase where a series begins with its first event."""
+    async with client_of(await start_service()) as client:
+        told = (await client.get("/metrics")).text
+    assert 'factwire_publishes_total{outcome="outcome-unknown"} 0.0' in told
+    assert 'factwire_streams_ended_total{reason="slow"} 0.0' in told
 
 
 async def test_streams_are_counted_by_state_and_by_how_they_ended(start_service: StartService) -> None:

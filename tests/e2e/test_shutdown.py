@@ -47,6 +47,22 @@ def most_at_once(ends: list[float]) -> int:
     return max(sum(start <= end < start + MOMENT_SECONDS for end in ends) for start in ends)
 
 
+async def test_a_long_poll_ends_with_its_empty_page(start_service: StartService) -> None:
+    service = await start_service(drain_seconds=1)
+    async with httpx.AsyncClient(base_url=service.url, timeout=20, verify=False) as client:
+        parameters: dict[str, str | float] = {"after": "head", "wait_seconds": 60}
+        waiting = asyncio.create_task(client.get("/v1/facts", params=parameters))
+        async with streaming(service.url) as stream:  # its answer comes after the poll has begun to wait
+            await stream.read_until(lambda body: b"caught-up" in body)
+        began_at = time.monotonic()
+        ending = asyncio.create_task(service.terminate())
+        page = await waiting
+        assert (page.status_code, page.json()["facts"], page.json()["cursor"]) == (200, [], "1:0")
+        assert await ending == 0
+        assert time.monotonic() - began_at < 15  # unasked, it would have waited for a minute
+    assert "Traceback" not in service.log
+
+
 async def test_a_running_publish_finishes(start_service: StartService, fresh_database_url: str) -> None:
     service = await start_service()
     holder, watcher = await asyncpg.connect(fresh_database_url), await asyncpg.connect(fresh_database_url)

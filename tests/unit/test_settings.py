@@ -1,0 +1,51 @@
+"""Settings: what can never work is refused by name, without repeating what it holds."""
+
+import pytest
+
+from app.cli import main
+from app.settings import Settings
+
+PASSWORD = "TOP-SECRET"
+WRONG = (
+    f"mysql://app:{PASSWORD}@host/log",
+    f"postgresql://app:{PASSWORD}",
+    f"postgresql://app:{PASSWORD}/more@host/log",
+    f"postgresql://app:{PASSWORD}#more@host/log",
+    f"postgresql://app:{PASSWORD}?more@host/log",
+    f"host=one password={PASSWORD}",
+)
+RIGHT = (
+    "postgresql://app:pa%23ss:word@host:5432/log",
+    "postgresql://app@one:5432,two/log?target_session_attrs=read-write",
+    "postgres://app@[::1]:5432/log",
+    "postgresql://app@[::1]/log",
+    "postgresql:///log?host=/run/postgresql",
+    "postgresql://postgres@/postgres?host=%2Ftmp%2Fx&port=5433",
+)
+
+
+@pytest.mark.parametrize("name", ["DATABASE_URL", "LISTEN_URL"])
+@pytest.mark.parametrize("url", WRONG)
+def test_a_url_that_cannot_work_is_refused_by_name_without_its_password(
+    name: str, url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv(f"FACTWIRE_{name}", url)
+    assert main(["migrate"]) == 2
+    told = capsys.readouterr().err
+    assert told.startswith(f"FACTWIRE_{name}: ")
+    assert PASSWORD not in told
+
+
+@pytest.mark.parametrize("url", RIGHT)
+def test_every_form_of_url_that_works_is_taken(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FACTWIRE_DATABASE_URL", url)
+    taken = Settings().database_url
+    assert taken is not None
+    assert taken.get_secret_value() == url
+
+
+def test_an_empty_variable_is_an_unset_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    unset = Settings()
+    for name in ("DATABASE_URL", "DATA_DIR", "PORT"):
+        monkeypatch.setenv(f"FACTWIRE_{name}", "")
+    assert Settings() == unset
