@@ -1,11 +1,14 @@
 """Settings: what can never work is refused by name, without repeating what it holds."""
 
+from typing import Any
+
 import pytest
 
 from app.cli import main
 from app.settings import Settings
 
 PASSWORD = "TOP-SECRET"
+NOTHING_GIVEN: dict[str, Any] = {}
 WRONG = (
     f"mysql://app:{PASSWORD}@host/log",
     f"postgresql://app:{PASSWORD}",
@@ -39,13 +42,13 @@ def test_a_url_that_cannot_work_is_refused_by_name_without_its_password(
 @pytest.mark.parametrize("url", RIGHT)
 def test_every_form_of_url_that_works_is_taken(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FACTWIRE_DATABASE_URL", url)
-    taken = Settings(**{}).database_url
+    taken = Settings(**NOTHING_GIVEN).database_url
     assert taken is not None
     assert taken.get_secret_value() == url
 
 
 def test_an_empty_variable_is_an_unset_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    unset = Settings(**{})
+    unset = Settings(**NOTHING_GIVEN)
     for name in ("DATABASE_URL", "DATA_DIR", "PORT"):
         monkeypatch.setenv(f"FACTWIRE_{name}", "")
-    assert Settings(**{}) == unset
+    assert Settings(**NOTHING_GIVEN) == unset
