@@ -7,6 +7,7 @@ import os
 import resource
 import signal
 import socket
+from contextlib import suppress
 from types import FrameType
 
 import uvicorn
@@ -108,16 +109,16 @@ class Server(uvicorn.Server):
 
 
 def raise_open_files_limit(streams_max: int) -> None:
-    """Take as many descriptors as the system gives: the usual limit is for programs with few connections."""
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    if most != resource.RLIM_INFINITY and most < streams_max + OTHER_FILES:
-        log.warning(
-            "at most %d files may be open: FACTWIRE_STREAMS_MAX=%d needs %d",
-            most,
-            streams_max,
-            streams_max + OTHER_FILES,
-        )
+    """Take as many descriptors as the streams need; the usual limit is for programs with few connections."""
+    needed = streams_max + OTHER_FILES
+    limit, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    allowed = needed if most == resource.RLIM_INFINITY else min(needed, most)
+    if limit != resource.RLIM_INFINITY and limit < allowed:
+        with suppress(OSError, ValueError):  # some systems name a greatest limit and refuse it
+            resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, most))
+            limit = allowed
+    if limit != resource.RLIM_INFINITY and limit < needed:
+        log.warning("%d files may be open; FACTWIRE_STREAMS_MAX=%d needs %d", limit, streams_max, needed)
 
 
 def settle_memory() -> None:

@@ -165,6 +165,7 @@ async def export_facts(request: Request) -> Response:
     first = await anext(pages, b"")
 
     async def all_pages() -> AsyncIterator[bytes]:
+        context.metrics.page_read()
         yield first
         async for page in pages:
             context.metrics.page_read()

@@ -20,7 +20,7 @@ from app.store.appending import Appended, Outcome
 from app.store.database import CONNECTION_FAILURES, Database
 from app.stream.grouping import GROUP_REQUESTS_MAX, Group, Published, Request
 from app.stream.settling import Settling, replay_or_conflict
-from app.stream.tail import said
+from app.telemetry.logs import said
 from app.telemetry.metrics import Metrics
 
 log = logging.getLogger(__name__)

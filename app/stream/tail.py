@@ -12,6 +12,7 @@ from app.store.appending import Appended
 from app.store.database import CONNECTION_FAILURES, Connection, Database
 from app.store.reading import Mark, TailFact, read_marks, read_tail, resolve
 from app.stream.ring import Ring, Segment, segments
+from app.telemetry.logs import said
 
 log = logging.getLogger(__name__)
 
@@ -192,11 +193,6 @@ class Tail:
         self.ring.reset(parted, epoch=self.epoch)
         self._last = None
         self.wake()
-
-
-def said(error: BaseException) -> str:
-    """The kind of an error and what it says: some say nothing."""
-    return f"{type(error).__name__}: {error}".removesuffix(": ")
 
 
 def continues(facts: Sequence[TailFact], mark: Mark | None) -> bool:

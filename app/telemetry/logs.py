@@ -53,3 +53,8 @@ def configure_logging(format: LogFormat = "text", level: str = "INFO") -> None:
     logging.basicConfig(level=level, handlers=[handler])
     for noisy in NOISY:
         logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+def said(error: BaseException) -> str:
+    """The kind of an error and the first line of what it says: further ones may quote what was to be stored."""
+    return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}".removesuffix(": ")

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -14,6 +15,17 @@ from tests.conftest import StartPostgres, StartService
 from tests.e2e.wire import exported, position_of, streaming, until
 from tests.postgres import Databases, name_of, run_sql
 from tests.service import ROOT, ServiceProcess, clean_environment, free_port
+
+
+async def test_a_low_limit_of_open_files_is_raised_to_what_the_streams_need(start_service: StartService) -> None:
+    before, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(before, 512), most))
+    try:
+        service = await start_service(streams_max=1000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (before, most))
+    limit, _ = resource.prlimit(service.pid, resource.RLIMIT_NOFILE)
+    assert limit == 2000
 
 
 async def test_two_processes_on_one_database_are_one_log(start_service: StartService) -> None:
