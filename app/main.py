@@ -178,7 +178,11 @@ def measure(context: Context, listener: Listener, upkeep: Upkeep) -> None:
         "factwire_head_position", "The position of the newest fact that the tail has seen.", lambda: context.tail.head
     )
     gauge("factwire_forks", "Forks of the history that the tail has noticed.", lambda: context.tail.forks)
-    gauge("factwire_database_reachable", "Whether the tail's last read succeeded.", lambda: context.tail.reachable)
+    gauge(
+        "factwire_database_reachable",
+        "Whether the tail reads, and no connection failed that others used.",
+        lambda: context.database_reachable,
+    )
     gauge("factwire_listener_connected", "Whether notifications arrive.", lambda: listener.connected)
     gauge("factwire_publishes_waiting", "Publishes under way.", lambda: context.publisher.waiting)
     gauge("factwire_partition_room_facts", "Facts that fit into the partitions that exist.", lambda: upkeep.room or 0)

@@ -36,6 +36,11 @@ class Context:
     schema_seen: bool = False
     draining: bool = False
 
+    @property
+    def database_reachable(self) -> bool:
+        """Whether the tail reads, and nobody else fails to."""
+        return self.tail.reads and not any(lane.failing for lane in self.database.lanes())
+
 
 def context_of(request: Request) -> Context:
     context: Context = request.app.state.context

@@ -19,6 +19,10 @@ log = logging.getLogger(__name__)
 POLL_FACTS_MAX = 1000
 POLL_BYTES_MAX = 1024 * 1024
 
+# A read that takes longer than so many polls, and than so many seconds, hangs.
+STALE_POLLS = 4
+STALE_SECONDS = 2.0
+
 
 class Tail:
     """Reads each new fact once and keeps the newest in a ring.
@@ -45,7 +49,7 @@ class Tail:
         self.ring = ring
         self.epoch = 0
         self.forked_after: Position | None = None
-        self.reachable = False
+        self._read_at = -math.inf
         self._cause = ""
         self.draining = False
         self.forks = 0
@@ -59,6 +63,12 @@ class Tail:
     def lag_seconds(self) -> float:
         """How long ago the tail last saw that it was at the head: normally less than the time between two polls."""
         return math.inf if self._at_head_at is None else asyncio.get_running_loop().time() - self._at_head_at
+
+    @property
+    def reads(self) -> bool:
+        """Whether the last read succeeded, and lately: one that hangs has not failed yet."""
+        since = asyncio.get_running_loop().time() - self._read_at
+        return not self._cause and since < max(STALE_SECONDS, STALE_POLLS * self._poll_seconds)
 
     @property
     def started(self) -> bool:
@@ -136,7 +146,9 @@ class Tail:
             log.warning("the tail cannot read: %s", cause)
         elif self._cause and not cause:
             log.info("the tail reads again")
-        self.reachable, self._cause = not cause, cause
+        self._cause = cause
+        if not cause:
+            self._read_at = asyncio.get_running_loop().time()
 
     async def _look(self) -> bool:
         """Read what is new; whether there may be more of it."""
