@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import math
 import os
 import signal
 import sys
@@ -19,6 +20,8 @@ from app.store.database import CONNECTION_FAILURES
 from app.store.epochs import raise_epoch
 from app.store.migrations import MigrationRefused, is_empty, migrate
 from app.telemetry.logs import configure_logging
+
+IDLE_SECONDS_MAX = 3600
 
 FIRST_STEPS = """
 Factwire serves {url}
@@ -107,11 +110,27 @@ def new_parser() -> argparse.ArgumentParser:
 
 def add_doctor_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--url")
-    parser.add_argument("--processes", type=int, help="of all replicas together; FACTWIRE_WORKERS without it")
+    parser.add_argument("--processes", type=process_count, help="of all replicas together; FACTWIRE_WORKERS without it")
     parser.add_argument("--publish-in", metavar="NAMESPACE", help="publish a few facts there to time their delivery")
-    parser.add_argument("--seconds", type=float, help="also see whether an idle stream stays open for so long")
+    parser.add_argument("--seconds", type=idle_seconds, help="also see whether an idle stream stays open for so long")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.set_defaults(run=examine)
+
+
+def process_count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a number of processes, at least 1, not {text}")
+    return int(text)
+
+
+def idle_seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds <= IDLE_SECONDS_MAX:
+        raise argparse.ArgumentTypeError(f"expected seconds, above 0 and at most {IDLE_SECONDS_MAX}, not {text}")
+    return seconds
 
 
 def serve(options: argparse.Namespace, settings: Settings) -> int:
