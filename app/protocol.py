@@ -1,7 +1,7 @@
 """The HTTP protocol of a connection: uvicorn's, with bounded headers, and with a shorter way to write."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
@@ -16,10 +16,14 @@ REFUSAL = (
 )
 
 
-def guarded_protocol(settings: Settings) -> type[HttpToolsProtocol]:
-    """The protocol with the limits of these settings."""
-    limits = {"header_seconds": settings.header_seconds, "header_bytes_max": settings.header_bytes_max}
-    return type("GuardedProtocol", (GuardedProtocol,), limits)
+def guarded_protocol(settings: Settings, *, draining: Callable[[], bool]) -> type[HttpToolsProtocol]:
+    """The protocol with the limits of these settings. While it is `draining`, no connection takes a second request."""
+    members = {
+        "header_seconds": settings.header_seconds,
+        "header_bytes_max": settings.header_bytes_max,
+        "draining": staticmethod(draining),
+    }
+    return type("GuardedProtocol", (GuardedProtocol,), members)
 
 
 class GuardedProtocol(HttpToolsProtocol):
@@ -36,6 +40,10 @@ class GuardedProtocol(HttpToolsProtocol):
         self._discarded_bytes = 0
         self._header_timer: asyncio.TimerHandle | None = None
         self._unfinished: list[RequestResponseCycle] = []
+
+    @staticmethod
+    def draining() -> bool:
+        return False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -88,6 +96,13 @@ class GuardedProtocol(HttpToolsProtocol):
             self.scope["state"][OUTLET] = Outlet(self.cycle)
             self._unfinished = [cycle for cycle in self._unfinished if not cycle.response_complete]
             self._unfinished.append(self.cycle)
+            if self.draining():
+                self.leave()
+
+    def leave(self) -> None:
+        """Let every answer from here on say that the connection closes behind it, so that its client goes elsewhere."""
+        for cycle in self._unfinished:
+            cycle.keep_alive = False
 
     def _headers_are_too_large(self) -> bool:
         """Whether they are, counted only where so much has arrived that they could be."""

@@ -16,7 +16,7 @@ from app.api.context import Context
 from app.api.identifying import Identifying
 from app.api.routing import Direct
 from app.main import create_app
-from app.protocol import guarded_protocol
+from app.protocol import GuardedProtocol, guarded_protocol
 from app.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -63,7 +63,7 @@ def run(settings: Settings, listening: socket.socket, *, parent: int | None = No
     app = create_app(settings)
     config = uvicorn.Config(
         Identifying(Direct(app), logged=settings.log_requests),
-        http=guarded_protocol(settings),
+        http=guarded_protocol(settings, draining=lambda: app.state.context.draining),
         ws="none",
         loop="uvloop",
         lifespan="on",
@@ -103,6 +103,9 @@ class Server(uvicorn.Server):
             if self._drained_by is None:
                 self._drained_by = now + self._context.settings.drain_seconds
                 self._context.streams.drain()
+                for connection in self.server_state.connections:
+                    if isinstance(connection, GuardedProtocol):
+                        connection.leave()
             if self._context.streams.open == 0 or now > self._drained_by:
                 return True
         return await super().on_tick(counter)
