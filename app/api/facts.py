@@ -1,6 +1,7 @@
 """Facts: publish them, read pages of them, search, export, and fetch one."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Sequence
 from http import HTTPStatus
 from uuid import UUID
 
@@ -28,10 +29,13 @@ from app.api.wire import (
     query_from,
 )
 from app.domain import errors
-from app.domain.errors import FactNotFound, MalformedParameter
+from app.domain.condition import Condition
+from app.domain.errors import FactNotFound, MalformedParameter, OutcomeUnknown
+from app.domain.fact import NewFact
 from app.domain.position import FACT_ID, POSITION_MAX, START, Position, parse_cursor
 from app.domain.query import Query
 from app.store.reading import read_fact
+from app.stream.grouping import Published
 from app.stream.paging import Found, Reading, export, read
 
 router = new_router("facts")
@@ -80,12 +84,10 @@ async def publish(request: Request) -> JsonAnswer:
     body, payloads = PUBLISH.decode(raw)
     facts = facts_from(body, payloads, context.limits)
     condition = None if body.condition is None else condition_from(body.condition)
-    if context.tracing is None:
-        published = await context.publisher.publish(facts, condition)
-    else:
-        with context.tracing.publishing(request.headers.get("traceparent", ""), len(facts)) as span:
-            published = await context.publisher.publish(facts, condition)
-            span.set_attribute("factwire.position", published.cursor.position)
+    try:
+        published = await publish_traced(request, facts, condition)
+    except asyncio.CancelledError:  # by the server, when its time to finish is over
+        raise OutcomeUnknown([fact.id for fact in facts]) from None
     cursor = published.cursor
     result = PublishResult(
         facts=list(map(PublishedFact, published.ids, published.positions)),
@@ -94,6 +96,16 @@ async def publish(request: Request) -> JsonAnswer:
         published_at=published.published_at,
     )
     return JsonAnswer(RESULT.encode(result), HTTPStatus.OK if published.replayed else HTTPStatus.CREATED)
+
+
+async def publish_traced(request: Request, facts: Sequence[NewFact], condition: Condition | None) -> Published:
+    context = context_of(request)
+    if context.tracing is None:
+        return await context.publisher.publish(facts, condition)
+    with context.tracing.publishing(request.headers.get("traceparent", ""), len(facts)) as span:
+        published = await context.publisher.publish(facts, condition)
+        span.set_attribute("factwire.position", published.cursor.position)
+        return published
 
 
 @router.get(

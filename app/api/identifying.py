@@ -1,5 +1,6 @@
 """Every request has an id: in its answer, in every log line about it, and in a line of its own where that is wanted."""
 
+import asyncio
 import logging
 import re
 import time
@@ -9,6 +10,8 @@ from secrets import token_hex
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api.asgi import REQUEST_ID, STATUS, header
+from app.api.problems import problem_response
+from app.domain.errors import Unavailable
 from app.telemetry.logs import request_id
 
 log = logging.getLogger(__name__)
@@ -44,13 +47,22 @@ class Identifying:
             await send(message)
 
         if not self._logged:
-            await self._app(scope, receive, send_with_id)
+            await self._answer(scope, receive, send_with_id)
             return
         began_at = time.perf_counter()
         try:
-            await self._app(scope, receive, send_with_id)
+            await self._answer(scope, receive, send_with_id)
         finally:
             tell(scope, time.perf_counter() - began_at)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await self._app(scope, receive, send)
+        except asyncio.CancelledError:
+            # The server's time to finish is over. Who was publishing has been told already that the outcome is unknown.
+            if STATUS in scope["state"]:
+                raise
+            await problem_response(Unavailable("The service stopped before it could answer."))(scope, receive, send)
 
 
 def tell(scope: Scope, seconds: float) -> None:

@@ -11,7 +11,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from app.api.asgi import header
-from app.api.bodies import NDJSON, check_media_type
+from app.api.bodies import NDJSON, STOPPED_FIRST, check_media_type
 from app.api.context import Context, context_of
 from app.api.decoding import Decoder
 from app.api.documenting import operation
@@ -20,7 +20,7 @@ from app.api.problems import problem
 from app.api.routing import new_router
 from app.api.wire import ImportCounts, NewFactBody, fact_from
 from app.domain import errors
-from app.domain.errors import FactwireError, FieldError, LimitExceeded, RequestTimeout
+from app.domain.errors import FactwireError, FieldError, LimitExceeded, OutcomeUnknown, RequestTimeout, Unavailable
 from app.domain.fact import NewFact
 from app.stream.grouping import Published
 
@@ -95,7 +95,7 @@ class Importing:
         told_at = loop.time()
         try:
             async for lines in self._batches(request):
-                await self._publish(lines)
+                await self._publish_in_time(lines)
                 if self.tells_progress and loop.time() - told_at >= PROGRESS_SECONDS:
                     told_at = loop.time()
                     yield line({"progress": self.counts})
@@ -129,6 +129,12 @@ class Importing:
             lines.append(rest)
         if lines:
             yield lines
+
+    async def _publish_in_time(self, lines: list[bytes]) -> None:
+        try:
+            await self._publish(lines)
+        except asyncio.CancelledError:  # by the server, when its time to finish is over
+            raise OutcomeUnknown() from None
 
     async def _publish(self, lines: list[bytes]) -> None:
         """Publish a batch in order, up to its first line that fails, which is raised."""
@@ -199,6 +205,8 @@ async def chunks(request: Request, *, seconds: float) -> AsyncIterator[bytes]:
             if not arriving.done():
                 raise RequestTimeout(f"No line arrived for {seconds:g} s.")
             chunk = arriving.result()
+        except asyncio.CancelledError:
+            raise Unavailable(STOPPED_FIRST) from None
         except ClientDisconnect:
             raise RequestTimeout("The client left before the body was complete.") from None
         finally:

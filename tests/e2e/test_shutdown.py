@@ -14,6 +14,8 @@ from tests.e2e.wire import connect, streaming, until
 
 STREAMS = 40
 MOMENT_SECONDS = 0.2
+IMPATIENT = "import app.cli, app.server; app.server.FINISH_SECONDS = 1; app.cli.main(['serve'])"
+HEAD = b"POST /v1/facts%b HTTP/1.1\r\nhost: x\r\ncontent-type: %b\r\ncontent-length: %d\r\n\r\n"
 
 
 async def test_streams_end_cleanly_one_after_the_other(start_service: StartService) -> None:
@@ -95,6 +97,34 @@ async def test_every_answer_of_a_process_that_leaves_sends_its_client_elsewhere(
             assert b"\r\nx-request-id: " in answer.lower()
             writer.close()
     assert await ending == 0
+
+
+async def test_what_is_under_way_when_the_time_is_over_gets_a_problem_that_says_what_is_written(
+    start_service: StartService, fresh_database_url: str
+) -> None:
+    service = await start_service(command=("-c", IMPATIENT), drain_seconds=0)
+    holder, watcher = await asyncpg.connect(fresh_database_url), await asyncpg.connect(fresh_database_url)
+    await holder.execute("select pg_advisory_lock(lock_key) from factwire.log")
+    body = json.dumps(publication()).encode()
+    half, line_without_end, whole = [await connect(service.url) for _ in range(3)]
+    half[1].write(HEAD % (b"", b"application/json", len(body)) + body[:-1])
+    line_without_end[1].write(HEAD % (b"/import", b"application/x-ndjson", 1000) + b"{")
+    whole[1].write(HEAD % (b"", b"application/json", len(body)) + body)
+    await until(lambda: append_waits(watcher))
+    ending = asyncio.create_task(service.terminate())
+    answers = [await asyncio.wait_for(reader.read(), 15) for reader, _ in (half, line_without_end, whole)]
+    for answer, status, code in zip(
+        answers, (b"503", b"200", b"503"), (b"unavailable", b"unavailable", b"outcome-unknown"), strict=True
+    ):
+        assert answer.startswith(b"HTTP/1.1 " + status)
+        assert b"\r\nx-request-id: " in answer
+        assert b"urn:factwire:problem:" + code in answer
+    await holder.close()
+    await watcher.close()
+    for _, writer in (half, line_without_end, whole):
+        writer.close()
+    assert await ending == 0
+    assert "Traceback" not in service.log
 
 
 async def test_a_running_publish_finishes(start_service: StartService, fresh_database_url: str) -> None:
