@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import logging
 import math
 import os
 import signal
@@ -19,7 +20,9 @@ from app.store import embedded
 from app.store.database import CONNECTION_FAILURES
 from app.store.epochs import raise_epoch
 from app.store.migrations import MigrationRefused, is_empty, migrate
-from app.telemetry.logs import configure_logging
+from app.telemetry.logs import configure_logging, logs_json, said
+
+log = logging.getLogger(__name__)
 
 IDLE_SECONDS_MAX = 3600
 
@@ -51,14 +54,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code: int = options.run(options, settings)
         return code
     except ValidationError as error:
+        if os.environ.get("FACTWIRE_LOG_FORMAT") == "json":  # the settings, which would say so, do not exist
+            configure_logging("json")
         for wrong in error.errors():
-            print(f"FACTWIRE_{'_'.join(map(str, wrong['loc'])).upper()}: {wrong['msg']}", file=sys.stderr)
+            complain(f"FACTWIRE_{'_'.join(map(str, wrong['loc'])).upper()}: {wrong['msg']}")
         return 2
     except (MigrationRefused, embedded.NotInstalled, asyncpg.PostgresError, OSError) as error:
-        print(f"factwire: {error}", file=sys.stderr)
+        complain(f"factwire: {error}")
         return 1
     except KeyboardInterrupt:
         return 130
+
+
+def complain(line: str) -> None:
+    """Say on standard error why the command ends, as JSON where that is wanted."""
+    if logs_json():
+        log.critical(line)
+    else:
+        print(line, file=sys.stderr)
 
 
 def leave(number: int, frame: FrameType | None) -> NoReturn:
@@ -141,12 +154,20 @@ def serve(options: argparse.Namespace, settings: Settings) -> int:
     prepare_schema(settings)
     if settings.workers > 1:
         workers = Workers(settings)
-        print(FIRST_STEPS.format(url=reachable_url(settings.host, workers.port)), flush=True)
+        greet(reachable_url(settings.host, workers.port))
         return workers.run()
     listening = bind(settings.host, settings.port, shared=False)
-    print(FIRST_STEPS.format(url=reachable_url(settings.host, listening.getsockname()[1])), flush=True)
+    greet(reachable_url(settings.host, listening.getsockname()[1]))
     run(settings, listening)
     return 0
+
+
+def greet(url: str) -> None:
+    """Show the first steps, or tell a program where the service is."""
+    if logs_json():
+        log.info("Factwire serves %s", url)
+    else:
+        print(FIRST_STEPS.format(url=url), flush=True)
 
 
 def work(options: argparse.Namespace, settings: Settings) -> int:
@@ -215,7 +236,7 @@ def prepare_schema(settings: Settings) -> None:
         if settings.database_url is not None and (is_embedded(settings) or is_empty(url_of(settings))):
             migrate(url_of(settings))
     except CONNECTION_FAILURES as error:
-        print(f"factwire: the database cannot be reached yet: {error}", file=sys.stderr)
+        log.warning("the database cannot be reached yet: %s", said(error))
 
 
 def is_embedded(settings: Settings) -> bool:
