@@ -15,7 +15,7 @@ import asyncpg
 from pydantic import SecretStr, ValidationError
 
 from app import commands, doctor
-from app.settings import Settings
+from app.settings import Settings, range_of
 from app.store import embedded
 from app.store.database import CONNECTION_FAILURES
 from app.store.epochs import raise_epoch
@@ -57,7 +57,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if os.environ.get("FACTWIRE_LOG_FORMAT") == "json":  # the settings, which would say so, do not exist
             configure_logging("json")
         for wrong in error.errors():
-            complain(f"FACTWIRE_{'_'.join(map(str, wrong['loc'])).upper()}: {wrong['msg']}")
+            name = "_".join(map(str, wrong["loc"]))
+            bounds = range_of(name)
+            between = f" ({bounds[0]:.15g} to {bounds[1]:.15g})" if bounds else ""
+            complain(f"FACTWIRE_{name.upper()}: {wrong['msg']}{between}")
         return 2
     except (MigrationRefused, embedded.NotInstalled, asyncpg.PostgresError, OSError) as error:
         complain(f"factwire: {error}")

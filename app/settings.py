@@ -9,13 +9,19 @@ from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 MIB = 1024 * 1024
+GIB = 1024 * MIB
 
 
 class Settings(BaseSettings):
     """Built once where the process starts and passed down; nothing below reads the environment."""
 
     model_config = SettingsConfigDict(
-        env_prefix="FACTWIRE_", env_ignore_empty=True, frozen=True, extra="ignore", use_attribute_docstrings=True
+        env_prefix="FACTWIRE_",
+        env_ignore_empty=True,
+        frozen=True,
+        extra="ignore",
+        use_attribute_docstrings=True,
+        allow_inf_nan=False,
     )
 
     database_url: SecretStr | None = None
@@ -36,22 +42,22 @@ class Settings(BaseSettings):
 
     read_connections_max: int = Field(8, ge=2, le=100)
     """Connections of one process for reads; three more follow the log, one appends and one listens."""
-    read_seconds: float = Field(10.0, gt=0)
+    read_seconds: float = Field(10.0, ge=0.1, le=300)
     """How long one read may take in the database."""
-    append_seconds: float = Field(15.0, gt=0)
+    append_seconds: float = Field(15.0, ge=0.1, le=60)
     """How long one append may take in the database, its wait for the lock included."""
-    poll_seconds: float = Field(0.25, gt=0, le=10)
+    poll_seconds: float = Field(0.25, ge=0.01, le=10)
     """How often the tail looks for new facts where no notification arrives."""
-    ring_bytes_max: int = Field(32 * MIB, ge=MIB)
+    ring_bytes_max: int = Field(32 * MIB, ge=MIB, le=16 * GIB)
     """How much of the newest history each process keeps ready for its streams."""
 
     facts_max: int = Field(1000, ge=1, le=1000)
     """Facts in one publish request."""
-    body_bytes_max: int = Field(4 * MIB, ge=1024)
+    body_bytes_max: int = Field(4 * MIB, ge=1024, le=256 * MIB)
     """Bytes of one request body; for an import, of one batch."""
-    bodies_bytes_max: int = Field(256 * MIB, ge=MIB)
+    bodies_bytes_max: int = Field(256 * MIB, ge=MIB, le=64 * GIB)
     """Bytes of all request bodies that one process reads at the same time."""
-    payload_bytes_max: int = Field(MIB, ge=2)
+    payload_bytes_max: int = Field(MIB, ge=2, le=64 * MIB)
     """Bytes of one payload."""
     aggregate_ids_max: int = Field(32, ge=1, le=100)
     """Aggregate ids of one fact."""
@@ -64,35 +70,35 @@ class Settings(BaseSettings):
     wait_seconds_max: float = Field(60.0, ge=0, le=300)
     """The greatest `wait_seconds` of a long poll."""
 
-    publish_wait_seconds: float = Field(30.0, gt=0)
+    publish_wait_seconds: float = Field(30.0, ge=0.1, le=300)
     """How long a publish may wait for its turn."""
-    publishes_waiting_max: int = Field(20_000, ge=1)
+    publishes_waiting_max: int = Field(20_000, ge=1, le=1_000_000)
     """Publishes that may wait for their turn in one process."""
-    publish_bytes_waiting_max: int = Field(256 * MIB, ge=MIB)
+    publish_bytes_waiting_max: int = Field(256 * MIB, ge=MIB, le=64 * GIB)
     """Bytes of the publishes that may wait in one process."""
-    condition_seconds: float = Field(10.0, gt=0)
+    condition_seconds: float = Field(10.0, ge=0.1, le=300)
     """How long an expensive condition may be evaluated, outside the lock."""
 
-    header_seconds: float = Field(10.0, gt=0)
+    header_seconds: float = Field(10.0, ge=0.1, le=300)
     """How long a client may take to send the headers of a request."""
-    header_bytes_max: int = Field(32 * 1024, ge=1024)
+    header_bytes_max: int = Field(32 * 1024, ge=1024, le=MIB)
     """Bytes of the headers of one request."""
-    body_seconds: float = Field(30.0, gt=0)
+    body_seconds: float = Field(30.0, ge=0.1, le=3600)
     """How long a client may take to send a body; in an import, until the next line."""
 
-    streams_max: int = Field(10_000, ge=1)
+    streams_max: int = Field(10_000, ge=1, le=1_000_000)
     """Open streams of one process; beyond it a stream is asked to come back."""
-    stream_age_seconds_max: float = Field(3600.0, gt=0)
+    stream_age_seconds_max: float = Field(3600.0, ge=1, le=7 * 86_400)
     """About how long a stream stays open (give or take a fifth): behind a proxy, a vanished client looks alive."""
-    stream_send_seconds: float = Field(20.0, gt=0)
+    stream_send_seconds: float = Field(20.0, ge=0.1, le=300)
     """How long a client may refuse to read before its stream is cut."""
-    stream_history_bytes_max: int = Field(256 * MIB, ge=MIB)
+    stream_history_bytes_max: int = Field(256 * MIB, ge=MIB, le=64 * GIB)
     """About how much history all streams of one process may hold in memory."""
     heartbeat_seconds: float = Field(15.0, ge=3, le=60)
     """When a quiet stream gets a sign of life, unless its client asks for another interval."""
-    retry_seconds: float = Field(2.0, gt=0, le=60)
+    retry_seconds: float = Field(2.0, ge=0.1, le=60)
     """When a client should come back after its stream ended."""
-    drain_seconds: float = Field(5.0, ge=0)
+    drain_seconds: float = Field(5.0, ge=0, le=3600)
     """At SIGTERM, over how long the streams end, one after the other."""
 
     log_format: Literal["text", "json"] = "text"
@@ -124,3 +130,12 @@ class Settings(BaseSettings):
         if wanted and not (find_spec("opentelemetry") and find_spec("opentelemetry.sdk")):
             raise ValueError("install factwire[tracing] first")
         return wanted
+
+
+def range_of(name: str) -> tuple[float, float] | None:
+    """The least and the greatest value of a setting that is a number; None for any other, or where there is none."""
+    field = Settings.model_fields.get(name)
+    bounds = field.metadata if field else []
+    least = [float(bound.ge) for bound in bounds if hasattr(bound, "ge")]
+    most = [float(bound.le) for bound in bounds if hasattr(bound, "le")]
+    return (least[0], most[0]) if least and most else None
