@@ -49,6 +49,8 @@ CONNECTION_FAILURES = (
     asyncpg.InvalidSchemaNameError,
     asyncpg.UndefinedFunctionError,
     asyncpg.UndefinedTableError,
+    # The role may not do it: somebody has yet to grant it.
+    asyncpg.InsufficientPrivilegeError,
 )
 
 # After these a connection is of no use. It leads to a standby by now, and the next one finds the primary; or the server

@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from time import perf_counter
 from typing import cast
 
@@ -18,12 +18,15 @@ from app.domain.position import Position
 from app.store import appending
 from app.store.appending import Appended, Outcome
 from app.store.database import CONNECTION_FAILURES, Database
+from app.store.rights import lacking_rights
 from app.stream.grouping import GROUP_REQUESTS_MAX, Group, Published, Request
 from app.stream.settling import Settling, replay_or_conflict
 from app.telemetry.logs import said
 from app.telemetry.metrics import Metrics
 
 log = logging.getLogger(__name__)
+
+TELL_SECONDS = 10.0
 
 OUTCOMES = (
     "published",
@@ -72,6 +75,10 @@ class Publisher:
         self._waiting_requests = 0
         self._waiting_bytes = 0
         self._connection = database.appending.keeper()
+        self._database = database
+        self._refused = 0
+        self._reason = ""
+        self._told_at = 0.0
 
     @property
     def waiting(self) -> int:
@@ -227,11 +234,28 @@ class Publisher:
             log.error("a publish failed", exc_info=error)
             refusal = InternalError("The facts were not published.")
         else:
-            cause = error.__cause__ or error
-            log.warning("%d publishes were refused as %s: %s", len(requests), refusal.code, said(cause))
+            await self._tell_refused(len(requests), refusal, error.__cause__ or error)
         for request in requests:
             unknown = isinstance(refusal, OutcomeUnknown)
             request.refuse(OutcomeUnknown([str(fact.id) for fact in request.facts]) if unknown else refusal)
+
+    async def _tell_refused(self, count: int, refusal: FactwireError, cause: BaseException) -> None:
+        """Log why publishes are refused, once in a while for as long as it is the same reason."""
+        reason = f"{refusal.code}: {said(cause)}"
+        self._refused = count if reason != self._reason else self._refused + count
+        if reason != self._reason or perf_counter() > self._told_at + TELL_SECONDS:
+            log.warning("%d publishes were refused as %s%s", self._refused, reason, await self._remedy(cause))
+            self._refused, self._reason, self._told_at = 0, reason, perf_counter()
+
+    async def _remedy(self, cause: BaseException) -> str:
+        """Which rights are missing, where that is the cause."""
+        if isinstance(cause, asyncpg.InsufficientPrivilegeError):
+            with suppress(Unavailable):
+                async with self._database.reading.reading() as connection:
+                    lacking = await lacking_rights(connection)
+                if lacking and lacking.grants:
+                    return f"; as {lacking.owner}: {'; '.join(lacking.grants)}"
+        return ""
 
 
 def settled(request: Request) -> Published | FactwireError:
