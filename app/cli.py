@@ -14,7 +14,7 @@ from typing import NoReturn
 import asyncpg
 from pydantic import SecretStr, ValidationError
 
-from app import commands, doctor
+from app import __version__, commands, doctor
 from app.settings import Settings, range_of
 from app.store import embedded
 from app.store.database import CONNECTION_FAILURES
@@ -83,6 +83,7 @@ def leave(number: int, frame: FrameType | None) -> NoReturn:
 
 def new_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("factwire", description="Facts over plain HTTP, kept in PostgreSQL.")
+    parser.add_argument("--version", action="version", version=f"factwire {__version__}")
     commands_of = parser.add_subparsers(required=True, metavar="COMMAND")
 
     serving = commands_of.add_parser("serve", help="run the service")

@@ -15,6 +15,7 @@ from tempfile import mkdtemp
 import httpx
 import pytest
 
+from app import __version__
 from app.cli import FIRST_STEPS
 from tests.builders import new_fact, publication
 from tests.conftest import StartService
@@ -63,6 +64,13 @@ async def test_import_stops_at_a_bad_line_and_says_which(start_service: StartSer
     problem = json.loads(done.stdout)["problem"]
     assert (done.returncode, problem["line"], problem["progress"]["published"]) == (1, 3, 2)
     assert len(await exported(service.url)) == 2
+
+
+def test_the_version_is_told() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "app", "--version"], cwd=ROOT, capture_output=True, text=True, timeout=30, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"factwire {__version__}\n", "")
 
 
 async def test_import_says_when_nobody_listens() -> None:
