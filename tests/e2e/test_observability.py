@@ -125,6 +125,19 @@ async def test_publishes_are_counted_by_outcome_and_timed_by_stage(start_service
             assert await value_of(client, f'factwire_publish_seconds_sum{{stage="{stage}"}}') > 0
 
 
+async def test_a_publish_that_is_refused_before_the_queue_is_a_line_of_the_log_and_nothing_else(
+    start_service: StartService,
+) -> None:
+    service = await start_service(log_requests=True)
+    async with client_of(service) as client:
+        before = (await client.get("/metrics")).text
+        assert (await client.post("/v1/facts", json={"facts": []})).status_code == 422
+        after = (await client.get("/metrics")).text
+    publishes = [re.findall(r"^factwire_publishes_total.*", text, re.MULTILINE) for text in (before, after)]
+    assert publishes[0] == publishes[1]
+    assert "POST /v1/facts 422" in service.log
+
+
 async def test_what_can_happen_is_counted_from_nothing_on(start_service: StartService) -> None:
     """Prometheus sees no increase where a series begins with its first event."""
     async with client_of(await start_service()) as client:
