@@ -61,9 +61,10 @@ def run(settings: Settings, listening: socket.socket, *, parent: int | None = No
     """Serve until SIGTERM or SIGINT, or until the parent process is gone."""
     raise_open_files_limit(settings.streams_max)
     app = create_app(settings)
+    context: Context = app.state.context
     config = uvicorn.Config(
         Identifying(Direct(app), logged=settings.log_requests),
-        http=guarded_protocol(settings, draining=lambda: app.state.context.draining),
+        http=guarded_protocol(settings, draining=lambda: context.draining),
         ws="none",
         loop="uvloop",
         lifespan="on",
@@ -74,7 +75,7 @@ def run(settings: Settings, listening: socket.socket, *, parent: int | None = No
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=FINISH_SECONDS,
     )
-    Server(config, app.state.context, parent=parent).run(sockets=[listening])
+    Server(config, context, parent=parent).run(sockets=[listening])
 
 
 class Server(uvicorn.Server):
