@@ -128,7 +128,8 @@ class GuardedProtocol(HttpToolsProtocol):
             if cycle.response_complete:
                 # Cycle, scope and outlet hold each other: garbage that only a collection would find.
                 del cycle.scope["state"][OUTLET]
-        self._unfinished = [cycle for cycle in self._unfinished if not cycle.response_complete]
+        if self._unfinished:
+            self._unfinished = [cycle for cycle in self._unfinished if not cycle.response_complete]
         super().on_response_complete()
 
     def _find_shortcut(self) -> Shortcut | None:
