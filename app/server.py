@@ -14,6 +14,7 @@ import uvicorn
 
 from app.api.context import Context
 from app.api.identifying import Identifying
+from app.api.publishing import PublishingAtOnce
 from app.api.routing import Direct
 from app.main import create_app
 from app.protocol import GuardedProtocol, guarded_protocol
@@ -62,9 +63,11 @@ def run(settings: Settings, listening: socket.socket, *, parent: int | None = No
     raise_open_files_limit(settings.streams_max)
     app = create_app(settings)
     context: Context = app.state.context
+    watched = settings.log_requests or settings.tracing
+    shortcut = None if watched else PublishingAtOnce(context)
     config = uvicorn.Config(
         Identifying(Direct(app), logged=settings.log_requests),
-        http=guarded_protocol(settings, draining=lambda: context.draining),
+        http=guarded_protocol(settings, shortcut, draining=lambda: context.draining),
         ws="none",
         loop="uvloop",
         lifespan="on",

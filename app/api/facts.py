@@ -1,15 +1,11 @@
-"""Facts: publish them, read pages of them, search, export, and fetch one."""
+"""Facts: read pages of them, search, export, and fetch one."""
 
-import asyncio
-from collections.abc import AsyncIterator, Sequence
-from http import HTTPStatus
+from collections.abc import AsyncIterator
 from uuid import UUID
 
-import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.api.asgi import JsonAnswer
 from app.api.bodies import NDJSON
 from app.api.context import context_of
 from app.api.decoding import Decoder
@@ -17,95 +13,19 @@ from app.api.documenting import READ_PROBLEMS, operation
 from app.api.encoding import encoded_response, streamed_response
 from app.api.parameters import FILTERS, Parameters, parameters_of
 from app.api.routing import new_router
-from app.api.wire import (
-    Fact,
-    Page,
-    PublishBody,
-    PublishedFact,
-    PublishResult,
-    QueryBody,
-    condition_from,
-    facts_from,
-    query_from,
-)
+from app.api.wire import Fact, Page, QueryBody, query_from
 from app.domain import errors
-from app.domain.condition import Condition
-from app.domain.errors import FactNotFound, MalformedParameter, OutcomeUnknown
-from app.domain.fact import NewFact
+from app.domain.errors import FactNotFound, MalformedParameter
 from app.domain.position import FACT_ID, POSITION_MAX, START, Position, parse_cursor
 from app.domain.query import Query
 from app.store.reading import read_fact
-from app.stream.grouping import Published
 from app.stream.paging import Found, Reading, export, read
 
 router = new_router("facts")
 
-PUBLISH = Decoder(PublishBody)
 QUERY = Decoder(QueryBody)
-RESULT = msgspec.json.Encoder()
 LIMIT_DEFAULT = 100
 PAGING = ("after", "until", "limit", "order", "wait_seconds")
-
-
-@router.post(
-    "/v1/facts",
-    **operation(
-        "publish",
-        "Publish facts together, or none of them.",
-        body=PublishBody,
-        body_example="publish",
-        result=PublishResult,
-        result_example="published",
-        status=HTTPStatus.CREATED,
-        other_results={200: "All ids are known with equal content: the original positions."},
-        problems=(
-            errors.MalformedJson,
-            errors.MalformedParameter,
-            errors.RequestTimeout,
-            errors.FactIdConflict,
-            errors.ConditionFailed,
-            errors.CursorForked,
-            errors.CursorAhead,
-            errors.BodyTooLarge,
-            errors.UnsupportedMediaType,
-            errors.InvalidRequest,
-            errors.UnknownParameter,
-            errors.LimitExceeded,
-            errors.ConditionTooExpensive,
-            errors.Unavailable,
-            errors.OutcomeUnknown,
-        ),
-    ),
-)
-async def publish(request: Request) -> JsonAnswer:
-    context = context_of(request)
-    parameters_of(request)
-    raw = await context.bodies.read_json(request)
-    body, payloads = PUBLISH.decode(raw)
-    facts = facts_from(body, payloads, context.limits)
-    condition = None if body.condition is None else condition_from(body.condition)
-    try:
-        published = await publish_traced(request, facts, condition)
-    except asyncio.CancelledError:  # by the server, when its time to finish is over
-        raise OutcomeUnknown([fact.id for fact in facts]) from None
-    cursor = published.cursor
-    result = PublishResult(
-        facts=list(map(PublishedFact, published.ids, published.positions)),
-        position=cursor.position,
-        cursor=str(cursor),
-        published_at=published.published_at,
-    )
-    return JsonAnswer(RESULT.encode(result), HTTPStatus.OK if published.replayed else HTTPStatus.CREATED)
-
-
-async def publish_traced(request: Request, facts: Sequence[NewFact], condition: Condition | None) -> Published:
-    context = context_of(request)
-    if context.tracing is None:
-        return await context.publisher.publish(facts, condition)
-    with context.tracing.publishing(request.headers.get("traceparent", ""), len(facts)) as span:
-        published = await context.publisher.publish(facts, condition)
-        span.set_attribute("factwire.position", published.cursor.position)
-        return published
 
 
 @router.get(

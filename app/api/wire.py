@@ -148,7 +148,7 @@ def facts_from(body: PublishBody, payloads: Payloads, limits: Limits) -> list[Ne
             wrong.extend(within)
     if wrong:
         raise InvalidRequest(wrong)
-    twice = repeated(fact.id for fact in facts)
+    twice = repeated([fact.id for fact in facts]) if len(facts) > 1 else None
     if twice is not None:
         raise InvalidRequest([FieldError(f"the id {twice} stands twice in the request", pointer="/facts")])
     return facts

@@ -5,7 +5,6 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
 from hashlib import sha256
-from typing import NamedTuple
 
 import msgspec
 
@@ -15,6 +14,7 @@ from app.domain.limits import NAME_LENGTH_MAX, TEXT_LENGTH_MAX, VERSION_MAX, Lim
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]*", re.ASCII)
 META_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*", re.ASCII)
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+LINE_FEED, CARRIAGE_RETURN = b"\n\r"  # as numbers they are found several times as fast
 LINE_BREAKS = bytes.maketrans(b"\r\n", b"  ")
 RESERVED_NAMESPACE = "factwire"
 NAMES_REMEMBERED = 1024
@@ -41,8 +41,8 @@ JSON = msgspec.json.Encoder()
 CONTENT_AT = len('"id":"00000000-0000-0000-0000-000000000000",')
 
 
-class NewFact(NamedTuple):
-    """A fact as given, in its normal form.
+class NewFact(msgspec.Struct, frozen=True, gc=False):
+    """A fact as given, in its normal form. It holds no other object that could hold it: nothing for the collector.
 
     `tags` are what queries match on, `digest` is what makes two publications of one id equal (P5), and `document`
     is the JSON of the fact from `"id"` on, to which the store adds position and time. `chosen_id` says that the
@@ -87,7 +87,7 @@ def new_fact(
     pairs = normal_meta(meta, limits) if meta else meta
 
     # A raw line break can only stand between tokens (in a string it is an escape), and would end an SSE line.
-    if b"\n" in payload or b"\r" in payload:
+    if LINE_FEED in payload or CARRIAGE_RETURN in payload:
         payload = payload.translate(LINE_BREAKS)
     document = JSON.encode(Document(id, namespace, type, version, ids, pairs, msgspec.Raw(payload)))[1:]
     digest = sha256(document[CONTENT_AT:-1]).digest()
@@ -131,9 +131,11 @@ def normal_meta(meta: Mapping[str, str | list[str]], limits: Limits) -> dict[str
     """The pairs, sorted by key; several values of one key are sorted, and a single one stands alone."""
     if len(meta) > limits.meta_keys_max:
         check_maximum(len(meta), "meta_keys_max", limits.meta_keys_max, "/meta", "keys")
-    pairs = {key: normal_values(key, meta[key]) for key in (sorted(meta) if len(meta) > 1 else meta)}
-    lists = [len(values) for values in pairs.values() if not isinstance(values, str)]
-    total = len(pairs) - len(lists) + sum(lists)
+    pairs: dict[str, str | list[str]] = {}
+    total = 0
+    for key in sorted(meta) if len(meta) > 1 else meta:
+        values = pairs[key] = normal_values(key, meta[key])
+        total += 1 if isinstance(values, str) else len(values)
     if total > limits.meta_values_max:
         check_maximum(total, "meta_values_max", limits.meta_values_max, "/meta", "values")
     return pairs

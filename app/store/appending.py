@@ -133,19 +133,21 @@ async def append(connection: Connection, requests: Sequence[tuple[Sequence[NewFa
     """
     facts = [fact for facts, _ in requests for fact in facts]
     indexes = [index for index, (facts, _) in enumerate(requests) for _ in facts]
-    ids, namespaces, types, versions, _, digests, documents, _ = zip(*facts, strict=True)
+    namespaces = [fact.namespace for fact in facts]
+    types = [fact.type for fact in facts]
+    versions = [fact.version for fact in facts]
     kinds = list(set(zip(namespaces, types, versions, strict=True)))
     chosen = [(index, fact.id) for index, fact in zip(indexes, facts, strict=True) if fact.chosen_id]
-    lengths = list(map(len, documents))
+    lengths = [len(fact.document) for fact in facts]
     row = await connection.fetchrow(
         APPEND_FACTS,
         array_text(indexes),
-        array_text(ids),
+        f"{{{','.join([fact.id for fact in facts])}}}",
         SEPARATOR.join(namespaces),
         SEPARATOR.join(types),
         array_text(versions),
-        b"".join(digests),
-        b"".join(documents),
+        b"".join([fact.digest for fact in facts]),
+        b"".join([fact.document for fact in facts]),
         array_text(accumulate(lengths[:-1], initial=1)),
         array_text(lengths),
         *posting_texts(facts),
