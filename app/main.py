@@ -93,10 +93,10 @@ def build(settings: Settings) -> tuple[Context, dict[str, Callable[[], Awaitable
     ring = Ring(bytes_max=settings.ring_bytes_max, batch_bytes_max=BATCH_BYTES_MAX)
     on_extended = partial(note_traces, tracing) if tracing else None
     tail = Tail(database, ring, poll_seconds=settings.poll_seconds, on_extended=on_extended)
-    notifier = Notifier(database)
+    upkeep = Upkeep(database)
+    notifier = Notifier(database, lambda: not listener.is_alone(upkeep.listeners))
     listen_url = (settings.listen_url or settings.database_url).get_secret_value()
     listener = Listener(listen_url, tail.hint, own_sender=notifier.sender)
-    upkeep = Upkeep(database)
     publisher = publisher_of(settings, database, tail, notifier, metrics)
     context = Context(
         settings=settings,

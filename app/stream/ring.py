@@ -93,14 +93,8 @@ class Ring:
         return self.after <= cursor <= self.head
 
     def behind(self, cursor: Position) -> Iterable[tuple[Position, NewFact | TailFact]]:
-        """The facts behind a cursor that is covered, with their positions. Near the head, most ask at the same one."""
-        if self._newest is not None and self._newest[0] == cursor:
-            return self._newest[1]
-        if self.head - cursor > NEWEST_FACTS_MAX:
-            return self._walk(cursor)
-        newest = list(self._walk(cursor))
-        self._newest = (cursor, newest)
-        return newest
+        """The facts behind a cursor that is covered, with their positions."""
+        return self._walk(cursor) if self.head - cursor > NEWEST_FACTS_MAX else self._newest_behind(cursor)
 
     def take(self, query: Query, cursor: Position, *, typed: bool) -> Batch:
         """What follows the cursor. Streams with the same query at the same cursor share one result."""
@@ -162,6 +156,12 @@ class Ring:
         self._batches_bytes += more
         if self._batches_bytes > self._bytes_max:
             self._forget_batches()
+
+    def _newest_behind(self, cursor: Position) -> Iterable[tuple[Position, NewFact | TailFact]]:
+        """Near the head, most streams ask at the same position."""
+        if self._newest is None or self._newest[0] != cursor:
+            self._newest = (cursor, list(self._walk(cursor)))
+        return self._newest[1]
 
     def _walk(self, cursor: Position) -> Iterator[tuple[Position, NewFact | TailFact]]:
         for index in range(self._index_of(Position(cursor + 1)), len(self._segments)):
