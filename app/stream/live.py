@@ -21,8 +21,8 @@ TICK_SECONDS = 1.0
 DRAIN_TICK_SECONDS = 0.05  # streams that end at the same tick come back together
 STREAMS_AT_ONCE = 50  # then others get their turn: half a millisecond
 LOOKS_AT_ONCE = 5_000  # at queries, as long
-FEW_STREAMS = 16
-LONG_PASS_SECONDS = 0.0005
+FEW_STREAMS = 16  # whose pass takes less than the answer to a publish
+LONG_PASS_SECONDS = 0.0005  # as long as a publish takes at least
 MORE_SECONDS_MAX = 0.005
 
 
@@ -41,7 +41,9 @@ class Link:
         return self.woken is not None and not self.woken.done()
 
     def pushed(self, happening: Happening) -> bool:
-        """Whether it was handed over. Whatever is wrong with one client must not keep the others waiting."""
+        """Whether the stream waits, and it was handed over. What is wrong with one client must not stop the others."""
+        if self.woken is None or self.woken.done():
+            return False
         try:
             return self.push(happening)
         except Exception:
@@ -203,26 +205,26 @@ class Live:
         """
         ring = self._tail.ring
         until = ring.head
-        while behind := [group for group in self._groups.values() if self._is_behind(group, until)]:
+        elsewhere = self._elsewhere(until)
+        while behind := [group for group in elsewhere if self._is_behind(group, until)]:
+            now = asyncio.get_running_loop().time()
             cursor = min(group.cursor for group in behind)
             facts = islice(ring.behind(cursor), until - cursor)
             found, through = self._standing.find(facts, after=cursor, looks_max=LOOKS_AT_ONCE)
             for group in behind:
                 if self._is_behind(group, through):
-                    yield from self._move(group, found.get(group, ()), through)
+                    yield from self._move(group, found.get(group, ()), through, now)
             if through < until:
                 yield
-        self._wake_left_behind()
+            elsewhere = self._elsewhere(until)
+        for group in elsewhere:
+            self._wake_outside(group)
         if self._on_passed is not None:
             self._on_passed(until, self.streams)
 
-    def _wake_left_behind(self) -> None:
-        """Let the streams look by themselves that the ring has gone past, or back from."""
-        ring = self._tail.ring
-        for group in self._groups.values():
-            if group.epoch == ring.epoch and not ring.covers(group.cursor):
-                for link in group.members:
-                    link.wake()
+    def _elsewhere(self, position: Position) -> list[Group]:
+        """The groups that are not at a position."""
+        return [group for group in self._groups.values() if group.cursor != position]
 
     def _is_behind(self, group: Group, position: Position) -> bool:
         """Whether what leads to a position can be pushed to a group from the ring, as the ring is now."""
@@ -230,36 +232,44 @@ class Live:
         within = ring.after <= group.cursor < position <= ring.head and group.epoch == ring.epoch
         return within and len(group.members) > 0
 
-    def _move(self, group: Group, found: Sequence[Position], through: Position) -> Iterator[None]:
+    def _wake_outside(self, group: Group) -> None:
+        """Let the streams of a group look by themselves where it is outside of the ring."""
+        ring = self._tail.ring
+        if group.epoch == ring.epoch and not ring.covers(group.cursor):
+            for link in group.members:
+                link.wake()
+
+    def _move(self, group: Group, found: Sequence[Position], through: Position, now: float) -> Iterator[None]:
         """Push to the streams of a group what was found for it up to a position, as much as is pushed at once."""
         if found and found[0] <= group.cursor:
             found = found[bisect_right(found, group.cursor) :]
         if found:
             batch = self._tail.ring.gather(found, through=through, typed=group.typed)
-            through = batch.through
-            yield from self._serve(group, batch, found[batch.facts - 1])
+            facts, through = self._facts_of(batch), batch.through
+            members = list(group.members.items())
+            for first in range(0, len(members), STREAMS_AT_ONCE):
+                self._push(group, members[first : first + STREAMS_AT_ONCE], facts, through, now)
+                if self._seen >= STREAMS_AT_ONCE:
+                    yield from self._breathe()
         # Only here: a stream that is taken out goes on from where it, or else the group, was before.
         group.cursor = through
 
-    def _serve(self, group: Group, batch: Batch, last: Position) -> Iterator[None]:
-        happening = self._facts_of(batch, last)
-        now = asyncio.get_running_loop().time()
-        for link, pace in list(group.members.items()):
+    def _push(self, group: Group, some: list[tuple[Link, Pace]], facts: Facts, through: Position, now: float) -> None:
+        for link, pace in some:
             if link not in group.members:
                 continue
-            if link.waits() and link.pushed(happening):
-                pace.served(batch, last, now)
+            if link.pushed(facts):
+                pace.served(through, facts.cursor.position, now)
             else:
                 take_out(group, link)
                 link.wake()
-            self._seen += 1
-            if self._seen >= STREAMS_AT_ONCE:
-                yield from self._breathe()
+        self._seen += len(some)
 
-    def _facts_of(self, batch: Batch, last: Position) -> Facts:
+    def _facts_of(self, batch: Batch) -> Facts:
         """A batch as it is pushed: made once where different queries found the same facts."""
         if self._pushed is None or self._pushed[0] is not batch:
-            self._pushed = (batch, Facts.of(batch, last))
+            assert batch.last is not None
+            self._pushed = (batch, Facts.of(batch, batch.last))
         return self._pushed[1]
 
     def _tick(self) -> Iterator[None]:

@@ -101,38 +101,24 @@ class Ring:
         key = (query, typed, cursor)
         batch = self._batches.get(key)
         if batch is None:
-            matching = (
-                position
-                for position, fact in self.behind(cursor)
-                if query.matches(fact.namespace, fact.type, fact.tags)
-            )
-            batch = self.gather(matching, through=self.head, typed=typed)
-            self._batches[key] = batch
+            positions, through = self._match(query, cursor, typed=typed)
+            batch = self._batches[key] = self.gather(positions, through=through, typed=typed)
             self._note_bytes(BATCH_OVERHEAD_BYTES)
         return batch
 
-    def gather(self, matching: Iterable[Position], *, through: Position, typed: bool) -> Batch:
+    def gather(self, positions: Sequence[Position], *, through: Position, typed: bool) -> Batch:
         """The facts at these positions, of all up to `through`; of too many, only the first, and `through` their last.
 
         Queries that find the same facts share one batch.
         """
-        frames: list[bytes] = []
-        positions: list[Position] = []
-        total = 0
-        for position in matching:
-            frame = self._frames.get((position, typed)) or self._compose(position, typed=typed)
-            frames.append(frame)
-            positions.append(position)
-            total += len(frame)
-            if total >= self._batch_bytes_max:
-                through = position
-                break
         key = (typed, through, tuple(positions))
         batch = self._composed.get(key)
         if batch is None:
-            last = positions[-1] if positions else None
-            batch = self._composed[key] = Batch(b"".join(frames), len(frames), last, through, self.epoch)
-            self._note_bytes(len(batch.body) + PLACE_BYTES * len(positions))
+            fitting, through = self._fit(positions, through, typed=typed)
+            body = b"".join(self._frame(position, typed=typed) for position in fitting)
+            last = fitting[-1] if fitting else None
+            batch = self._composed[key] = Batch(body, len(fitting), last, through, self.epoch)
+            self._note_bytes(len(body) + PLACE_BYTES * len(positions))
         return batch
 
     def marks(self) -> list[tuple[Position, Mark]]:
@@ -171,13 +157,33 @@ class Ring:
         """Which segment holds a position."""
         return max(0, bisect_right(self._segments, position, key=attrgetter("first")) - 1)
 
-    def _compose(self, position: Position, *, typed: bool) -> bytes:
+    def _match(self, query: Query, cursor: Position, *, typed: bool) -> tuple[list[Position], Position]:
+        """Where the facts are that a batch of a query holds, and how far it reaches."""
+        matching = (
+            position for position, fact in self.behind(cursor) if query.matches(fact.namespace, fact.type, fact.tags)
+        )
+        return self._fit(matching, self.head, typed=typed)
+
+    def _fit(self, positions: Iterable[Position], through: Position, *, typed: bool) -> tuple[list[Position], Position]:
+        """As many of the facts as fit into one batch, and how far it reaches with them."""
+        fitting: list[Position] = []
+        total = 0
+        for position in positions:
+            fitting.append(position)
+            total += len(self._frame(position, typed=typed))
+            if total >= self._batch_bytes_max:
+                return fitting, position
+        return fitting, through
+
+    def _frame(self, position: Position, *, typed: bool) -> bytes:
         """The frame of a fact, composed once for all queries that find it at that time."""
-        segment = self._segments[self._index_of(position)]
-        fact = segment.facts[position - segment.first]
-        frame = event_frame(fact, segment.published_at, position, epoch=self.epoch, typed=typed)
-        self._frames[position, typed] = frame
-        self._batches_bytes += len(frame)
+        frame = self._frames.get((position, typed))
+        if frame is None:
+            segment = self._segments[self._index_of(position)]
+            fact = segment.facts[position - segment.first]
+            frame = event_frame(fact, segment.published_at, position, epoch=self.epoch, typed=typed)
+            self._frames[position, typed] = frame
+            self._batches_bytes += len(frame)
         return frame
 
 
