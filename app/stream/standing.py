@@ -48,6 +48,10 @@ class Standing(Generic[Who]):
                 if not self._asked[key]:
                     del self._asked[key]
 
+    def is_empty(self) -> bool:
+        """Whether nobody waits for anything."""
+        return not self._sure and not self._asked
+
     def find(
         self, facts: Iterable[tuple[Position, NewFact | TailFact]], *, after: Position, looks_max: int
     ) -> tuple[dict[Who, list[Position]], Position]:
