@@ -212,8 +212,12 @@ class Live:
             facts = islice(ring.behind(cursor), until - cursor)
             found, through = self._standing.find(facts, after=cursor, looks_max=LOOKS_AT_ONCE)
             for group in behind:
-                if self._is_behind(group, through):
-                    yield from self._move(group, found.get(group, ()), through, now)
+                if not self._is_behind(group, through):
+                    continue
+                if group in found:
+                    yield from self._move(group, found[group], through, now)
+                else:
+                    group.cursor = through
             if through < until:
                 yield
             elsewhere = self._elsewhere(until)
@@ -241,29 +245,24 @@ class Live:
 
     def _move(self, group: Group, found: Sequence[Position], through: Position, now: float) -> Iterator[None]:
         """Push to the streams of a group what was found for it up to a position, as much as is pushed at once."""
-        if found and found[0] <= group.cursor:
+        if found[0] <= group.cursor:
             found = found[bisect_right(found, group.cursor) :]
         if found:
             batch = self._tail.ring.gather(found, through=through, typed=group.typed)
             facts, through = self._facts_of(batch), batch.through
-            members = list(group.members.items())
-            for first in range(0, len(members), STREAMS_AT_ONCE):
-                self._push(group, members[first : first + STREAMS_AT_ONCE], facts, through, now)
+            for link, pace in list(group.members.items()):
+                if link not in group.members:
+                    continue
+                if link.pushed(facts):
+                    pace.served(through, facts.cursor.position, now)
+                else:
+                    take_out(group, link)
+                    link.wake()
+                self._seen += 1
                 if self._seen >= STREAMS_AT_ONCE:
                     yield from self._breathe()
         # Only here: a stream that is taken out goes on from where it, or else the group, was before.
         group.cursor = through
-
-    def _push(self, group: Group, some: list[tuple[Link, Pace]], facts: Facts, through: Position, now: float) -> None:
-        for link, pace in some:
-            if link not in group.members:
-                continue
-            if link.pushed(facts):
-                pace.served(through, facts.cursor.position, now)
-            else:
-                take_out(group, link)
-                link.wake()
-        self._seen += len(some)
 
     def _facts_of(self, batch: Batch) -> Facts:
         """A batch as it is pushed: made once where different queries found the same facts."""
