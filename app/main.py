@@ -93,19 +93,20 @@ def build(settings: Settings) -> tuple[Context, dict[str, Callable[[], Awaitable
     ring = Ring(bytes_max=settings.ring_bytes_max, batch_bytes_max=BATCH_BYTES_MAX)
     on_extended = partial(note_traces, tracing) if tracing else None
     tail = Tail(database, ring, poll_seconds=settings.poll_seconds, on_extended=on_extended)
-    notifier = Notifier(database)
+    upkeep = Upkeep(database)
+    notifier = Notifier(database, lambda: not listener.is_alone(upkeep.listeners))
     listen_url = (settings.listen_url or settings.database_url).get_secret_value()
     listener = Listener(listen_url, tail.hint, own_sender=notifier.sender)
-    upkeep = Upkeep(database)
+    publisher = publisher_of(settings, database, tail, notifier, metrics)
     context = Context(
         settings=settings,
         limits=limits_of(settings),
         database=database,
         bodies=bodies_of(settings),
-        publisher=publisher_of(settings, database, tail, notifier, metrics),
+        publisher=publisher,
         tail=tail,
         moments=Moments(database),
-        streams=streams_of(settings, database, tail, metrics, tracing),
+        streams=streams_of(settings, database, tail, publisher, metrics, tracing),
         metrics=metrics,
         tracing=tracing,
     )
@@ -138,7 +139,12 @@ def publisher_of(settings: Settings, database: Database, tail: Tail, notifier: N
 
 
 def streams_of(
-    settings: Settings, database: Database, tail: Tail, metrics: Metrics, tracing: "Tracing | None"
+    settings: Settings,
+    database: Database,
+    tail: Tail,
+    publisher: Publisher,
+    metrics: Metrics,
+    tracing: "Tracing | None",
 ) -> Streams:
     return Streams(
         database,
@@ -149,6 +155,7 @@ def streams_of(
         age_seconds_max=settings.stream_age_seconds_max,
         drain_seconds=settings.drain_seconds,
         metrics=metrics,
+        more_to_come=lambda: publisher.waiting > 0,
         on_passed=tracing.delivered if tracing else None,
     )
 

@@ -49,6 +49,7 @@ class Streams:
         age_seconds_max: float,
         drain_seconds: float,
         metrics: Metrics | None = None,
+        more_to_come: Callable[[], bool] = lambda: False,
         on_passed: Callable[[Position, int], None] | None = None,
     ) -> None:
         self._database = database
@@ -58,7 +59,7 @@ class Streams:
         self._history_bytes_max = history_bytes_max
         self._age_seconds_max = age_seconds_max
         self._drain_seconds = drain_seconds
-        self._live = Live(tail, on_passed=on_passed)
+        self._live = Live(tail, more_to_come=more_to_come, on_passed=on_passed)
         self._metrics = metrics or Metrics()
         self.open = 0
         self.draining = False

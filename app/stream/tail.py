@@ -45,6 +45,7 @@ class Tail:
         self._hint = asyncio.Event()
         self._changed = asyncio.Event()
         self.changes = 0
+        self.on_change: Callable[[], None] = lambda: None
         self._last: Mark | None = None
         self.ring = ring
         self.epoch = 0
@@ -83,6 +84,7 @@ class Tail:
         self.changes += 1
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
+        self.on_change()
 
     def follow_append(self, appended: Appended, facts: Sequence[NewFact]) -> None:
         """Take what this process has just published straight into the ring, where it continues the ring exactly.

@@ -8,6 +8,7 @@ from app.domain.errors import Unavailable
 from app.domain.position import Position
 from app.store.catalogue import fold_counts
 from app.store.database import CONNECTION_FAILURES, Database
+from app.store.listening import listeners
 from app.store.partitions import create_partition, read_room
 from app.store.vitals import LockQueue, read_vitals
 
@@ -21,7 +22,7 @@ class Upkeep:
     """Every process tries; the database lets one at a time.
 
     What it sees of the log on the way is kept for the metrics: how many facts still fit (`room`), the `head`, and who
-    waits for the append lock.
+    waits for the append lock; and for the hints, on which backends anybody listens: None while that is not known.
     """
 
     def __init__(self, database: Database) -> None:
@@ -29,6 +30,7 @@ class Upkeep:
         self.room: int | None = None
         self.head: Position | None = None
         self.lock = LockQueue(0, 0.0)
+        self.listeners: frozenset[int] | None = None
 
     async def run(self) -> None:
         """Look after the log until cancelled."""
@@ -38,10 +40,12 @@ class Upkeep:
             except (Unavailable, *CONNECTION_FAILURES):
                 # The tail reports a database that cannot be reached, and the next round comes soon.
                 self.head, self.lock = None, LockQueue(math.nan, math.nan)
+                self.listeners = None
             await asyncio.sleep(UPKEEP_SECONDS)
 
     async def _look_after(self) -> None:
         async with self._database.watching.reading() as connection:
+            self.listeners = await listeners(connection)
             room, partition_facts = await read_room(connection)
             if room < partition_facts:
                 covered_until = await create_partition(connection, room=partition_facts)
