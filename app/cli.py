@@ -13,7 +13,7 @@ import asyncpg
 from pydantic import SecretStr, ValidationError
 
 from app import commands, doctor
-from app.key_commands import add_key_commands, run_key_command
+from app.key_commands import COMMAND_LINE, add_key_commands, run_key_command
 from app.settings import Settings
 from app.store import embedded
 from app.store.database import CONNECTION_FAILURES
@@ -172,7 +172,7 @@ def raise_the_epoch(options: argparse.Namespace, settings: Settings) -> int:
     async def run() -> None:
         connection = await asyncpg.connect(url_of(with_database(settings)))
         try:
-            epoch, forked_after = await raise_epoch(connection, forked_after=options.forked_after)
+            epoch, forked_after = await raise_epoch(connection, forked_after=options.forked_after, by=COMMAND_LINE.name)
         finally:
             await connection.close()
         print(f"The epoch is {epoch}. Older cursors are good up to position {forked_after}.")
@@ -182,7 +182,9 @@ def raise_the_epoch(options: argparse.Namespace, settings: Settings) -> int:
 
 
 def manage_keys(options: argparse.Namespace, settings: Settings) -> int:
-    return run_key_command(url_of(with_database(settings)), options)
+    settings = with_database(settings)
+    prepare_schema(settings)  # so that there can be a first key before the service has run
+    return run_key_command(url_of(settings), options)
 
 
 def print_openapi(options: argparse.Namespace, settings: Settings) -> int:

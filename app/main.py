@@ -104,7 +104,7 @@ def build(settings: Settings) -> tuple[Context, dict[str, Callable[[], Awaitable
     context = Context(
         settings=settings,
         limits=limits_of(settings),
-        access=Access(authenticators),
+        access=Access(authenticators, is_open=settings.is_open),
         keyring=keyring,
         database=database,
         bodies=bodies_of(settings),

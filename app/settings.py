@@ -146,6 +146,11 @@ class Settings(BaseSettings):
         return given
 
     @property
+    def is_open(self) -> bool:
+        """Whether whoever reaches the service may do everything."""
+        return self.auth_modes in ((), ("none",))
+
+    @property
     def is_open_to_others(self) -> bool:
         """Whether others reach a service that is open without anybody having said so."""
         return not self.auth_modes and not is_loopback(self.host)

@@ -3,6 +3,8 @@
 Safe beside running services of the version before, which know no keys.
 """
 
+from pathlib import Path
+
 from alembic import op
 
 revision = "0005"
@@ -39,12 +41,37 @@ STATEMENTS = (
     "insert into factwire.keys_version default values",
 )
 
+FUNCTIONS = ("keep_key", "count_key_change")
+
+TRIGGERS = (
+    "create trigger keep_key before update on factwire.keys for each row execute function factwire.keep_key()",
+    """
+    create trigger keep_keys before delete or truncate on factwire.keys
+      for each statement execute function factwire.keep_key()
+    """,
+    """
+    create trigger count_change after insert or update of revoked_at on factwire.keys
+      for each statement execute function factwire.count_key_change()
+    """,
+    """
+    create trigger count_change after insert or update or delete or truncate on factwire.key_secrets
+      for each statement execute function factwire.count_key_change()
+    """,
+)
+
 
 def upgrade() -> None:
     for statement in STATEMENTS:
+        op.execute(statement)
+    sql = Path(__file__).parent.parent / "sql"
+    for name in FUNCTIONS:
+        op.get_bind().exec_driver_sql((sql / f"{name}_v1.sql").read_text())
+    for statement in TRIGGERS:
         op.execute(statement)
 
 
 def downgrade() -> None:
     for table in ("key_secrets", "keys", "keys_version"):
         op.execute(f"drop table factwire.{table}")
+    for name in FUNCTIONS:
+        op.execute(f"drop function factwire.{name}")

@@ -7,6 +7,7 @@ from app.domain.errors import Unauthenticated
 from app.domain.principal import ANYBODY, Principal
 
 SCHEME = b"bearer "
+SEND_CREDENTIALS = "Send credentials that hold, as `Authorization: Bearer …`."
 
 
 class Authenticator(Protocol):
@@ -25,7 +26,10 @@ class Authenticator(Protocol):
         ...
 
     def current(self, principal: Principal) -> Principal | None:
-        """Who somebody is now whom this authenticator has named; None where that does not hold any more."""
+        """Who somebody is now whom this authenticator has named; None where that does not hold any more.
+
+        Raises Unavailable where nobody can tell.
+        """
         ...
 
     async def run(self) -> None:
@@ -34,11 +38,14 @@ class Authenticator(Protocol):
 
 
 class Access:
-    """Asks the authenticators, by the kind of name that they give. Without any, everybody may do everything."""
+    """Asks the authenticators, by the kind of name that they give. Where it is open, everybody may do everything.
 
-    def __init__(self, authenticators: dict[str, Authenticator]) -> None:
+    That is said, and not concluded from there being no authenticator: a mode that nobody knows must let nobody in.
+    """
+
+    def __init__(self, authenticators: dict[str, Authenticator], *, is_open: bool) -> None:
         self._authenticators = authenticators
-        self.is_open = not authenticators
+        self.is_open = is_open
 
     def known(self, authorization: bytes) -> Principal | None:
         """Who sends a header that needs no waiting to be verified."""
@@ -55,7 +62,7 @@ class Access:
         token = bearer(authorization)
         authenticator = self._one_for(token)
         if authenticator is None:
-            raise Unauthenticated("Send credentials that hold, as `Authorization: Bearer …`.")
+            raise Unauthenticated(SEND_CREDENTIALS)
         return await authenticator.verify(token)
 
     def current(self, principal: Principal) -> Principal | None:
@@ -66,7 +73,10 @@ class Access:
         return None if authenticator is None else authenticator.current(principal)
 
     def check(self, principal: Principal) -> None:
-        """Raises Unauthenticated where somebody's credentials ended, or grant something else by now."""
+        """Raises Unauthenticated where somebody's credentials ended, or grant something else by now.
+
+        Raises Unavailable where nobody can tell.
+        """
         current = self.current(principal)
         if current is None or current.grants != principal.grants or has_ended(principal) or has_ended(current):
             raise Unauthenticated("The credentials were revoked or changed, or have ended.")

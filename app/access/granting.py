@@ -3,6 +3,7 @@
 from typing import Any
 
 from app.domain.grants import Grants, Namespaces, new_namespaces
+from app.domain.limits import VALUES_MAX
 
 ACTIONS = ("publish", "read", "manage")
 
@@ -20,6 +21,8 @@ def namespaces_from(action: str, form: Any) -> Namespaces:
     parts = [form.get(name, []) for name in ("include", "exclude")]
     if not all(isinstance(part, list | tuple) and all(isinstance(pattern, str) for pattern in part) for part in parts):
         raise ValueError(f"{action}: expected lists of patterns")
+    if any(len(part) > VALUES_MAX for part in parts):
+        raise ValueError(f"{action}: expected at most {VALUES_MAX} patterns in a list")
     return new_namespaces(*parts)
 
 

@@ -9,6 +9,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from types import MappingProxyType
 
+from app.access.access import SEND_CREDENTIALS
 from app.access.granting import grants_from
 from app.access.secrets import digest, is_key
 from app.domain.errors import Unauthenticated, Unavailable
@@ -39,6 +40,7 @@ class Keyring:
         self._version: int | None = None
         self._by_digest: Mapping[bytes, Principal] = MappingProxyType({})
         self._by_name: Mapping[str, Principal] = MappingProxyType({})
+        self._by_credential: Mapping[str, Principal] = MappingProxyType({})
         self._seen_at = -math.inf
         self._used: dict[str, float] = {}
         self._loaded = asyncio.Event()
@@ -62,15 +64,25 @@ class Keyring:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._loaded.wait(), self._poll_seconds)
             principal = self.known(token)
-        if principal is None and not self._is_fresh():
-            raise Unavailable("Keys cannot be checked while the database is away.")
         if principal is None:
-            raise Unauthenticated("The key does not hold: it is unknown, was revoked, or has ended.")
+            self._refuse_stale()
+            # The same words whatever is wrong with it, and where there is none at all.
+            raise Unauthenticated(SEND_CREDENTIALS)
         return principal
 
     def current(self, principal: Principal) -> Principal | None:
-        """Who somebody with a key is now; None where the key was revoked or has ended."""
+        """Who somebody with a key is now; None where the key was revoked or has ended.
+
+        Whoever came with one of two secrets of a key is nobody once that one has ended. Raises Unavailable.
+        """
+        self._refuse_stale()
+        if principal.credential:
+            return self._by_credential.get(principal.credential)
         return self._by_name.get(principal.name)
+
+    def _refuse_stale(self) -> None:
+        if not self._is_fresh():
+            raise Unavailable("Keys cannot be checked while the database is away.")
 
     async def run(self) -> None:
         """Follow the keys until cancelled."""
@@ -103,7 +115,10 @@ class Keyring:
             other = by_name.get(principal.name)
             if other is None or (principal.expires_at or math.inf) > (other.expires_at or math.inf):
                 by_name[principal.name] = principal
+        self._by_credential = {principal.credential: principal for principal in by_digest.values()}
         self._version, self._by_digest, self._by_name = version, by_digest, by_name
+        if not secrets:
+            log.warning("there is no key that holds: make one with `factwire keys create`")
 
     def _is_fresh(self) -> bool:
         return time.monotonic() - self._seen_at < self._keep_seconds
@@ -118,4 +133,5 @@ class Keyring:
 
 def principal_of(secret: LiveSecret) -> Principal:
     expires_at = None if secret.expires_at is None else secret.expires_at.timestamp()
-    return Principal(f"{NAME}{secret.key_id}", grants_from(dict(secret.grants)), expires_at)
+    credential = f"{NAME}{secret.digest.hex()}"
+    return Principal(f"{NAME}{secret.key_id}", grants_from(dict(secret.grants)), expires_at, credential)

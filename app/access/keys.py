@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from uuid_utils import uuid7
@@ -11,7 +11,7 @@ from uuid_utils import uuid7
 from app.access.granting import form_of, grants_from
 from app.access.secrets import digest, new_id, new_key
 from app.domain.audit import audit_fact
-from app.domain.errors import FieldError, Forbidden, InvalidRequest, KeyNotFound
+from app.domain.errors import FieldError, Forbidden, InvalidRequest, KeyNotFound, LimitExceeded
 from app.domain.fact import NewFact, utc
 from app.domain.grants import Grants
 from app.domain.principal import Principal
@@ -19,6 +19,7 @@ from app.store import keys
 from app.store.database import Connection
 from app.store.keys import StoredKey
 
+KEYS_MAX = 10_000  # each process has all of them in memory
 NAME = re.compile(r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,100}")
 
 
@@ -33,10 +34,16 @@ class Made:
 async def create(
     connection: Connection, by: Principal, *, name: str, grants: Grants, expires_at: datetime | None
 ) -> Made:
-    """Raises InvalidRequest for a name that is none, and Forbidden where the maker has less himself."""
+    """Raises InvalidRequest for a name that is none or an end that is past, LimitExceeded where there are too many
+    keys, and Forbidden where the maker has less himself.
+    """
     if not NAME.fullmatch(name):
         raise InvalidRequest([FieldError("expected 1 to 100 characters, none of them control characters", "/name")])
+    if expires_at is not None and expires_at <= datetime.now(UTC):
+        raise InvalidRequest([FieldError("expected a time to come", "/expires_at")])
     check_covers(by, grants)
+    if await keys.count_keys(connection) >= KEYS_MAX:
+        raise LimitExceeded("keys_max", KEYS_MAX, field=FieldError(f"there are {KEYS_MAX} keys that hold"))
     id, form = new_id(), form_of(grants)
     secret = new_key(id)
     ends = None if expires_at is None else utc(expires_at)
@@ -54,10 +61,10 @@ async def create(
 
 async def find(connection: Connection, id: str) -> StoredKey:
     """Raises KeyNotFound."""
-    found = await keys.stored_keys(connection, id)
-    if not found:
+    found = await keys.find_key(connection, id)
+    if found is None:
         raise KeyNotFound("There is no such key.")
-    return found[0]
+    return found
 
 
 async def rotate(connection: Connection, by: Principal, id: str, *, grace_seconds: float) -> Made:

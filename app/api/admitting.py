@@ -3,6 +3,7 @@
 What somebody may publish or read is up to the operation itself, which asks for the principal.
 """
 
+from dataclasses import replace
 from enum import StrEnum
 from functools import partial
 
@@ -11,9 +12,11 @@ from starlette.types import Scope
 
 from app.api.asgi import header
 from app.api.context import Context
+from app.domain.condition import Condition
 from app.domain.errors import FieldError, Forbidden, Unavailable
 from app.domain.fact import NewFact
 from app.domain.principal import ANY_READER, ANYBODY, Principal, Reader
+from app.domain.query import restricted
 
 PRINCIPAL = "factwire.principal"
 
@@ -72,11 +75,33 @@ def check_publishable(principal: Principal, facts: list[NewFact]) -> None:
     """Raises Forbidden, naming the first fact that the principal may not publish."""
     if principal is ANYBODY:
         return
+    allowed = ""
     for index, fact in enumerate(facts):
+        if fact.namespace == allowed:
+            continue
         if fact.namespace not in principal.grants.publish:
             raise forbidden_namespace(fact.namespace, f"/facts/{index}/namespace")
+        allowed = fact.namespace
 
 
 def forbidden_namespace(namespace: str, pointer: str) -> Forbidden:
     detail = f"the credentials do not allow to publish in the namespace {namespace}"
     return Forbidden(f"{pointer}: {detail}", field=FieldError(detail, pointer=pointer))
+
+
+def looking_at_readable(principal: Principal, condition: Condition) -> Condition:
+    """A condition over what its author may read: that of which he may not know can neither fail it nor be seen by it.
+
+    Raises Forbidden where it names what he may not read. Such a condition would hold whatever is published, and who
+    relies on it would not know that it protects nothing.
+    """
+    if principal is ANYBODY:
+        return condition
+    readable = principal.grants.readable
+    for index, item in enumerate(condition.fail_if_match.items):
+        hidden = next((namespace for namespace in item.namespaces if namespace not in readable), None)
+        if hidden is not None or not readable.include:
+            pointer = f"/condition/fail_if_match/{index}"
+            detail = f"a condition looks at what may be read, which is {f'not {hidden}' if hidden else 'nothing'}"
+            raise Forbidden(f"{pointer}: {detail}", field=FieldError(detail, pointer=pointer))
+    return replace(condition, fail_if_match=restricted(condition.fail_if_match, readable))

@@ -1,7 +1,7 @@
 """Keys: make them, look at them, give them new secrets, and revoke them."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import datetime
 from http import HTTPStatus
 from typing import Annotated, Any
@@ -22,9 +22,10 @@ from app.api.documenting import operation
 from app.api.parameters import parameters_of, parse_time
 from app.api.routing import new_router
 from app.domain import errors
-from app.domain.errors import FieldError, Forbidden, InvalidRequest
+from app.domain.errors import FieldError, Forbidden, InvalidRequest, Unavailable
 from app.domain.fact import utc
 from app.domain.grants import Grants
+from app.store.auditing import changing
 from app.store.database import Connection
 from app.store.keys import StoredKey, stored_keys
 
@@ -39,6 +40,7 @@ BODY_PROBLEMS = (
     errors.BodyTooLarge,
     errors.UnsupportedMediaType,
     errors.InvalidRequest,
+    errors.LimitExceeded,
 )
 PROBLEMS = (errors.MalformedParameter, errors.UnknownParameter, errors.Unavailable)
 
@@ -91,7 +93,7 @@ class NewKey(Key, kw_only=True):
 
 
 class Keys(msgspec.Struct):
-    """All keys, the oldest first."""
+    """The keys that hold and those that ended within the last 30 days, the oldest first."""
 
     keys: list[Key]
 
@@ -122,7 +124,7 @@ async def list_keys(request: Request) -> Response:
         result=NewKey,
         result_example="key-with-secret",
         status=HTTPStatus.CREATED,
-        problems=(*PROBLEMS, *BODY_PROBLEMS),
+        problems=(*PROBLEMS, *BODY_PROBLEMS, errors.OutcomeUnknown),
     ),
 )
 async def create_key(request: Request) -> Response:
@@ -166,7 +168,7 @@ async def get_key(request: Request) -> Response:
         body_example="rotation",
         result=NewKey,
         result_example="key-with-secret",
-        problems=(*PROBLEMS, *BODY_PROBLEMS, errors.KeyNotFound),
+        problems=(*PROBLEMS, *BODY_PROBLEMS, errors.KeyNotFound, errors.OutcomeUnknown),
     ),
 )
 async def rotate_key(request: Request) -> Response:
@@ -189,7 +191,7 @@ async def rotate_key(request: Request) -> Response:
         path_parameters={"id": "4yTqW0ePzK3c"},
         result=Key,
         result_example="revoked-key",
-        problems=(*PROBLEMS, errors.KeyNotFound),
+        problems=(*PROBLEMS, errors.KeyNotFound, errors.OutcomeUnknown),
     ),
 )
 async def revoke_key(request: Request) -> Response:
@@ -209,10 +211,13 @@ async def managing(request: Request) -> AsyncIterator[Connection]:
     context = context_of(request)
     if context.keyring is None:
         raise Forbidden("Keys are not in use here: FACTWIRE_AUTH does not name them.")
-    async with context.database.reading.reading() as connection:
+    lane = context.database.reading
+    async with lane.reading() if request.method == "GET" else changing(lane) as connection:
         yield connection
     if request.method != "GET":
-        await context.keyring.refresh()
+        context.tail.hint()
+        with suppress(Unavailable):  # the change is made, and will be seen
+            await context.keyring.refresh()
 
 
 def id_of(request: Request) -> str:

@@ -1,7 +1,6 @@
 """Publishing: the route, and a shortcut past ASGI to the same for requests that have arrived whole."""
 
 import logging
-from dataclasses import replace
 from functools import partial
 from http import HTTPStatus
 
@@ -9,7 +8,7 @@ import msgspec
 from starlette.requests import Request
 from starlette.types import Scope
 
-from app.api.admitting import PRINCIPAL, Rule, check_publishable, principal_of
+from app.api.admitting import PRINCIPAL, Rule, check_publishable, looking_at_readable, principal_of
 from app.api.asgi import Exchange, JsonAnswer, header
 from app.api.context import Context, context_of
 from app.api.decoding import Decoder
@@ -24,7 +23,6 @@ from app.domain.condition import Condition
 from app.domain.errors import FactwireError, InternalError
 from app.domain.fact import NewFact
 from app.domain.principal import Principal
-from app.domain.query import restricted
 from app.stream.grouping import Outcome, Published
 from app.telemetry.logs import request_id
 
@@ -142,8 +140,7 @@ def wanted(context: Context, principal: Principal, raw: bytes) -> tuple[list[New
     check_publishable(principal, facts)
     if body.condition is None:
         return facts, None
-    condition = condition_from(body.condition)
-    return facts, replace(condition, fail_if_match=restricted(condition.fail_if_match, principal.grants.readable))
+    return facts, looking_at_readable(principal, condition_from(body.condition))
 
 
 def result(published: Published) -> bytes:

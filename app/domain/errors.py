@@ -220,9 +220,9 @@ class OutcomeUnknown(FactwireError):
 
     code = "outcome-unknown"
 
-    def __init__(self, ids: Sequence[str] = ()) -> None:
+    def __init__(self, ids: Sequence[str] = (), *, detail: str = "") -> None:
         super().__init__(
-            "The facts may or may not have been published. Repeating the request with the same ids is safe.",
+            detail or "The facts may or may not have been published. Repeating the request with the same ids is safe.",
             ids=list(ids),
         )
 

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from app.domain.fact import NAME, RESERVED_NAMESPACE
+from app.domain.limits import NAME_LENGTH_MAX
 
 BELOW = ".*"
 ALL = "*"
@@ -89,4 +90,5 @@ def new_namespaces(include: Iterable[str], exclude: Iterable[str] = ()) -> Names
 
 
 def is_pattern(text: str) -> bool:
-    return text == ALL or re.fullmatch(NAME, text.removesuffix(BELOW)) is not None
+    name = text.removesuffix(BELOW)
+    return text == ALL or (len(name) <= NAME_LENGTH_MAX and re.fullmatch(NAME, name) is not None)

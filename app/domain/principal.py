@@ -12,12 +12,14 @@ class Principal:
     """Somebody, or some program, and what they may do.
 
     `name` says who it is in logs and in the audit, and is no secret. `expires_at` is when the credentials end, in
-    seconds since 1970; None where they do not.
+    seconds since 1970; None where they do not. `credential` tells which of several were used, such as one of two
+    secrets of a key, and is no secret either; empty where that does not matter.
     """
 
     name: str
     grants: Grants
     expires_at: float | None = None
+    credential: str = ""
 
 
 ANYBODY = Principal("anybody", EVERYTHING)

@@ -1,7 +1,6 @@
 """Keys as the database keeps them: what they grant, and digests of their secrets. Each change is audited with it."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -10,7 +9,7 @@ import msgspec
 from asyncpg import Record
 
 from app.domain.fact import NewFact
-from app.store.appending import append
+from app.store.auditing import audited_change
 from app.store.database import Connection
 
 VERSION = "select version from factwire.keys_version"
@@ -28,11 +27,22 @@ select v.version, s.digest, k.id, k.name, k.grants, least(k.expires_at, s.expire
 KEYS = """
 select id, name, grants, created_at, expires_at, revoked_at, last_used_at
   from factwire.keys
- where $1::text is null or id = $1
+ where coalesce(least(revoked_at, expires_at), 'infinity') > now() - $1::float8 * interval '1 day'
  order by created_at, id
 """
 
-NEW_VERSION = "update factwire.keys_version set version = version + 1"
+KEY = """
+select id, name, grants, created_at, expires_at, revoked_at, last_used_at
+  from factwire.keys
+ where id = $1
+"""
+
+COUNT_KEYS = """
+select count(*)
+  from factwire.keys
+ where revoked_at is null
+   and coalesce(expires_at, 'infinity') > now()
+"""
 
 CREATE_KEY = """
 insert into factwire.keys (id, name, grants, expires_at)
@@ -48,9 +58,21 @@ update factwire.key_secrets
  where key_id = $1
 """
 
-FORGET_SECRETS = "delete from factwire.key_secrets where key_id = $1 and ($2 or expires_at < now())"
+FORGET_SECRETS = "delete from factwire.key_secrets where key_id = $1"
+
+# Each further one is one more that may leak.
+FORGET_OLD_SECRETS = """
+delete from factwire.key_secrets
+ where key_id = $1
+   and (expires_at < now()
+        or digest not in (
+             select s.digest from factwire.key_secrets s where s.key_id = $1 order by s.created_at desc limit $2))
+"""
 
 REVOKE_KEY = "update factwire.keys set revoked_at = now() where id = $1 and revoked_at is null"
+
+SHOWN_DAYS = 30.0  # after that, a key that has ended is not listed any more
+SECRETS_MAX = 5  # of one key
 
 NOTE_USES = """
 update factwire.keys k
@@ -99,8 +121,20 @@ async def live_secrets(connection: Connection) -> tuple[int, Sequence[LiveSecret
     return rows[0]["version"], secrets
 
 
-async def stored_keys(connection: Connection, id: str | None = None) -> list[StoredKey]:
-    return [stored_key(row) for row in await connection.fetch(KEYS, id)]
+async def stored_keys(connection: Connection) -> list[StoredKey]:
+    """The keys that hold, and those that ended not long ago; the oldest first."""
+    return [stored_key(row) for row in await connection.fetch(KEYS, SHOWN_DAYS)]
+
+
+async def find_key(connection: Connection, id: str) -> StoredKey | None:
+    row = await connection.fetchrow(KEY, id)
+    return None if row is None else stored_key(row)
+
+
+async def count_keys(connection: Connection) -> int:
+    """How many keys hold."""
+    count: int = await connection.fetchval(COUNT_KEYS)
+    return count
 
 
 async def create_key(
@@ -123,7 +157,7 @@ async def create_key(
 async def add_secret(connection: Connection, id: str, *, digest: bytes, grace_seconds: float, audit: NewFact) -> None:
     """Give a key another secret; those before it hold for the time of grace, or until they would have ended."""
     async with audited_change(connection, audit):
-        await connection.execute(FORGET_SECRETS, id, False)
+        await connection.execute(FORGET_OLD_SECRETS, id, SECRETS_MAX - 1)
         await connection.execute(LET_SECRETS_EXPIRE, id, grace_seconds)
         await connection.execute(ADD_SECRET, id, digest)
 
@@ -131,24 +165,12 @@ async def add_secret(connection: Connection, id: str, *, digest: bytes, grace_se
 async def revoke_key(connection: Connection, id: str, *, audit: NewFact) -> None:
     async with audited_change(connection, audit):
         await connection.execute(REVOKE_KEY, id)
-        await connection.execute(FORGET_SECRETS, id, True)
+        await connection.execute(FORGET_SECRETS, id)
 
 
 async def note_uses(connection: Connection, uses: Mapping[str, datetime]) -> None:
     """Keep when keys were used last."""
     await connection.execute(NOTE_USES, list(uses), list(uses.values()))
-
-
-@asynccontextmanager
-async def audited_change(connection: Connection, audit: NewFact) -> AsyncIterator[None]:
-    """One transaction: the change, its new version, and the fact that tells of it.
-
-    The fact comes last: the lock of the log is held from there to the commit.
-    """
-    async with connection.transaction(isolation="read_committed"):
-        yield
-        await connection.execute(NEW_VERSION)
-        await append(connection, [([audit], None)])
 
 
 def stored_key(row: Record) -> StoredKey:

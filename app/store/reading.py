@@ -48,17 +48,22 @@ select k.position, f.namespace
  where k.id = $1
 """
 
+# What may not be read is not even put together: the time that takes would tell that it is there, and how large.
 FACT_BY_ID = """
-select k.position, f.namespace, factwire.compose_page('elements', 0, k.position - 1, k.position, null) as body
+select k.position, factwire.compose_page('elements', 0, k.position - 1, k.position, null) as body
   from factwire.fact_ids k
   join factwire.facts f on f.position = k.position
  where k.id = $1
+   and exists (select from unnest($2::text[]) p (pattern) where factwire.covers(p.pattern, f.namespace))
+   and not exists (select from unnest($3::text[]) p (pattern) where factwire.covers(p.pattern, f.namespace))
 """
 
 FACT_AT = """
-select f.position, f.namespace, factwire.compose_page('elements', 0, $1 - 1, $1, null) as body
+select f.position, factwire.compose_page('elements', 0, $1 - 1, $1, null) as body
   from factwire.facts f
  where f.position = $1
+   and exists (select from unnest($2::text[]) p (pattern) where factwire.covers(p.pattern, f.namespace))
+   and not exists (select from unnest($3::text[]) p (pattern) where factwire.covers(p.pattern, f.namespace))
 """
 
 # published_at never decreases as positions grow, so that a position is found by halving.
@@ -263,8 +268,9 @@ async def read_fact(
     connection: Connection, at: UUID | Position, readable: Namespaces = EVERY_NAMESPACE
 ) -> tuple[Position, bytes]:
     """One fact as JSON. Raises FactNotFound, also where it may not be read."""
-    row = await connection.fetchrow(FACT_BY_ID if isinstance(at, UUID) else FACT_AT, at)
-    if row is None or row["namespace"] not in readable:
+    statement = FACT_BY_ID if isinstance(at, UUID) else FACT_AT
+    row = await connection.fetchrow(statement, at, readable.include, readable.exclude)
+    if row is None:
         raise FactNotFound(
             f"There is no fact with the id {at}." if isinstance(at, UUID) else f"There is no fact at position {at}."
         )
