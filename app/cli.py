@@ -1,4 +1,4 @@
-"""The command line: serve, migrate, import, tail, doctor, epoch raise, openapi."""
+"""The command line: serve, migrate, import, tail, doctor, keys, epoch raise, openapi."""
 
 import argparse
 import asyncio
@@ -15,6 +15,7 @@ import asyncpg
 from pydantic import SecretStr, ValidationError
 
 from app import __version__, commands, doctor
+from app.key_commands import COMMAND_LINE, add_key_commands, run_key_command
 from app.settings import Settings, range_of
 from app.store import embedded
 from app.store.database import CONNECTION_FAILURES
@@ -34,6 +35,11 @@ publish:  curl {url}/v1/facts -H 'content-type: application/json' -d '{{"facts":
 read:     curl '{url}/v1/facts?aggregate_id=order-1'
 follow:   curl -N '{url}/v1/stream?namespace=shop'
 """
+
+OPEN_TO_OTHERS = (
+    "FACTWIRE_AUTH: without it the service listens on loopback addresses only, and {host} is none. Set"
+    " FACTWIRE_AUTH=keys, or FACTWIRE_AUTH=none for a service that is open to whoever reaches it."
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -120,6 +126,8 @@ def new_parser() -> argparse.ArgumentParser:
     )
     raising.set_defaults(run=raise_the_epoch)
 
+    add_key_commands(commands_of.add_parser("keys", help="make, list, rotate and revoke keys"), run=manage_keys)
+
     describing = commands_of.add_parser("openapi", help="print the OpenAPI document")
     describing.set_defaults(run=print_openapi)
     return parser
@@ -154,6 +162,9 @@ def serve(options: argparse.Namespace, settings: Settings) -> int:
     from app.server import bind, run
     from app.workers import Workers
 
+    if settings.is_open_to_others:
+        print(OPEN_TO_OTHERS.format(host=settings.host), file=sys.stderr)
+        return 2
     settings = with_database(settings)
     prepare_schema(settings)
     if settings.workers > 1:
@@ -187,12 +198,12 @@ def migrate_database(options: argparse.Namespace, settings: Settings) -> int:
 
 
 def import_file(options: argparse.Namespace, settings: Settings) -> int:
-    return commands.import_file(settings.url, options.file)
+    return commands.import_file(settings.url, options.file, credentials=settings.credentials)
 
 
 def tail(options: argparse.Namespace, settings: Settings) -> int:
     filters = {name: getattr(options, name) for name in ("namespace", "type", "aggregate_id", "meta")}
-    return commands.tail(settings.url, after=options.after, filters=filters)
+    return commands.tail(settings.url, after=options.after, filters=filters, credentials=settings.credentials)
 
 
 def examine(options: argparse.Namespace, settings: Settings) -> int:
@@ -205,13 +216,19 @@ def raise_the_epoch(options: argparse.Namespace, settings: Settings) -> int:
     async def run() -> None:
         connection = await asyncpg.connect(url_of(with_database(settings)))
         try:
-            epoch, forked_after = await raise_epoch(connection, forked_after=options.forked_after)
+            epoch, forked_after = await raise_epoch(connection, forked_after=options.forked_after, by=COMMAND_LINE.name)
         finally:
             await connection.close()
         print(f"The epoch is {epoch}. Older cursors are good up to position {forked_after}.")
 
     asyncio.run(run())
     return 0
+
+
+def manage_keys(options: argparse.Namespace, settings: Settings) -> int:
+    settings = with_database(settings)
+    prepare_schema(settings)  # so that there can be a first key before the service has run
+    return run_key_command(url_of(settings), options)
 
 
 def print_openapi(options: argparse.Namespace, settings: Settings) -> int:

@@ -1,26 +1,30 @@
 """Queries: which facts. `Query.matches` is the reference for what the SQL of the store finds."""
 
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 
 from app.domain.fact import aggregate_tag, meta_tag
+from app.domain.grants import EVERY_NAMESPACE, Namespaces
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
     """One item of a query: every part that is given must match. Values are sorted and unique.
 
-    `tags` are the aggregate ids and meta pairs, all of which a fact must have.
+    `tags` are the aggregate ids and meta pairs, all of which a fact must have. `within` are the namespaces that its
+    author may read.
     """
 
     namespaces: tuple[str, ...] = ()
     types: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()
+    within: Namespaces = EVERY_NAMESPACE
 
     def matches(self, namespace: str, type: str, tags: Collection[str]) -> bool:
         return (
             (not self.namespaces or namespace in self.namespaces)
+            and (self.within is EVERY_NAMESPACE or namespace in self.within)
             and (not self.types or type in self.types)
             and (not self.tags or all(tag in tags for tag in self.tags))
         )
@@ -48,6 +52,25 @@ class Query:
 
 
 EVERYTHING = Query()
+NOTHING = Query((Item(namespaces=("",)),))
+
+
+def restricted(query: Query, readable: Namespaces) -> Query:
+    """What a query finds for somebody who may read only some namespaces: as if there were no others."""
+    if readable.are_all:
+        return query
+    items = tuple(
+        item for item in (restricted_item(item, readable) for item in query.items or (Item(),)) if item is not None
+    )
+    return Query(items) if items else NOTHING
+
+
+def restricted_item(item: Item, readable: Namespaces) -> Item | None:
+    """An item with the readable ones of its namespaces; None where there are none of them."""
+    if not item.namespaces:
+        return replace(item, within=readable) if readable.include else None
+    namespaces = tuple(namespace for namespace in item.namespaces if namespace in readable)
+    return replace(item, namespaces=namespaces) if namespaces else None
 
 
 def new_item(

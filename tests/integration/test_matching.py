@@ -7,36 +7,41 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from app.domain.grants import EVERY_NAMESPACE, Namespaces, new_namespaces
 from app.domain.position import Position
-from app.domain.query import Item, Query, new_item
+from app.domain.query import Item, Query, new_item, restricted
 from app.store.matching import query_arrays
 from tests.integration.store import a_fact, append_alone
 
 NAMES = ["a", "b", "c"]
+NAMESPACES = ["a", "b", "a.c", "a.c.d", "ab"]
+PATTERNS = ["*", "a", "a.*", "a.c.*", "b.*", "ab", "none"]
 VALUES = ["x", "y", "'; drop table factwire.facts; --", "%_\\"]
 WALK = "select positions, through from factwire.walk_query($1, $2, $3, $4, $5, $6, $7, $8)"
 
 facts: st.SearchStrategy[dict[str, object]] = st.builds(
     dict,
-    namespace=st.sampled_from(NAMES),
+    namespace=st.sampled_from(NAMESPACES),
     type=st.sampled_from(NAMES),
     aggregate_ids=st.lists(st.sampled_from(VALUES), max_size=3),
     meta=st.dictionaries(st.sampled_from(NAMES), st.lists(st.sampled_from(VALUES), min_size=1, max_size=2), max_size=2),
 )
 items = st.builds(
     new_item,
-    namespaces=st.lists(st.sampled_from([*NAMES, "none"]), max_size=2),
+    namespaces=st.lists(st.sampled_from([*NAMESPACES, "none", "*"]), max_size=2),
     types=st.lists(st.sampled_from([*NAMES, "none"]), max_size=2),
     aggregate_ids=st.lists(st.sampled_from([*VALUES, "none"]), max_size=2),
     meta=st.lists(st.tuples(st.sampled_from(NAMES), st.sampled_from(VALUES)), max_size=2),
 )
+patterns = st.lists(st.sampled_from(PATTERNS), max_size=3)
+grants = st.one_of(st.just(EVERY_NAMESPACE), st.builds(new_namespaces, patterns, patterns))
 queries = st.lists(items, max_size=3).map(lambda given: Query(tuple(given)))
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     published=st.lists(facts, min_size=1, max_size=12),
-    asked=st.lists(queries, min_size=1, max_size=8),
+    asked=st.lists(st.tuples(queries, grants), min_size=1, max_size=8),
     hits_max=st.integers(1, 4),
     visits_max=st.sampled_from([1, 3, 1000]),
     data=st.data(),
@@ -44,7 +49,7 @@ queries = st.lists(items, max_size=3).map(lambda given: Query(tuple(given)))
 def test_the_sql_finds_what_the_reference_says(
     database_url: str,
     published: list[dict[str, object]],
-    asked: list[Query],
+    asked: list[tuple[Query, Namespaces]],
     hits_max: int,
     visits_max: int,
     data: st.DataObject,
@@ -58,8 +63,15 @@ def test_the_sql_finds_what_the_reference_says(
             first = await append_alone(connection, *new)
             low = Position(first - 1 + after)
             high = Position(first + len(new) - 1)
-            for query in asked:
+            for whole, readable in asked:
+                query = restricted(whole, readable)
                 expected = [
+                    first + index
+                    for index, fact in enumerate(new)
+                    if first + index > low and whole.matches(fact.namespace, fact.type, set(fact.tags))
+                    if fact.namespace in readable
+                ]
+                assert expected == [
                     first + index
                     for index, fact in enumerate(new)
                     if first + index > low and query.matches(fact.namespace, fact.type, set(fact.tags))
