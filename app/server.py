@@ -14,6 +14,7 @@ import uvicorn
 
 from app.api.context import Context
 from app.api.identifying import Identifying
+from app.api.origins import shared
 from app.api.routing import Direct
 from app.main import create_app
 from app.protocol import guarded_protocol
@@ -62,7 +63,7 @@ def run(settings: Settings, listening: socket.socket, *, parent: int | None = No
     raise_open_files_limit(settings.streams_max)
     app = create_app(settings)
     config = uvicorn.Config(
-        Identifying(Direct(app), logged=settings.log_requests),
+        Identifying(shared(Direct(app), settings.origins), logged=settings.log_requests),
         http=guarded_protocol(settings),
         ws="none",
         loop="uvloop",

@@ -1,5 +1,6 @@
 """Every setting, from the environment: FACTWIRE_ and the name in capitals. The unit stands last in the name."""
 
+import re
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
@@ -9,6 +10,13 @@ from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 MIB = 1024 * 1024
+
+ORIGIN = re.compile(r"https?://(?:[a-z0-9.-]+|\[[0-9a-f:.]+\])(?::[1-9][0-9]{0,4})?")
+
+
+def listed(text: str | None) -> tuple[str, ...]:
+    """The values of a setting that are separated by commas."""
+    return tuple(part for part in map(str.strip, (text or "").split(",")) if part)
 
 
 class Settings(BaseSettings):
@@ -95,6 +103,9 @@ class Settings(BaseSettings):
     drain_seconds: float = Field(5.0, ge=0)
     """At SIGTERM, over how long the streams end, one after the other."""
 
+    cors_origins: str | None = None
+    """Origins whose pages may call the service, by commas. Unset: none."""
+
     log_format: Literal["text", "json"] = "text"
     """How log lines look on standard error: for people, or a JSON object a line."""
     log_requests: bool = False
@@ -117,6 +128,18 @@ class Settings(BaseSettings):
             if parts.fragment or not all(port.isdigit() or port.endswith("]") for port in ports):
                 raise ValueError("write the characters #, /, ?, : and @ of the password as %23, %2F, %3F, %3A and %40")
         return url
+
+    @field_validator("cors_origins")
+    @classmethod
+    def check_origins(cls, given: str | None) -> str | None:
+        for origin in listed(given):
+            if not ORIGIN.fullmatch(origin):
+                raise ValueError(f"{origin} is no origin such as https://app.example, without a path and in lower case")
+        return given
+
+    @property
+    def origins(self) -> tuple[str, ...]:
+        return listed(self.cors_origins)
 
     @field_validator("tracing")
     @classmethod
