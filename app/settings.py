@@ -11,6 +11,13 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 MIB = 1024 * 1024
 
+FETCHED = re.compile(
+    r"https://[^/?#@]+(?:/[^#]*)?|http://(?:localhost|127(?:\.[0-9]{1,3}){3}|\[::1\])(?::[0-9]+)?(?:/[^#]*)?"
+)
+# Neither `none` nor the ones with a shared secret, under which whoever can verify a token can also make one.
+SIGNATURE_ALGORITHMS = (
+    "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519",
+)  # fmt: skip
 ORIGIN = re.compile(r"https?://(?:[a-z0-9.-]+|\[[0-9a-f:.]+\])(?::[1-9][0-9]{0,4})?")
 
 
@@ -103,6 +110,28 @@ class Settings(BaseSettings):
     drain_seconds: float = Field(5.0, ge=0)
     """At SIGTERM, over how long the streams end, one after the other."""
 
+    jwt_issuer: str | None = None
+    """Whose tokens are taken: their `iss`, to the letter."""
+    jwt_audience: str | None = None
+    """What a token must have as its `aud`, or among them."""
+    jwt_jwks_url: str | None = None
+    """Where the issuer's keys are. Unset: as the issuer's /.well-known/openid-configuration says."""
+    jwt_algorithms: str = "RS256,ES256,EdDSA,Ed25519"
+    """The algorithms that a token may be signed with, by commas; also RS384, RS512, PS256 to PS512, ES384, ES512."""
+    jwt_leeway_seconds: int = Field(60, ge=0, le=300)
+    """By how much the issuer's clock may differ."""
+    jwt_refresh_seconds: float = Field(300.0, ge=1)
+    """How often the issuer's keys are fetched; in between only for a token that names an unknown one."""
+    jwt_keep_seconds: float = Field(3600.0, ge=1)
+    """How long the last keys are trusted while the issuer cannot be reached."""
+    jwt_grants_claim: str | None = None
+    """The claim that holds grants, as JSON."""
+    jwt_grants: str | None = None
+    """What the values of claims grant: {"scope": {"facts:read": {"read": {"include": ["*"]}}}}."""
+    ticket_seconds: float = Field(60.0, gt=0, le=60)
+    """How long a ticket waits for its stream."""
+    session_seconds: float = Field(28_800.0, gt=0, le=604_800)
+    """How long a session of a browser lasts."""
     cors_origins: str | None = None
     """Origins whose pages may call the service, by commas. Unset: none."""
 
@@ -129,6 +158,22 @@ class Settings(BaseSettings):
                 raise ValueError("write the characters #, /, ?, : and @ of the password as %23, %2F, %3F, %3A and %40")
         return url
 
+    @field_validator("jwt_issuer", "jwt_jwks_url")
+    @classmethod
+    def check_issuer(cls, url: str | None) -> str | None:
+        """Keys that others can change on their way verify anything."""
+        if url is not None and not FETCHED.fullmatch(url):
+            raise ValueError("expected a URL that begins with https:// (http:// is for loopback addresses)")
+        return url
+
+    @field_validator("jwt_algorithms")
+    @classmethod
+    def check_algorithms(cls, given: str) -> str:
+        for name in listed(given) or ("",):
+            if name not in SIGNATURE_ALGORITHMS:
+                raise ValueError(f"{name!r} is none of {', '.join(SIGNATURE_ALGORITHMS)}")
+        return given
+
     @field_validator("cors_origins")
     @classmethod
     def check_origins(cls, given: str | None) -> str | None:
@@ -136,6 +181,10 @@ class Settings(BaseSettings):
             if not ORIGIN.fullmatch(origin):
                 raise ValueError(f"{origin} is no origin such as https://app.example, without a path and in lower case")
         return given
+
+    @property
+    def algorithms(self) -> tuple[str, ...]:
+        return listed(self.jwt_algorithms)
 
     @property
     def origins(self) -> tuple[str, ...]:
