@@ -14,7 +14,7 @@ from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
 
 from app import __version__
-from app.api import catalogue, facts, health, imports, openapi, positions, streams
+from app.api import catalogue, facts, health, imports, openapi, positions, publishing, streams
 from app.api.bodies import Bodies
 from app.api.context import Context
 from app.api.problems import answer_factwire_error, answer_http_exception, answer_unexpected
@@ -71,7 +71,7 @@ def create_app(settings: Settings) -> FastAPI:
     app = FastAPIOffline(title="Factwire", version=__version__, lifespan=lifespan, redoc_url=None)
     app.router.redirect_slashes = False
     app.state.context = context
-    for resource in (imports, facts, streams, positions, catalogue, health):
+    for resource in (imports, publishing, facts, streams, positions, catalogue, health):
         app.router.routes.extend(resource.router.routes)
     app.add_exception_handler(FactwireError, answer_factwire_error)
     app.add_exception_handler(HTTPException, answer_http_exception)

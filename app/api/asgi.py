@@ -1,6 +1,6 @@
 """What the hot operations say to the server themselves, past what a framework puts in between."""
 
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from functools import lru_cache
 from typing import Any, Protocol, TypeVar
 
@@ -22,6 +22,19 @@ class Outlet(Protocol):
     def answer(self, status: int, headers: bytes, body: bytes) -> bool: ...
 
     def push(self, parts: Sequence[bytes]) -> bool: ...
+
+
+class Exchange(Protocol):
+    """A small request that has arrived whole, and the way to write its one answer: past ASGI, without a task."""
+
+    scope: Scope
+    whole_body: bytes
+
+    def answer(self, status: int, headers: bytes, body: bytes) -> None: ...
+
+
+Shortcut = Callable[[Exchange], None]
+"""Takes an exchange and sees to it that it is answered, at once or later. Raises nothing."""
 
 
 class WouldWait(Exception):

@@ -1,14 +1,11 @@
-"""Facts: publish them, read pages of them, search, export, and fetch one."""
+"""Facts: read pages of them, search, export, and fetch one."""
 
 from collections.abc import AsyncIterator
-from http import HTTPStatus
 from uuid import UUID
 
-import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.api.asgi import JsonAnswer
 from app.api.bodies import NDJSON
 from app.api.context import context_of
 from app.api.decoding import Decoder
@@ -16,17 +13,7 @@ from app.api.documenting import READ_PROBLEMS, operation
 from app.api.encoding import encoded_response, streamed_response
 from app.api.parameters import FILTERS, Parameters, parameters_of
 from app.api.routing import new_router
-from app.api.wire import (
-    Fact,
-    Page,
-    PublishBody,
-    PublishedFact,
-    PublishResult,
-    QueryBody,
-    condition_from,
-    facts_from,
-    query_from,
-)
+from app.api.wire import Fact, Page, QueryBody, query_from
 from app.domain import errors
 from app.domain.errors import FactNotFound, MalformedParameter
 from app.domain.position import FACT_ID, POSITION_MAX, START, Position, parse_cursor
@@ -36,64 +23,9 @@ from app.stream.paging import Found, Reading, export, read
 
 router = new_router("facts")
 
-PUBLISH = Decoder(PublishBody)
 QUERY = Decoder(QueryBody)
-RESULT = msgspec.json.Encoder()
 LIMIT_DEFAULT = 100
 PAGING = ("after", "until", "limit", "order", "wait_seconds")
-
-
-@router.post(
-    "/v1/facts",
-    **operation(
-        "publish",
-        "Publish facts together, or none of them.",
-        body=PublishBody,
-        body_example="publish",
-        result=PublishResult,
-        result_example="published",
-        status=HTTPStatus.CREATED,
-        other_results={200: "All ids are known with equal content: the original positions."},
-        problems=(
-            errors.MalformedJson,
-            errors.MalformedParameter,
-            errors.RequestTimeout,
-            errors.FactIdConflict,
-            errors.ConditionFailed,
-            errors.CursorForked,
-            errors.CursorAhead,
-            errors.BodyTooLarge,
-            errors.UnsupportedMediaType,
-            errors.InvalidRequest,
-            errors.UnknownParameter,
-            errors.LimitExceeded,
-            errors.ConditionTooExpensive,
-            errors.Unavailable,
-            errors.OutcomeUnknown,
-        ),
-    ),
-)
-async def publish(request: Request) -> JsonAnswer:
-    context = context_of(request)
-    parameters_of(request)
-    raw = await context.bodies.read_json(request)
-    body, payloads = PUBLISH.decode(raw)
-    facts = facts_from(body, payloads, context.limits)
-    condition = None if body.condition is None else condition_from(body.condition)
-    if context.tracing is None:
-        published = await context.publisher.publish(facts, condition)
-    else:
-        with context.tracing.publishing(request.headers.get("traceparent", ""), len(facts)) as span:
-            published = await context.publisher.publish(facts, condition)
-            span.set_attribute("factwire.position", published.cursor.position)
-    cursor = published.cursor
-    result = PublishResult(
-        facts=list(map(PublishedFact, published.ids, published.positions)),
-        position=cursor.position,
-        cursor=str(cursor),
-        published_at=published.published_at,
-    )
-    return JsonAnswer(RESULT.encode(result), HTTPStatus.OK if published.replayed else HTTPStatus.CREATED)
 
 
 @router.get(

@@ -53,9 +53,9 @@ class Settling:
             case Outcome.SLOW:
                 self._settle_later([request], self._search_without_lock(request))
             case Outcome.FORKED:
-                request.refuse(CursorForked(epoch=epoch))
+                request.end(CursorForked(epoch=epoch))
             case Outcome.AHEAD:
-                request.refuse(CursorAhead(epoch=epoch, head=refused.position or 0))
+                request.end(CursorAhead(epoch=epoch, head=refused.position or 0))
 
     def compare(self, requests: list[Request]) -> None:
         """Tell which requests are retries of what is stored, and which use its ids for something else."""
@@ -96,7 +96,7 @@ class Settling:
                     log.error("settling a publish failed", exc_info=error)
                 for request in requests:
                     unknown = isinstance(refusal, OutcomeUnknown)
-                    request.refuse(OutcomeUnknown([fact.id for fact in request.facts]) if unknown else refusal)
+                    request.end(OutcomeUnknown([fact.id for fact in request.facts]) if unknown else refusal)
 
         assert self._tasks is not None
         self._tasks.create_task(settle())
@@ -104,11 +104,7 @@ class Settling:
     async def _compare(self, requests: list[Request]) -> None:
         known = await self.known_facts([fact for request in requests for fact in request.facts])
         for request in requests:
-            outcome = replay_or_conflict(request.facts, known)
-            if isinstance(outcome, Published):
-                request.settle(outcome)
-            else:
-                request.refuse(outcome)
+            request.end(replay_or_conflict(request.facts, known))
 
     async def _name_conflict(self, refused: Refused) -> None:
         assert refused.position is not None
@@ -123,7 +119,7 @@ class Settling:
         query = request.condition.fail_if_match
         deadline = time.monotonic() + self._condition_seconds
         async with self._slow, self._database.reading.reading() as connection:
-            while not request.outcome.done() and asyncio.get_running_loop().time() < request.give_up_at:
+            while not request.ended and asyncio.get_running_loop().time() < request.give_up_at:
                 found = await appending.first_match(connection, query, after=after.position)
                 if after.epoch not in (0, found.epoch):
                     after = request.condition.after  # the call says what became of its epoch
