@@ -5,7 +5,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from app.domain.grants import Grants, Namespaces, new_namespaces
+from app.access.granting import grants_from
+from app.domain.grants import Grants, Namespaces
 
 Claims = Mapping[str, Any]
 
@@ -32,19 +33,6 @@ class ClaimGrants:
         if own is not None:
             granted.append(grants_from(json.loads(own) if isinstance(own, str) else own))
         return together(granted)
-
-
-def grants_from(form: Any) -> Grants:
-    """Grants in their JSON form. Raises ValueError."""
-    if not isinstance(form, dict) or not form.keys() <= {"publish", "read", "manage"}:
-        raise ValueError("expected an object with publish, read and manage")
-    return Grants(**{name: namespaces_from(each) for name, each in form.items()})
-
-
-def namespaces_from(form: Any) -> Namespaces:
-    if not isinstance(form, dict) or not form.keys() <= {"include", "exclude"}:
-        raise ValueError("expected an object with include and exclude")
-    return new_namespaces(form.get("include", ()), form.get("exclude", ()))
 
 
 def find(claims: Claims, name: str) -> Any:

@@ -14,7 +14,7 @@ from datetime import datetime
 from hashlib import sha256
 from secrets import token_urlsafe
 
-from app.access.claims import form_of, grants_from
+from app.access.granting import form_of, grants_from
 from app.domain.errors import Unauthenticated
 from app.domain.principal import Principal
 from app.domain.query import Query

@@ -15,17 +15,15 @@ from joserfc.jwt import JWTClaimsRegistry
 
 from app.access.claims import ClaimGrants, Claims
 from app.access.signing import SigningKeys
+from app.domain.errors import Unauthenticated
 from app.domain.principal import Principal
 
+NAME = "jwt:"
 TYPES = {"", "jwt", "at+jwt", "application/jwt", "application/at+jwt"}
 TOKEN_BYTES_MAX = 16 * 1024
 VERIFIED_MAX = 10_000
 SUBJECT_CHARACTERS_MAX = 200
 LATEST = 253_402_300_799  # the end of the year 9999
-
-
-class TokenRefused(Exception):
-    """A token that does not hold. The message says why, and repeats no secret of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +69,10 @@ class Tokens:
         self._verified: dict[bytes, Principal] = {}
         self._host = urlsplit(expected.issuer).hostname or expected.issuer
 
+    def takes(self, token: str) -> bool:
+        """Whether it could be one."""
+        return token.count(".") == 2
+
     def known(self, token: str) -> Principal | None:
         """Whose a token is that was verified before and still holds."""
         principal = self._verified.get(digest(token))
@@ -79,12 +81,20 @@ class Tokens:
         return principal
 
     async def verify(self, token: str) -> Principal:
-        """Whose a token is. Raises TokenRefused, and Unavailable where the keys of the issuer cannot be had."""
+        """Whose a token is. Raises Unauthenticated, and Unavailable where the keys of the issuer cannot be had."""
         principal = self.known(token)
         if principal is None:
             principal = self._principal(await self._verified_claims(token))
             self._keep(token, principal)
         return principal
+
+    def current(self, principal: Principal) -> Principal | None:
+        """Who somebody with a token is now: the same, since a token cannot be revoked, and ends by itself."""
+        return principal
+
+    async def run(self) -> None:
+        """Keep the keys of the issuer fresh until cancelled."""
+        await self._keys.run()
 
     def forget(self) -> None:
         """Verify every token anew: the keys have changed, perhaps because one was stolen."""
@@ -92,35 +102,35 @@ class Tokens:
 
     async def _verified_claims(self, token: str) -> Claims:
         if len(token) > TOKEN_BYTES_MAX or not token.isascii():
-            raise TokenRefused("The token is none, or too large.")
+            raise Unauthenticated("The token is none, or too large.")
         try:
             signed = jws.extract_compact(token.encode(), registry=self._registry)
             header = signed.headers()
             check_header(header)
-            self._registry.get_alg(header["alg"])
+            self._registry.get_alg(str(header["alg"]))
             key = await self._keys.find(header.get("kid"), header["alg"])
             if key is None or not jws.validate_compact(signed, key, registry=self._registry):
-                raise TokenRefused("The token is not signed by its issuer.")
+                raise Unauthenticated("The token is not signed by its issuer.")
             claims = decoded(signed.payload)
             self._claims.validate(claims)
         except UnsupportedAlgorithmError:
-            raise TokenRefused("The token is signed with an algorithm that is not allowed.") from None
+            raise Unauthenticated("The token is signed with an algorithm that is not allowed.") from None
         except JoseError as error:
-            raise TokenRefused(f"The token does not hold: {error.description or error.error}.") from None
-        except (ValueError, TypeError, OverflowError, RecursionError):
-            raise TokenRefused("The token cannot be read.") from None
+            raise Unauthenticated(f"The token does not hold: {error.description or error.error}.") from None
+        except (ValueError, TypeError, AttributeError, KeyError, OverflowError, RecursionError):
+            raise Unauthenticated("The token cannot be read.") from None
         return claims
 
     def _principal(self, claims: Claims) -> Principal:
         subject = claims["sub"]
         if len(subject) > SUBJECT_CHARACTERS_MAX or not subject.isprintable():
-            raise TokenRefused("The subject of the token is too long, or not printable.")
+            raise Unauthenticated("The subject of the token is too long, or not printable.")
         try:
             grants = self._grants.of(claims)
         except (ValueError, TypeError) as error:
-            raise TokenRefused(f"The claim {self._grants.claim} of the token holds no grants: {error}.") from None
+            raise Unauthenticated(f"The claim {self._grants.claim} of the token holds no grants: {error}.") from None
         expires_at = float(min(claims["exp"], LATEST)) + self._expected.leeway_seconds
-        return Principal(f"jwt:{self._host}:{subject}", grants, expires_at)
+        return Principal(f"{NAME}{self._host}:{subject}", grants, expires_at)
 
     def _keep(self, token: str, principal: Principal) -> None:
         if len(self._verified) >= VERIFIED_MAX:
@@ -136,7 +146,7 @@ def digest(token: str) -> bytes:
 def check_header(header: dict[str, Any]) -> None:
     """Refuse what is signed by the issuer but for another purpose, and what asks to be read in other ways."""
     if "crit" in header or str(header.get("typ", "")).lower() not in TYPES:
-        raise TokenRefused("The token is of another kind.")
+        raise Unauthenticated("The token is of another kind.")
 
 
 def decoded(payload: bytes | None) -> dict[str, Any]:

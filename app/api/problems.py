@@ -22,6 +22,7 @@ RETRY_AFTER_SECONDS = "1"
 STATUSES: Mapping[type[FactwireError], int] = {
     errors.MalformedJson: 400,
     errors.MalformedParameter: 400,
+    errors.CrossOrigin: 403,
     errors.FactNotFound: 404,
     errors.NamespaceNotFound: 404,
     errors.TypeNotFound: 404,
