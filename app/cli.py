@@ -1,4 +1,4 @@
-"""The command line: serve, migrate, import, tail, doctor, epoch raise, openapi."""
+"""The command line: serve, migrate, import, tail, doctor, keys, epoch raise, openapi."""
 
 import argparse
 import asyncio
@@ -13,6 +13,8 @@ import asyncpg
 from pydantic import SecretStr, ValidationError
 
 from app import commands, doctor
+from app.access.claims import by_value_from
+from app.key_commands import add_key_commands, run_key_command
 from app.settings import Settings
 from app.store import embedded
 from app.store.database import CONNECTION_FAILURES
@@ -28,6 +30,11 @@ publish:  curl {url}/v1/facts -H 'content-type: application/json' -d '{{"facts":
 read:     curl '{url}/v1/facts?aggregate_id=order-1'
 follow:   curl -N '{url}/v1/stream?namespace=shop'
 """
+
+OPEN_TO_OTHERS = (
+    "FACTWIRE_AUTH: without it the service listens on loopback addresses only, and {host} is none. Set"
+    " FACTWIRE_AUTH=keys, or FACTWIRE_AUTH=none for a service that is open to whoever reaches it."
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -100,6 +107,8 @@ def new_parser() -> argparse.ArgumentParser:
     )
     raising.set_defaults(run=raise_the_epoch)
 
+    add_key_commands(commands_of.add_parser("keys", help="make, list, rotate and revoke keys"), run=manage_keys)
+
     describing = commands_of.add_parser("openapi", help="print the OpenAPI document")
     describing.set_defaults(run=print_openapi)
     return parser
@@ -118,6 +127,14 @@ def serve(options: argparse.Namespace, settings: Settings) -> int:
     from app.server import bind, run
     from app.workers import Workers
 
+    if settings.is_open_to_others:
+        print(OPEN_TO_OTHERS.format(host=settings.host), file=sys.stderr)
+        return 2
+    try:
+        by_value_from(settings.jwt_grants)
+    except ValueError as error:
+        print(f"FACTWIRE_JWT_GRANTS: {error}", file=sys.stderr)
+        return 2
     settings = with_database(settings)
     prepare_schema(settings)
     if settings.workers > 1:
@@ -168,6 +185,10 @@ def raise_the_epoch(options: argparse.Namespace, settings: Settings) -> int:
 
     asyncio.run(run())
     return 0
+
+
+def manage_keys(options: argparse.Namespace, settings: Settings) -> int:
+    return run_key_command(url_of(with_database(settings)), options)
 
 
 def print_openapi(options: argparse.Namespace, settings: Settings) -> int:

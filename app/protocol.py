@@ -143,6 +143,7 @@ class GuardedProtocol(HttpToolsProtocol):
             or self.parser.should_upgrade()
             or self.flow.write_paused
             or self._is_answering()
+            or not shortcut.accepts(self.scope)
         ):
             return None
         return shortcut

@@ -2,18 +2,16 @@
 
 import re
 from importlib.util import find_spec
+from ipaddress import ip_address
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 MIB = 1024 * 1024
-
-FETCHED = re.compile(
-    r"https://[^/?#@]+(?:/[^#]*)?|http://(?:localhost|127(?:\.[0-9]{1,3}){3}|\[::1\])(?::[0-9]+)?(?:/[^#]*)?"
-)
+AUTH_MODES = ("none", "keys", "jwt")
 # Neither `none` nor the ones with a shared secret, under which whoever can verify a token can also make one.
 SIGNATURE_ALGORITHMS = (
     "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519",
@@ -24,6 +22,23 @@ ORIGIN = re.compile(r"https?://(?:[a-z0-9.-]+|\[[0-9a-f:.]+\])(?::[1-9][0-9]{0,4
 def listed(text: str | None) -> tuple[str, ...]:
     """The values of a setting that are separated by commas."""
     return tuple(part for part in map(str.strip, (text or "").split(",")) if part)
+
+
+def is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def check_address(url: str) -> str:
+    """A URL whose answer nobody can change on its way. Raises ValueError."""
+    parts = urlsplit(url)
+    if not parts.hostname or parts.username or parts.password or parts.fragment:
+        raise ValueError("expected a URL with a host, and without a user, a password and a fragment")
+    if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(parts.hostname)):
+        raise ValueError("expected a URL that begins with https:// (http:// is for loopback addresses)")
+    return url
 
 
 class Settings(BaseSettings):
@@ -44,6 +59,8 @@ class Settings(BaseSettings):
     """The address to listen on."""
     port: int = Field(8000, ge=0, le=65535)
     """The port to listen on; 0 takes a free one."""
+    auth: str | None = None
+    """How requests say whose they are, by commas: keys, jwt, or none. Unset: none, on loopback addresses only."""
     workers: int = Field(1, ge=1, le=64)
     """Processes on that port. Each follows the log by itself."""
     url: str = "http://127.0.0.1:8000"
@@ -158,13 +175,31 @@ class Settings(BaseSettings):
                 raise ValueError("write the characters #, /, ?, : and @ of the password as %23, %2F, %3F, %3A and %40")
         return url
 
+    @field_validator("auth")
+    @classmethod
+    def check_auth(cls, given: str | None) -> str | None:
+        modes = listed(given)
+        for mode in modes:
+            if mode not in AUTH_MODES:
+                raise ValueError(f"{mode!r} is none of {', '.join(AUTH_MODES)}")
+        if "none" in modes and len(modes) > 1:
+            raise ValueError("none cannot stand beside others")
+        return given
+
+    @property
+    def is_open_to_others(self) -> bool:
+        """Whether others reach a service that is open without anybody having said so."""
+        return not self.auth_modes and not is_loopback(self.host)
+
+    @property
+    def auth_modes(self) -> tuple[str, ...]:
+        return listed(self.auth)
+
     @field_validator("jwt_issuer", "jwt_jwks_url")
     @classmethod
     def check_issuer(cls, url: str | None) -> str | None:
-        """Keys that others can change on their way verify anything."""
-        if url is not None and not FETCHED.fullmatch(url):
-            raise ValueError("expected a URL that begins with https:// (http:// is for loopback addresses)")
-        return url
+        """Keys that others can change on their way would verify anything."""
+        return None if url is None else check_address(url)
 
     @field_validator("jwt_algorithms")
     @classmethod
@@ -181,6 +216,12 @@ class Settings(BaseSettings):
             if not ORIGIN.fullmatch(origin):
                 raise ValueError(f"{origin} is no origin such as https://app.example, without a path and in lower case")
         return given
+
+    @model_validator(mode="after")
+    def check_tokens(self) -> Self:
+        if "jwt" in self.auth_modes and not (self.jwt_issuer and self.jwt_audience):
+            raise ValueError("FACTWIRE_AUTH=jwt needs FACTWIRE_JWT_ISSUER and FACTWIRE_JWT_AUDIENCE")
+        return self
 
     @property
     def algorithms(self) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ Safe beside running services of the version before, which know neither.
 from alembic import op
 
 revision = "0006"
-down_revision = "0004"
+down_revision = "0005"
 
 TABLES = """
 create table factwire.tickets (

@@ -35,6 +35,14 @@ class ClaimGrants:
         return together(granted)
 
 
+def by_value_from(text: str | None) -> dict[str, dict[str, Grants]]:
+    """Grants of the values of claims, from their JSON. Raises ValueError."""
+    form = json.loads(text or "{}")
+    if not isinstance(form, dict) or not all(isinstance(each, dict) for each in form.values()):
+        raise ValueError("expected an object of claims, each an object of values and their grants")
+    return {name: {value: grants_from(each) for value, each in values.items()} for name, values in form.items()}
+
+
 def find(claims: Claims, name: str) -> Any:
     """The value of a claim; None if there is none."""
     if not name.startswith("/"):

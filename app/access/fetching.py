@@ -2,12 +2,11 @@
 
 import asyncio
 import json
-from ipaddress import ip_address
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx
 
+from app.settings import check_address
 from app.telemetry.logs import said
 
 DOCUMENT_BYTES_MAX = 256 * 1024
@@ -19,23 +18,6 @@ HEADERS = {"accept": "application/json", "accept-encoding": "identity"}
 
 class FetchFailed(Exception):
     """The document could not be had; the message says why."""
-
-
-def check_address(url: str) -> str:
-    """Refuse what others could change on its way. Raises ValueError."""
-    parts = urlsplit(url)
-    if not parts.hostname or parts.username or parts.password or parts.fragment:
-        raise ValueError("expected a URL with a host, and without a user, a password and a fragment")
-    if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(parts.hostname)):
-        raise ValueError("expected a URL that begins with https:// (http:// is for loopback addresses)")
-    return url
-
-
-def is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 async def fetch_document(client: httpx.AsyncClient, url: str) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from joserfc.jws import JWSRegistry
 from joserfc.jwt import JWTClaimsRegistry
 
 from app.access.claims import ClaimGrants, Claims
-from app.access.signing import SigningKeys
+from app.access.signing import Issuer, SigningKeys
 from app.domain.errors import Unauthenticated
 from app.domain.principal import Principal
 
@@ -90,7 +90,7 @@ class Tokens:
 
     def current(self, principal: Principal) -> Principal | None:
         """Who somebody with a token is now: the same, since a token cannot be revoked, and ends by itself."""
-        return principal
+        return principal if principal.name.startswith(f"{NAME}{self._host}:") else None
 
     async def run(self) -> None:
         """Keep the keys of the issuer fresh until cancelled."""
@@ -136,6 +136,20 @@ class Tokens:
         if len(self._verified) >= VERIFIED_MAX:
             del self._verified[next(iter(self._verified))]
         self._verified[digest(token)] = principal
+
+
+def new_tokens(
+    expected: Expected, grants: ClaimGrants, *, jwks_url: str | None, refresh_seconds: float, keep_seconds: float
+) -> Tokens:
+    """Tokens of an issuer with its keys, which are fetched once the tokens run."""
+    keys = SigningKeys(
+        Issuer(expected.issuer, jwks_url=jwks_url),
+        refresh_seconds=refresh_seconds,
+        keep_seconds=keep_seconds,
+        on_changed=lambda: tokens.forget(),
+    )
+    tokens = Tokens(expected, keys, grants)
+    return tokens
 
 
 def digest(token: str) -> bytes:

@@ -1,6 +1,6 @@
 """What the hot operations say to the server themselves, past what a framework puts in between."""
 
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Coroutine, Sequence
 from functools import lru_cache
 from typing import Any, Protocol, TypeVar
 
@@ -33,8 +33,16 @@ class Exchange(Protocol):
     def answer(self, status: int, headers: bytes, body: bytes) -> None: ...
 
 
-Shortcut = Callable[[Exchange], None]
-"""Takes an exchange and sees to it that it is answered, at once or later. Raises nothing."""
+class Shortcut(Protocol):
+    """A way past ASGI for requests of one kind. Raises nothing."""
+
+    def accepts(self, scope: Scope) -> bool:
+        """Whether a request, of which the headers are known, may take it."""
+        ...
+
+    def __call__(self, exchange: Exchange) -> None:
+        """See to it that an exchange is answered, at once or later."""
+        ...
 
 
 class WouldWait(Exception):

@@ -5,6 +5,9 @@ from typing import TYPE_CHECKING
 
 from starlette.requests import Request
 
+from app.access.access import Access
+from app.access.keyring import Keyring
+from app.access.lending import Sessions, Tickets
 from app.api.bodies import Bodies
 from app.domain.limits import Limits
 from app.settings import Settings
@@ -25,6 +28,10 @@ class Context:
 
     settings: Settings
     limits: Limits
+    access: Access
+    keyring: Keyring | None
+    tickets: Tickets
+    sessions: Sessions
     database: Database
     bodies: Bodies
     publisher: Publisher

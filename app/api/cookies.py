@@ -4,6 +4,7 @@ Over TLS it is `__Host-factwire`: no other host can set it, and it is never sent
 cookie only from a secure origin, so that on a loopback address without TLS it is `factwire`.
 """
 
+import math
 import re
 
 from starlette.requests import Request
@@ -22,7 +23,7 @@ def set_cookie(request: Request, secret: str, *, seconds: float) -> str:
     """The value of Set-Cookie that keeps a session; no seconds end it."""
     name = cookie_name(request)
     secure = "; Secure" if name == SECURE_NAME else ""
-    return f"{name}={secret}; Path=/; Max-Age={int(seconds)}; HttpOnly; SameSite=Strict{secure}"
+    return f"{name}={secret}; Path=/; Max-Age={math.ceil(seconds)}; HttpOnly; SameSite=Strict{secure}"
 
 
 def cookie_name(request: Request) -> str:

@@ -6,6 +6,7 @@ from uuid import UUID
 from starlette.requests import Request
 from starlette.responses import Response
 
+from app.api.admitting import Rule, principal_of, reader_of
 from app.api.bodies import NDJSON
 from app.api.context import context_of
 from app.api.decoding import Decoder
@@ -33,6 +34,7 @@ PAGING = ("after", "until", "limit", "order", "wait_seconds")
     **operation(
         "read",
         "Read a page of history.",
+        rule=Rule.READ,
         parameters=(*FILTERS, *PAGING),
         result=Page,
         result_example="page",
@@ -50,6 +52,7 @@ async def read_page(request: Request) -> Response:
     **operation(
         "search",
         "Read a page of history, with the query in the body.",
+        rule=Rule.READ,
         parameters=PAGING,
         body=QueryBody,
         body_example="query",
@@ -75,6 +78,7 @@ async def search(request: Request) -> Response:
     **operation(
         "export",
         "The whole result up to the head, a fact a line. A failed export is cut, never ended cleanly.",
+        rule=Rule.READ,
         parameters=(*FILTERS, "after", "until"),
         result=Fact,
         result_example="fact",
@@ -85,12 +89,14 @@ async def search(request: Request) -> Response:
 async def export_facts(request: Request) -> Response:
     parameters = parameters_of(request, *FILTERS, "after", "until")
     context = context_of(request)
+    reader = reader_of(request, context)
     reading = Reading(
-        query=parameters.query(),
+        query=reader.sees(parameters.query()),
         after=parameters.bound("after", "start"),
         until=parameters.optional_bound("until"),
         descending=False,
         facts_max=context.settings.page_facts_max,
+        reader=reader,
     )
     # The first page is read before the answer begins, so that what is wrong with the request has a status.
     pages = export(context.database, context.tail, reading)
@@ -111,6 +117,7 @@ async def export_facts(request: Request) -> Response:
     **operation(
         "get_at",
         "The fact at a position.",
+        rule=Rule.READ,
         path_parameters={"position": "42"},
         result=Fact,
         result_example="fact",
@@ -135,6 +142,7 @@ async def get_at(request: Request) -> Response:
     **operation(
         "get",
         "The fact with an id.",
+        rule=Rule.READ,
         path_parameters={"id": "0193595a-7c5f-7e1a-8f31-2f6a3c7d9b10"},
         result=Fact,
         result_example="fact",
@@ -152,7 +160,7 @@ async def get(request: Request) -> Response:
 async def answer_fact(request: Request, at: UUID | Position) -> Response:
     context = context_of(request)
     async with context.database.reading.reading() as connection:
-        position, body = await read_fact(connection, at)
+        position, body = await read_fact(connection, at, principal_of(request).grants.readable)
     if context.tail.forked_after is not None and position > context.tail.forked_after:
         context.tail.refuse_fork()
     return await encoded_response(request, body)
@@ -167,8 +175,9 @@ async def read_query(request: Request) -> Query:
 async def answer_page(request: Request, parameters: Parameters, query: Query) -> Response:
     context = context_of(request)
     settings = context.settings
+    reader = reader_of(request, context)
     reading = Reading(
-        query=query,
+        query=reader.sees(query),
         after=parameters.bound("after", "start"),
         until=parameters.optional_bound("until"),
         descending=parameters.choice("order", ("asc", "desc"), "asc") == "desc",
@@ -176,6 +185,7 @@ async def answer_page(request: Request, parameters: Parameters, query: Query) ->
             "limit", default=min(LIMIT_DEFAULT, settings.page_facts_max), least=1, most=settings.page_facts_max
         ),
         wait_seconds=parameters.number("wait_seconds", default=0, least=0, most=settings.wait_seconds_max),
+        reader=reader,
     )
     found = await read(context.database, context.tail, reading)
     context.metrics.page_read()

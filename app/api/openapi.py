@@ -9,7 +9,11 @@ from fastapi.openapi.utils import get_openapi
 
 from app import __version__
 from app.api.catalogue import Namespaces, Type, Types
+from app.api.documenting import SECURITY_SCHEME
 from app.api.health import Liveness, Readiness
+from app.api.keys import GrantsBody, Key, KeyBody, Keys, NamespacesBody, NewKey, RotationBody
+from app.api.sessions import EndedSession, Session
+from app.api.tickets import Ticket
 from app.api.wire import (
     Fact,
     ImportCounts,
@@ -24,25 +28,43 @@ from app.api.wire import (
 
 DESCRIPTION = "Facts over plain HTTP, kept in PostgreSQL: publish, read, and follow over Server-Sent Events."
 SCHEMAS = (
+    EndedSession,
     Fact,
+    GrantsBody,
     ImportCounts,
+    Key,
+    KeyBody,
+    Keys,
     Liveness,
     LogPosition,
     Namespaces,
+    NamespacesBody,
     NewFactBody,
+    NewKey,
     Page,
     Problem,
     PublishBody,
     PublishResult,
     QueryBody,
     Readiness,
+    RotationBody,
+    Session,
+    Ticket,
     Type,
     Types,
 )
+SECURITY_SCHEMES = {
+    SECURITY_SCHEME: {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "A key or a token. Not asked for by a service that is open (FACTWIRE_AUTH=none).",
+    }
+}
 TAGS = [
     {"name": "facts", "description": "Publish and read facts."},
     {"name": "streams", "description": "Follow the log."},
     {"name": "catalogue", "description": "What exists."},
+    {"name": "access", "description": "Keys, tickets and sessions: who may publish and read what."},
     {"name": "operations", "description": "Health and measurements."},
 ]
 
@@ -61,7 +83,7 @@ def document(app: FastAPI) -> dict[str, Any]:
         for operation in path.values():
             operation["responses"] = without_additions(operation["responses"])
     _, schemas = msgspec.json.schema_components(SCHEMAS, ref_template="#/components/schemas/{name}")
-    made["components"] = {"schemas": dict(sorted(schemas.items()))}
+    made["components"] = {"schemas": dict(sorted(schemas.items())), "securitySchemes": SECURITY_SCHEMES}
     return made
 
 

@@ -1,13 +1,16 @@
 """Publishing: the route, and a shortcut past ASGI to the same for requests that have arrived whole."""
 
 import logging
+from dataclasses import replace
 from functools import partial
 from http import HTTPStatus
 
 import msgspec
 from starlette.requests import Request
+from starlette.types import Scope
 
-from app.api.asgi import Exchange, JsonAnswer
+from app.api.admitting import PRINCIPAL, Rule, check_publishable, principal_of
+from app.api.asgi import Exchange, JsonAnswer, header
 from app.api.context import Context, context_of
 from app.api.decoding import Decoder
 from app.api.documenting import operation
@@ -20,6 +23,8 @@ from app.domain import errors
 from app.domain.condition import Condition
 from app.domain.errors import FactwireError, InternalError
 from app.domain.fact import NewFact
+from app.domain.principal import Principal
+from app.domain.query import restricted
 from app.stream.grouping import Outcome, Published
 from app.telemetry.logs import request_id
 
@@ -37,6 +42,7 @@ HEADERS = b"content-type: application/json\r\ncontent-length: %d\r\nx-request-id
     **operation(
         "publish",
         "Publish facts together, or none of them.",
+        rule=Rule.PUBLISH,
         body=PublishBody,
         body_example="publish",
         result=PublishResult,
@@ -65,7 +71,7 @@ HEADERS = b"content-type: application/json\r\ncontent-length: %d\r\nx-request-id
 async def publish(request: Request) -> JsonAnswer:
     context = context_of(request)
     parameters_of(request)
-    facts, condition = wanted(context, await context.bodies.read_json(request))
+    facts, condition = wanted(context, principal_of(request), await context.bodies.read_json(request))
     if context.tracing is None:
         published = await context.publisher.publish(facts, condition)
     else:
@@ -85,12 +91,19 @@ class PublishingAtOnce:
         self._context = context
         self._ids = Ids()
 
+    def accepts(self, scope: Scope) -> bool:
+        """Whether it is known without waiting who asks, and that they may publish at all."""
+        principal = self._context.access.known(header(scope, b"authorization"))
+        scope["state"][PRINCIPAL] = principal
+        return principal is not None and bool(principal.grants.publish.include)
+
     def __call__(self, exchange: Exchange) -> None:
         id = self._ids.id_of(exchange.scope)
         answer = partial(self._answer, exchange, id)
         try:
             self._context.bodies.check_size(len(exchange.whole_body))
-            self._context.publisher.submit(*wanted(self._context, exchange.whole_body), answer)
+            principal = exchange.scope["state"][PRINCIPAL]
+            self._context.publisher.submit(*wanted(self._context, principal, exchange.whole_body), answer)
         except FactwireError as error:
             answer(error)
         except Exception:
@@ -122,11 +135,15 @@ def refuse(exchange: Exchange, id: bytes, error: FactwireError) -> None:
     )
 
 
-def wanted(context: Context, raw: bytes) -> tuple[list[NewFact], Condition | None]:
-    """What a body wants published. Raises FactwireError."""
+def wanted(context: Context, principal: Principal, raw: bytes) -> tuple[list[NewFact], Condition | None]:
+    """What a body wants published. A condition looks at what its author may read. Raises FactwireError."""
     body, payloads = PUBLISH.decode(raw)
     facts = facts_from(body, payloads, context.limits)
-    return facts, None if body.condition is None else condition_from(body.condition)
+    check_publishable(principal, facts)
+    if body.condition is None:
+        return facts, None
+    condition = condition_from(body.condition)
+    return facts, replace(condition, fail_if_match=restricted(condition.fail_if_match, principal.grants.readable))
 
 
 def result(published: Published) -> bytes:

@@ -3,9 +3,11 @@
 from starlette.requests import Request
 from starlette.responses import Response
 
+from app.api.admitting import Rule, reader_of
 from app.api.context import Context, context_of
 from app.api.decoding import Decoder
 from app.api.documenting import READ_PROBLEMS, operation
+from app.api.following import OPTIONS, TICKET, follow_options
 from app.api.parameters import FILTERS, Parameters, parameters_of
 from app.api.routing import new_router
 from app.api.sse import MEDIA_TYPE, come_back_later, stream_response
@@ -13,6 +15,7 @@ from app.api.wire import Fact, QueryBody, query_from
 from app.domain import errors
 from app.domain.errors import MalformedParameter, Unavailable
 from app.domain.position import Bound, parse_bound
+from app.domain.principal import Reader
 from app.domain.query import Query
 from app.store.reading import LogState
 from app.stream.following import Following
@@ -20,9 +23,7 @@ from app.stream.following import Following
 router = new_router("streams")
 
 QUERY = Decoder(QueryBody)
-OPTIONS = ("after", "heartbeat", "event")
 EPOCH_SECONDS = 1.0
-HEARTBEAT_SECONDS_MIN, HEARTBEAT_SECONDS_MAX = 3, 60
 
 
 @router.get(
@@ -30,7 +31,8 @@ HEARTBEAT_SECONDS_MIN, HEARTBEAT_SECONDS_MAX = 3, 60
     **operation(
         "follow",
         "History from a cursor on, then each new fact as it is published.",
-        parameters=(*FILTERS, *OPTIONS),
+        rule=Rule.READ,
+        parameters=(*FILTERS, *OPTIONS, TICKET),
         header_parameters=("Last-Event-ID",),
         result=Fact,
         result_example="stream",
@@ -39,7 +41,7 @@ HEARTBEAT_SECONDS_MIN, HEARTBEAT_SECONDS_MAX = 3, 60
     ),
 )
 async def follow(request: Request) -> Response:
-    parameters = parameters_of(request, *FILTERS, *OPTIONS)
+    parameters = parameters_of(request, *FILTERS, *OPTIONS, TICKET)
     return await answer_stream(request, parameters, parameters.query())
 
 
@@ -48,6 +50,7 @@ async def follow(request: Request) -> Response:
     **operation(
         "follow_query",
         "The same as follow, with the query in the body.",
+        rule=Rule.READ,
         parameters=OPTIONS,
         header_parameters=("Last-Event-ID",),
         body=QueryBody,
@@ -75,15 +78,23 @@ async def answer_stream(request: Request, parameters: Parameters, query: Query) 
     """Everything that can be refused is refused here, before the first byte."""
     context = context_of(request)
     settings = context.settings
-    after = last_event_id(request) or parameters.bound("after", "start")
-    typed = parameters.choice("event", ("type", ""), "") == "type"
-    heartbeat = parameters.number(
-        "heartbeat", default=settings.heartbeat_seconds, least=HEARTBEAT_SECONDS_MIN, most=HEARTBEAT_SECONDS_MAX
-    )
-    state = await state_if_open(context, after)
+    options = follow_options(parameters, heartbeat_seconds=settings.heartbeat_seconds)
+    after = last_event_id(request) or options.after
+    try:
+        reader = reader_of(request, context)
+        state = await state_if_open(context, after, reader)
+    except Unavailable:
+        state = None
     if state is None:
         return come_back_later(settings.retry_seconds)
-    following = Following(query=query, after=state.cursor, head=state.head, typed=typed, heartbeat_seconds=heartbeat)
+    following = Following(
+        query=reader.sees(query),
+        after=state.cursor,
+        head=state.head,
+        typed=options.typed,
+        heartbeat_seconds=options.heartbeat_seconds,
+        reader=reader,
+    )
     return stream_response(
         context.streams,
         following,
@@ -92,14 +103,11 @@ async def answer_stream(request: Request, parameters: Parameters, query: Query) 
     )
 
 
-async def state_if_open(context: Context, after: Bound) -> LogState | None:
-    """Where the stream begins, or None while it cannot: draining, too many streams, or no database."""
+async def state_if_open(context: Context, after: Bound, reader: Reader) -> LogState | None:
+    """Where the stream begins, or None while it cannot: draining, or too many streams. Raises Unavailable."""
     if not context.streams.admits():
         return None
-    try:
-        state = await context.moments.locate(after)
-    except Unavailable:
-        return None
+    state = await context.moments.locate(after, reader.readable)
     if not context.streams.admits():
         return None  # others were admitted meanwhile
     current = context.tail.epoch == state.epoch or await context.tail.reach_epoch(state.epoch, seconds=EPOCH_SECONDS)

@@ -100,6 +100,27 @@ class RequestTimeout(FactwireError):
     code = "request-timeout"
 
 
+class Unauthenticated(FactwireError):
+    """Credentials are missing, or do not hold."""
+
+    code = "unauthenticated"
+
+
+class Forbidden(FactwireError):
+    """The credentials do not allow this."""
+
+    code = "forbidden"
+
+    def __init__(self, detail: str, *, field: FieldError | None = None) -> None:
+        super().__init__(detail, **({} if field is None else {"errors": [field]}))
+
+
+class KeyNotFound(FactwireError):
+    """There is no such key."""
+
+    code = "key-not-found"
+
+
 class CrossOrigin(FactwireError):
     """A page of another origin may not change anything with the cookie of a session."""
 

@@ -89,6 +89,20 @@ def new_fact(
     # A raw line break can only stand between tokens (in a string it is an escape), and would end an SSE line.
     if b"\n" in payload or b"\r" in payload:
         payload = payload.translate(LINE_BREAKS)
+    return composed(id, namespace, type, version, ids, pairs, payload, chosen_id)
+
+
+def composed(
+    id: str,
+    namespace: str,
+    type: str,
+    version: int,
+    ids: list[str],
+    pairs: Mapping[str, str | list[str]],
+    payload: bytes,
+    chosen_id: bool,
+) -> NewFact:
+    """A fact whose parts are in their normal form."""
     document = JSON.encode(Document(id, namespace, type, version, ids, pairs, msgspec.Raw(payload)))[1:]
     digest = sha256(document[CONTENT_AT:-1]).digest()
     return NewFact(id, namespace, type, version, fact_tags(ids, pairs), digest, document, chosen_id)

@@ -1,8 +1,10 @@
 """Who makes a request."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from app.domain.grants import EVERYTHING, Grants
+from app.domain.grants import EVERY_NAMESPACE, EVERYTHING, Grants, Namespaces
+from app.domain.query import Query, restricted
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,3 +21,25 @@ class Principal:
 
 
 ANYBODY = Principal("anybody", EVERYTHING)
+
+
+def unchecked() -> None:
+    """The credentials of anybody never end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """Somebody who reads, perhaps for hours: what is there to see, and whether it still is.
+
+    `check` raises Unauthenticated once the credentials were revoked, were changed, or have ended.
+    """
+
+    readable: Namespaces = EVERY_NAMESPACE
+    check: Callable[[], None] = unchecked
+
+    def sees(self, query: Query) -> Query:
+        """What a query finds for this reader: as if there were nothing else."""
+        return restricted(query, self.readable)
+
+
+ANY_READER = Reader()

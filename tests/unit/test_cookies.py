@@ -17,7 +17,7 @@ def request(method: str = "GET", *, scheme: str = "http", **headers: str) -> Req
 @pytest.mark.parametrize("host", ["127.0.0.1:8000", "localhost", "localhost:8000", "[::1]:8000"])
 def test_only_a_loopback_address_without_tls_has_a_cookie_that_is_not_secure(host: str) -> None:
     assert (
-        set_cookie(request(host=host), "x", seconds=9.5) == "factwire=x; Path=/; Max-Age=9; HttpOnly; SameSite=Strict"
+        set_cookie(request(host=host), "x", seconds=8.5) == "factwire=x; Path=/; Max-Age=9; HttpOnly; SameSite=Strict"
     )
     assert cookie_name(request(scheme="https", host=host)) == "__Host-factwire"
     assert cookie_name(request(host=host, x_forwarded_proto="https")) == "__Host-factwire"
