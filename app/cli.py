@@ -56,7 +56,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return code
     except ValidationError as error:
         for wrong in error.errors():
-            print(f"FACTWIRE_{'_'.join(map(str, wrong['loc'])).upper()}: {wrong['msg']}", file=sys.stderr)
+            name = "_".join(map(str, wrong["loc"])).upper()
+            print(f"FACTWIRE_{name}: {wrong['msg']}" if name else wrong["msg"], file=sys.stderr)
         return 2
     except (MigrationRefused, embedded.NotInstalled, asyncpg.PostgresError, OSError) as error:
         print(f"factwire: {error}", file=sys.stderr)

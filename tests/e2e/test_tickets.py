@@ -2,8 +2,10 @@
 
 import asyncio
 import re
+import subprocess
+import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -13,7 +15,8 @@ import pytest
 from tests.builders import new_fact, publication
 from tests.conftest import StartService
 from tests.issuer import AUDIENCE, IssuerServer
-from tests.service import ServiceProcess
+from tests.postgres import run_sql
+from tests.service import ROOT, ServiceProcess, clean_environment
 
 ALL = {"include": ["*"]}
 
@@ -25,9 +28,8 @@ async def issuer() -> AsyncIterator[IssuerServer]:
 
 
 async def start(start_service: StartService, issuer: IssuerServer, **settings: object) -> ServiceProcess:
-    return await start_service(
-        auth="jwt", jwt_issuer=issuer.url, jwt_audience=AUDIENCE, jwt_grants_claim="grants", **settings
-    )
+    tokens = {"auth": "jwt", "jwt_issuer": issuer.url, "jwt_audience": AUDIENCE, "jwt_grants_claim": "grants"}
+    return await start_service(**tokens | settings)
 
 
 @asynccontextmanager
@@ -86,22 +88,17 @@ async def test_of_many_processes_and_attempts_at_once_exactly_one_gets_the_strea
             assert sorted(statuses) == [200] + 19 * [401]
 
 
-@pytest.mark.parametrize(
-    ("asked", "opens"),
-    [
-        ("?namespace=a&namespace=b&meta=k:v", "meta=k:v&namespace=b&namespace=a"),
-        ("?namespace=a&after=head", "namespace=a&after=start&heartbeat=3"),
-        ("?query=%7B%22items%22:[%7B%22types%22:[%22T%22]%7D]%7D", "type=T"),
-        ("", ""),
-    ],
-)
-async def test_a_ticket_is_for_queries_that_ask_for_the_same(
-    asked: str, opens: str, start_service: StartService, issuer: IssuerServer
-) -> None:
+async def test_a_ticket_is_for_queries_that_ask_for_the_same(start_service: StartService, issuer: IssuerServer) -> None:
     service = await start(start_service, issuer)
     async with client_of(service, issuer) as client:
-        status, _ = await opened(service.url, f"{opens}&ticket={await ticket_for(client, asked)}")
-        assert status == 200
+        for asked, opens in (
+            ("?namespace=a&namespace=b&meta=k:v", "meta=k:v&namespace=b&namespace=a"),
+            ("?namespace=a&after=head", "namespace=a&after=start&heartbeat=3"),
+            ("?query=%7B%22items%22:[%7B%22types%22:[%22T%22]%7D]%7D", "type=T"),
+            ("", ""),
+        ):
+            status, _ = await opened(service.url, f"{opens}&ticket={await ticket_for(client, asked)}")
+            assert status == 200
 
 
 async def test_the_query_may_be_the_body(start_service: StartService, issuer: IssuerServer) -> None:
@@ -115,17 +112,15 @@ async def test_the_query_may_be_the_body(start_service: StartService, issuer: Is
         assert both.status_code == 422
 
 
-@pytest.mark.parametrize(
-    ("asked", "opens"), [("?namespace=a", "namespace=b"), ("?namespace=a", ""), ("", "namespace=a")]
-)
 async def test_a_ticket_for_another_query_opens_nothing_and_is_used_up(
-    asked: str, opens: str, start_service: StartService, issuer: IssuerServer
+    start_service: StartService, issuer: IssuerServer
 ) -> None:
     service = await start(start_service, issuer)
-    async with client_of(service, issuer) as client:
-        ticket = await ticket_for(client, asked)
-    assert (await opened(service.url, f"{opens}&ticket={ticket}"))[0] == 401
-    assert (await opened(service.url, f"{asked[1:]}&ticket={ticket}"))[0] == 401
+    for asked, opens in (("?namespace=a", "namespace=b"), ("?namespace=a", ""), ("", "namespace=a")):
+        async with client_of(service, issuer) as client:
+            ticket = await ticket_for(client, asked)
+        assert (await opened(service.url, f"{opens}&ticket={ticket}"))[0] == 401
+        assert (await opened(service.url, f"{asked[1:]}&ticket={ticket}"))[0] == 401
 
 
 async def test_a_ticket_that_nobody_used_in_time_opens_nothing_and_is_forgotten(
@@ -136,12 +131,14 @@ async def test_a_ticket_that_nobody_used_in_time_opens_nothing_and_is_forgotten(
         ticket = await ticket_for(client)
         await asyncio.sleep(0.4)  # the time for which it holds
         assert (await opened(service.url, f"ticket={ticket}"))[0] == 401
+        await ticket_for(client)
+        await asyncio.to_thread(until_empty, service.database_url)
 
 
-@pytest.mark.parametrize("ticket", ["", "x", "fwt_", f"fwt_{'x' * 43}", f"fwt_{'é' * 43}", "x" * 5000])
-async def test_what_is_no_ticket_opens_nothing(ticket: str, start_service: StartService, issuer: IssuerServer) -> None:
+async def test_what_is_no_ticket_opens_nothing(start_service: StartService, issuer: IssuerServer) -> None:
     service = await start(start_service, issuer)
-    assert (await opened(service.url, f"ticket={ticket}"))[0] == 401
+    for ticket in ("", "x", "fwt_", f"fwt_{'x' * 43}", f"fwt_{'é' * 43}", "x" * 5000):
+        assert (await opened(service.url, f"ticket={ticket}"))[0] == 401
 
 
 async def test_a_ticket_is_good_for_nothing_but_a_stream(start_service: StartService, issuer: IssuerServer) -> None:
@@ -193,6 +190,33 @@ async def test_the_stream_of_a_ticket_shows_what_its_owner_may_read_and_ends_wit
     assert "urn:factwire:problem:unauthenticated" in text
 
 
+async def test_revoking_a_key_ends_its_tickets_its_sessions_and_their_streams(
+    start_service: StartService, issuer: IssuerServer
+) -> None:
+    service = await start(start_service, issuer, auth="keys,jwt")
+    manager = keys_command(service, "create", "manager", "--manage", "*")
+    secret = keys_command(service, "create", "page", "--read", "shop")
+    id = secret.split("_")[1]
+    own = {"authorization": f"Bearer {secret}"}
+    async with httpx.AsyncClient(base_url=service.url, verify=False, timeout=70) as client:
+        await until(lambda: succeeds(client, "/v1/facts", own))
+        ticket, later = [(await client.post("/v1/tickets", headers=own)).json()["ticket"] for _ in range(2)]
+        cookie = {"cookie": f"factwire={(await client.post('/v1/session', headers=own)).cookies['factwire']}"}
+        client.cookies.clear()
+        async with (
+            client.stream("GET", "/v1/stream", params={"ticket": ticket}) as by_ticket,
+            client.stream("GET", "/v1/stream", headers=cookie) as by_session,
+        ):
+            assert (by_ticket.status_code, by_session.status_code) == (200, 200)
+            revoked = await client.delete(f"/v1/keys/{id}", headers={"authorization": f"Bearer {manager}"})
+            assert revoked.status_code == 200
+            async with asyncio.timeout(60):
+                for stream in (by_ticket, by_session):
+                    assert b"urn:factwire:problem:unauthenticated" in await stream.aread()
+        assert (await opened(service.url, f"ticket={later}"))[0] == 401
+        assert not await succeeds(client, "/v1/facts", cookie)
+
+
 async def test_tickets_and_tokens_are_in_no_log_line_and_no_metric(
     start_service: StartService, issuer: IssuerServer
 ) -> None:
@@ -210,3 +234,28 @@ async def test_tickets_and_tokens_are_in_no_log_line_and_no_metric(
     for secret in secrets:
         assert len(secret) > 40
         assert secret not in told
+
+
+def keys_command(service: ServiceProcess, *arguments: str) -> str:
+    command = [sys.executable, "-m", "app", "keys", *arguments]
+    environment = clean_environment() | {"FACTWIRE_DATABASE_URL": service.database_url}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=30, check=True)
+    return done.stdout.strip()
+
+
+async def succeeds(client: httpx.AsyncClient, path: str, headers: dict[str, str]) -> bool:
+    return (await client.get(path, headers=headers)).is_success
+
+
+async def until(claim: Callable[[], Awaitable[bool]]) -> None:
+    async with asyncio.timeout(20):
+        while not await claim():
+            await asyncio.sleep(0.1)
+
+
+def until_empty(database_url: str) -> None:
+    """Wait until no ticket is kept any more."""
+    deadline = time.monotonic() + 20
+    while run_sql(database_url, "select count(*) from factwire.tickets where $1", True)[0][0]:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)

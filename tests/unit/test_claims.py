@@ -4,9 +4,9 @@ import json
 from typing import Any
 
 import pytest
-from app.access.granting import grants_from
 
 from app.access.claims import ClaimGrants, find, words
+from app.access.granting import grants_from
 from app.domain.grants import Grants, new_namespaces
 
 WRITER = {"publish": {"include": ["loans.*"]}, "read": {"include": ["loans.*"], "exclude": ["loans.secret"]}}
