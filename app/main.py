@@ -129,6 +129,7 @@ def build(settings: Settings) -> tuple[Context, dict[str, Callable[[], Awaitable
         "publisher": context.publisher.run,
         "upkeep": upkeep.run,
         "schema": lambda: see_schema(context),
+        "sessions": context.sessions.run,
         **{f"{name} authenticator": authenticator.run for name, authenticator in authenticators.items()},
     }
 

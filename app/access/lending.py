@@ -5,25 +5,28 @@ database opens nothing. They never give more than the credentials with which the
 looked up each time.
 """
 
+import asyncio
 import json
 import math
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from hashlib import sha256
 from secrets import token_urlsafe
 
 from app.access.granting import form_of, grants_from
-from app.domain.errors import Unauthenticated
+from app.domain.errors import Unauthenticated, Unavailable
 from app.domain.principal import Principal
 from app.domain.query import Query
 from app.store.database import Database
-from app.store.sessions import begin_session, end_session, find_session
+from app.store.sessions import begin_session, end_session, find_session, live_sessions
 from app.store.tickets import issue_ticket, use_ticket
 
 TICKET_PREFIX = "fwt_"
 SESSION_PREFIX = "fws_"
+LOOK_SECONDS = 5.0
 SECRET_CHARACTERS = 43  # 32 random bytes
 
 Current = Callable[[Principal], Principal | None]
@@ -70,12 +73,17 @@ class Tickets:
 
 
 class Sessions:
-    """Each is good for many requests until it ends, or the credentials with which it was begun do."""
+    """Each is good for many requests until it ends, or the credentials with which it was begun do.
+
+    Streams ask for as long as they are open whether theirs has ended; the database is asked for all of them together.
+    """
 
     def __init__(self, database: Database, current: Current, *, seconds: float) -> None:
         self._database = database
         self._current = current
         self._seconds = seconds
+        self._asked_for: set[bytes] = set()
+        self._ended: set[bytes] = set()
 
     async def begin(self, principal: Principal) -> Lent:
         secret = SESSION_PREFIX + token_urlsafe(32)
@@ -94,12 +102,29 @@ class Sessions:
             raise Unauthenticated("The session has ended: begin a new one.")
         principal = holding(found.principal, self._current)
         expires_at = min(found.expires_at.timestamp(), principal.expires_at or math.inf)
-        return replace(principal, expires_at=expires_at)
+        return replace(principal, expires_at=expires_at, session=digest(secret))
 
     async def end(self, secret: str) -> None:
         if could_be(secret, SESSION_PREFIX):
             async with self._database.reading.reading() as connection:
                 await end_session(connection, digest(secret))
+
+    def check(self, principal: Principal) -> None:
+        """Raises Unauthenticated where somebody came by a session that is known to have ended."""
+        if principal.session:
+            self._asked_for.add(principal.session)
+            if principal.session in self._ended:
+                raise Unauthenticated("The session has ended.")
+
+    async def run(self) -> None:
+        """Find out which sessions of open streams have ended, until cancelled."""
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            asked_for, self._asked_for = self._asked_for, set()
+            if asked_for:
+                with suppress(Unavailable):
+                    async with self._database.watching.reading() as connection:
+                        self._ended = asked_for - await live_sessions(connection, asked_for)
 
 
 def holding(principal: str, current: Current) -> Principal:

@@ -65,7 +65,13 @@ def reader_of(request: Request, context: Context) -> Reader:
     principal = principal_of(request)
     if principal is ANYBODY:
         return ANY_READER
-    return Reader(principal.grants.readable, partial(context.access.check, principal))
+    return Reader(principal.grants.readable, partial(check_principal, context, principal))
+
+
+def check_principal(context: Context, principal: Principal) -> None:
+    """Raises Unauthenticated where somebody may not go on."""
+    context.access.check(principal)
+    context.sessions.check(principal)
 
 
 def check_publishable(principal: Principal, facts: list[NewFact]) -> None:

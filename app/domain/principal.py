@@ -12,12 +12,13 @@ class Principal:
     """Somebody, or some program, and what they may do.
 
     `name` says who it is in logs and in the audit, and is no secret. `expires_at` is when the credentials end, in
-    seconds since 1970; None where they do not.
+    seconds since 1970; None where they do not. `session` is the digest of the session by which somebody came.
     """
 
     name: str
     grants: Grants
     expires_at: float | None = None
+    session: bytes = b""
 
 
 ANYBODY = Principal("anybody", EVERYTHING)

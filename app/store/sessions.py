@@ -1,5 +1,6 @@
 """Sessions of browsers: good in every process until they end."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -17,6 +18,8 @@ select principal, expires_at
  where digest = $1
    and expires_at > clock_timestamp()
 """
+
+LIVE_SESSIONS = "select digest from factwire.sessions where digest = any($1) and expires_at > clock_timestamp()"
 
 END_SESSION = "delete from factwire.sessions where digest = $1"
 
@@ -48,6 +51,11 @@ async def begin_session(connection: Connection, digest: bytes, *, principal: str
 async def find_session(connection: Connection, digest: bytes) -> StoredSession | None:
     row = await connection.fetchrow(FIND_SESSION, digest)
     return None if row is None else StoredSession(**row)
+
+
+async def live_sessions(connection: Connection, digests: Collection[bytes]) -> set[bytes]:
+    """Which of several sessions have not ended."""
+    return {row["digest"] for row in await connection.fetch(LIVE_SESSIONS, list(digests))}
 
 
 async def end_session(connection: Connection, digest: bytes) -> None:

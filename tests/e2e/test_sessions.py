@@ -29,10 +29,16 @@ async def test_a_session_is_good_in_every_process_until_it_is_ended(
         async with httpx.AsyncClient(base_url=service.url, headers=cookie, verify=False) as browser:
             assert (await browser.get("/v1/facts")).status_code == 200
             assert (await browser.post("/v1/facts", json=publication(), headers=OWN)).status_code == 201
-    async with httpx.AsyncClient(base_url=services[0].url, headers=cookie, verify=False) as browser:
+    async with (
+        httpx.AsyncClient(base_url=services[0].url, headers=cookie, verify=False, timeout=60) as browser,
+        browser.stream("GET", f"{services[1].url}/v1/stream") as stream,
+    ):
+        assert stream.status_code == 200
         ended = await browser.delete("/v1/session", headers=OWN)
         assert ended.status_code == 200
         assert "Max-Age=0" in ended.headers["set-cookie"]
+        async with asyncio.timeout(60):
+            assert b"urn:factwire:problem:unauthenticated" in await stream.aread()
     for service in services:
         async with httpx.AsyncClient(base_url=service.url, headers=cookie, verify=False) as browser:
             assert (await browser.get("/v1/facts")).status_code == 401

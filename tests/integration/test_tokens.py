@@ -114,7 +114,7 @@ def deep(issuer: IssuerServer) -> str:
     return ".".join([head, base64_of(b"[" * 8000), signature])
 
 
-STRANGE_HEADERS = (
+STRANGE_HEADERS: tuple[Any, ...] = (
     "alg", ["alg"], 1, None, {}, {"alg": None}, {"alg": 5}, {"alg": ["ES256"]}, {"alg": "ES256"},
     {"alg": "ES256", "kid": 1}, {"alg": "ES256", "kid": ["first"]}, {"alg": "ES256", "kid": None, "typ": {}},
     {"alg": "ES256", "kid": "first", "typ": []}, {"alg": "ES256", "jwk": {}, "x5c": 1}, {"alg": "NONE", "kid": "first"},
