@@ -15,6 +15,7 @@ import asyncpg
 from pydantic import SecretStr, ValidationError
 
 from app import __version__, commands, doctor
+from app.access.claims import by_value_from
 from app.key_commands import COMMAND_LINE, add_key_commands, run_key_command
 from app.settings import Settings, range_of
 from app.store import embedded
@@ -66,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             name = "_".join(map(str, wrong["loc"]))
             bounds = range_of(name)
             between = f" ({bounds[0]:.15g} to {bounds[1]:.15g})" if bounds else ""
-            complain(f"FACTWIRE_{name.upper()}: {wrong['msg']}{between}")
+            complain(f"FACTWIRE_{name.upper()}: {wrong['msg']}{between}" if name else wrong["msg"])
         return 2
     except (MigrationRefused, embedded.NotInstalled, asyncpg.PostgresError, OSError) as error:
         complain(f"factwire: {error}")
@@ -164,6 +165,11 @@ def serve(options: argparse.Namespace, settings: Settings) -> int:
 
     if settings.is_open_to_others:
         print(OPEN_TO_OTHERS.format(host=settings.host), file=sys.stderr)
+        return 2
+    try:
+        by_value_from(settings.jwt_grants)
+    except ValueError as error:
+        print(f"FACTWIRE_JWT_GRANTS: {error}", file=sys.stderr)
         return 2
     settings = with_database(settings)
     prepare_schema(settings)

@@ -15,8 +15,10 @@ from starlette.exceptions import HTTPException
 
 from app import __version__
 from app.access.access import Access, Authenticator
+from app.access.claims import ClaimGrants, by_value_from
 from app.access.keyring import Keyring
-from app.api import catalogue, facts, health, imports, keys, openapi, positions, publishing, streams
+from app.access.lending import Sessions, Tickets
+from app.api import catalogue, facts, health, imports, keys, openapi, positions, publishing, sessions, streams, tickets
 from app.api.bodies import Bodies
 from app.api.context import Context
 from app.api.problems import answer_factwire_error, answer_http_exception, answer_unexpected
@@ -73,7 +75,7 @@ def create_app(settings: Settings) -> FastAPI:
     app = FastAPIOffline(title="Factwire", version=__version__, lifespan=lifespan, redoc_url=None)
     app.router.redirect_slashes = False
     app.state.context = context
-    for resource in (imports, publishing, facts, streams, positions, catalogue, keys, health):
+    for resource in (imports, publishing, facts, streams, positions, catalogue, keys, tickets, sessions, health):
         app.router.routes.extend(resource.router.routes)
     app.add_exception_handler(FactwireError, answer_factwire_error)
     app.add_exception_handler(HTTPException, answer_http_exception)
@@ -101,7 +103,7 @@ def build(settings: Settings) -> tuple[Context, dict[str, Callable[[], Awaitable
     listener = Listener(listen_url, tail.hint, own_sender=notifier.sender)
     publisher = publisher_of(settings, database, tail, notifier, metrics)
     keyring = Keyring(database) if "keys" in settings.auth_modes else None
-    authenticators = authenticators_of(keyring)
+    authenticators = authenticators_of(settings, keyring)
     access = Access(authenticators, is_open=settings.is_open)
     if keyring is not None:
         keyring.on_changed = access.forget
@@ -110,6 +112,8 @@ def build(settings: Settings) -> tuple[Context, dict[str, Callable[[], Awaitable
         limits=limits_of(settings),
         access=access,
         keyring=keyring,
+        tickets=Tickets(database, access.current, seconds=settings.ticket_seconds),
+        sessions=Sessions(database, access.current, seconds=settings.session_seconds),
         database=database,
         bodies=bodies_of(settings),
         publisher=publisher,
@@ -128,13 +132,35 @@ def build(settings: Settings) -> tuple[Context, dict[str, Callable[[], Awaitable
         "publisher": context.publisher.run,
         "upkeep": upkeep.run,
         "schema": lambda: see_schema(context),
+        "sessions": context.sessions.run,
         **{f"{name} authenticator": authenticator.run for name, authenticator in authenticators.items()},
     }
 
 
-def authenticators_of(keyring: Keyring | None) -> dict[str, Authenticator]:
+def authenticators_of(settings: Settings, keyring: Keyring | None) -> dict[str, Authenticator]:
     """What knows credentials, by the kind of name that it gives."""
-    return {} if keyring is None else {"key": keyring}
+    authenticators: dict[str, Authenticator] = {} if keyring is None else {"key": keyring}
+    if "jwt" in settings.auth_modes:
+        authenticators["jwt"] = tokens_of(settings)
+    return authenticators
+
+
+def tokens_of(settings: Settings) -> Authenticator:
+    """Tokens are imported where they are wanted only: their cryptography takes a while."""
+    from app.access.tokens import Expected, new_tokens
+
+    assert settings.jwt_issuer is not None
+    assert settings.jwt_audience is not None
+    expected = Expected(
+        settings.jwt_issuer, settings.jwt_audience, settings.algorithms, leeway_seconds=settings.jwt_leeway_seconds
+    )
+    return new_tokens(
+        expected,
+        ClaimGrants(settings.jwt_grants_claim, by_value_from(settings.jwt_grants)),
+        jwks_url=settings.jwt_jwks_url,
+        refresh_seconds=settings.jwt_refresh_seconds,
+        keep_seconds=settings.jwt_keep_seconds,
+    )
 
 
 def publisher_of(settings: Settings, database: Database, tail: Tail, notifier: Notifier, metrics: Metrics) -> Publisher:

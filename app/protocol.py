@@ -152,6 +152,7 @@ class GuardedProtocol(HttpToolsProtocol):
         if (
             shortcut is None
             or header(self.scope, b"content-type") != JSON.encode()
+            or header(self.scope, b"origin")  # a page asks, and may have to be told that it may read the answer
             or self.expect_100_continue
             or self.parser.get_http_version() != "1.1"
             or not self.parser.should_keep_alive()

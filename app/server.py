@@ -14,6 +14,7 @@ import uvicorn
 
 from app.api.context import Context
 from app.api.identifying import Identifying
+from app.api.origins import shared
 from app.api.publishing import PublishingAtOnce
 from app.api.routing import Direct
 from app.main import create_app
@@ -66,7 +67,7 @@ def run(settings: Settings, listening: socket.socket, *, parent: int | None = No
     watched = settings.log_requests or settings.tracing
     shortcut = None if watched else PublishingAtOnce(context)
     config = uvicorn.Config(
-        Identifying(Direct(app), logged=settings.log_requests),
+        Identifying(shared(Direct(app), settings.origins), logged=settings.log_requests),
         http=guarded_protocol(settings, shortcut, draining=lambda: context.draining),
         ws="none",
         loop="uvloop",

@@ -1,17 +1,23 @@
 """Every setting, from the environment: FACTWIRE_ and the name in capitals. The unit stands last in the name."""
 
+import re
 from importlib.util import find_spec
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 MIB = 1024 * 1024
 GIB = 1024 * MIB
 AUTH_MODES = ("none", "keys", "jwt")
+# Neither `none` nor the ones with a shared secret, under which whoever can verify a token can also make one.
+SIGNATURE_ALGORITHMS = (
+    "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519",
+)  # fmt: skip
+ORIGIN = re.compile(r"https?://(?:[a-z0-9.-]+|\[[0-9a-f:.]+\])(?::[1-9][0-9]{0,4})?")
 
 
 def listed(text: str | None) -> tuple[str, ...]:
@@ -24,6 +30,16 @@ def is_loopback(host: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def check_address(url: str) -> str:
+    """A URL whose answer nobody can change on its way. Raises ValueError."""
+    parts = urlsplit(url)
+    if not parts.hostname or parts.username or parts.password or parts.fragment:
+        raise ValueError("expected a URL with a host, and without a user, a password and a fragment")
+    if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(parts.hostname)):
+        raise ValueError("expected a URL that begins with https:// (http:// is for loopback addresses)")
+    return url
 
 
 class Settings(BaseSettings):
@@ -50,7 +66,7 @@ class Settings(BaseSettings):
     port: int = Field(8000, ge=0, le=65535)
     """The port to listen on; 0 takes a free one."""
     auth: str | None = None
-    """How requests say whose they are, by commas: keys, or none. Unset: none, on loopback addresses only."""
+    """How requests say whose they are, by commas: keys, jwt, or none. Unset: none, on loopback addresses only."""
     workers: int = Field(1, ge=1, le=64)
     """Processes on that port. Each follows the log by itself."""
     url: str = "http://127.0.0.1:8000"
@@ -119,6 +135,31 @@ class Settings(BaseSettings):
     drain_seconds: float = Field(5.0, ge=0, le=3600)
     """At SIGTERM, over how long the streams end, one after the other."""
 
+    jwt_issuer: str | None = None
+    """Whose tokens are taken: their `iss`, to the letter."""
+    jwt_audience: str | None = None
+    """What a token must have as its `aud`, or among them."""
+    jwt_jwks_url: str | None = None
+    """Where the issuer's keys are. Unset: as the issuer's /.well-known/openid-configuration says."""
+    jwt_algorithms: str = "RS256,ES256,EdDSA,Ed25519"
+    """The algorithms that a token may be signed with, by commas; also RS384, RS512, PS256 to PS512, ES384, ES512."""
+    jwt_leeway_seconds: int = Field(60, ge=0, le=300)
+    """By how much the issuer's clock may differ."""
+    jwt_refresh_seconds: float = Field(300.0, ge=1, le=86_400)
+    """How often the issuer's keys are fetched; in between only for a token that names an unknown one."""
+    jwt_keep_seconds: float = Field(3600.0, ge=1, le=604_800)
+    """How long the last keys are trusted while the issuer cannot be reached."""
+    jwt_grants_claim: str | None = None
+    """The claim that holds grants, as JSON."""
+    jwt_grants: str | None = None
+    """What the values of claims grant: {"scope": {"facts:read": {"read": {"include": ["*"]}}}}."""
+    ticket_seconds: float = Field(60.0, ge=0.1, le=60)
+    """How long a ticket waits for its stream."""
+    session_seconds: float = Field(28_800.0, ge=0.1, le=604_800)
+    """How long a session of a browser lasts."""
+    cors_origins: str | None = None
+    """Origins whose pages may call the service, by commas. Unset: none."""
+
     log_format: Literal["text", "json"] = "text"
     """How log lines look on standard error: for people, or a JSON object a line."""
     log_requests: bool = False
@@ -171,6 +212,42 @@ class Settings(BaseSettings):
     @property
     def auth_modes(self) -> tuple[str, ...]:
         return listed(self.auth)
+
+    @field_validator("jwt_issuer", "jwt_jwks_url")
+    @classmethod
+    def check_issuer(cls, url: str | None) -> str | None:
+        """Keys that others can change on their way would verify anything."""
+        return None if url is None else check_address(url)
+
+    @field_validator("jwt_algorithms")
+    @classmethod
+    def check_algorithms(cls, given: str) -> str:
+        for name in listed(given) or ("",):
+            if name not in SIGNATURE_ALGORITHMS:
+                raise ValueError(f"{name!r} is none of {', '.join(SIGNATURE_ALGORITHMS)}")
+        return given
+
+    @field_validator("cors_origins")
+    @classmethod
+    def check_origins(cls, given: str | None) -> str | None:
+        for origin in listed(given):
+            if not ORIGIN.fullmatch(origin):
+                raise ValueError(f"{origin} is no origin such as https://app.example, without a path and in lower case")
+        return given
+
+    @model_validator(mode="after")
+    def check_tokens(self) -> Self:
+        if "jwt" in self.auth_modes and not (self.jwt_issuer and self.jwt_audience):
+            raise ValueError("FACTWIRE_AUTH=jwt needs FACTWIRE_JWT_ISSUER and FACTWIRE_JWT_AUDIENCE")
+        return self
+
+    @property
+    def algorithms(self) -> tuple[str, ...]:
+        return listed(self.jwt_algorithms)
+
+    @property
+    def origins(self) -> tuple[str, ...]:
+        return listed(self.cors_origins)
 
     @field_validator("tracing")
     @classmethod

@@ -10,8 +10,8 @@ from functools import partial
 from starlette.requests import Request
 from starlette.types import Scope
 
-from app.api.asgi import header
 from app.api.context import Context
+from app.api.credentials import verified
 from app.domain.condition import Condition
 from app.domain.errors import FieldError, Forbidden, Unavailable
 from app.domain.fact import NewFact
@@ -37,7 +37,7 @@ async def admit(context: Context, scope: Scope, rule: Rule) -> None:
         state[PRINCIPAL] = ANYBODY
         return
     try:
-        principal = await context.access.verify(header(scope, b"authorization"))
+        principal = await verified(context, scope)
     except Unavailable as error:
         if rule is not Rule.READ:
             raise
@@ -68,7 +68,13 @@ def reader_of(request: Request, context: Context) -> Reader:
     principal = principal_of(request)
     if principal is ANYBODY:
         return ANY_READER
-    return Reader(principal.grants.readable, partial(context.access.check, principal))
+    return Reader(principal.grants.readable, partial(check_principal, context, principal))
+
+
+def check_principal(context: Context, principal: Principal) -> None:
+    """Raises Unauthenticated where somebody may not go on."""
+    context.access.check(principal)
+    context.sessions.check(principal)
 
 
 def check_publishable(principal: Principal, facts: list[NewFact]) -> None:

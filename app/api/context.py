@@ -7,6 +7,7 @@ from starlette.requests import Request
 
 from app.access.access import Access
 from app.access.keyring import Keyring
+from app.access.lending import Sessions, Tickets
 from app.api.bodies import Bodies
 from app.domain.limits import Limits
 from app.settings import Settings
@@ -29,6 +30,8 @@ class Context:
     limits: Limits
     access: Access
     keyring: Keyring | None
+    tickets: Tickets
+    sessions: Sessions
     database: Database
     bodies: Bodies
     publisher: Publisher

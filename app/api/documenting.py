@@ -46,6 +46,7 @@ def operation(
     parameters: Sequence[str] = (),
     header_parameters: Sequence[str] = (),
     body: type | None = None,
+    body_required: bool = True,
     body_media_type: str = JSON,
     body_example: str | None = None,
     problems: Sequence[type[FactwireError]] = (),
@@ -67,7 +68,7 @@ def operation(
         "responses": responses,
     }
     if body is not None:
-        extra["requestBody"] = {"required": True, "content": {body_media_type: media(body, body_example)}}
+        extra["requestBody"] = {"required": body_required, "content": {body_media_type: media(body, body_example)}}
     return {
         "operation_id": operation_id,
         "summary": summary,

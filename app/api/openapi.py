@@ -13,6 +13,8 @@ from app.api.documenting import SECURITY_SCHEME
 from app.api.health import Liveness, Readiness
 from app.api.keys import GrantsBody, Key, KeyBody, Keys, NamespacesBody, NewKey, RotationBody
 from app.api.routing import PlainRoute
+from app.api.sessions import EndedSession, Session
+from app.api.tickets import Ticket
 from app.api.wire import (
     Fact,
     ImportCounts,
@@ -27,6 +29,7 @@ from app.api.wire import (
 
 DESCRIPTION = "Facts over plain HTTP, kept in PostgreSQL: publish, read, and follow over Server-Sent Events."
 SCHEMAS = (
+    EndedSession,
     Fact,
     GrantsBody,
     ImportCounts,
@@ -46,6 +49,8 @@ SCHEMAS = (
     QueryBody,
     Readiness,
     RotationBody,
+    Session,
+    Ticket,
     Type,
     Types,
 )
@@ -60,7 +65,7 @@ TAGS = [
     {"name": "facts", "description": "Publish and read facts."},
     {"name": "streams", "description": "Follow the log."},
     {"name": "catalogue", "description": "What exists."},
-    {"name": "access", "description": "Keys: who may publish and read what."},
+    {"name": "access", "description": "Keys, tickets and sessions: who may publish and read what."},
     {"name": "operations", "description": "Health and measurements."},
 ]
 

@@ -24,6 +24,7 @@ STATUSES: Mapping[type[FactwireError], int] = {
     errors.MalformedParameter: 400,
     errors.Unauthenticated: 401,
     errors.Forbidden: 403,
+    errors.CrossOrigin: 403,
     errors.FactNotFound: 404,
     errors.KeyNotFound: 404,
     errors.NamespaceNotFound: 404,

@@ -121,6 +121,15 @@ class KeyNotFound(FactwireError):
     code = "key-not-found"
 
 
+class CrossOrigin(FactwireError):
+    """A page of another origin may not change anything with the cookie of a session."""
+
+    code = "cross-origin"
+
+    def __init__(self) -> None:
+        super().__init__("With a cookie, what changes something must be sent by a page of this service itself.")
+
+
 class FactIdConflict(FactwireError):
     """A fact with this id but other content is stored already."""
 

@@ -8,6 +8,7 @@ from sqlalchemy import (
     Column,
     DateTime,
     ForeignKey,
+    Index,
     Integer,
     LargeBinary,
     MetaData,
@@ -124,4 +125,23 @@ counted = Table(
     METADATA,
     Column("one", Boolean, CheckConstraint("one"), primary_key=True, server_default=text("true")),
     Column("through", BigInteger, nullable=False, server_default=text("0")),
+)
+
+tickets = Table(
+    "tickets",
+    METADATA,
+    Column("digest", LargeBinary, primary_key=True),
+    Column("principal", Text, nullable=False),
+    Column("query", LargeBinary, nullable=False),
+    Column("expires_at", DateTime(timezone=True), nullable=False),
+    Index("tickets_by_end", "expires_at"),
+)
+
+sessions = Table(
+    "sessions",
+    METADATA,
+    Column("digest", LargeBinary, primary_key=True),
+    Column("principal", Text, nullable=False),
+    Column("expires_at", DateTime(timezone=True), nullable=False),
+    Index("sessions_by_end", "expires_at"),
 )

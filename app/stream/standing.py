@@ -97,5 +97,5 @@ def keys_of(item: Item) -> Iterable[str]:
 
 
 def is_told_by_key(item: Item) -> bool:
-    """Whether every fact that has one of its keys matches the item."""
-    return len(item.tags) + bool(item.types) + bool(item.namespaces) <= 1
+    """Whether every fact that has one of its keys matches the item, whoever asks."""
+    return item.within.are_all and len(item.tags) + bool(item.types) + bool(item.namespaces) <= 1

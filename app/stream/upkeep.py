@@ -1,4 +1,4 @@
-"""What any process does for the log from time to time: partitions ahead of the head, and counts behind it."""
+"""What any process does from time to time: partitions ahead of the head, counts behind it, and what has ended away."""
 
 import asyncio
 import logging
@@ -10,12 +10,15 @@ from app.store.catalogue import fold_counts
 from app.store.database import CONNECTION_FAILURES, Database
 from app.store.listening import listeners
 from app.store.partitions import create_partition, read_room
+from app.store.sessions import forget_sessions
+from app.store.tickets import forget_tickets
 from app.store.vitals import LockQueue, read_vitals
 
 log = logging.getLogger(__name__)
 
 UPKEEP_SECONDS = 1.0
 FOLD_FACTS_MAX = 50_000
+FORGET_MAX = 10_000
 
 
 class Upkeep:
@@ -54,3 +57,5 @@ class Upkeep:
             self.room = room
             self.head, self.lock = await read_vitals(connection)
             await fold_counts(connection, facts_max=FOLD_FACTS_MAX)
+            await forget_tickets(connection, tickets_max=FORGET_MAX)
+            await forget_sessions(connection, sessions_max=FORGET_MAX)
