@@ -14,7 +14,7 @@ from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
 
 from app import __version__
-from app.api import catalogue, facts, health, imports, openapi, positions, streams
+from app.api import catalogue, erasing, facts, health, imports, openapi, positions, streams
 from app.api.bodies import Bodies
 from app.api.context import Context
 from app.api.problems import answer_factwire_error, answer_http_exception, answer_unexpected
@@ -26,7 +26,9 @@ from app.settings import Settings
 from app.store.appending import Appended
 from app.store.database import Database, new_database
 from app.store.durability import weak_settings
+from app.store.keys import MasterKeys, load_master_keys
 from app.store.migrations import schema_is_current
+from app.stream.erasing import Erasing
 from app.stream.following import REASONS, Streams
 from app.stream.listener import Listener, Notifier
 from app.stream.moments import Moments
@@ -71,7 +73,7 @@ def create_app(settings: Settings) -> FastAPI:
     app = FastAPIOffline(title="Factwire", version=__version__, lifespan=lifespan, redoc_url=None)
     app.router.redirect_slashes = False
     app.state.context = context
-    for resource in (imports, facts, streams, positions, catalogue, health):
+    for resource in (imports, facts, erasing, streams, positions, catalogue, health):
         app.router.routes.extend(resource.router.routes)
     app.add_exception_handler(FactwireError, answer_factwire_error)
     app.add_exception_handler(HTTPException, answer_http_exception)
@@ -88,6 +90,7 @@ def build(settings: Settings) -> tuple[Context, dict[str, Callable[[], Awaitable
         read_connections_max=settings.read_connections_max,
         read_seconds=settings.read_seconds,
         append_seconds=settings.append_seconds,
+        master_keys=master_keys_of(settings),
     )
     metrics, tracing = Metrics(), tracing_of(settings)
     ring = Ring(bytes_max=settings.ring_bytes_max, batch_bytes_max=BATCH_BYTES_MAX)
@@ -106,6 +109,7 @@ def build(settings: Settings) -> tuple[Context, dict[str, Callable[[], Awaitable
         tail=tail,
         moments=Moments(database),
         streams=streams_of(settings, database, tail, metrics, tracing),
+        erasing=Erasing(database, tail, on_erased=notifier.hint),
         metrics=metrics,
         tracing=tracing,
     )
@@ -160,6 +164,13 @@ def tracing_of(settings: Settings) -> "Tracing | None":
     from app.telemetry.tracing import Tracing
 
     return Tracing(version=__version__)
+
+
+def master_keys_of(settings: Settings) -> MasterKeys:
+    """Raises MasterKeyRefused."""
+    return load_master_keys(
+        settings.master_key.get_secret_value() if settings.master_key else "", settings.master_key_file
+    )
 
 
 def bodies_of(settings: Settings) -> Bodies:

@@ -59,6 +59,7 @@ PAGING = ("after", "until", "limit", "order", "wait_seconds")
             errors.MalformedParameter,
             errors.RequestTimeout,
             errors.FactIdConflict,
+            errors.DataSubjectErased,
             errors.ConditionFailed,
             errors.CursorForked,
             errors.CursorAhead,
@@ -68,6 +69,8 @@ PAGING = ("after", "until", "limit", "order", "wait_seconds")
             errors.UnknownParameter,
             errors.LimitExceeded,
             errors.ConditionTooExpensive,
+            errors.EncryptionNotConfigured,
+            errors.KeyUnavailable,
             errors.Unavailable,
             errors.OutcomeUnknown,
         ),
@@ -220,7 +223,7 @@ async def get(request: Request) -> Response:
 async def answer_fact(request: Request, at: UUID | Position) -> Response:
     context = context_of(request)
     async with context.database.reading.reading() as connection:
-        position, body = await read_fact(connection, at)
+        position, body = await read_fact(connection, at, master_keys=context.database.master_keys)
     if context.tail.forked_after is not None and position > context.tail.forked_after:
         context.tail.refuse_fork()
     return await encoded_response(request, body)

@@ -11,6 +11,7 @@ from app import __version__
 from app.api.catalogue import Namespaces, Type, Types
 from app.api.health import Liveness, Readiness
 from app.api.wire import (
+    ErasedDataSubject,
     Fact,
     ImportCounts,
     LogPosition,
@@ -20,10 +21,13 @@ from app.api.wire import (
     PublishBody,
     PublishResult,
     QueryBody,
+    Redaction,
+    RedactionBody,
 )
 
 DESCRIPTION = "Facts over plain HTTP, kept in PostgreSQL: publish, read, and follow over Server-Sent Events."
 SCHEMAS = (
+    ErasedDataSubject,
     Fact,
     ImportCounts,
     Liveness,
@@ -36,11 +40,14 @@ SCHEMAS = (
     PublishResult,
     QueryBody,
     Readiness,
+    Redaction,
+    RedactionBody,
     Type,
     Types,
 )
 TAGS = [
     {"name": "facts", "description": "Publish and read facts."},
+    {"name": "erasure", "description": "Take back what facts say of people, and what should not have been published."},
     {"name": "streams", "description": "Follow the log."},
     {"name": "catalogue", "description": "What exists."},
     {"name": "operations", "description": "Health and measurements."},

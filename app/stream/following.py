@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 
-from app.domain.errors import FactwireError, HistoryForked, Unavailable
+from app.domain.errors import FactwireError, HistoryForked, InternalError, KeyUnavailable, Unavailable
 from app.domain.position import Cursor, Position
 from app.domain.query import Query
 from app.store.database import Database
@@ -21,7 +21,17 @@ from app.telemetry.metrics import Metrics
 PAGE_BYTES_MIN = 64 * 1024
 PAGE_BYTES_MAX = 1024 * 1024
 HISTORY_WAIT_SECONDS = 30.0
-REASONS = ("age", "client", "drain", "epoch", "slow", HistoryForked.code, Unavailable.code)
+REASONS = (
+    "age",
+    "client",
+    "drain",
+    "epoch",
+    "slow",
+    HistoryForked.code,
+    Unavailable.code,
+    KeyUnavailable.code,
+    InternalError.code,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +129,7 @@ class Streams:
             heartbeat_seconds=following.heartbeat_seconds,
             ends_at=clock() + self._age_seconds_max * random.uniform(0.8, 1.2),
         )
-        async with aclosing(Ahead(lambda cursor: self._read_history(following, cursor))) as history:
+        async with aclosing(Ahead(lambda cursor: self._read_history(following, cursor), tail)) as history:
             while clock() < pace.ends_at and tail.epoch == epoch and not (link and link.left):
                 tail.refuse_fork()
                 if self.draining:
@@ -177,6 +187,7 @@ class Streams:
                     after=cursor,
                     form=Form.TYPED_EVENTS if following.typed else Form.EVENTS,
                     bounds=bounds,
+                    master_keys=self._database.master_keys,
                 )
         finally:
             self._history.release()

@@ -19,6 +19,7 @@ from app.store import appending
 from app.store.appending import Appended, Outcome
 from app.store.database import CONNECTION_FAILURES, Database
 from app.stream.grouping import GROUP_REQUESTS_MAX, Group, Published, Request
+from app.stream.sealing import Sealing
 from app.stream.settling import Settling, replay_or_conflict
 from app.telemetry.logs import said
 from app.telemetry.metrics import Metrics
@@ -37,6 +38,7 @@ OUTCOMES = (
             errors.ConditionTooExpensive,
             errors.CursorForked,
             errors.CursorAhead,
+            errors.DataSubjectErased,
             errors.Unavailable,
             errors.OutcomeUnknown,
             errors.InternalError,
@@ -71,6 +73,7 @@ class Publisher:
         self._settling = Settling(database, condition_seconds=condition_seconds, retry=self._retry)
         self._waiting_requests = 0
         self._waiting_bytes = 0
+        self._sealing = Sealing(database)
         self._connection = database.appending.keeper()
 
     @property
@@ -80,6 +83,8 @@ class Publisher:
 
     async def publish(self, facts: Sequence[NewFact], condition: Condition | None = None) -> Published:
         """Publish facts together. Raises FactwireError; each says whether the facts are certainly not written."""
+        if any(fact.data_subject for fact in facts):
+            facts = await self._sealing.seal(facts)
         request = self._enqueue(facts, condition)
         try:
             return await request.outcome
@@ -93,6 +98,7 @@ class Publisher:
         behind a conflict is written. (A conflict with a fact that another publisher stores in this very moment is
         noticed by the call itself, and the facts behind it are then written all the same.)
         """
+        facts, refusal = await self._sealing.seal_first(facts)
         known = await self._settling.known_facts([fact for fact in facts if fact.chosen_id])
         outcomes: list[Published | FactwireError | Request] = []
         for fact in facts:
@@ -102,6 +108,8 @@ class Publisher:
                 outcomes.append(self._enqueue([fact], None))
             if isinstance(outcomes[-1], FactwireError):
                 break
+        else:
+            outcomes += [refusal] if refusal else []
         requests = [outcome for outcome in outcomes if isinstance(outcome, Request)]
         try:
             if requests:

@@ -12,10 +12,12 @@ from app.domain.errors import (
     ConditionTooExpensive,
     CursorAhead,
     CursorForked,
+    DataSubjectErased,
     FactIdConflict,
     FactwireError,
     InternalError,
     OutcomeUnknown,
+    Unavailable,
 )
 from app.domain.fact import NewFact
 from app.domain.position import Cursor
@@ -56,6 +58,12 @@ class Settling:
                 request.refuse(CursorForked(epoch=epoch))
             case Outcome.AHEAD:
                 request.refuse(CursorAhead(epoch=epoch, head=refused.position or 0))
+            case Outcome.ERASED:
+                request.refuse(
+                    DataSubjectErased(next(fact.data_subject for fact in request.facts if fact.data_subject))
+                )
+            case Outcome.UNKEYED:
+                request.refuse(Unavailable("The key of a data subject was replaced meanwhile."))
 
     def compare(self, requests: list[Request]) -> None:
         """Tell which requests are retries of what is stored, and which use its ids for something else."""
@@ -144,6 +152,10 @@ class Settling:
 
 def replay_or_conflict(facts: Sequence[NewFact], known: Mapping[str, KnownFact]) -> Published | FactIdConflict:
     """Where the facts of a retried request stand, or in what it is none. At least one of them is known."""
+    gone = [fact.id for fact in facts if fact.id in known and known[fact.id].redacted]
+    if gone:
+        # Whether the content is the same is not told: it would let what was taken away be guessed.
+        return FactIdConflict(gone, detail="The content of these ids was redacted. Nothing was written.")
     other = [str(fact.id) for fact in facts if fact.id in known and known[fact.id].digest != fact.digest]
     if other:
         return FactIdConflict(other, detail="These ids are stored with other content. Nothing was written.")
