@@ -6,7 +6,6 @@ from typing import Any
 
 import httpx
 
-from app.store.keys import new_master_key
 from tests.builders import new_fact, publication
 
 SECRET = "Erika-Mustermann-4711"
@@ -42,16 +41,3 @@ def files_that_hold(directory: Path, text: str) -> list[Path]:
 
 def lines(text: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in text.split("\n") if line]
-
-
-__all__ = [
-    "ERASED",
-    "SECRET",
-    "a_secret_fact",
-    "erase",
-    "files_that_hold",
-    "lines",
-    "new_master_key",
-    "opened",
-    "publish",
-]

@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
+from app.store.keys import new_master_key
 from app.store.migrations import migrate
 from tests.builders import new_fact, publication
 from tests.conftest import StartPostgres, StartService
@@ -18,7 +19,6 @@ from tests.e2e.erasure import (
     erase,
     files_that_hold,
     lines,
-    new_master_key,
     opened,
     publish,
 )

@@ -226,7 +226,9 @@ async def test_a_seal_opens_for_its_own_fact_only(database_url: str) -> None:
     one, other = [await sealed_fact(connection, "a", payload=payload) for payload in (b"1", b"2")]
     await append_alone(connection, one, other)
     await connection.execute(BEHIND_THE_BACK)
-    await connection.execute("update factwire.sealed set seal = substr(seal, 1, 32) || substr($1::bytea, 33)", other.seal)
+    await connection.execute(
+        "update factwire.sealed set seal = substr(seal, 1, 32) || substr($1::bytea, 33)", other.seal
+    )
     assert {flaw.position for flaw in await flaws_of(connection)} == {1}
     await connection.close()
 
