@@ -81,7 +81,7 @@ class PublishResult(msgspec.Struct):
     published_at: Annotated[str | None, Meta(description="RFC 3339, UTC; null if the facts were archived.")]
 
 
-class Fact(msgspec.Struct):
+class Fact(msgspec.Struct, kw_only=True):
     """A published fact."""
 
     position: int
@@ -90,12 +90,12 @@ class Fact(msgspec.Struct):
     namespace: str
     type: str
     version: int
+    data_subject: Annotated[str | UnsetType, Meta(description="Whose key encrypts the payload.")] = UNSET
     aggregate_ids: list[str]
     meta: MetaValues
     payload: Any
-    data_subject: Annotated[str | UnsetType, Meta(description="Whose key encrypts the payload.")] = UNSET
-    erased: Annotated[bool | UnsetType, Meta(description="The key was destroyed, and with it the payload.")] = UNSET
     redacted: Annotated[bool | UnsetType, Meta(description="The payload was taken out.")] = UNSET
+    erased: Annotated[bool | UnsetType, Meta(description="The key was destroyed, and with it the payload.")] = UNSET
 
 
 class Page(msgspec.Struct):
