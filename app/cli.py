@@ -18,7 +18,7 @@ from app.settings import Settings
 from app.store import embedded
 from app.store.database import CONNECTION_FAILURES, Connection
 from app.store.epochs import raise_epoch
-from app.store.keys import MasterKeyRefused, MasterKeys, load_master_keys
+from app.store.master_keys import MasterKeyRefused, MasterKeys, load_master_keys
 from app.store.migrations import MigrationRefused, is_empty, migrate
 from app.telemetry.logs import configure_logging
 

@@ -14,7 +14,7 @@ from app.domain.position import FACT_ID, START, Position
 from app.store.chain import Flaw, read_hash_at
 from app.store.database import CONNECT_SECONDS, Connection
 from app.store.erasing import DATA_SUBJECT_ERASED, FACT_REDACTED, erase_data_subject, read_erasures, redact_fact
-from app.store.keys import MasterKeys, new_master_key
+from app.store.master_keys import MasterKeys, new_master_key
 from app.store.reading import resolve
 from app.store.rotating import rotate
 from app.store.verifying import Verifier

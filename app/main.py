@@ -26,7 +26,7 @@ from app.settings import Settings
 from app.store.appending import Appended
 from app.store.database import Database, new_database
 from app.store.durability import weak_settings
-from app.store.keys import MasterKeys, load_master_keys
+from app.store.master_keys import MasterKeys, load_master_keys
 from app.store.migrations import schema_is_current
 from app.stream.erasing import Erasing
 from app.stream.following import REASONS, Streams

@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
 from app.domain.errors import Unavailable
-from app.store.keys import NO_KEYS, MasterKeys
+from app.store.master_keys import NO_KEYS, MasterKeys
 
 CONNECT_SECONDS = 5.0
 

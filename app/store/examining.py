@@ -18,7 +18,7 @@ from app.store.tables import METADATA
 SAMPLES = 5
 FAR_SECONDS = 0.005
 READ_TABLES = [*(table.name for table in METADATA.sorted_tables), "alembic_version"]
-WRITTEN_TABLES = ["facts", "fact_tags", "fact_ids", "types"]
+WRITTEN_TABLES = ["facts", "fact_tags", "fact_ids", "types", "chain", "sealed", "data_subjects"]
 
 SERVER = """
 select current_setting('server_version') as version,

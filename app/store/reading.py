@@ -15,7 +15,7 @@ from app.domain.fact import PAYLOAD_MARK, fact_tags, utc
 from app.domain.position import START, Bound, Cursor, Position
 from app.domain.query import Query
 from app.store.database import Connection
-from app.store.keys import NO_KEYS, MasterKeys
+from app.store.master_keys import NO_KEYS, MasterKeys
 from app.store.matching import query_arrays
 from app.store.sealing import Opener, read_seals
 

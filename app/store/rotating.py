@@ -1,7 +1,7 @@
 """Rotating the master key: data keys are wrapped anew, and no fact is touched."""
 
 from app.store.database import Connection
-from app.store.keys import MasterKeys, WrappedKey
+from app.store.master_keys import MasterKeys, WrappedKey
 
 # In the order of their ids, so that the next call goes on behind the last one.
 OLDER_KEYS = """

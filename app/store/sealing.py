@@ -12,7 +12,7 @@ from app.domain.errors import InternalError
 from app.domain.fact import CONTENT_AT, NewFact, parted
 from app.domain.position import Position
 from app.store.database import Connection
-from app.store.keys import DataKey, MasterKeys, WrappedKey, decrypted, encrypted
+from app.store.master_keys import DataKey, MasterKeys, WrappedKey, decrypted, encrypted
 
 READ_SEALS = """
 select position, data_subject, seal, key_id, wrapped_key, master_key, erased

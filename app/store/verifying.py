@@ -16,7 +16,7 @@ from app.domain.position import START, Position
 from app.store.chain import ChainWalk, Flaw
 from app.store.database import Connection
 from app.store.erasing import DATA_SUBJECT_ERASED, read_erasures
-from app.store.keys import MasterKeys, decrypted
+from app.store.master_keys import MasterKeys, decrypted
 from app.store.reading import KnownParts, known_parts
 from app.store.sealing import (
     MAC_BYTES,

@@ -41,7 +41,7 @@ class Request:
     bytes: int = field(init=False)
 
     def __post_init__(self) -> None:
-        self.bytes = sum(len(fact.document) for fact in self.facts)
+        self.bytes = sum([len(fact.document) + len(fact.seal) for fact in self.facts])
 
     def refuse(self, error: FactwireError) -> None:
         if not self.outcome.done():
@@ -75,7 +75,7 @@ class Group:
         """Whether the request can only be decided once this group is stored.
 
         It shares an id, so that its facts may turn out to be known; or a fact of this group may match its condition,
-        which append_facts compares with the stored facts only. Erring towards yes costs one more call.
+        which append compares with the stored facts only. Erring towards yes costs one more call.
         """
         if self.chosen_ids and any(fact.chosen_id and fact.id in self.chosen_ids for fact in request.facts):
             return True

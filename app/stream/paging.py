@@ -9,7 +9,7 @@ from app.domain.errors import Unavailable
 from app.domain.position import Bound, Position
 from app.domain.query import Query
 from app.store.database import Connection, Database
-from app.store.keys import MasterKeys
+from app.store.master_keys import MasterKeys
 from app.store.reading import Form, LogState, Page, PageBounds, read_page, resolve
 from app.stream.tail import Tail
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from app.domain.errors import DataSubjectErased, EncryptionNotConfigured, FactwireError, Unavailable
 from app.domain.fact import NewFact
 from app.store.database import Database
-from app.store.keys import DataKey
+from app.store.master_keys import DataKey
 from app.store.sealing import StoredKey, add_keys, read_keys, sealed
 
 
@@ -25,20 +25,20 @@ class Sealing:
     async def seal_first(self, facts: Sequence[NewFact]) -> tuple[list[NewFact], FactwireError | None]:
         """The facts as they are stored, up to the first that cannot be, and why that one cannot."""
         data_subjects = {fact.data_subject for fact in facts if fact.data_subject}
-        if not data_subjects:
-            return list(facts), None
         ready: list[NewFact] = []
+        stored: Mapping[str, StoredKey] | None = None
+        keys: dict[str, DataKey] = {}
         try:
-            stored = await self._stored_keys(data_subjects)
-            keys: dict[str, DataKey] = {}
             for fact in facts:
-                ready.append(sealed(fact, self._key_for(fact, stored, keys)) if fact.data_subject else fact)
+                if fact.data_subject:
+                    stored = stored or await self._stored_keys(data_subjects)
+                    fact = sealed(fact, self._key_for(fact.data_subject, stored, keys))
+                ready.append(fact)
         except FactwireError as error:
             return ready, error
         return ready, None
 
-    def _key_for(self, fact: NewFact, stored: Mapping[str, StoredKey], keys: dict[str, DataKey]) -> DataKey:
-        data_subject = fact.data_subject
+    def _key_for(self, data_subject: str, stored: Mapping[str, StoredKey], keys: dict[str, DataKey]) -> DataKey:
         if data_subject not in keys:
             kept = stored.get(data_subject)
             if kept is None:

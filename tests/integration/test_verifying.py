@@ -13,7 +13,7 @@ from app.store.appending import append
 from app.store.chain import Flaw, read_hash_at
 from app.store.database import Connection
 from app.store.erasing import erase_data_subject, redact_fact
-from app.store.keys import KEY_BYTES, MasterKeys
+from app.store.master_keys import KEY_BYTES, MasterKeys
 from app.store.reading import resolve
 from app.store.rotating import rotate
 from app.store.sealing import add_keys, read_keys, sealed
