@@ -1,4 +1,4 @@
-"""The command line: serve, migrate, import, tail, doctor, epoch raise, verify, erasures, master-key, openapi."""
+"""The command line: serve, migrate, import, tail, doctor, keys, epoch raise, verify, erasures, master-key, openapi."""
 
 import argparse
 import asyncio
@@ -14,6 +14,7 @@ from pydantic import SecretStr, ValidationError
 
 from app import commands, doctor, keeping
 from app.domain.position import Position
+from app.key_commands import COMMAND_LINE, add_key_commands, run_key_command
 from app.settings import Settings
 from app.store import embedded
 from app.store.database import CONNECTION_FAILURES, Connection
@@ -30,6 +31,11 @@ publish:  curl {url}/v1/facts -H 'content-type: application/json' -d '{{"facts":
 read:     curl '{url}/v1/facts?aggregate_id=order-1'
 follow:   curl -N '{url}/v1/stream?namespace=shop'
 """
+
+OPEN_TO_OTHERS = (
+    "FACTWIRE_AUTH: without it the service listens on loopback addresses only, and {host} is none. Set"
+    " FACTWIRE_AUTH=keys, or FACTWIRE_AUTH=none for a service that is open to whoever reaches it."
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -103,6 +109,7 @@ def new_parser() -> argparse.ArgumentParser:
     raising.set_defaults(run=raise_the_epoch)
 
     add_keeping_options(commands_of)
+    add_key_commands(commands_of.add_parser("keys", help="make, list, rotate and revoke keys"), run=manage_keys)
 
     describing = commands_of.add_parser("openapi", help="print the OpenAPI document")
     describing.set_defaults(run=print_openapi)
@@ -147,6 +154,9 @@ def serve(options: argparse.Namespace, settings: Settings) -> int:
     from app.server import bind, run
     from app.workers import Workers
 
+    if settings.is_open_to_others:
+        print(OPEN_TO_OTHERS.format(host=settings.host), file=sys.stderr)
+        return 2
     master_keys_of(settings)  # where they are wrong, no worker need find out
     settings = with_database(settings)
     prepare_schema(settings)
@@ -191,7 +201,7 @@ def raise_the_epoch(options: argparse.Namespace, settings: Settings) -> int:
     async def run() -> None:
         connection = await asyncpg.connect(url_of(with_database(settings)))
         try:
-            epoch, forked_after = await raise_epoch(connection, forked_after=options.forked_after)
+            epoch, forked_after = await raise_epoch(connection, forked_after=options.forked_after, by=COMMAND_LINE.name)
         finally:
             await connection.close()
         print(f"The epoch is {epoch}. Older cursors are good up to position {forked_after}.")
@@ -224,6 +234,12 @@ def rotate_master_key(options: argparse.Namespace, settings: Settings) -> int:
 
 def keep(settings: Settings, work: Callable[[Connection], Awaitable[int]]) -> int:
     return asyncio.run(keeping.on_database(url_of(with_database(settings)), work))
+
+
+def manage_keys(options: argparse.Namespace, settings: Settings) -> int:
+    settings = with_database(settings)
+    prepare_schema(settings)  # so that there can be a first key before the service has run
+    return run_key_command(url_of(settings), options)
 
 
 def print_openapi(options: argparse.Namespace, settings: Settings) -> int:

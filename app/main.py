@@ -14,7 +14,9 @@ from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
 
 from app import __version__
-from app.api import catalogue, erasing, facts, health, imports, openapi, positions, streams
+from app.access.access import Access, Authenticator
+from app.access.keyring import Keyring
+from app.api import catalogue, erasing, facts, health, imports, keys, openapi, positions, publishing, streams
 from app.api.bodies import Bodies
 from app.api.context import Context
 from app.api.problems import answer_factwire_error, answer_http_exception, answer_unexpected
@@ -73,7 +75,7 @@ def create_app(settings: Settings) -> FastAPI:
     app = FastAPIOffline(title="Factwire", version=__version__, lifespan=lifespan, redoc_url=None)
     app.router.redirect_slashes = False
     app.state.context = context
-    for resource in (imports, facts, erasing, streams, positions, catalogue, health):
+    for resource in (imports, publishing, facts, erasing, streams, positions, catalogue, keys, health):
         app.router.routes.extend(resource.router.routes)
     app.add_exception_handler(FactwireError, answer_factwire_error)
     app.add_exception_handler(HTTPException, answer_http_exception)
@@ -100,9 +102,13 @@ def build(settings: Settings) -> tuple[Context, dict[str, Callable[[], Awaitable
     listen_url = (settings.listen_url or settings.database_url).get_secret_value()
     listener = Listener(listen_url, tail.hint, own_sender=notifier.sender)
     upkeep = Upkeep(database)
+    keyring = Keyring(database) if "keys" in settings.auth_modes else None
+    authenticators = authenticators_of(keyring)
     context = Context(
         settings=settings,
         limits=limits_of(settings),
+        access=Access(authenticators, is_open=settings.is_open),
+        keyring=keyring,
         database=database,
         bodies=bodies_of(settings),
         publisher=publisher_of(settings, database, tail, notifier, metrics),
@@ -122,7 +128,13 @@ def build(settings: Settings) -> tuple[Context, dict[str, Callable[[], Awaitable
         "publisher": context.publisher.run,
         "upkeep": upkeep.run,
         "schema": lambda: see_schema(context),
+        **{f"{name} authenticator": authenticator.run for name, authenticator in authenticators.items()},
     }
+
+
+def authenticators_of(keyring: Keyring | None) -> dict[str, Authenticator]:
+    """What knows credentials, by the kind of name that it gives."""
+    return {} if keyring is None else {"key": keyring}
 
 
 def publisher_of(settings: Settings, database: Database, tail: Tail, notifier: Notifier, metrics: Metrics) -> Publisher:

@@ -14,6 +14,7 @@ import uvicorn
 
 from app.api.context import Context
 from app.api.identifying import Identifying
+from app.api.publishing import PublishingAtOnce
 from app.api.routing import Direct
 from app.main import create_app
 from app.protocol import guarded_protocol
@@ -61,9 +62,11 @@ def run(settings: Settings, listening: socket.socket, *, parent: int | None = No
     """Serve until SIGTERM or SIGINT, or until the parent process is gone."""
     raise_open_files_limit(settings.streams_max)
     app = create_app(settings)
+    watched = settings.log_requests or settings.tracing
+    shortcut = None if watched else PublishingAtOnce(app.state.context)
     config = uvicorn.Config(
         Identifying(Direct(app), logged=settings.log_requests),
-        http=guarded_protocol(settings),
+        http=guarded_protocol(settings, shortcut),
         ws="none",
         loop="uvloop",
         lifespan="on",

@@ -1,6 +1,7 @@
 """Every setting, from the environment: FACTWIRE_ and the name in capitals. The unit stands last in the name."""
 
 from importlib.util import find_spec
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
@@ -9,6 +10,19 @@ from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 MIB = 1024 * 1024
+AUTH_MODES = ("none", "keys", "jwt")
+
+
+def listed(text: str | None) -> tuple[str, ...]:
+    """The values of a setting that are separated by commas."""
+    return tuple(part for part in map(str.strip, (text or "").split(",")) if part)
+
+
+def is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 class Settings(BaseSettings):
@@ -29,6 +43,8 @@ class Settings(BaseSettings):
     """The address to listen on."""
     port: int = Field(8000, ge=0, le=65535)
     """The port to listen on; 0 takes a free one."""
+    auth: str | None = None
+    """How requests say whose they are, by commas: keys, or none. Unset: none, on loopback addresses only."""
     workers: int = Field(1, ge=1, le=64)
     """Processes on that port. Each follows the log by itself."""
     url: str = "http://127.0.0.1:8000"
@@ -129,6 +145,31 @@ class Settings(BaseSettings):
         if file is not None and given.data.get("master_key") is not None:
             raise ValueError("FACTWIRE_MASTER_KEY is set as well: use one of them")
         return file
+
+    @field_validator("auth")
+    @classmethod
+    def check_auth(cls, given: str | None) -> str | None:
+        modes = listed(given)
+        for mode in modes:
+            if mode not in AUTH_MODES:
+                raise ValueError(f"{mode!r} is none of {', '.join(AUTH_MODES)}")
+        if "none" in modes and len(modes) > 1:
+            raise ValueError("none cannot stand beside others")
+        return given
+
+    @property
+    def is_open(self) -> bool:
+        """Whether whoever reaches the service may do everything."""
+        return self.auth_modes in ((), ("none",))
+
+    @property
+    def is_open_to_others(self) -> bool:
+        """Whether others reach a service that is open without anybody having said so."""
+        return not self.auth_modes and not is_loopback(self.host)
+
+    @property
+    def auth_modes(self) -> tuple[str, ...]:
+        return listed(self.auth)
 
     @field_validator("tracing")
     @classmethod

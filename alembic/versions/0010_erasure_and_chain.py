@@ -9,7 +9,7 @@ from pathlib import Path
 from alembic import op
 
 revision = "0010"
-down_revision = "0004"
+down_revision = "0005"
 
 SQL = Path(__file__).parent.parent / "sql"
 

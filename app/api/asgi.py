@@ -24,6 +24,27 @@ class Outlet(Protocol):
     def push(self, parts: Sequence[bytes]) -> bool: ...
 
 
+class Exchange(Protocol):
+    """A small request that has arrived whole, and the way to write its one answer: past ASGI, without a task."""
+
+    scope: Scope
+    whole_body: bytes
+
+    def answer(self, status: int, headers: bytes, body: bytes) -> None: ...
+
+
+class Shortcut(Protocol):
+    """A way past ASGI for requests of one kind. Raises nothing."""
+
+    def accepts(self, scope: Scope) -> bool:
+        """Whether a request, of which the headers are known, may take it."""
+        ...
+
+    def __call__(self, exchange: Exchange) -> None:
+        """See to it that an exchange is answered, at once or later."""
+        ...
+
+
 class WouldWait(Exception):
     """What was asked for cannot be had at once."""
 

@@ -32,8 +32,8 @@ class Bodies:
         """One body. It is refused as soon as it is known to be too large, not after it was read."""
         check_media_type(request, JSON)
         declared = header(request.scope, b"content-length")
-        if declared.isdigit() and int(declared) > self._bytes_max:
-            raise BodyTooLarge("body_bytes_max", self._bytes_max)
+        if declared.isdigit():
+            self.check_size(int(declared))
         try:
             # Most bodies have arrived together with their headers.
             message = at_once(cast(Coroutine[None, None, Message], request.receive()))
@@ -41,10 +41,13 @@ class Bodies:
             message = None
         if message is not None and message["type"] == "http.request" and not message["more_body"]:
             body: bytes = message["body"]
-            if len(body) > self._bytes_max:
-                raise BodyTooLarge("body_bytes_max", self._bytes_max)
+            self.check_size(len(body))
             return body
         return await self._read(request, message)
+
+    def check_size(self, size: int) -> None:
+        if size > self._bytes_max:
+            raise BodyTooLarge("body_bytes_max", self._bytes_max)
 
     async def _read(self, request: Request, message: Message | None) -> bytes:
         chunks: list[bytes] = []
@@ -65,8 +68,7 @@ class Bodies:
                 raise RequestTimeout("The client left before the body was complete.")
             chunk: bytes = message.get("body", b"")
             total += len(chunk)
-            if total > self._bytes_max:
-                raise BodyTooLarge("body_bytes_max", self._bytes_max)
+            self.check_size(total)
             if len(chunk) > self._room:
                 raise Unavailable("Too many request bodies are under way.")
             self._room -= len(chunk)

@@ -6,6 +6,7 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
+from app.api.admitting import Rule, principal_of
 from app.api.context import context_of
 from app.api.documenting import READ_PROBLEMS, operation
 from app.api.encoding import encoded_response
@@ -68,7 +69,12 @@ class Type(msgspec.Struct):
 @router.get(
     "/v1/namespaces",
     **operation(
-        "namespaces", "All namespaces.", result=Namespaces, result_example="namespaces", problems=READ_PROBLEMS
+        "namespaces",
+        "All namespaces.",
+        rule=Rule.READ,
+        result=Namespaces,
+        result_example="namespaces",
+        problems=READ_PROBLEMS,
     ),
 )
 async def namespaces(request: Request) -> Response:
@@ -84,6 +90,7 @@ async def namespaces(request: Request) -> Response:
     **operation(
         "types",
         "All types of a namespace.",
+        rule=Rule.READ,
         path_parameters={"namespace": "shop"},
         result=Types,
         result_example="types",
@@ -107,6 +114,7 @@ async def types(request: Request) -> Response:
     **operation(
         "type",
         "One type with its versions.",
+        rule=Rule.READ,
         path_parameters={"namespace": "shop", "type": "OrderPlaced"},
         result=Type,
         result_example="type",
@@ -128,8 +136,12 @@ async def counts_of(request: Request, *, namespace: str | None = None, type: str
     for text in (namespace, type):
         if text is not None and "\x00" in text:
             return []
+    readable = principal_of(request).grants.readable
+    if namespace is not None and namespace not in readable:
+        return []  # without a look at it, so that the time it takes does not tell whether it is there
     async with context_of(request).database.reading.reading() as connection:
-        return await read_counts(connection, namespace=namespace, type=type)
+        counts = await read_counts(connection, namespace=namespace, type=type)
+    return [count for count in counts if count.namespace in readable]
 
 
 def total(counts: list[VersionCount]) -> tuple[int, int]:

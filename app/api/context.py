@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 
 from starlette.requests import Request
 
+from app.access.access import Access
+from app.access.keyring import Keyring
 from app.api.bodies import Bodies
 from app.domain.limits import Limits
 from app.settings import Settings
@@ -26,6 +28,8 @@ class Context:
 
     settings: Settings
     limits: Limits
+    access: Access
+    keyring: Keyring | None
     database: Database
     bodies: Bodies
     publisher: Publisher

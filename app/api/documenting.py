@@ -6,13 +6,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from app.api.admitting import Rule
 from app.api.asgi import JSON
 from app.api.parameters import describe
 from app.api.problems import MEDIA_TYPE, STATUSES, type_uri
+from app.api.routing import RULE
 from app.api.wire import Problem
 from app.domain import errors
 from app.domain.errors import FactwireError
 
+SECURITY_SCHEME = "credentials"
 EXAMPLES = Path(__file__).parents[2] / "openapi" / "examples"
 
 READ_PROBLEMS: tuple[type[FactwireError], ...] = (
@@ -34,6 +37,7 @@ def operation(
     operation_id: str,
     summary: str,
     *,
+    rule: Rule,
     result: type,
     result_example: str | None = None,
     status: int = 200,
@@ -52,8 +56,10 @@ def operation(
     responses: dict[str, Any] = {str(int(status)): {"description": summary, "content": content}}
     for other, description in (other_results or {}).items():
         responses[str(other)] = {"description": description, **({} if other == 304 else {"content": content})}
-    responses.update(problem_responses((*problems, errors.InternalError)))
+    responses.update(problem_responses((*problems, *access_problems(rule), errors.InternalError)))
     extra: dict[str, Any] = {
+        RULE: rule,
+        "security": [] if rule is Rule.OPEN else [{}, {SECURITY_SCHEME: []}],
         "parameters": [
             *(path_parameter(name, example) for name, example in (path_parameters or {}).items()),
             *map(describe, parameters),
@@ -69,6 +75,16 @@ def operation(
         "status_code": int(status),
         "openapi_extra": extra,
     }
+
+
+def access_problems(rule: Rule) -> tuple[type[FactwireError], ...]:
+    match rule:
+        case Rule.OPEN:
+            return ()
+        case Rule.READ:
+            return (errors.Unauthenticated,)
+        case Rule.PUBLISH | Rule.MANAGE:
+            return (errors.Unauthenticated, errors.Forbidden)
 
 
 def media(type: type, example: str | None) -> dict[str, Any]:

@@ -4,6 +4,7 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
+from app.api.admitting import Rule, principal_of
 from app.api.asgi import JSON
 from app.api.context import context_of
 from app.api.decoding import Decoder
@@ -15,7 +16,6 @@ from app.domain import errors
 from app.domain.errors import DataSubjectNotFound, MalformedParameter
 from app.domain.fact import check_text, is_name, refused
 from app.domain.position import FACT_ID
-from app.domain.principal import ANYBODY
 
 router = new_router("erasure")
 
@@ -27,6 +27,7 @@ REDACTION = Decoder(RedactionBody)
     **operation(
         "erase",
         "Destroy the key of a data subject: the payloads of its facts are gone for good.",
+        rule=Rule.MANAGE,
         path_parameters={"id": "customer-7f3a"},
         result=ErasedDataSubject,
         result_example="erased",
@@ -43,7 +44,7 @@ async def erase(request: Request) -> Response:
     data_subject = request.path_params["id"]
     if not is_name(data_subject):
         raise DataSubjectNotFound(f"There is no data subject {data_subject}.")
-    erasure = await context_of(request).erasing.erase_data_subject(data_subject, by=ANYBODY.name)
+    erasure = await context_of(request).erasing.erase_data_subject(data_subject, by=principal_of(request))
     return answer(ErasedDataSubject(erasure.id, erasure.at))
 
 
@@ -52,6 +53,7 @@ async def erase(request: Request) -> Response:
     **operation(
         "redact",
         "Take the payload out of a fact.",
+        rule=Rule.MANAGE,
         path_parameters={"id": "0193595a-7c5f-7e1a-8f31-2f6a3c7d9b10"},
         body=RedactionBody,
         body_example="redaction",
@@ -82,7 +84,7 @@ async def redact(request: Request) -> Response:
     if not body.reason.strip():
         raise refused("/reason", "expected a reason")
     check_text(body.reason, "/reason")
-    done = await context.erasing.redact_fact(id.lower(), reason=body.reason, by=ANYBODY.name)
+    done = await context.erasing.redact_fact(id.lower(), reason=body.reason, by=principal_of(request))
     return answer(Redaction(done.id, done.position or 0, done.reason, done.at))
 
 

@@ -1,14 +1,12 @@
-"""Facts: publish them, read pages of them, search, export, and fetch one."""
+"""Facts: read pages of them, search, export, and fetch one."""
 
 from collections.abc import AsyncIterator
-from http import HTTPStatus
 from uuid import UUID
 
-import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.api.asgi import JsonAnswer
+from app.api.admitting import Rule, principal_of, reader_of
 from app.api.bodies import NDJSON
 from app.api.context import context_of
 from app.api.decoding import Decoder
@@ -16,17 +14,7 @@ from app.api.documenting import READ_PROBLEMS, operation
 from app.api.encoding import encoded_response, streamed_response
 from app.api.parameters import FILTERS, Parameters, parameters_of
 from app.api.routing import new_router
-from app.api.wire import (
-    Fact,
-    Page,
-    PublishBody,
-    PublishedFact,
-    PublishResult,
-    QueryBody,
-    condition_from,
-    facts_from,
-    query_from,
-)
+from app.api.wire import Fact, Page, QueryBody, query_from
 from app.domain import errors
 from app.domain.errors import FactNotFound, MalformedParameter
 from app.domain.position import FACT_ID, POSITION_MAX, START, Position, parse_cursor
@@ -36,67 +24,9 @@ from app.stream.paging import Found, Reading, export, read
 
 router = new_router("facts")
 
-PUBLISH = Decoder(PublishBody)
 QUERY = Decoder(QueryBody)
-RESULT = msgspec.json.Encoder()
 LIMIT_DEFAULT = 100
 PAGING = ("after", "until", "limit", "order", "wait_seconds")
-
-
-@router.post(
-    "/v1/facts",
-    **operation(
-        "publish",
-        "Publish facts together, or none of them.",
-        body=PublishBody,
-        body_example="publish",
-        result=PublishResult,
-        result_example="published",
-        status=HTTPStatus.CREATED,
-        other_results={200: "All ids are known with equal content: the original positions."},
-        problems=(
-            errors.MalformedJson,
-            errors.MalformedParameter,
-            errors.RequestTimeout,
-            errors.FactIdConflict,
-            errors.DataSubjectErased,
-            errors.ConditionFailed,
-            errors.CursorForked,
-            errors.CursorAhead,
-            errors.BodyTooLarge,
-            errors.UnsupportedMediaType,
-            errors.InvalidRequest,
-            errors.UnknownParameter,
-            errors.LimitExceeded,
-            errors.ConditionTooExpensive,
-            errors.EncryptionNotConfigured,
-            errors.KeyUnavailable,
-            errors.Unavailable,
-            errors.OutcomeUnknown,
-        ),
-    ),
-)
-async def publish(request: Request) -> JsonAnswer:
-    context = context_of(request)
-    parameters_of(request)
-    raw = await context.bodies.read_json(request)
-    body, payloads = PUBLISH.decode(raw)
-    facts = facts_from(body, payloads, context.limits)
-    condition = None if body.condition is None else condition_from(body.condition)
-    if context.tracing is None:
-        published = await context.publisher.publish(facts, condition)
-    else:
-        with context.tracing.publishing(request.headers.get("traceparent", ""), len(facts)) as span:
-            published = await context.publisher.publish(facts, condition)
-            span.set_attribute("factwire.position", published.cursor.position)
-    cursor = published.cursor
-    result = PublishResult(
-        facts=list(map(PublishedFact, published.ids, published.positions)),
-        position=cursor.position,
-        cursor=str(cursor),
-        published_at=published.published_at,
-    )
-    return JsonAnswer(RESULT.encode(result), HTTPStatus.OK if published.replayed else HTTPStatus.CREATED)
 
 
 @router.get(
@@ -104,6 +34,7 @@ async def publish(request: Request) -> JsonAnswer:
     **operation(
         "read",
         "Read a page of history.",
+        rule=Rule.READ,
         parameters=(*FILTERS, *PAGING),
         result=Page,
         result_example="page",
@@ -121,6 +52,7 @@ async def read_page(request: Request) -> Response:
     **operation(
         "search",
         "Read a page of history, with the query in the body.",
+        rule=Rule.READ,
         parameters=PAGING,
         body=QueryBody,
         body_example="query",
@@ -146,6 +78,7 @@ async def search(request: Request) -> Response:
     **operation(
         "export",
         "The whole result up to the head, a fact a line. A failed export is cut, never ended cleanly.",
+        rule=Rule.READ,
         parameters=(*FILTERS, "after", "until"),
         result=Fact,
         result_example="fact",
@@ -156,12 +89,14 @@ async def search(request: Request) -> Response:
 async def export_facts(request: Request) -> Response:
     parameters = parameters_of(request, *FILTERS, "after", "until")
     context = context_of(request)
+    reader = reader_of(request, context)
     reading = Reading(
-        query=parameters.query(),
+        query=reader.sees(parameters.query()),
         after=parameters.bound("after", "start"),
         until=parameters.optional_bound("until"),
         descending=False,
         facts_max=context.settings.page_facts_max,
+        reader=reader,
     )
     # The first page is read before the answer begins, so that what is wrong with the request has a status.
     pages = export(context.database, context.tail, reading)
@@ -182,6 +117,7 @@ async def export_facts(request: Request) -> Response:
     **operation(
         "get_at",
         "The fact at a position.",
+        rule=Rule.READ,
         path_parameters={"position": "42"},
         result=Fact,
         result_example="fact",
@@ -206,6 +142,7 @@ async def get_at(request: Request) -> Response:
     **operation(
         "get",
         "The fact with an id.",
+        rule=Rule.READ,
         path_parameters={"id": "0193595a-7c5f-7e1a-8f31-2f6a3c7d9b10"},
         result=Fact,
         result_example="fact",
@@ -223,7 +160,9 @@ async def get(request: Request) -> Response:
 async def answer_fact(request: Request, at: UUID | Position) -> Response:
     context = context_of(request)
     async with context.database.reading.reading() as connection:
-        position, body = await read_fact(connection, at, master_keys=context.database.master_keys)
+        position, body = await read_fact(
+            connection, at, principal_of(request).grants.readable, master_keys=context.database.master_keys
+        )
     if context.tail.forked_after is not None and position > context.tail.forked_after:
         context.tail.refuse_fork()
     return await encoded_response(request, body)
@@ -238,8 +177,9 @@ async def read_query(request: Request) -> Query:
 async def answer_page(request: Request, parameters: Parameters, query: Query) -> Response:
     context = context_of(request)
     settings = context.settings
+    reader = reader_of(request, context)
     reading = Reading(
-        query=query,
+        query=reader.sees(query),
         after=parameters.bound("after", "start"),
         until=parameters.optional_bound("until"),
         descending=parameters.choice("order", ("asc", "desc"), "asc") == "desc",
@@ -247,6 +187,7 @@ async def answer_page(request: Request, parameters: Parameters, query: Query) ->
             "limit", default=min(LIMIT_DEFAULT, settings.page_facts_max), least=1, most=settings.page_facts_max
         ),
         wait_seconds=parameters.number("wait_seconds", default=0, least=0, most=settings.wait_seconds_max),
+        reader=reader,
     )
     found = await read(context.database, context.tail, reading)
     context.metrics.page_read()

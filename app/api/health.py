@@ -4,6 +4,7 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
+from app.api.admitting import Rule
 from app.api.context import context_of
 from app.api.documenting import operation
 from app.api.routing import new_router
@@ -29,7 +30,10 @@ class Readiness(msgspec.Struct):
     database: str
 
 
-@router.get("/livez", **operation("livez", "Whether the process is alive.", result=Liveness, result_example="livez"))
+@router.get(
+    "/livez",
+    **operation("livez", "Whether the process is alive.", rule=Rule.OPEN, result=Liveness, result_example="livez"),
+)
 async def livez(request: Request) -> Response:
     return Response(msgspec.json.encode(Liveness()), 200, media_type="application/json")
 
@@ -39,6 +43,7 @@ async def livez(request: Request) -> Response:
     **operation(
         "readyz",
         "Whether requests should be sent here.",
+        rule=Rule.OPEN,
         result=Readiness,
         result_example="readyz",
         other_results={503: "Not ready: draining, or the schema was not seen yet."},
@@ -60,6 +65,7 @@ async def readyz(request: Request) -> Response:
     **operation(
         "metrics",
         "What the process measures, as Prometheus reads it.",
+        rule=Rule.OPEN,
         result=str,
         result_example="metrics",
         media_type="text/plain",

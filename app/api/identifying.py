@@ -16,23 +16,32 @@ log = logging.getLogger(__name__)
 GIVEN = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 
 
-class Identifying:
+class Ids:
     """Takes the id that a proxy or client has given in `X-Request-ID`, or gives one."""
+
+    def __init__(self) -> None:
+        # Unique without asking for chance each time: this is on the way of every publish.
+        self._process = token_hex(6).encode()
+        self._numbers = count(1)
+
+    def id_of(self, scope: Scope) -> bytes:
+        given = header(scope, b"x-request-id")
+        return given if given and GIVEN.fullmatch(given) else b"%b-%x" % (self._process, next(self._numbers))
+
+
+class Identifying:
+    """Lets every request have its id while it is answered, and its line in the log."""
 
     def __init__(self, app: ASGIApp, *, logged: bool) -> None:
         self._app = app
         self._logged = logged
-        # Unique without asking for chance each time: this is on the way of every publish.
-        self._process = token_hex(6).encode()
-        self._numbers = count(1)
+        self._ids = Ids()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        id = header(scope, b"x-request-id")
-        if not GIVEN.fullmatch(id):
-            id = b"%b-%x" % (self._process, next(self._numbers))
+        id = self._ids.id_of(scope)
         state = scope["state"]
         state[REQUEST_ID] = id
         request_id.set(id.decode())

@@ -10,6 +10,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
+from app.api.admitting import Rule, forbidden_namespace, principal_of, reader_of
 from app.api.asgi import header
 from app.api.bodies import NDJSON, check_media_type
 from app.api.context import Context, context_of
@@ -22,6 +23,7 @@ from app.api.wire import ImportCounts, NewFactBody, fact_from
 from app.domain import errors
 from app.domain.errors import FactwireError, FieldError, LimitExceeded, RequestTimeout
 from app.domain.fact import NewFact
+from app.domain.principal import Principal, Reader
 from app.stream.grouping import Published
 
 router = new_router("facts")
@@ -38,6 +40,7 @@ FORWARDED = (b"x-forwarded-for", b"x-real-ip", b"forwarded", b"via")
     **operation(
         "import",
         "Publish facts as lines, each on its own. Answers progress, and a result or a problem as the last line.",
+        rule=Rule.PUBLISH,
         body=NewFactBody,
         body_media_type=NDJSON,
         body_example="line",
@@ -50,7 +53,13 @@ FORWARDED = (b"x-forwarded-for", b"x-real-ip", b"forwarded", b"via")
 async def import_facts(request: Request) -> Response:
     parameters_of(request)
     check_media_type(request, NDJSON)
-    importing = Importing(context_of(request), tells_progress=may_answer_early(request))
+    context = context_of(request)
+    importing = Importing(
+        context,
+        tells_progress=may_answer_early(request),
+        principal=principal_of(request),
+        reader=reader_of(request, context),
+    )
     lines = importing.run(request)
     first = await anext(lines)
 
@@ -88,6 +97,8 @@ class Importing:
 
     context: Context
     tells_progress: bool
+    principal: Principal
+    reader: Reader
     counts: ImportCounts = field(default_factory=ImportCounts)
 
     async def run(self, request: Request) -> AsyncIterator[bytes]:
@@ -95,6 +106,7 @@ class Importing:
         told_at = loop.time()
         try:
             async for lines in self._batches(request):
+                self.reader.check()
                 await self._publish(lines)
                 if self.tells_progress and loop.time() - told_at >= PROGRESS_SECONDS:
                     told_at = loop.time()
@@ -150,7 +162,10 @@ class Importing:
         if not text.strip():
             return None
         body, payloads = LINE.decode(text)
-        return fact_from(body, payloads, self.context.limits)
+        fact = fact_from(body, payloads, self.context.limits)
+        if fact.namespace not in self.principal.grants.publish:
+            raise forbidden_namespace(fact.namespace, "/namespace")
+        return fact
 
     async def _publish_distinct(self, facts: list[NewFact | None]) -> list[NewFact | None]:
         """Publish the lines up to the first whose id stands before it among them, and return the others.

@@ -9,7 +9,10 @@ from fastapi.openapi.utils import get_openapi
 
 from app import __version__
 from app.api.catalogue import Namespaces, Type, Types
+from app.api.documenting import SECURITY_SCHEME
 from app.api.health import Liveness, Readiness
+from app.api.keys import GrantsBody, Key, KeyBody, Keys, NamespacesBody, NewKey, RotationBody
+from app.api.routing import PlainRoute
 from app.api.wire import (
     ErasedDataSubject,
     Fact,
@@ -29,11 +32,17 @@ DESCRIPTION = "Facts over plain HTTP, kept in PostgreSQL: publish, read, and fol
 SCHEMAS = (
     ErasedDataSubject,
     Fact,
+    GrantsBody,
     ImportCounts,
+    Key,
+    KeyBody,
+    Keys,
     Liveness,
     LogPosition,
     Namespaces,
+    NamespacesBody,
     NewFactBody,
+    NewKey,
     Page,
     Problem,
     PublishBody,
@@ -42,14 +51,23 @@ SCHEMAS = (
     Readiness,
     Redaction,
     RedactionBody,
+    RotationBody,
     Type,
     Types,
 )
+SECURITY_SCHEMES = {
+    SECURITY_SCHEME: {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "A key or a token. Not asked for by a service that is open (FACTWIRE_AUTH=none).",
+    }
+}
 TAGS = [
     {"name": "facts", "description": "Publish and read facts."},
     {"name": "erasure", "description": "Take back what facts say of people, and what should not have been published."},
     {"name": "streams", "description": "Follow the log."},
     {"name": "catalogue", "description": "What exists."},
+    {"name": "access", "description": "Keys: who may publish and read what."},
     {"name": "operations", "description": "Health and measurements."},
 ]
 
@@ -67,9 +85,29 @@ def document(app: FastAPI) -> dict[str, Any]:
     for path in made["paths"].values():
         for operation in path.values():
             operation["responses"] = without_additions(operation["responses"])
+    keep_examples(app, made)
     _, schemas = msgspec.json.schema_components(SCHEMAS, ref_template="#/components/schemas/{name}")
-    made["components"] = {"schemas": dict(sorted(schemas.items()))}
+    made["components"] = {"schemas": dict(sorted(schemas.items())), "securitySchemes": SECURITY_SCHEMES}
     return made
+
+
+def keep_examples(app: FastAPI, made: dict[str, Any]) -> None:
+    """Put examples back as they were written: FastAPI leaves out what is null in them."""
+    for route in app.routes:
+        if isinstance(route, PlainRoute):
+            for method in route.methods or ():
+                operation = made["paths"][route.path][method.lower()]
+                for part, written in parts_of(route.openapi_extra or {}):
+                    for media_type, described in written.get("content", {}).items():
+                        if "example" in described:
+                            found = operation["requestBody"] if part is None else operation["responses"][part]
+                            found["content"][media_type]["example"] = described["example"]
+
+
+def parts_of(extra: dict[str, Any]) -> list[tuple[str | None, dict[str, Any]]]:
+    """The responses of an operation by their status, and its body without one."""
+    bodies = [(None, extra["requestBody"])] if "requestBody" in extra else []
+    return [*bodies, *extra["responses"].items()]
 
 
 def without_additions(responses: dict[str, Any]) -> dict[str, Any]:

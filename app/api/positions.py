@@ -4,6 +4,7 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
+from app.api.admitting import Rule, principal_of
 from app.api.context import context_of
 from app.api.documenting import READ_PROBLEMS, operation
 from app.api.encoding import encoded_response
@@ -22,6 +23,7 @@ router = new_router("facts")
     **operation(
         "position",
         "The head of the log, or the position of the last fact published before a time.",
+        rule=Rule.READ,
         parameters=("at",),
         result=LogPosition,
         result_example="position",
@@ -31,13 +33,12 @@ router = new_router("facts")
 async def position(request: Request) -> Response:
     parameters = parameters_of(request, "at")
     context = context_of(request)
+    readable = principal_of(request).grants.readable
     time = parameters.get("at", parse_time, None) if "at" in parameters.values else None
     async with context.database.reading.reading() as connection:
         state = await resolve(connection, "head")
-        if time is None:
-            at, published_at = state.head, await read_published_at(connection, state.head)
-        else:
-            at, published_at = await read_last_before(connection, time)
+        at = state.head if time is None else (await read_last_before(connection, time))[0]
+        published_at = await read_published_at(connection, at, readable)
     context.tail.refuse_fork()
     result = LogPosition(
         position=at,

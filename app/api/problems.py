@@ -22,7 +22,10 @@ RETRY_AFTER_SECONDS = "1"
 STATUSES: Mapping[type[FactwireError], int] = {
     errors.MalformedJson: 400,
     errors.MalformedParameter: 400,
+    errors.Unauthenticated: 401,
+    errors.Forbidden: 403,
     errors.FactNotFound: 404,
+    errors.KeyNotFound: 404,
     errors.NamespaceNotFound: 404,
     errors.TypeNotFound: 404,
     errors.DataSubjectNotFound: 404,
@@ -82,6 +85,8 @@ def problem_response(error: FactwireError, headers: Mapping[str, str] | None = N
     extra = dict(headers or {})
     if status == 503:
         extra["retry-after"] = RETRY_AFTER_SECONDS
+    if status == 401:
+        extra["www-authenticate"] = "Bearer"
     if isinstance(error, UNREAD_BODY):
         extra["connection"] = "close"
     return Response(msgspec.json.encode(problem(error)), status, extra, MEDIA_TYPE)

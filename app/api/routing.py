@@ -12,18 +12,31 @@ from fastapi.routing import APIRoute
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from app.api.admitting import Rule, admit
+from app.api.context import Context, context_of
 from app.api.problems import answer_unexpected, problem_response
 from app.domain.errors import FactwireError
 
+RULE = "x-factwire-access"
 Endpoint = Callable[[Request], Awaitable[ASGIApp]]
 
 
 class PlainRoute(APIRoute):
-    """A route whose endpoint is the handler."""
+    """A route whose endpoint is the handler, for those whom its rule lets in."""
+
+    @property
+    def rule(self) -> Rule:
+        return Rule((self.openapi_extra or {})[RULE])
 
     def get_route_handler(self) -> Callable[[Request], Any]:
         endpoint: Endpoint = self.endpoint
-        return endpoint
+        rule = self.rule
+
+        async def handle(request: Request) -> ASGIApp:
+            await admit(context_of(request), request.scope, rule)
+            return await endpoint(request)
+
+        return handle
 
 
 class Direct:
@@ -35,21 +48,24 @@ class Direct:
 
     def __init__(self, app: FastAPI) -> None:
         self._app = app
-        self._endpoints: dict[tuple[str, str], Endpoint] = {
-            (method, route.path): route.endpoint
+        self._context: Context = app.state.context
+        self._endpoints: dict[tuple[str, str], tuple[Endpoint, Rule]] = {
+            (method, route.path): (route.endpoint, route.rule)
             for route in app.routes
             if isinstance(route, PlainRoute) and not route.param_convertors
             for method in route.methods or ()
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        endpoint = self._endpoints.get((scope["method"], scope["path"])) if scope["type"] == "http" else None
-        if endpoint is None:
+        found = self._endpoints.get((scope["method"], scope["path"])) if scope["type"] == "http" else None
+        if found is None:
             await self._app(scope, receive, send)
             return
+        endpoint, rule = found
         scope["app"] = self._app
         request = Request(scope, receive)
         try:
+            await admit(self._context, scope, rule)
             response = await endpoint(request)
         except FactwireError as error:
             response = problem_response(error)

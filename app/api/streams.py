@@ -3,6 +3,7 @@
 from starlette.requests import Request
 from starlette.responses import Response
 
+from app.api.admitting import Rule, reader_of
 from app.api.context import Context, context_of
 from app.api.decoding import Decoder
 from app.api.documenting import READ_PROBLEMS, operation
@@ -13,6 +14,7 @@ from app.api.wire import Fact, QueryBody, query_from
 from app.domain import errors
 from app.domain.errors import MalformedParameter, Unavailable
 from app.domain.position import Bound, parse_bound
+from app.domain.principal import Reader
 from app.domain.query import Query
 from app.store.reading import LogState
 from app.stream.following import Following
@@ -30,6 +32,7 @@ HEARTBEAT_SECONDS_MIN, HEARTBEAT_SECONDS_MAX = 3, 60
     **operation(
         "follow",
         "History from a cursor on, then each new fact as it is published.",
+        rule=Rule.READ,
         parameters=(*FILTERS, *OPTIONS),
         header_parameters=("Last-Event-ID",),
         result=Fact,
@@ -48,6 +51,7 @@ async def follow(request: Request) -> Response:
     **operation(
         "follow_query",
         "The same as follow, with the query in the body.",
+        rule=Rule.READ,
         parameters=OPTIONS,
         header_parameters=("Last-Event-ID",),
         body=QueryBody,
@@ -80,10 +84,21 @@ async def answer_stream(request: Request, parameters: Parameters, query: Query) 
     heartbeat = parameters.number(
         "heartbeat", default=settings.heartbeat_seconds, least=HEARTBEAT_SECONDS_MIN, most=HEARTBEAT_SECONDS_MAX
     )
-    state = await state_if_open(context, after)
+    try:
+        reader = reader_of(request, context)
+        state = await state_if_open(context, after, reader)
+    except Unavailable:
+        state = None
     if state is None:
         return come_back_later(settings.retry_seconds)
-    following = Following(query=query, after=state.cursor, head=state.head, typed=typed, heartbeat_seconds=heartbeat)
+    following = Following(
+        query=reader.sees(query),
+        after=state.cursor,
+        head=state.head,
+        typed=typed,
+        heartbeat_seconds=heartbeat,
+        reader=reader,
+    )
     return stream_response(
         context.streams,
         following,
@@ -92,14 +107,11 @@ async def answer_stream(request: Request, parameters: Parameters, query: Query) 
     )
 
 
-async def state_if_open(context: Context, after: Bound) -> LogState | None:
-    """Where the stream begins, or None while it cannot: draining, too many streams, or no database."""
+async def state_if_open(context: Context, after: Bound, reader: Reader) -> LogState | None:
+    """Where the stream begins, or None while it cannot: draining, or too many streams. Raises Unavailable."""
     if not context.streams.admits():
         return None
-    try:
-        state = await context.moments.locate(after)
-    except Unavailable:
-        return None
+    state = await context.moments.locate(after, reader.readable)
     if not context.streams.admits():
         return None  # others were admitted meanwhile
     current = context.tail.epoch == state.epoch or await context.tail.reach_epoch(state.epoch, seconds=EPOCH_SECONDS)

@@ -100,6 +100,27 @@ class RequestTimeout(FactwireError):
     code = "request-timeout"
 
 
+class Unauthenticated(FactwireError):
+    """Credentials are missing, or do not hold."""
+
+    code = "unauthenticated"
+
+
+class Forbidden(FactwireError):
+    """The credentials do not allow this."""
+
+    code = "forbidden"
+
+    def __init__(self, detail: str, *, field: FieldError | None = None) -> None:
+        super().__init__(detail, **({} if field is None else {"errors": [field]}))
+
+
+class KeyNotFound(FactwireError):
+    """There is no such key."""
+
+    code = "key-not-found"
+
+
 class FactIdConflict(FactwireError):
     """A fact with this id but other content is stored already."""
 
@@ -233,9 +254,9 @@ class OutcomeUnknown(FactwireError):
 
     code = "outcome-unknown"
 
-    def __init__(self, ids: Sequence[str] = ()) -> None:
+    def __init__(self, ids: Sequence[str] = (), *, detail: str = "") -> None:
         super().__init__(
-            "The facts may or may not have been published. Repeating the request with the same ids is safe.",
+            detail or "The facts may or may not have been published. Repeating the request with the same ids is safe.",
             ids=list(ids),
         )
 

@@ -108,6 +108,21 @@ def new_fact(
     # A raw line break can only stand between tokens (in a string it is an escape), and would end an SSE line.
     if b"\n" in payload or b"\r" in payload:
         payload = payload.translate(LINE_BREAKS)
+    return composed(id, namespace, type, version, ids, pairs, payload, chosen_id, data_subject)
+
+
+def composed(
+    id: str,
+    namespace: str,
+    type: str,
+    version: int,
+    ids: list[str],
+    pairs: Mapping[str, str | list[str]],
+    payload: bytes,
+    chosen_id: bool,
+    data_subject: str | None = None,
+) -> NewFact:
+    """A fact whose parts are in their normal form."""
     whole: Document | SubjectDocument
     if data_subject is None:
         whole = Document(id, namespace, type, version, ids, pairs, msgspec.Raw(payload))
@@ -120,14 +135,6 @@ def new_fact(
     if data_subject is None:
         return NewFact(id, namespace, type, version, tags, digest, document, chosen_id)
     return NewFact(id, namespace, type, version, tags, digest, document, chosen_id, data_subject)
-
-
-def audit_fact(*, id: str, type: str, about: str, payload: Mapping[str, object]) -> NewFact:
-    """A fact of the reserved namespace: what somebody did to the log. `about` is what it was done to."""
-    raw = msgspec.Raw(JSON.encode(payload))
-    document = JSON.encode(Document(id, RESERVED_NAMESPACE, type, 1, [about], {}, raw))[1:]
-    digest = sha256(document[CONTENT_AT:-1]).digest()
-    return NewFact(id, RESERVED_NAMESPACE, type, 1, fact_tags([about], {}), digest, document, chosen_id=False)
 
 
 def parted(document: bytes) -> tuple[bytes, bytes]:

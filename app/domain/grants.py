@@ -2,12 +2,22 @@
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from app.domain.fact import NAME
+from app.domain.fact import NAME, RESERVED_NAMESPACE
+from app.domain.limits import NAME_LENGTH_MAX
 
 BELOW = ".*"
 ALL = "*"
+
+
+def any_covers(patterns: tuple[str, ...], namespace: str) -> bool:
+    """Whether one of the patterns covers a namespace, or all that another pattern covers."""
+    return any(covers(pattern, namespace) for pattern in patterns)
+
+
+def covers(pattern: str, other: str) -> bool:
+    return pattern in (ALL, other) or (pattern.endswith(BELOW) and other.startswith(pattern[:-1]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,17 +38,44 @@ class Namespaces:
     def are_all(self) -> bool:
         return ALL in self.include and not self.exclude
 
+    def cover(self, others: "Namespaces") -> bool:
+        """Whether each of the others is one of these. Of two patterns, one covers the other or they share nothing."""
+        return all(any_covers(self.include, pattern) for pattern in others.include) and all(
+            any_covers(others.exclude, excluded)
+            or not any(covers(pattern, excluded) or covers(excluded, pattern) for pattern in others.include)
+            for excluded in self.exclude
+        )
+
 
 EVERY_NAMESPACE = Namespaces(include=(ALL,))
 
 
 @dataclass(frozen=True, slots=True)
 class Grants:
-    """Nothing granted means nothing seen."""
+    """Nothing granted means nothing seen.
+
+    `readable` is what `read` comes to: the namespace of the audit is for those who manage it, and for nobody else.
+    """
 
     publish: Namespaces = Namespaces()
     read: Namespaces = Namespaces()
     manage: Namespaces = Namespaces()
+    readable: Namespaces = field(init=False, compare=False)
+
+    def __post_init__(self) -> None:
+        include, exclude = set(self.read.include), set(self.read.exclude)
+        (include if self.manages_access else exclude).add(RESERVED_NAMESPACE)
+        readable = Namespaces(tuple(sorted(include)), tuple(sorted(exclude)) if include else ())
+        object.__setattr__(self, "readable", readable)
+
+    @property
+    def manages_access(self) -> bool:
+        """Whether keys may be made and revoked."""
+        return RESERVED_NAMESPACE in self.manage
+
+    def cover(self, others: "Grants") -> bool:
+        """Whether the others allow nothing that these do not."""
+        return self.publish.cover(others.publish) and self.read.cover(others.read) and self.manage.cover(others.manage)
 
 
 EVERYTHING = Grants(EVERY_NAMESPACE, EVERY_NAMESPACE, EVERY_NAMESPACE)
@@ -53,11 +90,5 @@ def new_namespaces(include: Iterable[str], exclude: Iterable[str] = ()) -> Names
 
 
 def is_pattern(text: str) -> bool:
-    return text == ALL or re.fullmatch(NAME, text.removesuffix(BELOW)) is not None
-
-
-def any_covers(patterns: tuple[str, ...], namespace: str) -> bool:
-    return any(
-        pattern in (ALL, namespace) or (pattern.endswith(BELOW) and namespace.startswith(pattern[:-1]))
-        for pattern in patterns
-    )
+    name = text.removesuffix(BELOW)
+    return text == ALL or (len(name) <= NAME_LENGTH_MAX and re.fullmatch(NAME, name) is not None)

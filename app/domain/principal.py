@@ -1,8 +1,10 @@
 """Who makes a request."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from app.domain.grants import EVERYTHING, Grants
+from app.domain.grants import EVERY_NAMESPACE, EVERYTHING, Grants, Namespaces
+from app.domain.query import Query, restricted
 
 
 @dataclass(frozen=True, slots=True)
@@ -10,12 +12,36 @@ class Principal:
     """Somebody, or some program, and what they may do.
 
     `name` says who it is in logs and in the audit, and is no secret. `expires_at` is when the credentials end, in
-    seconds since 1970; None where they do not.
+    seconds since 1970; None where they do not. `credential` tells which of several were used, such as one of two
+    secrets of a key, and is no secret either; empty where that does not matter.
     """
 
     name: str
     grants: Grants
     expires_at: float | None = None
+    credential: str = ""
 
 
 ANYBODY = Principal("anybody", EVERYTHING)
+
+
+def unchecked() -> None:
+    """The credentials of anybody never end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """Somebody who reads, perhaps for hours: what is there to see, and whether it still is.
+
+    `check` raises Unauthenticated once the credentials were revoked, were changed, or have ended.
+    """
+
+    readable: Namespaces = EVERY_NAMESPACE
+    check: Callable[[], None] = unchecked
+
+    def sees(self, query: Query) -> Query:
+        """What a query finds for this reader: as if there were nothing else."""
+        return restricted(query, self.readable)
+
+
+ANY_READER = Reader()

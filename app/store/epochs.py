@@ -1,6 +1,10 @@
 """Epochs: what is said after history was lost, so that no cursor skips what took its place."""
 
+from uuid_utils import uuid7
+
+from app.domain.audit import audit_fact
 from app.domain.position import Position
+from app.store.appending import append
 from app.store.database import Connection
 
 RAISE_EPOCH = """
@@ -13,8 +17,17 @@ returning epoch, forked_after
 """
 
 
-async def raise_epoch(connection: Connection, *, forked_after: Position | None) -> tuple[int, Position]:
-    """Begin a new epoch: older cursors stay good up to `forked_after` (the head, unless one is given)."""
-    row = await connection.fetchrow(RAISE_EPOCH, 2**63 - 1 if forked_after is None else forked_after)
-    assert row is not None
+async def raise_epoch(connection: Connection, *, forked_after: Position | None, by: str) -> tuple[int, Position]:
+    """Begin a new epoch: older cursors stay good up to `forked_after` (the head, unless one is given).
+
+    Its first fact is the one that tells of it.
+    """
+    async with connection.transaction(isolation="read_committed"):
+        row = await connection.fetchrow(RAISE_EPOCH, 2**63 - 1 if forked_after is None else forked_after)
+        assert row is not None
+        raised = {"epoch": row["epoch"], "forked_after": row["forked_after"]}
+        about = f"epoch:{row['epoch']}"
+        await append(
+            connection, [([audit_fact("EpochRaised", id=str(uuid7()), by=by, about=about, payload=raised)], None)]
+        )
     return row["epoch"], row["forked_after"]

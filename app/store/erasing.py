@@ -7,8 +7,10 @@ from typing import Literal
 
 from uuid_utils import uuid7
 
+from app.domain.audit import audit_fact
 from app.domain.errors import DataSubjectNotFound, FactNotFound, FactReserved
-from app.domain.fact import CONTENT_AT, RESERVED_NAMESPACE, NewFact, audit_fact, kind_tag, parted, utc
+from app.domain.fact import CONTENT_AT, RESERVED_NAMESPACE, NewFact, kind_tag, parted, utc
+from app.domain.grants import EVERY_NAMESPACE, Namespaces
 from app.domain.position import START, Position
 from app.domain.query import Query, new_item
 from app.store.database import Connection
@@ -25,7 +27,7 @@ select outcome, position, reason, redacted_at, erasures
 """
 
 STORED_DOCUMENT = """
-select f.position, substr(f.document, 2 * length(f.position::text) + 66) as document
+select f.position, f.namespace, substr(f.document, 2 * length(f.position::text) + 66) as document
   from factwire.fact_ids k
   join factwire.facts f on f.position = k.position
  where k.id = $1
@@ -57,10 +59,7 @@ async def erase_data_subject(
 ) -> Erasure:
     """Destroy the key of a data subject. Raises DataSubjectNotFound, unless unknown ones are to be erased as well."""
     told = audit_fact(
-        id=str(uuid7()),
-        type=DATA_SUBJECT_ERASED,
-        about=data_subject,
-        payload={"data_subject": data_subject, "by": by},
+        DATA_SUBJECT_ERASED, id=str(uuid7()), by=by, about=data_subject, payload={"data_subject": data_subject}
     )
     row = await connection.fetchrow(ERASE_DATA_SUBJECT, data_subject, unknown_too, *audit_arguments(told))
     assert row is not None
@@ -75,10 +74,12 @@ async def erase_data_subject(
     )
 
 
-async def redact_fact(connection: Connection, id: str, *, reason: str, by: str) -> Erasure:
-    """Take the payload out of a stored fact. Raises FactNotFound or FactReserved."""
+async def redact_fact(
+    connection: Connection, id: str, *, reason: str, by: str, within: Namespaces = EVERY_NAMESPACE
+) -> Erasure:
+    """Take the payload out of a stored fact. Raises FactNotFound, also outside of some namespaces, or FactReserved."""
     stored = await connection.fetchrow(STORED_DOCUMENT, id)
-    if stored is None:
+    if stored is None or stored["namespace"] not in within:
         raise FactNotFound(f"There is no fact with the id {id}.")
     # What is left is told as well, so that a later change of it can be noticed.
     left = (parted(stored["document"])[0] + REDACTED_PAYLOAD)[CONTENT_AT:-1]
@@ -86,10 +87,9 @@ async def redact_fact(connection: Connection, id: str, *, reason: str, by: str) 
         "id": id,
         "position": stored["position"],
         "reason": reason,
-        "by": by,
         "digest": sha256(left).hexdigest(),
     }
-    told = audit_fact(id=str(uuid7()), type=FACT_REDACTED, about=id, payload=payload)
+    told = audit_fact(FACT_REDACTED, id=str(uuid7()), by=by, about=id, payload=payload)
     row = await connection.fetchrow(REDACT_FACT, id, reason, *audit_arguments(told))
     assert row is not None
     if row["outcome"] == "unknown":

@@ -12,6 +12,7 @@ import msgspec
 
 from app.domain.errors import CursorAhead, CursorExpired, CursorForked, FactNotFound, InternalError
 from app.domain.fact import PAYLOAD_MARK, fact_tags, utc
+from app.domain.grants import EVERY_NAMESPACE, Namespaces
 from app.domain.position import START, Bound, Cursor, Position
 from app.domain.query import Query
 from app.store.database import Connection
@@ -46,26 +47,40 @@ select factwire.head() as head,
   from factwire.log l
 """
 
-POSITION_OF_ID = "select position from factwire.fact_ids where id = $1"
+# Of an archived fact nobody can tell the namespace: its id is for those who may read all of them.
+POSITION_OF_ID = """
+select k.position, f.namespace
+  from factwire.fact_ids k
+  left join factwire.facts f on f.position = k.position
+ where k.id = $1
+"""
 
+# What may not be read is not even put together: the time that takes would tell that it is there, and how large.
 FACT_BY_ID = """
 select k.position,
        case when not s.sealed then factwire.compose_page('elements', 0, k.position - 1, k.position, null) end as body
   from factwire.fact_ids k
+  join factwire.facts f on f.position = k.position
  cross join lateral factwire.holds_sealed(k.position - 1, k.position, null) s (sealed)
  where k.id = $1
+   and exists (select from unnest($2::text[]) p (pattern) where factwire.covers(p.pattern, f.namespace))
+   and not exists (select from unnest($3::text[]) p (pattern) where factwire.covers(p.pattern, f.namespace))
 """
 
 FACT_AT = """
-select $1::bigint as position,
+select f.position,
        case when not s.sealed then factwire.compose_page('elements', 0, $1 - 1, $1, null) end as body
-  from factwire.holds_sealed($1 - 1, $1, null) s (sealed)
+  from factwire.facts f
+ cross join lateral factwire.holds_sealed($1 - 1, $1, null) s (sealed)
+ where f.position = $1
+   and exists (select from unnest($2::text[]) p (pattern) where factwire.covers(p.pattern, f.namespace))
+   and not exists (select from unnest($3::text[]) p (pattern) where factwire.covers(p.pattern, f.namespace))
 """
 
 # published_at never decreases as positions grow, so that a position is found by halving.
 POSITION_BEFORE = "select position, published_at from factwire.last_before($1)"
 
-PUBLISHED_AT = "select published_at from factwire.facts where position = $1"
+PUBLISHED_AT = "select published_at, namespace from factwire.facts where position = $1"
 
 MARKS_AT = "select position, id, published_at from factwire.facts where position = any ($1)"
 
@@ -300,15 +315,22 @@ async def read_log(connection: Connection) -> Log:
     return Log(row["head"], row["epoch"], row["floor"], dict(zip(row["epochs"], row["forks"], strict=True)))
 
 
-async def resolve(connection: Connection, bound: Bound) -> LogState:
-    """Where a bound lies. Raises FactNotFound, CursorForked, CursorAhead or CursorExpired where it lies nowhere."""
+async def resolve(connection: Connection, bound: Bound, readable: Namespaces = EVERY_NAMESPACE) -> LogState:
+    """Where a bound lies. Raises FactNotFound, CursorForked, CursorAhead or CursorExpired where it lies nowhere.
+
+    The id of a fact that may not be read is as unknown as any other.
+    """
     if not isinstance(bound, UUID):
         return (await read_log(connection)).locate(bound)
     # In this order: the head that is read afterwards cannot be before a fact that was found.
-    position = await connection.fetchval(POSITION_OF_ID, bound)
-    if position is None:
+    row = await connection.fetchrow(POSITION_OF_ID, bound)
+    if row is None or not may_see(row["namespace"], readable):
         raise FactNotFound(f"There is no fact with the id {bound}.")
-    return (await read_log(connection)).at(position)
+    return (await read_log(connection)).at(row["position"])
+
+
+def may_see(namespace: str | None, readable: Namespaces) -> bool:
+    return readable.are_all if namespace is None else namespace in readable
 
 
 def check_epoch(cursor: Cursor, *, current: int, forked_after: int | None) -> None:
@@ -319,18 +341,23 @@ def check_epoch(cursor: Cursor, *, current: int, forked_after: int | None) -> No
 
 
 async def read_fact(
-    connection: Connection, at: UUID | Position, *, master_keys: MasterKeys = NO_KEYS
+    connection: Connection,
+    at: UUID | Position,
+    readable: Namespaces = EVERY_NAMESPACE,
+    *,
+    master_keys: MasterKeys = NO_KEYS,
 ) -> tuple[Position, bytes]:
-    """One fact as JSON. Raises FactNotFound, or KeyUnavailable where its payload cannot be opened by this process."""
-    row = await connection.fetchrow(FACT_BY_ID if isinstance(at, UUID) else FACT_AT, at)
-    if row is not None and row["body"] is None:
-        position = row["position"]
-        listed = await connection.fetch(LIST_PAGE, Form.ELEMENTS, 0, position - 1, position, None, ALL_BYTES)
-        return position, (await opened(connection, listed, master_keys))[0]
-    if row is None or not row["body"]:
+    """One fact as JSON. Raises FactNotFound, also where it may not be read, and KeyUnavailable."""
+    statement = FACT_BY_ID if isinstance(at, UUID) else FACT_AT
+    row = await connection.fetchrow(statement, at, readable.include, readable.exclude)
+    if row is None:
         raise FactNotFound(
             f"There is no fact with the id {at}." if isinstance(at, UUID) else f"There is no fact at position {at}."
         )
+    if row["body"] is None:
+        position = row["position"]
+        listed = await connection.fetch(LIST_PAGE, Form.ELEMENTS, 0, position - 1, position, None, ALL_BYTES)
+        return position, (await opened(connection, listed, master_keys))[0]
     return row["position"], row["body"][:-1]
 
 
@@ -341,9 +368,10 @@ async def read_last_before(connection: Connection, time: datetime) -> tuple[Posi
     return row["position"], row["published_at"]
 
 
-async def read_published_at(connection: Connection, position: Position) -> datetime | None:
-    published_at: datetime | None = await connection.fetchval(PUBLISHED_AT, position)
-    return published_at
+async def read_published_at(connection: Connection, position: Position, readable: Namespaces) -> datetime | None:
+    """When a fact was published; None where there is none, or none that may be read."""
+    row = await connection.fetchrow(PUBLISHED_AT, position)
+    return None if row is None or row["namespace"] not in readable else row["published_at"]
 
 
 async def read_marks(connection: Connection, positions: Sequence[Position]) -> list[tuple[Position, Mark]]:

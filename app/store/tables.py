@@ -7,6 +7,7 @@ from sqlalchemy import (
     CheckConstraint,
     Column,
     DateTime,
+    ForeignKey,
     Integer,
     LargeBinary,
     MetaData,
@@ -16,6 +17,7 @@ from sqlalchemy import (
     Uuid,
     text,
 )
+from sqlalchemy.dialects.postgresql import JSONB
 
 SCHEMA = "factwire"
 METADATA = MetaData(schema=SCHEMA)
@@ -78,6 +80,34 @@ types = Table(
     Column("namespace", Name, primary_key=True),
     Column("type", Name, primary_key=True),
     Column("version", Integer, primary_key=True, autoincrement=False),
+)
+
+keys = Table(
+    "keys",
+    METADATA,
+    Column("id", Name, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("grants", JSONB, nullable=False),
+    Column("created_at", DateTime(timezone=True), nullable=False, server_default=text("clock_timestamp()")),
+    Column("expires_at", DateTime(timezone=True)),
+    Column("revoked_at", DateTime(timezone=True)),
+    Column("last_used_at", DateTime(timezone=True)),
+)
+
+key_secrets = Table(
+    "key_secrets",
+    METADATA,
+    Column("digest", LargeBinary, primary_key=True),
+    Column("key_id", Name, ForeignKey("factwire.keys.id"), nullable=False, index=True),
+    Column("created_at", DateTime(timezone=True), nullable=False, server_default=text("clock_timestamp()")),
+    Column("expires_at", DateTime(timezone=True)),
+)
+
+keys_version = Table(
+    "keys_version",
+    METADATA,
+    Column("one", Boolean, CheckConstraint("one"), primary_key=True, server_default=text("true")),
+    Column("version", BigInteger, nullable=False, server_default=text("0")),
 )
 
 type_counts = Table(

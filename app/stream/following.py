@@ -6,8 +6,16 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 
-from app.domain.errors import FactwireError, HistoryForked, InternalError, KeyUnavailable, Unavailable
+from app.domain.errors import (
+    FactwireError,
+    HistoryForked,
+    InternalError,
+    KeyUnavailable,
+    Unauthenticated,
+    Unavailable,
+)
 from app.domain.position import Cursor, Position
+from app.domain.principal import ANY_READER, Reader
 from app.domain.query import Query
 from app.store.database import Database
 from app.store.reading import Form, Page, PageBounds, read_page
@@ -28,10 +36,13 @@ REASONS = (
     "epoch",
     "slow",
     HistoryForked.code,
+    Unauthenticated.code,
     Unavailable.code,
     KeyUnavailable.code,
     InternalError.code,
 )
+CHECK_SECONDS = 1.0
+CHECKS_AT_ONCE = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +54,7 @@ class Following:
     head: Position
     typed: bool
     heartbeat_seconds: float
+    reader: Reader = ANY_READER
 
 
 class Streams:
@@ -70,6 +82,7 @@ class Streams:
         self._drain_seconds = drain_seconds
         self._live = Live(tail, on_passed=on_passed)
         self._metrics = metrics or Metrics()
+        self._checked: dict[Link, Reader] = {}
         self.open = 0
         self.draining = False
 
@@ -91,7 +104,21 @@ class Streams:
 
     async def run(self) -> None:
         """Push new facts to the streams until cancelled."""
-        await self._live.run()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._live.run())
+            group.create_task(self._check_readers())
+
+    async def _check_readers(self) -> None:
+        """Wake the streams whose readers may not go on, so that they see to it themselves."""
+        while True:
+            await asyncio.sleep(CHECK_SECONDS)
+            for place, (link, reader) in enumerate(list(self._checked.items())):
+                try:
+                    reader.check()
+                except FactwireError:
+                    link.wake()
+                if place % CHECKS_AT_ONCE == 0:
+                    await asyncio.sleep(0)
 
     async def follow(self, following: Following, link: Link | None = None) -> AsyncGenerator[Happening]:
         """Yield what happens from a cursor on, until the stream has to end.
@@ -101,6 +128,8 @@ class Streams:
         holds no connection while it waits or while its client reads.
         """
         self.open += 1
+        if link is not None and following.reader is not ANY_READER:
+            self._checked[link] = following.reader
         reason = "slow"  # the only end of which this generator is not told: it is closed
         try:
             async with aclosing(self._follow(following, link)) as happenings:
@@ -112,6 +141,8 @@ class Streams:
             yield Failed(error)
         finally:
             self.open -= 1
+            if link is not None:
+                self._checked.pop(link, None)
             self._metrics.stream_ended("client" if link and link.left else reason)
 
     def _reason(self, following: Following) -> str:
@@ -132,6 +163,7 @@ class Streams:
         async with aclosing(Ahead(lambda cursor: self._read_history(following, cursor), tail)) as history:
             while clock() < pace.ends_at and tail.epoch == epoch and not (link and link.left):
                 tail.refuse_fork()
+                following.reader.check()
                 if self.draining:
                     pace.end_within(clock(), self._drain_seconds)
 

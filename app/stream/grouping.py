@@ -1,8 +1,8 @@
 """Requests on their way to the log, and which of them may be appended by the same call."""
 
-import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from app.domain.condition import Condition
 from app.domain.errors import FactwireError
@@ -14,8 +14,7 @@ GROUP_REQUESTS_MAX = 512  # 50 bytes come back for each that is refused: within 
 GROUP_BYTES_MAX = 8 * 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Published:
+class Published(NamedTuple):
     """Where the facts of one request stand. `replayed` says that they were there already."""
 
     ids: Sequence[str]
@@ -29,27 +28,30 @@ class Published:
         return Cursor(self.epoch, max(self.positions))
 
 
+Outcome = Published | FactwireError
+
+
 @dataclass(slots=True, eq=False)
 class Request:
-    """One request on its way through the publisher."""
+    """One request on its way through the publisher, which hears of its end through `on_end`."""
 
     facts: Sequence[NewFact]
     condition: Condition | None
-    outcome: asyncio.Future[Published]
+    tell: Callable[[Outcome], None]
+    on_end: Callable[["Request", Outcome | None], None]
     arrived_at: float
     give_up_at: float
     bytes: int = field(init=False)
+    ended: bool = False
 
     def __post_init__(self) -> None:
         self.bytes = sum([len(fact.document) + len(fact.seal) for fact in self.facts])
 
-    def refuse(self, error: FactwireError) -> None:
-        if not self.outcome.done():
-            self.outcome.set_exception(error)
-
-    def settle(self, published: Published) -> None:
-        if not self.outcome.done():
-            self.outcome.set_result(published)
+    def end(self, outcome: Outcome | None) -> None:
+        """Tell the publisher its outcome, or with None that nobody waits for it any more. Only the first counts."""
+        if not self.ended:
+            self.ended = True
+            self.on_end(self, outcome)
 
 
 @dataclass(slots=True)

@@ -2,6 +2,7 @@
 
 import asyncio
 
+from app.domain.grants import EVERY_NAMESPACE, Namespaces
 from app.domain.position import Bound, Cursor
 from app.store.database import Database
 from app.store.reading import Log, LogState, read_log, resolve
@@ -15,11 +16,11 @@ class Moments:
         self._reading = asyncio.Lock()
         self._next: asyncio.Task[Log] | None = None
 
-    async def locate(self, bound: Bound) -> LogState:
+    async def locate(self, bound: Bound, readable: Namespaces = EVERY_NAMESPACE) -> LogState:
         """Where a bound lies, at a moment after the question. Raises what resolve raises, and Unavailable."""
         if not isinstance(bound, str | Cursor):
             async with self._database.reading.reading() as connection:
-                return await resolve(connection, bound)
+                return await resolve(connection, bound, readable)
         if self._next is None:
             self._next = asyncio.create_task(self._read())
         return (await asyncio.shield(self._next)).locate(bound)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from app.domain.errors import Unavailable
 from app.domain.position import Bound, Position
+from app.domain.principal import ANY_READER, Reader
 from app.domain.query import Query
 from app.store.database import Connection, Database
 from app.store.master_keys import MasterKeys
@@ -14,6 +15,7 @@ from app.store.reading import Form, LogState, Page, PageBounds, read_page, resol
 from app.stream.tail import Tail
 
 SEARCH_SECONDS = 0.5
+CHECK_SECONDS = 5.0  # a long poll notices so soon that its reader may not go on
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +28,7 @@ class Reading:
     descending: bool
     facts_max: int
     wait_seconds: float = 0
+    reader: Reader = ANY_READER
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +58,9 @@ async def read(database: Database, tail: Tail, reading: Reading) -> Found:
         # Descending, a page ends at its lower bound; what it has seen reaches to the head of its moment.
         seen = found.page.head if reading.descending else found.page.through
         if tail.head <= seen:
-            await tail.wait(wait_until)
+            await tail.wait(min(wait_until, loop.time() + CHECK_SECONDS))
             tail.refuse_fork()
+            reading.reader.check()
         if tail.ring.covers(seen) and tail.epoch == found.page.epoch:
             batch = tail.ring.take(reading.query, seen, typed=False)
             if batch.facts == 0 and batch.through > seen:
@@ -126,6 +130,7 @@ async def export(database: Database, tail: Tail, reading: Reading) -> AsyncGener
             if page.epoch != state.epoch:
                 raise Unavailable("The epoch changed during the export.")
             tail.refuse_fork()
+            reading.reader.check()
             yield page.body
             cursor = page.through
 
@@ -138,8 +143,9 @@ def moved(found: Found, head: Position, *, descending: bool) -> Found:
 
 async def _resolve(connection: Connection, tail: Tail, reading: Reading) -> tuple[LogState, Position | None, bool]:
     """Where to read from and until, and whether that ends at a fork, short of what was asked for."""
-    state = await resolve(connection, reading.after)
-    until = None if reading.until is None else (await resolve(connection, reading.until)).position
+    readable = reading.reader.readable
+    state = await resolve(connection, reading.after, readable)
+    until = None if reading.until is None else (await resolve(connection, reading.until, readable)).position
     fork = tail.forked_after
     if fork is None or (until is not None and until <= fork and state.position < fork):
         return state, until, False

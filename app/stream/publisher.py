@@ -5,6 +5,7 @@ import logging
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
+from functools import partial
 from time import perf_counter
 from typing import cast
 
@@ -16,9 +17,9 @@ from app.domain.errors import FactwireError, InternalError, OutcomeUnknown, Unav
 from app.domain.fact import NewFact
 from app.domain.position import Position
 from app.store import appending
-from app.store.appending import Appended, Outcome
+from app.store.appending import Appended
 from app.store.database import CONNECTION_FAILURES, Database
-from app.stream.grouping import GROUP_REQUESTS_MAX, Group, Published, Request
+from app.stream.grouping import GROUP_REQUESTS_MAX, Group, Outcome, Published, Request
 from app.stream.sealing import Sealing
 from app.stream.settling import Settling, replay_or_conflict
 from app.telemetry.logs import said
@@ -83,15 +84,17 @@ class Publisher:
 
     async def publish(self, facts: Sequence[NewFact], condition: Condition | None = None) -> Published:
         """Publish facts together. Raises FactwireError; each says whether the facts are certainly not written."""
-        if any(fact.data_subject for fact in facts):
-            facts = await self._sealing.seal(facts)
-        request = self._enqueue(facts, condition)
+        waiting = asyncio.get_running_loop().create_future()
+        request = self.submit(facts, condition, partial(tell, waiting))
         try:
-            return await request.outcome
+            outcome: Outcome = await waiting
         finally:
-            self._forget(request)
+            request.end(None)
+        if isinstance(outcome, FactwireError):
+            raise outcome
+        return outcome
 
-    async def publish_each(self, facts: Sequence[NewFact]) -> list[Published | FactwireError]:
+    async def publish_each(self, facts: Sequence[NewFact]) -> list[Outcome]:
         """Publish facts one by one, in order but in few calls, up to the first that is refused.
 
         Each has its own outcome; no two share an id. What is stored already is looked up first, so that nothing
@@ -100,24 +103,52 @@ class Publisher:
         """
         facts, refusal = await self._sealing.seal_first(facts)
         known = await self._settling.known_facts([fact for fact in facts if fact.chosen_id])
-        outcomes: list[Published | FactwireError | Request] = []
+        waiting: list[asyncio.Future[Outcome]] = []
+        requests: list[Request] = []
         for fact in facts:
+            outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+            waiting.append(outcome)
             if fact.id in known:
-                outcomes.append(replay_or_conflict([fact], known))
+                tell(outcome, replay_or_conflict([fact], known))
             else:
-                outcomes.append(self._enqueue([fact], None))
-            if isinstance(outcomes[-1], FactwireError):
+                requests.append(self.submit([fact], None, partial(tell, outcome)))
+            if outcome.done() and isinstance(outcome.result(), FactwireError):
                 break
         else:
-            outcomes += [refusal] if refusal else []
-        requests = [outcome for outcome in outcomes if isinstance(outcome, Request)]
+            if refusal is not None:
+                waiting.append(asyncio.get_running_loop().create_future())
+                tell(waiting[-1], refusal)
         try:
-            if requests:
-                await asyncio.wait([request.outcome for request in requests])
+            return await asyncio.gather(*waiting)
         finally:
             for request in requests:
-                self._forget(request)
-        return [settled(outcome) if isinstance(outcome, Request) else outcome for outcome in outcomes]
+                request.end(None)
+
+    def submit(self, facts: Sequence[NewFact], condition: Condition | None, tell: Callable[[Outcome], None]) -> Request:
+        """Publish facts together, and tell the outcome when it is known: perhaps before this returns.
+
+        `tell` must not raise: it is called between the outcomes of other requests.
+        """
+        # The loop's clock counts whole milliseconds: enough for limits, too coarse to measure with.
+        give_up_at = asyncio.get_running_loop().time() + self._wait_seconds
+        request = Request(facts, condition, tell, self._forget, perf_counter(), give_up_at)
+        self._waiting_requests += 1
+        self._waiting_bytes += request.bytes
+        self._idle.clear()
+        if self._waiting_requests > self._waiting_requests_max or self._waiting_bytes > self._waiting_bytes_max:
+            request.end(Unavailable("Too many publishes are waiting."))
+        elif any([fact.data_subject and not fact.seal for fact in facts]):
+            self._settling.settle_later([request], self._seal(request))
+        else:
+            self._queue.append(request)
+            self._arrived.set()
+        return request
+
+    async def _seal(self, request: Request) -> None:
+        """Let a request wait for its turn as soon as its payloads are sealed."""
+        request.facts = await self._sealing.seal(request.facts)
+        self._queue.append(request)
+        self._arrived.set()
 
     async def run(self) -> None:
         """Serve until cancelled."""
@@ -137,28 +168,14 @@ class Publisher:
         self._queue.appendleft(request)
         self._arrived.set()
 
-    def _enqueue(self, facts: Sequence[NewFact], condition: Condition | None) -> Request:
-        """Put a request into the queue, or refuse it. The caller forgets it when it has its outcome."""
-        loop = asyncio.get_running_loop()
-        # The loop's clock counts whole milliseconds: enough for limits, too coarse to measure with.
-        give_up_at = loop.time() + self._wait_seconds
-        request = Request(facts, condition, loop.create_future(), perf_counter(), give_up_at)
-        self._waiting_requests += 1
-        self._waiting_bytes += request.bytes
-        self._idle.clear()
-        if self._waiting_requests > self._waiting_requests_max or self._waiting_bytes > self._waiting_bytes_max:
-            request.refuse(Unavailable("Too many publishes are waiting."))
-        else:
-            self._queue.append(request)
-            self._arrived.set()
-        return request
-
-    def _forget(self, request: Request) -> None:
+    def _forget(self, request: Request, outcome: Outcome | None) -> None:
         self._waiting_requests -= 1
         self._waiting_bytes -= request.bytes
         if not self._waiting_requests:
             self._idle.set()
-        self._metrics.publish_ended(outcome_of(request), perf_counter() - request.arrived_at)
+        self._metrics.publish_ended(word_for(outcome), perf_counter() - request.arrived_at)
+        if outcome is not None:
+            request.tell(outcome)
 
     def _next_group(self) -> Group | None:
         """Take the next requests off the queue; those that must follow them stay at its front, in their order."""
@@ -169,10 +186,10 @@ class Publisher:
         now = asyncio.get_running_loop().time()
         while self._queue and group.has_room_for(self._queue[0]) and len(later) < GROUP_REQUESTS_MAX:
             request = self._queue.popleft()
-            if request.outcome.done():
+            if request.ended:
                 continue
             if request.give_up_at < now:
-                request.refuse(Unavailable("The publish waited too long for its turn."))
+                request.end(Unavailable("The publish waited too long for its turn."))
             elif group.must_precede(request):
                 later.append(request)
             else:
@@ -211,10 +228,10 @@ class Publisher:
                 positions = cast(Sequence[Position], range(first, first + len(request.facts)))
                 facts += request.facts
                 ids = [fact.id for fact in request.facts]
-                request.settle(Published(ids, positions, appended.epoch, appended.published_at))
-            elif refused.outcome is Outcome.KNOWN:
+                request.end(Published(ids, positions, appended.epoch, appended.published_at))
+            elif refused.outcome is appending.Outcome.KNOWN:
                 known.append(request)
-            elif refused.outcome is Outcome.AGAIN:
+            elif refused.outcome is appending.Outcome.AGAIN:
                 again.append(request)
             else:
                 self._settling.refuse(request, refused, appended.epoch)
@@ -239,26 +256,21 @@ class Publisher:
             log.warning("%d publishes were refused as %s: %s", len(requests), refusal.code, said(cause))
         for request in requests:
             unknown = isinstance(refusal, OutcomeUnknown)
-            request.refuse(OutcomeUnknown([str(fact.id) for fact in request.facts]) if unknown else refusal)
+            request.end(OutcomeUnknown([str(fact.id) for fact in request.facts]) if unknown else refusal)
 
 
-def settled(request: Request) -> Published | FactwireError:
-    refusal = request.outcome.exception()
-    if refusal is None:
-        return request.outcome.result()
-    if isinstance(refusal, FactwireError):
-        return refusal
-    raise refusal
+def tell(waiting: asyncio.Future[Outcome], outcome: Outcome) -> None:
+    if not waiting.done():
+        waiting.set_result(outcome)
 
 
-def outcome_of(request: Request) -> str:
+def word_for(outcome: Outcome | None) -> str:
     """How a publish ended, in one word of the metrics."""
-    if not request.outcome.done() or request.outcome.cancelled():
+    if outcome is None:
         return "abandoned"
-    refusal = request.outcome.exception()
-    if refusal is None:
-        return "replayed" if request.outcome.result().replayed else "published"
-    return refusal.code if isinstance(refusal, FactwireError) else InternalError.code
+    if isinstance(outcome, FactwireError):
+        return outcome.code
+    return "replayed" if outcome.replayed else "published"
 
 
 def refusal_of(error: Exception) -> FactwireError | None:

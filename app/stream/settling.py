@@ -51,23 +51,21 @@ class Settling:
         """Tell a request why it was refused, at once where that is known."""
         match refused.outcome:
             case Outcome.FAILED:
-                self._settle_later([request], self._name_conflict(refused))
+                self.settle_later([request], self._name_conflict(refused))
             case Outcome.SLOW:
-                self._settle_later([request], self._search_without_lock(request))
+                self.settle_later([request], self._search_without_lock(request))
             case Outcome.FORKED:
-                request.refuse(CursorForked(epoch=epoch))
+                request.end(CursorForked(epoch=epoch))
             case Outcome.AHEAD:
-                request.refuse(CursorAhead(epoch=epoch, head=refused.position or 0))
+                request.end(CursorAhead(epoch=epoch, head=refused.position or 0))
             case Outcome.ERASED:
-                request.refuse(
-                    DataSubjectErased(next(fact.data_subject for fact in request.facts if fact.data_subject))
-                )
+                request.end(DataSubjectErased(next(fact.data_subject for fact in request.facts if fact.data_subject)))
             case Outcome.UNKEYED:
-                request.refuse(Unavailable("The key of a data subject was replaced meanwhile."))
+                request.end(Unavailable("The key of a data subject was replaced meanwhile."))
 
     def compare(self, requests: list[Request]) -> None:
         """Tell which requests are retries of what is stored, and which use its ids for something else."""
-        self._settle_later(requests, self._compare(requests))
+        self.settle_later(requests, self._compare(requests))
 
     async def known_facts(self, facts: Sequence[NewFact]) -> dict[str, KnownFact]:
         """What is stored under the ids of some facts. Raises OutcomeUnknown where it may not be kept."""
@@ -92,7 +90,7 @@ class Settling:
             log.warning("whether known facts are kept is in doubt: %s", type(error).__name__)
             raise OutcomeUnknown() from error
 
-    def _settle_later(self, requests: list[Request], settling: Coroutine[None, None, None]) -> None:
+    def settle_later(self, requests: list[Request], settling: Coroutine[None, None, None]) -> None:
         """Settle requests that need one more look at the database, while the next call is under way."""
 
         async def settle() -> None:
@@ -104,7 +102,7 @@ class Settling:
                     log.error("settling a publish failed", exc_info=error)
                 for request in requests:
                     unknown = isinstance(refusal, OutcomeUnknown)
-                    request.refuse(OutcomeUnknown([fact.id for fact in request.facts]) if unknown else refusal)
+                    request.end(OutcomeUnknown([fact.id for fact in request.facts]) if unknown else refusal)
 
         assert self._tasks is not None
         self._tasks.create_task(settle())
@@ -112,11 +110,7 @@ class Settling:
     async def _compare(self, requests: list[Request]) -> None:
         known = await self.known_facts([fact for request in requests for fact in request.facts])
         for request in requests:
-            outcome = replay_or_conflict(request.facts, known)
-            if isinstance(outcome, Published):
-                request.settle(outcome)
-            else:
-                request.refuse(outcome)
+            request.end(replay_or_conflict(request.facts, known))
 
     async def _name_conflict(self, refused: Refused) -> None:
         assert refused.position is not None
@@ -131,7 +125,7 @@ class Settling:
         query = request.condition.fail_if_match
         deadline = time.monotonic() + self._condition_seconds
         async with self._slow, self._database.reading.reading() as connection:
-            while not request.outcome.done() and asyncio.get_running_loop().time() < request.give_up_at:
+            while not request.ended and asyncio.get_running_loop().time() < request.give_up_at:
                 found = await appending.first_match(connection, query, after=after.position)
                 if after.epoch not in (0, found.epoch):
                     after = request.condition.after  # the call says what became of its epoch

@@ -156,10 +156,10 @@ async def test_a_history_that_changed_is_noticed_and_not_served(fresh_database_u
             await read(running.database, running.tail, a_read(6))
 
         async with running.database.reading.reading() as connection:
-            assert await raise_epoch(connection, forked_after=Position(3)) == (2, 3)
+            assert await raise_epoch(connection, forked_after=Position(3), by="test") == (2, 3)
         await until(lambda: running.tail.epoch == 2)
         assert running.tail.forked_after is None
-        assert await positions_until(running.streams.follow(everything(3, epoch=2)), 7) == [4, 5, 6, 7]
+        assert await positions_until(running.streams.follow(everything(3, epoch=2)), 8) == [4, 5, 6, 7, 8]
 
 
 async def test_no_page_ends_at_a_fork_as_if_that_were_all(fresh_database_url: str) -> None:
@@ -210,8 +210,8 @@ async def test_a_fork_below_an_equal_head_is_noticed(fresh_database_url: str) ->
 async def test_cursors_of_older_epochs_are_good_up_to_the_lowest_fork_after_them(fresh_database_url: str) -> None:
     await publish(fresh_database_url, 10, 1)
     async with opened(fresh_database_url) as database, database.reading.reading() as connection:
-        await raise_epoch(connection, forked_after=Position(6))
-        await raise_epoch(connection, forked_after=Position(8))
+        await raise_epoch(connection, forked_after=Position(6), by="test")
+        await raise_epoch(connection, forked_after=Position(8), by="test")
         for cursor in ("1:6", "2:8", "3:10", "0:10", "1:0"):
             epoch, position = map(int, cursor.split(":"))
             assert (await resolve(connection, Cursor(epoch, Position(position)))).position == position
@@ -220,7 +220,7 @@ async def test_cursors_of_older_epochs_are_good_up_to_the_lowest_fork_after_them
             with pytest.raises(CursorForked):
                 await resolve(connection, Cursor(epoch, Position(position)))
         with pytest.raises(CursorAhead):
-            await resolve(connection, Cursor(3, Position(11)))
+            await resolve(connection, Cursor(3, Position(13)))  # two facts tell of the epochs
 
 
 async def test_a_listener_that_dies_is_replaced_and_hints_go_on(fresh_database_url: str) -> None:

@@ -1,0 +1,97 @@
+"""Making keys, giving them new secrets and revoking them. Nobody gives more than he has, and everything is audited."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from uuid_utils import uuid7
+
+from app.access.granting import form_of, grants_from
+from app.access.secrets import digest, new_id, new_key
+from app.domain.audit import audit_fact
+from app.domain.errors import FieldError, Forbidden, InvalidRequest, KeyNotFound, LimitExceeded
+from app.domain.fact import NewFact, utc
+from app.domain.grants import Grants
+from app.domain.principal import Principal
+from app.store import keys
+from app.store.database import Connection
+from app.store.keys import StoredKey
+
+KEYS_MAX = 10_000  # each process has all of them in memory
+NAME = re.compile(r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,100}")
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A key, and what opens with it: to be shown once."""
+
+    key: StoredKey
+    secret: str
+
+
+async def create(
+    connection: Connection, by: Principal, *, name: str, grants: Grants, expires_at: datetime | None
+) -> Made:
+    """Raises InvalidRequest for a name that is none or an end that is past, LimitExceeded where there are too many
+    keys, and Forbidden where the maker has less himself.
+    """
+    if not NAME.fullmatch(name):
+        raise InvalidRequest([FieldError("expected 1 to 100 characters, none of them control characters", "/name")])
+    if expires_at is not None and expires_at <= datetime.now(UTC):
+        raise InvalidRequest([FieldError("expected a time to come", "/expires_at")])
+    check_covers(by, grants)
+    if await keys.count_keys(connection) >= KEYS_MAX:
+        raise LimitExceeded("keys_max", KEYS_MAX, field=FieldError(f"there are {KEYS_MAX} keys that hold"))
+    id, form = new_id(), form_of(grants)
+    secret = new_key(id)
+    ends = None if expires_at is None else utc(expires_at)
+    key = await keys.create_key(
+        connection,
+        id=id,
+        name=name,
+        grants=form,
+        digest=digest(secret),
+        expires_at=expires_at,
+        audit=audit("KeyCreated", by, id, {"name": name, "grants": form, "expires_at": ends}),
+    )
+    return Made(key, secret)
+
+
+async def find(connection: Connection, id: str) -> StoredKey:
+    """Raises KeyNotFound."""
+    found = await keys.find_key(connection, id)
+    if found is None:
+        raise KeyNotFound("There is no such key.")
+    return found
+
+
+async def rotate(connection: Connection, by: Principal, id: str, *, grace_seconds: float) -> Made:
+    """A new secret; the last one holds for the time of grace. Raises KeyNotFound, and Forbidden as for a new key."""
+    key = await find(connection, id)
+    if key.revoked_at is not None:
+        raise KeyNotFound("The key was revoked.")
+    check_covers(by, grants_from(dict(key.grants)))
+    secret = new_key(id)
+    fact = audit("KeyRotated", by, id, {"grace_seconds": grace_seconds})
+    await keys.add_secret(connection, id, digest=digest(secret), grace_seconds=grace_seconds, audit=fact)
+    return Made(key, secret)
+
+
+async def revoke(connection: Connection, by: Principal, id: str) -> StoredKey:
+    """End a key with all its secrets, at once. Raises KeyNotFound."""
+    key = await find(connection, id)
+    if key.revoked_at is None:
+        await keys.revoke_key(connection, id, audit=audit("KeyRevoked", by, id, {}))
+        key = await find(connection, id)
+    return key
+
+
+def check_covers(by: Principal, grants: Grants) -> None:
+    if not by.grants.cover(grants):
+        raise Forbidden("A key may grant nothing that your own credentials do not.")
+
+
+def audit(type: str, by: Principal, id: str, payload: Mapping[str, Any]) -> NewFact:
+    return audit_fact(type, id=str(uuid7()), by=by.name, about=f"key:{id}", payload=payload)

@@ -1,0 +1,49 @@
+"""Keys as their owners hold them: `fw_<id>_<secret>`, of which the service keeps a digest only.
+
+The prefix is for those who look for leaked secrets, and the checksum at the end lets them leave out what only looks
+like one.
+"""
+
+from hashlib import sha256
+from secrets import choice
+from string import ascii_letters, digits
+from zlib import crc32
+
+PREFIX = "fw_"
+ALPHABET = digits + ascii_letters
+ID_CHARACTERS = 12
+SECRET_CHARACTERS = 43  # 256 bits
+CHECKSUM_CHARACTERS = 6
+KEY_CHARACTERS = len(PREFIX) + ID_CHARACTERS + 1 + SECRET_CHARACTERS + CHECKSUM_CHARACTERS
+
+
+def new_id() -> str:
+    return random_text(ID_CHARACTERS)
+
+
+def new_key(id: str) -> str:
+    """The key to show, once."""
+    text = f"{PREFIX}{id}_{random_text(SECRET_CHARACTERS)}"
+    return text + checksum(text)
+
+
+def is_key(token: str) -> bool:
+    """Whether it could be one, mistyped or not."""
+    return token.startswith(PREFIX)
+
+
+def digest(key: str) -> bytes:
+    """256 random bits need no salt and no slow hash."""
+    return sha256(key.encode(errors="replace")).digest()
+
+
+def checksum(text: str) -> str:
+    number, characters = crc32(text.encode()), ""
+    for _ in range(CHECKSUM_CHARACTERS):
+        number, place = divmod(number, len(ALPHABET))
+        characters += ALPHABET[place]
+    return characters
+
+
+def random_text(length: int) -> str:
+    return "".join(choice(ALPHABET) for _ in range(length))

@@ -1,0 +1,162 @@
+"""Publishing: the route, and a shortcut past ASGI to the same for requests that have arrived whole."""
+
+import logging
+from functools import partial
+from http import HTTPStatus
+
+import msgspec
+from starlette.requests import Request
+from starlette.types import Scope
+
+from app.api.admitting import PRINCIPAL, Rule, check_publishable, looking_at_readable, principal_of
+from app.api.asgi import Exchange, JsonAnswer, header
+from app.api.context import Context, context_of
+from app.api.decoding import Decoder
+from app.api.documenting import operation
+from app.api.identifying import Ids
+from app.api.parameters import parameters_of
+from app.api.problems import problem_response
+from app.api.routing import new_router
+from app.api.wire import PublishBody, PublishedFact, PublishResult, condition_from, facts_from
+from app.domain import errors
+from app.domain.condition import Condition
+from app.domain.errors import FactwireError, InternalError
+from app.domain.fact import NewFact
+from app.domain.principal import Principal
+from app.stream.grouping import Outcome, Published
+from app.telemetry.logs import request_id
+
+log = logging.getLogger(__name__)
+
+router = new_router("facts")
+
+PUBLISH = Decoder(PublishBody)
+RESULT = msgspec.json.Encoder()
+HEADERS = b"content-type: application/json\r\ncontent-length: %d\r\nx-request-id: %b\r\n"
+
+
+@router.post(
+    "/v1/facts",
+    **operation(
+        "publish",
+        "Publish facts together, or none of them.",
+        rule=Rule.PUBLISH,
+        body=PublishBody,
+        body_example="publish",
+        result=PublishResult,
+        result_example="published",
+        status=HTTPStatus.CREATED,
+        other_results={200: "All ids are known with equal content: the original positions."},
+        problems=(
+            errors.MalformedJson,
+            errors.MalformedParameter,
+            errors.RequestTimeout,
+            errors.FactIdConflict,
+            errors.DataSubjectErased,
+            errors.ConditionFailed,
+            errors.CursorForked,
+            errors.CursorAhead,
+            errors.BodyTooLarge,
+            errors.UnsupportedMediaType,
+            errors.InvalidRequest,
+            errors.UnknownParameter,
+            errors.LimitExceeded,
+            errors.ConditionTooExpensive,
+            errors.EncryptionNotConfigured,
+            errors.KeyUnavailable,
+            errors.Unavailable,
+            errors.OutcomeUnknown,
+        ),
+    ),
+)
+async def publish(request: Request) -> JsonAnswer:
+    context = context_of(request)
+    parameters_of(request)
+    facts, condition = wanted(context, principal_of(request), await context.bodies.read_json(request))
+    if context.tracing is None:
+        published = await context.publisher.publish(facts, condition)
+    else:
+        with context.tracing.publishing(request.headers.get("traceparent", ""), len(facts)) as span:
+            published = await context.publisher.publish(facts, condition)
+            span.set_attribute("factwire.position", published.cursor.position)
+    return JsonAnswer(result(published), status_of(published))
+
+
+class PublishingAtOnce:
+    """The same without a task: what the publisher tells is the answer.
+
+    It is for `POST /v1/facts` without parameters, as JSON, of a process that neither logs nor traces its requests.
+    """
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._ids = Ids()
+
+    def accepts(self, scope: Scope) -> bool:
+        """Whether it is known without waiting who asks, and that they may publish at all."""
+        principal = self._context.access.known(header(scope, b"authorization"))
+        scope["state"][PRINCIPAL] = principal
+        return principal is not None and bool(principal.grants.publish.include)
+
+    def __call__(self, exchange: Exchange) -> None:
+        id = self._ids.id_of(exchange.scope)
+        answer = partial(self._answer, exchange, id)
+        try:
+            self._context.bodies.check_size(len(exchange.whole_body))
+            principal = exchange.scope["state"][PRINCIPAL]
+            self._context.publisher.submit(*wanted(self._context, principal, exchange.whole_body), answer)
+        except FactwireError as error:
+            answer(error)
+        except Exception:
+            self._fail(exchange, id)
+
+    def _answer(self, exchange: Exchange, id: bytes, outcome: Outcome) -> None:
+        try:
+            if isinstance(outcome, FactwireError):
+                refuse(exchange, id, outcome)
+            else:
+                body = result(outcome)
+                exchange.answer(status_of(outcome), HEADERS % (len(body), id), body)
+        except Exception:
+            self._fail(exchange, id)
+
+    def _fail(self, exchange: Exchange, id: bytes) -> None:
+        """Unknown errors are logged, with the id, and never leak their text."""
+        token = request_id.set(id.decode())
+        log.exception("a publish failed")
+        request_id.reset(token)
+        refuse(exchange, id, InternalError("The service failed; the cause is in its log."))
+
+
+def refuse(exchange: Exchange, id: bytes, error: FactwireError) -> None:
+    response = problem_response(error)
+    headers = (*response.raw_headers, (b"x-request-id", id))
+    exchange.answer(
+        response.status_code, b"".join([b"%b: %b\r\n" % header for header in headers]), bytes(response.body)
+    )
+
+
+def wanted(context: Context, principal: Principal, raw: bytes) -> tuple[list[NewFact], Condition | None]:
+    """What a body wants published. A condition looks at what its author may read. Raises FactwireError."""
+    body, payloads = PUBLISH.decode(raw)
+    facts = facts_from(body, payloads, context.limits)
+    check_publishable(principal, facts)
+    if body.condition is None:
+        return facts, None
+    return facts, looking_at_readable(principal, condition_from(body.condition))
+
+
+def result(published: Published) -> bytes:
+    cursor = published.cursor
+    return RESULT.encode(
+        PublishResult(
+            facts=list(map(PublishedFact, published.ids, published.positions)),
+            position=cursor.position,
+            cursor=str(cursor),
+            published_at=published.published_at,
+        )
+    )
+
+
+def status_of(published: Published) -> HTTPStatus:
+    return HTTPStatus.OK if published.replayed else HTTPStatus.CREATED

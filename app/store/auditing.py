@@ -1,0 +1,43 @@
+"""Changes that are audited: each in one transaction with the fact that tells of it."""
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+
+import asyncpg
+
+from app.domain.errors import OutcomeUnknown, Unavailable
+from app.domain.fact import NewFact
+from app.store.appending import append, is_certainly_not_written
+from app.store.database import CONNECTION_FAILURES, CommitInDoubt, Connection, Lane
+
+log = logging.getLogger(__name__)
+
+IN_DOUBT = "The change may or may not have been made. Look before you repeat it."
+
+
+@asynccontextmanager
+async def audited_change(connection: Connection, audit: NewFact) -> AsyncIterator[None]:
+    """One transaction: the change, and the fact that tells of it.
+
+    The fact comes last: the lock of the log is held from there to the commit.
+    """
+    async with connection.transaction(isolation="read_committed"):
+        yield
+        await append(connection, [([audit], None)])
+
+
+@asynccontextmanager
+async def changing(lane: Lane) -> AsyncIterator[Connection]:
+    """Lend a connection for a change.
+
+    Raises Unavailable where it was certainly not made, and OutcomeUnknown where nobody can tell.
+    """
+    try:
+        async with aclosing(lane.keeper()) as keeper, keeper.lent() as connection:
+            yield connection
+    except (*CONNECTION_FAILURES, CommitInDoubt, asyncpg.QueryCanceledError, asyncpg.CheckViolationError) as error:
+        if is_certainly_not_written(error):
+            raise Unavailable("The database could not make the change.") from error
+        log.warning("whether a change was made is in doubt: %s", type(error).__name__)
+        raise OutcomeUnknown(detail=IN_DOUBT) from error
