@@ -183,12 +183,12 @@ def migrate_database(options: argparse.Namespace, settings: Settings) -> int:
 
 
 def import_file(options: argparse.Namespace, settings: Settings) -> int:
-    return commands.import_file(settings.url, options.file)
+    return commands.import_file(settings.url, options.file, credentials=settings.credentials)
 
 
 def tail(options: argparse.Namespace, settings: Settings) -> int:
     filters = {name: getattr(options, name) for name in ("namespace", "type", "aggregate_id", "meta")}
-    return commands.tail(settings.url, after=options.after, filters=filters)
+    return commands.tail(settings.url, after=options.after, filters=filters, credentials=settings.credentials)
 
 
 def examine(options: argparse.Namespace, settings: Settings) -> int:

@@ -16,19 +16,19 @@ STREAM_TIMEOUT = httpx.Timeout(connect=10, read=60, write=10, pool=10)
 RETRY_SECONDS = 2.0
 
 
-def import_file(url: str, file: str) -> int:
+def import_file(url: str, file: str, *, credentials: Mapping[str, str]) -> int:
     """Publish the lines of a file; progress goes to standard error, the result to standard output."""
     with open_lines(file) as lines:
         try:
-            return send_import(url, chunks_of(lines))
+            return send_import(url, chunks_of(lines), credentials)
         except httpx.TransportError as error:
             print(f"factwire: the import broke off: {str(error) or type(error).__name__}", file=sys.stderr)
             print("Run it again: facts with ids that are stored already are not written twice.", file=sys.stderr)
             return 1
 
 
-def send_import(url: str, content: Iterator[bytes]) -> int:
-    headers = {"content-type": "application/x-ndjson"}
+def send_import(url: str, content: Iterator[bytes], credentials: Mapping[str, str]) -> int:
+    headers = {"content-type": "application/x-ndjson", **credentials}
     with httpx.stream("POST", f"{url}/v1/facts/import", content=content, headers=headers, timeout=TIMEOUT) as response:
         if not response.is_success:
             print(response.read().decode(), file=sys.stderr)
@@ -42,12 +42,12 @@ def send_import(url: str, content: Iterator[bytes]) -> int:
         return 0 if "result" in last else 1
 
 
-def tail(url: str, *, after: str, filters: Mapping[str, Sequence[str]]) -> int:
+def tail(url: str, *, after: str, filters: Mapping[str, Sequence[str]], credentials: Mapping[str, str]) -> int:
     """Print each fact as a line, for ever; a stream that ends is resumed behind the last event."""
     parameters = httpx.QueryParams(
         [("after", after), *((name, value) for name, values in filters.items() for value in values)]
     )
-    headers: dict[str, str] = {}
+    headers = dict(credentials)
     while True:
         try:
             with httpx.stream(

@@ -114,14 +114,14 @@ def database_checks(connection: Connection, settings: Settings, wanted: Wanted, 
 
 async def service_findings(settings: Settings, wanted: Wanted) -> AsyncIterator[Finding]:
     try:
-        client = probing.new_client(settings.url)
+        client = probing.new_client(settings.url, settings.credentials)
         shown = f"{client.base_url.scheme}://{client.base_url.netloc.decode()}"
     except Exception as error:  # its text may quote a part of the password
         yield wrong("service", f"the URL is of no use ({type(error).__name__})", "correct FACTWIRE_URL or --url")
         return
     async with client:
         try:
-            found = [finding async for finding in probing.look_at_service(client)]
+            found = [finding async for finding in probing.look_at_door(client)]
         except (httpx.TransportError, httpx.UnsupportedProtocol) as error:
             told = f"nobody answers at {shown}: {saying(error)}"
             if "url" in settings.model_fields_set:

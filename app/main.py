@@ -104,10 +104,13 @@ def build(settings: Settings) -> tuple[Context, dict[str, Callable[[], Awaitable
     upkeep = Upkeep(database)
     keyring = Keyring(database) if "keys" in settings.auth_modes else None
     authenticators = authenticators_of(keyring)
+    access = Access(authenticators, is_open=settings.is_open)
+    if keyring is not None:
+        keyring.on_changed = access.forget
     context = Context(
         settings=settings,
         limits=limits_of(settings),
-        access=Access(authenticators, is_open=settings.is_open),
+        access=access,
         keyring=keyring,
         database=database,
         bodies=bodies_of(settings),

@@ -3,7 +3,7 @@
 import asyncio
 import ipaddress
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from statistics import median
 from typing import TypeAlias
 from uuid import uuid4
@@ -30,8 +30,18 @@ UNBUFFERED = "let the proxy pass each part of /v1/stream on at once (nginx: prox
 Parameters: TypeAlias = dict[str, str | int]
 
 
-def new_client(url: str) -> httpx.AsyncClient:
-    return httpx.AsyncClient(base_url=url, timeout=TIMEOUT)
+def new_client(url: str, credentials: Mapping[str, str]) -> httpx.AsyncClient:
+    return httpx.AsyncClient(base_url=url, timeout=TIMEOUT, headers=credentials)
+
+
+async def look_at_door(client: httpx.AsyncClient) -> AsyncIterator[Finding]:
+    """What has to be well before anything else can be asked. Raises httpx.TransportError where nobody answers."""
+    found = [finding async for finding in look_at_service(client)]
+    for finding in found:
+        yield finding
+    if found[-1].verdict != "wrong":
+        async for finding in look_at_access(client):
+            yield finding
 
 
 async def look_at_service(client: httpx.AsyncClient) -> AsyncIterator[Finding]:
@@ -54,6 +64,19 @@ async def look_at_service(client: httpx.AsyncClient) -> AsyncIterator[Finding]:
         yield wrong("service", told, "see in the log of the service why it does not reach its database")
     else:
         yield ok("service", f"ready, {told}, {response.http_version}")
+
+
+async def look_at_access(client: httpx.AsyncClient) -> AsyncIterator[Finding]:
+    """Whether the service lets the doctor in, and anybody else."""
+    if (await client.get("/v1/position")).status_code == httpx.codes.UNAUTHORIZED:
+        yield wrong("access", "the service asks for credentials", "give FACTWIRE_KEY a key that may read")
+        return
+    async with httpx.AsyncClient(base_url=client.base_url, timeout=TIMEOUT) as stranger:
+        let_in = (await stranger.get("/v1/position")).is_success
+    if let_in and not is_loopback(client.base_url.host):
+        yield note("access", "whoever reaches the service may do everything", "set FACTWIRE_AUTH=keys")
+    else:
+        yield ok("access", "open, on a loopback address" if let_in else "credentials are asked for")
 
 
 async def look_at_way(client: httpx.AsyncClient) -> AsyncIterator[Finding]:

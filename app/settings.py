@@ -49,6 +49,8 @@ class Settings(BaseSettings):
     """Processes on that port. Each follows the log by itself."""
     url: str = "http://127.0.0.1:8000"
     """Where the command line finds the service."""
+    key: SecretStr | None = None
+    """The key, or the token, with which `import`, `tail` and `doctor` come to the service."""
 
     read_connections_max: int = Field(8, ge=2, le=100)
     """Connections of one process for reads; three more follow the log, one appends and one listens."""
@@ -166,6 +168,11 @@ class Settings(BaseSettings):
     def is_open_to_others(self) -> bool:
         """Whether others reach a service that is open without anybody having said so."""
         return not self.auth_modes and not is_loopback(self.host)
+
+    @property
+    def credentials(self) -> dict[str, str]:
+        """The header with which the command line comes to the service."""
+        return {} if self.key is None else {"authorization": f"Bearer {self.key.get_secret_value()}"}
 
     @property
     def auth_modes(self) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
 """All scenarios, in the order in which they run: history is read before anything is published to a log."""
 
 from bench.options import Options
-from bench.scenarios import herd, history, idle, live, publish
+from bench.scenarios import access, herd, history, idle, live, publish
 from bench.site import Scenario
 
 
@@ -10,6 +10,7 @@ def scenarios(options: Options) -> list[Scenario]:
     every = [
         *history.scenarios(),
         *publish.scenarios(),
+        *access.scenarios(),
         *live.scenarios(options),
         *idle.scenarios(options),
         *herd.scenarios(options),

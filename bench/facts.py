@@ -22,11 +22,11 @@ _NUMBERS_PER_RUN = 10**8
 Requests: TypeAlias = Callable[[], bytes]
 
 
-def publishing(facts_per_request: int) -> Requests:
-    """Requests of so many facts each, prebuilt: the client pays one call per request."""
+def publishing(facts_per_request: int, *, key: str = "") -> Requests:
+    """Requests of so many facts each, prebuilt: the client pays one call per request. Each comes with the key."""
     chance = random.Random(_SEED)
     distinct = max(32, _DISTINCT_REQUESTS // facts_per_request)
-    prebuilt = [_publish([_fact(chance) for _ in range(facts_per_request)]) for _ in range(distinct)]
+    prebuilt = [_publish([_fact(chance) for _ in range(facts_per_request)], key=key) for _ in range(distinct)]
     return cycle(prebuilt).__next__
 
 
@@ -55,8 +55,10 @@ def pushing(facts_per_request: int) -> Requests:
     return repeat(request_bytes("POST", "/push", body=b"".join(frames))).__next__
 
 
-def request_bytes(method: str, target: str, *, body: bytes = b"") -> bytes:
+def request_bytes(method: str, target: str, *, body: bytes = b"", key: str = "") -> bytes:
     head = f"{method} {target} HTTP/1.1\r\nhost: 127.0.0.1\r\n"
+    if key:
+        head += f"authorization: Bearer {key}\r\n"
     if body:
         head += f"content-type: application/json\r\ncontent-length: {len(body)}\r\n"
     return head.encode() + b"\r\n" + body
@@ -72,8 +74,8 @@ def _numbered(request: bytes, placeholder: bytes, *, first: int = 0) -> Requests
     return numbers().__next__
 
 
-def _publish(facts: list[dict[str, Any]], **members: object) -> bytes:
-    return request_bytes("POST", "/v1/facts", body=_compact({"facts": facts, **members}))
+def _publish(facts: list[dict[str, Any]], *, key: str = "", **members: object) -> bytes:
+    return request_bytes("POST", "/v1/facts", body=_compact({"facts": facts, **members}), key=key)
 
 
 def _compact(members: dict[str, Any]) -> bytes:

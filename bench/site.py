@@ -33,9 +33,9 @@ class Site:
         self._history: History | None = None
 
     @asynccontextmanager
-    async def service(self, database: str = "", *, workers: int = 1) -> AsyncIterator[Target]:
+    async def service(self, database: str = "", *, workers: int = 1, auth: str = "none") -> AsyncIterator[Target]:
         if database:
-            async with self._serve(database, workers) as target:
+            async with self._serve(database, workers, auth) as target:
                 yield target
             return
         async with self.log() as created, self._serve(created, workers) as target:
@@ -69,10 +69,14 @@ class Site:
         return Meter(self.cluster, target)
 
     @asynccontextmanager
-    async def _serve(self, database: str, workers: int = 1) -> AsyncIterator[Target]:
+    async def _serve(self, database: str, workers: int = 1, auth: str = "none") -> AsyncIterator[Target]:
         port = free_port()
         command = python("app", "serve", "--host", "127.0.0.1", "--port", str(port))
-        environment = {"FACTWIRE_DATABASE_URL": self.cluster.url(database), "FACTWIRE_WORKERS": str(workers)}
+        environment = {
+            "FACTWIRE_DATABASE_URL": self.cluster.url(database),
+            "FACTWIRE_WORKERS": str(workers),
+            "FACTWIRE_AUTH": auth,
+        }
         async with running(command, port=port, database=database, environment=environment) as target:
             yield target
 

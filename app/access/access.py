@@ -1,5 +1,6 @@
 """Access: who a request is from, and whether that holds for as long as it is answered."""
 
+import math
 import time
 from typing import Protocol
 
@@ -7,6 +8,8 @@ from app.domain.errors import Unauthenticated
 from app.domain.principal import ANYBODY, Principal
 
 SCHEME = b"bearer "
+RECENT_SECONDS = 1.0
+RECENT_MAX = 4096
 SEND_CREDENTIALS = "Send credentials that hold, as `Authorization: Bearer …`."
 
 
@@ -46,19 +49,38 @@ class Access:
     def __init__(self, authenticators: dict[str, Authenticator], *, is_open: bool) -> None:
         self._authenticators = authenticators
         self.is_open = is_open
+        self._recent: dict[bytes, tuple[Principal, float]] = {}
 
     def known(self, authorization: bytes) -> Principal | None:
         """Who sends a header that needs no waiting to be verified."""
         if self.is_open:
             return ANYBODY
+        # On the way of every publish: what was found a moment ago needs no other look.
+        recent = self._recent.get(authorization)
+        if recent is not None and time.monotonic() < recent[1]:
+            return recent[0]
+        return self._look(authorization)
+
+    def forget(self) -> None:
+        """Look at every header anew."""
+        self._recent.clear()
+
+    def _look(self, authorization: bytes) -> Principal | None:
         token = bearer(authorization)
         authenticator = self._one_for(token)
-        return None if authenticator is None else authenticator.known(token)
+        principal = None if authenticator is None else authenticator.known(token)
+        if principal is not None:
+            if len(self._recent) >= RECENT_MAX:
+                self.forget()
+            seconds = min(RECENT_SECONDS, (principal.expires_at or math.inf) - time.time())
+            self._recent[authorization] = (principal, time.monotonic() + seconds)
+        return principal
 
     async def verify(self, authorization: bytes) -> Principal:
         """Who sends an `Authorization` header. Raises Unauthenticated, and Unavailable where nobody can tell."""
-        if self.is_open:
-            return ANYBODY
+        known = self.known(authorization)
+        if known is not None:
+            return known
         token = bearer(authorization)
         authenticator = self._one_for(token)
         if authenticator is None:

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from types import MappingProxyType
@@ -44,6 +44,7 @@ class Keyring:
         self._seen_at = -math.inf
         self._used: dict[str, float] = {}
         self._loaded = asyncio.Event()
+        self.on_changed: Callable[[], None] = lambda: None
 
     def takes(self, token: str) -> bool:
         return is_key(token)
@@ -117,6 +118,7 @@ class Keyring:
                 by_name[principal.name] = principal
         self._by_credential = {principal.credential: principal for principal in by_digest.values()}
         self._version, self._by_digest, self._by_name = version, by_digest, by_name
+        self.on_changed()
         if not secrets:
             log.warning("there is no key that holds: make one with `factwire keys create`")
 

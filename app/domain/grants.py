@@ -13,7 +13,10 @@ ALL = "*"
 
 def any_covers(patterns: tuple[str, ...], namespace: str) -> bool:
     """Whether one of the patterns covers a namespace, or all that another pattern covers."""
-    return any(covers(pattern, namespace) for pattern in patterns)
+    for pattern in patterns:  # noqa: SIM110 (any() with a generator takes twice as long, for each fact)
+        if covers(pattern, namespace):
+            return True
+    return False
 
 
 def covers(pattern: str, other: str) -> bool:

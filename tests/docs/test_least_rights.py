@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from contextlib import suppress
+from datetime import UTC, datetime
 from urllib.parse import quote, urlsplit, urlunsplit
 from uuid import uuid4
 
@@ -10,6 +11,8 @@ import asyncpg
 import httpx
 import pytest
 
+from app.store.keys import note_uses
+from tests.access.keys import EVERYTHING_GRANTED, known, make_key, new_client
 from tests.builders import new_facts, publication
 from tests.conftest import StartService
 from tests.postgres import run_sql
@@ -47,4 +50,18 @@ async def test_the_documented_rights_are_enough_to_serve(start_service: StartSer
         assert [fact["id"] for fact in page["facts"]] == [fact["id"] for fact in facts]
         assert (await client.get("/v1/namespaces")).status_code == 200
         assert (await client.get("/v1/position", params={"at": "2100-01-01T00:00:00Z"})).json()["position"] == 3
+    assert "denied" not in service.log
+
+
+async def test_the_documented_rights_are_enough_to_manage_keys(start_service: StartService, serving_url: str) -> None:
+    service = await start_service(database_url=serving_url, auth="keys")
+    made = await make_key(serving_url, EVERYTHING_GRANTED)
+    await known(service.url, made.secret)
+    async with new_client(service.url, made.secret) as client:
+        key = (await client.post("/v1/keys", json={"name": "n", "grants": {}})).json()
+        assert (await client.post(f"/v1/keys/{key['id']}/rotate", json={"grace_seconds": 0})).status_code == 200
+        assert (await client.delete(f"/v1/keys/{key['id']}")).status_code == 200
+    connection = await asyncpg.connect(serving_url)
+    await note_uses(connection, {made.key.id: datetime.now(UTC)})
+    await connection.close()
     assert "denied" not in service.log
