@@ -21,8 +21,9 @@ from tests.postgres import run_sql
 APPEND_AS_BEFORE = """
 select head
   from factwire.append_facts(
-    '{0}', array[$1::uuid], array[$2::text], array[$3::text], '{1}', $4, $5::bytea, '{1}', array[octet_length($5::bytea)], $6,
-    array_fill(1, array[cardinality($6::text[])]), array_fill(null::text, array[cardinality($6::text[])]), array[$2::text], array[$3::text], '{1}',
+    '{0}', array[$1::uuid], array[$2::text], array[$3::text], '{1}', $4, $5::bytea, '{1}',
+    array[octet_length($5::bytea)], $6, array_fill(1, array[cardinality($6::text[])]),
+    array_fill(null::text, array[cardinality($6::text[])]), array[$2::text], array[$3::text], '{1}',
     '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', 100)
 """
 
