@@ -30,6 +30,7 @@ from app.store.database import Database, new_database
 from app.store.durability import weak_settings
 from app.store.master_keys import MasterKeys, load_master_keys
 from app.store.migrations import schema_is_current
+from app.store.rotating import has_foreign_key
 from app.stream.erasing import Erasing
 from app.stream.following import REASONS, Streams
 from app.stream.listener import Listener, Notifier
@@ -246,6 +247,8 @@ async def see_schema(context: Context) -> None:
             async with context.database.watching.reading() as connection:
                 weak = await weak_settings(connection)
                 context.schema_seen = await schema_is_current(connection)
+                if context.schema_seen and await has_foreign_key(connection, context.database.master_keys):
+                    log.error("payloads of some data subjects cannot be opened: their master key was not given")
             if not context.schema_seen and not warned:
                 warned = True
                 log.warning("the schema of the database is missing or old: run `factwire migrate`")

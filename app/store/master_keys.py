@@ -53,6 +53,10 @@ class MasterKeys:
     def __bool__(self) -> bool:
         return self.current is not None
 
+    @property
+    def fingerprints(self) -> list[str]:
+        return list(self._keys)
+
     def new_key(self, data_subject: str) -> WrappedKey:
         """A random data key, wrapped."""
         return self._wrap(data_subject, os.urandom(2 * KEY_BYTES))

@@ -23,6 +23,10 @@ update factwire.data_subjects d
    and d.wrapped_key = n.old_key
 """
 
+HAS_FOREIGN_KEY = """
+select exists (select from factwire.data_subjects where erased_at is null and master_key <> all ($1))
+"""
+
 KEYS_AT_ONCE = 500
 
 
@@ -42,3 +46,9 @@ async def rotate(connection: Connection, master_keys: MasterKeys) -> int:
             [key.wrapped for key in new],
         )
         rotated, behind = rotated + len(rows), rows[-1]["id"]
+
+
+async def has_foreign_key(connection: Connection, master_keys: MasterKeys) -> bool:
+    """Whether there is a data key that none of these master keys opens."""
+    found: bool = await connection.fetchval(HAS_FOREIGN_KEY, master_keys.fingerprints)
+    return found

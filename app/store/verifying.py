@@ -31,6 +31,15 @@ from app.store.sealing import (
 FACTS_AT_ONCE = 500
 BYTES_AT_ONCE = 4 * 1024 * 1024
 
+# A plan that was made before the tables had grown would read them whole for each page.
+PIN_PLANS = """
+set enable_seqscan = off;
+set enable_hashjoin = off;
+set enable_mergejoin = off;
+set jit = off
+"""
+RELEASE_PLANS = "reset enable_seqscan; reset enable_hashjoin; reset enable_mergejoin; reset jit"
+
 # Where a page of so many bytes ends.
 THROUGH = """
 select through from factwire.find_page('{}', '{}', '{}', $1, $2, false, $3, 0, $4)
@@ -118,6 +127,7 @@ class Verifier:
 
     async def run(self, *, after: Position, until: Position) -> AsyncIterator[Flaw | Position]:
         """Yield each flaw, and after each page its last position."""
+        await self._connection.execute(PIN_PLANS)
         await self.chain.begin(after=after)
         cursor = after
         while cursor < until:
@@ -129,6 +139,7 @@ class Verifier:
             yield cursor
         for flaw in (*await self.chain.end(until=until), *await self._untold()):
             yield flaw
+        await self._connection.execute(RELEASE_PLANS)
         if after == START:
             async for flaw in self._what_is_too_much(until):
                 yield flaw

@@ -47,7 +47,7 @@ class Tail:
         self.erasures = 0
         self.forked_after: Position | None = None
         self.reachable = False
-        self._cause = ""
+        self._cause = self._sealed_off = ""
         self.draining = False
         self.forks = 0
         self._at_head_at: float | None = None

@@ -256,6 +256,7 @@ async def test_a_process_without_the_key_shows_nothing_wrong(start_service: Star
         await publish(client, plain, fact)
         keyless = await start_service(master_key=new_master_key())
         async with opened(keyless.url) as other:
+            assert "master key was not given" in keyless.log
             for url in ("/v1/facts", f"/v1/facts/{fact['id']}", "/v1/facts/export"):
                 answer = await other.get(url)
                 assert (answer.status_code, answer.json()["type"]) == (503, "urn:factwire:problem:key-unavailable")
@@ -296,3 +297,31 @@ async def test_the_payload_reaches_neither_the_database_nor_the_logs(
     assert not files_that_hold(server.directory, SECRET)
     assert SECRET not in service.log
     assert KEY not in service.log
+
+
+async def test_publishers_and_an_erasure_at_the_same_time_leave_nothing_readable(client: httpx.AsyncClient) -> None:
+    """Whoever was acknowledged stands before the erasure, and whoever came later is refused."""
+    told: list[tuple[int, int]] = []
+    first = asyncio.Event()
+
+    async def keep_publishing() -> None:
+        while True:
+            answer = await client.post("/v1/facts", json=publication(a_secret_fact(SUBJECT), new_fact()))
+            if answer.status_code == 409:
+                return
+            told.append((answer.status_code, answer.json()["position"]))
+            if len(told) > 20:
+                first.set()
+
+    async with asyncio.timeout(WAIT_SECONDS), asyncio.TaskGroup() as group:
+        for _ in range(8):
+            group.create_task(keep_publishing())
+        await first.wait()
+        await erase(client, SUBJECT)
+    facts = lines((await client.get("/v1/facts/export")).text)
+    [erasure] = [fact for fact in facts if fact["type"] == "DataSubjectErased"]
+    about = [fact for fact in facts if fact.get("data_subject") == SUBJECT]
+    assert len(about) == len(told) > 20
+    assert {status for status, _ in told} == {201}
+    assert all(fact["erased"] and fact["position"] < erasure["position"] for fact in about)
+    assert SECRET not in json.dumps(facts)

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from hashlib import sha256
+from uuid import uuid4
 
 import asyncpg
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from app.domain.errors import FactReserved
 from app.domain.fact import NewFact
 from app.domain.position import START, Position
-from app.store.appending import append
+from app.store.appending import Outcome, append
 from app.store.chain import Flaw, read_hash_at
 from app.store.database import Connection
 from app.store.erasing import erase_data_subject, redact_fact
@@ -256,6 +257,42 @@ async def test_what_tells_of_an_erasure_is_never_redacted(log: Connection) -> No
     id = await log.fetchval("select id from factwire.facts where type = 'DataSubjectErased'")
     with pytest.raises(FactReserved):
         await redact_fact(log, str(id), reason="hidden", by="test")
+
+
+async def test_what_was_sealed_before_an_erasure_is_not_appended_behind_it(database_url: str) -> None:
+    """The key was read, the payload sealed, and the erasure came first: whoever holds the lock next decides."""
+    connection = await asyncpg.connect(database_url)
+    late, other, plain = await sealed_fact(connection, "erased"), await sealed_fact(connection, "kept"), a_fact()
+    stranger = (await sealed_fact(connection, "kept"))._replace(key_id=str(uuid4()))
+    await erase_data_subject(connection, "erased", by="test")
+    requests = [([other], None), ([plain, late], None), ([stranger], None), ([plain], None)]
+    appended = await append(connection, requests)
+    assert {index: refused.outcome for index, refused in appended.refused.items()} == {
+        1: Outcome.ERASED,
+        2: Outcome.UNKEYED,
+    }
+    assert (await resolve(connection, "head")).position == 3
+    stored = await connection.fetch("select position, data_subject from factwire.sealed")
+    assert [tuple(row) for row in stored] == [(2, "kept")]
+    assert await flaws_of(connection) == []
+    await connection.close()
+
+
+async def test_a_partition_that_is_made_later_allows_a_redaction_and_nothing_else(fresh_database_url: str) -> None:
+    connection = await asyncpg.connect(fresh_database_url)
+    fact = a_fact()
+    await connection.execute("select factwire.create_partition(10000000)")
+    await connection.execute(BEHIND_THE_BACK)
+    await connection.execute("update factwire.log set floor = 10000000")
+    await connection.execute("reset session_replication_role")
+    assert await append_alone(connection, fact) == 10_000_001
+    with pytest.raises(asyncpg.PostgresError) as refusal:
+        await connection.execute("update factwire.facts_p1 set document = ''")
+    assert refusal.value.sqlstate == "FW001"
+    await redact_fact(connection, fact.id, reason="by mistake", by="test")
+    document = await connection.fetchval("select document from factwire.facts_p1 order by position limit 1")
+    assert document.endswith(b'"payload":null,"redacted":true}')
+    await connection.close()
 
 
 FORBIDDEN: dict[str, str] = {
