@@ -67,6 +67,7 @@ declare
   v_known_kinds integer;
   v_prefix text;
   v_hash bytea;
+  v_chained_to bigint;
 begin
   if current_setting('transaction_isolation') <> 'read committed' then
     raise exception sqlstate 'FW002' using message = 'append needs READ COMMITTED';
@@ -84,20 +85,16 @@ begin
   select l.lock_key into v_lock_key from factwire.log l;
   perform pg_advisory_xact_lock(v_lock_key);
 
-  select l.epoch, l.erasures, coalesce(f.position, l.floor), f.id, f.published_at, c.hash,
+  select l.epoch, l.erasures, coalesce(f.position, l.floor), f.id, f.published_at, c.hash, c.last_position,
          (select count(*)
             from unnest(p_kind_namespaces, p_kind_types, p_kind_versions) k (namespace, type, version)
             join factwire.types t on t.namespace = k.namespace and t.type = k.type and t.version = k.version)
-    into epoch, erasures, head, head_id, v_time, v_hash, v_known_kinds
+    into epoch, erasures, head, head_id, v_time, v_hash, v_chained_to, v_known_kinds
     from factwire.log l
     left join lateral (
            select s.position, s.id, s.published_at from factwire.facts s order by s.position desc limit 1) f on true
     left join lateral (
-           select h.hash
-             from factwire.chain h
-            where h.last_position <= coalesce(f.position, l.floor)
-            order by h.last_position desc
-            limit 1) c on true;
+           select h.hash, h.last_position from factwire.chain h order by h.last_position desc limit 1) c on true;
   -- greatest() ignores a null, and the clock of a server may step back: published_at must not.
   published_at := greatest(clock_timestamp(), v_time);
   refused := '{}';
@@ -165,6 +162,15 @@ begin
              select from factwire.types t
               where t.namespace = k.namespace and t.type = k.type and t.version = k.version);
   end if;
+  -- One entry of the chain an append: whoever kept its hash can tell later whether anything up to here was changed.
+  if v_chained_to > head then
+    -- History was taken away behind the service's back, and its entries stay, for `factwire verify` to tell.
+    select h.hash into v_hash
+      from factwire.chain h where h.last_position <= head order by h.last_position desc limit 1;
+  end if;
+  v_hash := sha256(
+    coalesce(v_hash, ''::bytea) || int8send(head + 1) || int8send(head + v_count) || timestamptz_send(published_at)
+      || array_send(p_ids) || p_digests);
   -- The arrays are unnested side by side in a select list: as functions in FROM, each would first be copied whole.
   -- What is stored is the fact as it is sent, so that reading history is not more than putting facts together; see
   -- read_page.
@@ -183,16 +189,17 @@ begin
       from (select unnest(p_ids) as id, generate_series(head + 1, head + v_count) as position,
                    generate_series(1, v_count) as place) f
   ), chained as (
-    -- One entry an append: whoever kept its hash can tell later whether anything up to here was changed. An entry that
-    -- is there already is of a history that was taken away behind the service's back: `factwire verify` tells.
     insert into factwire.chain (last_position, first_position, published_at, hash)
-    values (head + v_count, head + 1, published_at, sha256(
-      coalesce(v_hash, ''::bytea) || int8send(head + 1) || int8send(head + v_count) || timestamptz_send(published_at)
-        || array_send(p_ids) || p_digests))
-        on conflict do nothing
+    select head + v_count, head + 1, published_at, v_hash
+     where v_chained_to is null or v_chained_to <= head
   )
   insert into factwire.fact_tags (tag, position, earlier)
   select unnest(p_tags), head + unnest(p_tag_places), unnest(p_tag_earlier)::smallint[];
+  if v_chained_to > head then
+    insert into factwire.chain (last_position, first_position, published_at, hash)
+    values (head + v_count, head + 1, published_at, v_hash)
+        on conflict do nothing;
+  end if;
   if cardinality(p_seal_lengths) > 0 then
     insert into factwire.sealed (position, data_subject, seal)
     select head + k.new_place, p_data_subjects[k.place],
