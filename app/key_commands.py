@@ -97,7 +97,7 @@ def show(made: Made) -> None:
 
 
 def line(key: StoredKey) -> str:
-    granted = " ".join(f"{action}={patterns(**form)}" for action, form in key.grants.items())
+    granted = " ".join(f"{action}={patterns(**key.grants[action])}" for action in ACTIONS if action in key.grants)
     last_used = "never used" if key.last_used_at is None else f"used {utc(key.last_used_at)}"
     return f"{key.id}  {state(key)}  {key.name}  {granted or 'grants nothing'}  {last_used}"
 

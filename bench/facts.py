@@ -30,13 +30,13 @@ def publishing(facts_per_request: int, *, key: str = "") -> Requests:
     return cycle(prebuilt).__next__
 
 
-def publishing_conditionally() -> Requests:
+def publishing_conditionally(*, key: str = "") -> Requests:
     """One fact a request, on the condition that its order is new; every request of every run is about another order."""
     fact = _fact(random.Random(_SEED))
     fact["aggregate_ids"] = ["order-@@@@@@@@@@@@", "customer-0042"]
     condition = {"fail_if_match": [{"aggregate_ids": ["order-@@@@@@@@@@@@"]}]}
     first = next(_RUNS) * _NUMBERS_PER_RUN
-    return _numbered(_publish([fact], condition=condition), b"@" * SEQUENCE_DIGITS, first=first)
+    return _numbered(_publish([fact], key=key, condition=condition), b"@" * SEQUENCE_DIGITS, first=first)
 
 
 def publishing_in_sequence() -> Requests:

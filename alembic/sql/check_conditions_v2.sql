@@ -3,7 +3,8 @@
 -- One row for each request whose condition fails or cannot be decided within the budget of visits:
 -- outcome 'failed' with the position of a matching fact, 'slow' where this condition alone visits more than
 -- p_visits_max postings, 'again' where the visits of the requests before it used up the call.
--- Conditions by a single tag, by far the most frequent, are decided together in one statement.
+-- Conditions by a single tag, by far the most frequent, are decided together in one statement. So is, of all others, whether they
+-- name a tag that no fact has behind p_after: most do, since they protect something new, and nothing is walked for them.
 create or replace function factwire.check_conditions(
   p_requests integer[],
   p_afters bigint[],
@@ -46,7 +47,11 @@ begin
   for v_item in
     select c.*
       from unnest(p_requests, p_afters, p_namespaces, p_types, p_tags) c (request, after, namespaces, types, tags)
-     where c.namespaces <> '' or c.types <> '' or position(e'\x1f' in c.tags) > 0
+     where (c.namespaces <> '' or c.types <> '' or position(e'\x1f' in c.tags) > 0)
+       and not exists (
+             select from unnest(string_to_array(c.tags, e'\x1f')) t (tag)
+              where not exists (
+                      select from factwire.fact_tags p where p.tag = t.tag and p.position > c.after))
      order by c.request
   loop
     continue when v_item.request = v_decided;

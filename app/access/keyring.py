@@ -32,11 +32,17 @@ class Keyring:
     """
 
     def __init__(
-        self, database: Database, *, poll_seconds: float = POLL_SECONDS, keep_seconds: float = KEEP_SECONDS
+        self,
+        database: Database,
+        *,
+        poll_seconds: float = POLL_SECONDS,
+        keep_seconds: float = KEEP_SECONDS,
+        note_seconds: float = NOTE_SECONDS,
     ) -> None:
         self._database = database
         self._poll_seconds = poll_seconds
         self._keep_seconds = keep_seconds
+        self._note_seconds = note_seconds
         self._version: int | None = None
         self._by_digest: Mapping[bytes, Principal] = MappingProxyType({})
         self._by_name: Mapping[str, Principal] = MappingProxyType({})
@@ -91,7 +97,7 @@ class Keyring:
         while True:
             try:
                 await self.refresh()
-                if time.monotonic() - noted_at >= NOTE_SECONDS:
+                if time.monotonic() - noted_at >= self._note_seconds:
                     noted_at = time.monotonic()
                     await self._note_uses()
             except Unavailable as error:

@@ -43,8 +43,9 @@ class World:
     The namespaces are of this world alone, and it sees only what came after its beginning.
     """
 
-    def __init__(self, url: str, secrets: dict[str, str], prefix: str) -> None:
+    def __init__(self, url: str, secrets: dict[str, str], prefix: str, leaks: list[str]) -> None:
         self.prefix = prefix
+        self.leaks = leaks
         self.mark = uuid4().hex[:8]
         self.facts: list[Known] = []
         self.clients = {
@@ -58,6 +59,10 @@ class World:
     def close(self) -> None:
         for client in self.clients.values():
             client.close()
+
+    def leak(self, text: str) -> Leak:
+        self.leaks.append(text)
+        return Leak(text)
 
     def namespace(self, place: str) -> str:
         return namespace_of(self.prefix, place)
@@ -90,14 +95,14 @@ class World:
             if fact.place in MAY_READ[who]:
                 continue
             if f'"position":{fact.position},"published_at":"' in text and '"namespace"' in text:
-                raise Leak(f"{who} was shown what stands at {fact.position}: {text}")
+                raise self.leak(f"{who} was shown what stands at {fact.position}: {text}")
             for word in (fact.id, fact.word, fact.type):
                 if word in text and word not in sent:
-                    raise Leak(f"{who} was shown {word} of {fact.namespace}: {text}")
+                    raise self.leak(f"{who} was shown {word} of {fact.namespace}: {text}")
         for place in PLACES:
             shown = f'"{self.namespace(place)}"'
             if place not in MAY_READ[who] and shown in text and self.namespace(place) not in sent:
-                raise Leak(f"{who} was shown the namespace {place}: {text}")
+                raise self.leak(f"{who} was shown the namespace {place}: {text}")
 
     def new_body(self, place: str, tag: str) -> Body:
         word = f"word-{uuid4().hex}"
@@ -117,7 +122,8 @@ class World:
         response = self.ask(who, "POST", "/v1/facts", json=request)
         place = next(place for place in PLACES if self.namespace(place) == body["namespace"])
         if place not in MAY_PUBLISH[who]:
-            assert response.status_code == 403, response.text
+            if response.status_code != 403:
+                raise self.leak(f"{who} published in {place}: {response.text}")
         elif response.status_code == 201:
             [told] = response.json()["facts"]
             self.facts.append(
@@ -134,9 +140,9 @@ class World:
             assert response.status_code == 409, response.text
             shown = response.json()
             if (shown["position"], shown["id"]) not in [(fact.position, fact.id) for fact in forbidding]:
-                raise Leak(f"{who} was told of {shown}")
+                raise self.leak(f"{who} was told of {shown}")
         elif response.status_code != 201:
-            raise Leak(f"{who} was refused for what they may not read: {response.text}")
+            raise self.leak(f"{who} was refused for what they may not read: {response.text}")
 
     def repeat(self, who: str, fact: Known, *, changed: bool) -> None:
         """Publish an id again, perhaps with other content, in a namespace that may be published in."""
@@ -149,7 +155,7 @@ class World:
         else:
             assert response.status_code == 409, response.text
             if "position" in response.json():
-                raise Leak(f"{who} was told the position of a conflict: {response.text}")
+                raise self.leak(f"{who} was told the position of a conflict: {response.text}")
 
     def read(self, who: str, filters: dict[str, Any], *, order: str = "asc") -> None:
         parameters = {"after": self.start, "limit": 1000, "order": order, **filters}
@@ -177,17 +183,17 @@ class World:
             if fact.place in MAY_READ[who]:
                 assert response.json()["id"] == fact.id
             elif response.status_code != 404:
-                raise Leak(f"{who} got {response.status_code} for {path}: {response.text}")
+                raise self.leak(f"{who} got {response.status_code} for {path}: {response.text}")
 
     def begin_at(self, who: str, fact: Known) -> None:
         """An id that may not be read is as unknown as any, wherever a request may begin or end at one."""
         for path, name in (("/v1/facts", "after"), ("/v1/facts", "until"), ("/v1/facts/export", "after")):
             response = self.ask(who, "GET", path, params={name: fact.id})
             if (response.status_code == 404) != (fact.place not in MAY_READ[who]):
-                raise Leak(f"{who} got {response.status_code} for {name}={fact.id} of {fact.place}")
+                raise self.leak(f"{who} got {response.status_code} for {name}={fact.id} of {fact.place}")
         response = self.ask(who, "GET", "/v1/stream", params={"after": fact.id})
         if (response.status_code == 404) != (fact.place not in MAY_READ[who]):
-            raise Leak(f"{who} got {response.status_code} for a stream after {fact.id}")
+            raise self.leak(f"{who} got {response.status_code} for a stream after {fact.id}")
 
     def look_at_catalogue(self, who: str, place: str) -> None:
         listed = {
@@ -201,7 +207,7 @@ class World:
         one = self.ask(who, "GET", f"/v1/namespaces/{namespace}/types/Type-{place}-{self.mark}")
         for response in (types, one):
             if response.is_success and place not in MAY_READ[who]:
-                raise Leak(f"{who} was shown the types of {namespace}: {response.text}")
+                raise self.leak(f"{who} was shown the types of {namespace}: {response.text}")
             assert response.is_success or not is_shown
 
     def look_at_positions(self, who: str) -> None:
@@ -221,7 +227,7 @@ class World:
         known = {fact.id: fact for fact in self.facts}
         foreign = [id for id in found if id in known and known[id].place not in MAY_READ[who]]
         if foreign:
-            raise Leak(f"{who} was shown {foreign}")
+            raise self.leak(f"{who} was shown {foreign}")
         assert [id for id in found if id in known] == expected
 
 

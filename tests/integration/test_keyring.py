@@ -1,0 +1,193 @@
+"""The keyring of a process follows the keys of the database, and is trusted for no longer than it may be."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+
+import asyncpg
+import pytest
+
+from app.access import keys
+from app.access.access import Access
+from app.access.keyring import Keyring
+from app.access.keys import Made
+from app.domain.errors import Forbidden, KeyNotFound, LimitExceeded, Unauthenticated, Unavailable
+from app.domain.principal import Principal
+from app.store.database import Connection, Database, new_database
+from app.store.keys import SECRETS_MAX
+from app.store.migrations import migrate
+from tests.access.keys import EVERYTHING_GRANTED, TESTER, make_key, new_grants
+from tests.conftest import StartPostgres
+
+READER = new_grants(read=(["shop"], []))
+
+
+@asynccontextmanager
+async def opened(url: str) -> AsyncIterator[Database]:
+    database = new_database(url, read_connections_max=2, read_seconds=5, append_seconds=5)
+    await database.open()
+    try:
+        yield database
+    finally:
+        await database.close()
+
+
+@asynccontextmanager
+async def connected(url: str) -> AsyncIterator[Connection]:
+    connection = await asyncpg.connect(url)
+    try:
+        yield connection
+    finally:
+        await connection.close()
+
+
+@asynccontextmanager
+async def running(keyring: Keyring) -> AsyncIterator[None]:
+    task = asyncio.create_task(keyring.run())
+    try:
+        yield
+    finally:
+        task.cancel()
+
+
+async def until(holds: Callable[[], bool], *, seconds: float = 10) -> None:
+    async with asyncio.timeout(seconds):
+        while not holds():
+            await asyncio.sleep(0.01)
+
+
+def header(secret: str) -> bytes:
+    return f"Bearer {secret}".encode()
+
+
+async def test_a_key_is_known_and_unknown_as_the_database_says(fresh_database_url: str) -> None:
+    async with opened(fresh_database_url) as database, connected(fresh_database_url) as connection:
+        keyring = Keyring(database, poll_seconds=0.02)
+        async with running(keyring):
+            made = await make_key(fresh_database_url, READER)
+            await until(lambda: keyring.known(made.secret) is not None)
+            principal = await keyring.verify(made.secret)
+            assert (principal.name, principal.grants) == (f"key:{made.key.id}", READER)
+            await keys.revoke(connection, TESTER, made.key.id)
+            await until(lambda: keyring.known(made.secret) is None)
+            assert keyring.current(principal) is None
+            with pytest.raises(Unauthenticated):
+                await keyring.verify(made.secret)
+
+
+async def test_what_was_seen_a_moment_ago_is_forgotten_when_keys_change(fresh_database_url: str) -> None:
+    async with opened(fresh_database_url) as database, connected(fresh_database_url) as connection:
+        keyring = Keyring(database)
+        access = Access({"key": keyring}, is_open=False)
+        keyring.on_changed = access.forget
+        made = await make_key(fresh_database_url, READER)
+        await keyring.refresh()
+        principal = await access.verify(header(made.secret))
+        assert access.known(header(made.secret)) is principal
+        await keys.revoke(connection, TESTER, made.key.id)
+        await keyring.refresh()
+        assert access.known(header(made.secret)) is None
+        with pytest.raises(Unauthenticated):
+            access.check(principal)
+
+
+async def test_a_key_ends_at_its_time_without_a_look_at_the_database(fresh_database_url: str) -> None:
+    async with opened(fresh_database_url) as database, connected(fresh_database_url) as connection:
+        keyring = Keyring(database)
+        access = Access({"key": keyring}, is_open=False)
+        ends_at = datetime.now(UTC) + timedelta(seconds=1)
+        made = await keys.create(connection, TESTER, name="n", grants=READER, expires_at=ends_at)
+        await keyring.refresh()
+        principal = await access.verify(header(made.secret))
+        await until(lambda: time.time() > ends_at.timestamp())
+        assert access.known(header(made.secret)) is None
+        with pytest.raises(Unauthenticated):
+            access.check(principal)
+
+
+async def test_keys_hold_while_the_database_is_away_but_for_a_bounded_time(start_postgres: StartPostgres) -> None:
+    postgres = await asyncio.to_thread(start_postgres)
+    await asyncio.to_thread(migrate, postgres.url)
+    made = await make_key(postgres.url, READER)
+    async with opened(postgres.url) as database:
+        keyring = Keyring(database, poll_seconds=0.05, keep_seconds=3)
+        async with running(keyring):
+            principal = await keyring.verify(made.secret)
+            await asyncio.to_thread(postgres.stop)
+            assert keyring.known(made.secret) == principal
+            await until(lambda: keyring.known(made.secret) is None)
+            with pytest.raises(Unavailable):
+                await keyring.verify(made.secret)
+            with pytest.raises(Unavailable):
+                keyring.current(principal)
+            await asyncio.to_thread(postgres.start)
+            await until(lambda: keyring.known(made.secret) == principal)
+
+
+async def test_a_key_has_a_bounded_number_of_secrets_the_newest_ones(fresh_database_url: str) -> None:
+    async with opened(fresh_database_url) as database, connected(fresh_database_url) as connection:
+        made = await make_key(fresh_database_url, READER)
+        secrets = [made.secret]
+        for _ in range(SECRETS_MAX + 2):
+            rotated = await keys.rotate(connection, TESTER, made.key.id, grace_seconds=3600)
+            secrets.append(rotated.secret)
+        keyring = Keyring(database)
+        await keyring.refresh()
+        assert [secret for secret in secrets if keyring.known(secret)] == secrets[-SECRETS_MAX:]
+
+
+async def test_each_secret_of_a_key_is_its_own_credential(fresh_database_url: str) -> None:
+    """Whoever came with the one that has ended is nobody, though the key holds."""
+    async with opened(fresh_database_url) as database, connected(fresh_database_url) as connection:
+        keyring = Keyring(database)
+        access = Access({"key": keyring}, is_open=False)
+        keyring.on_changed = access.forget
+        made = await make_key(fresh_database_url, READER)
+        await keyring.refresh()
+        old = await access.verify(header(made.secret))
+        rotated = await keys.rotate(connection, TESTER, made.key.id, grace_seconds=0)
+        await keyring.refresh()
+        new = await access.verify(header(rotated.secret))
+        assert old.name == new.name
+        access.check(new)
+        with pytest.raises(Unauthenticated):
+            access.check(old)
+
+
+async def test_its_last_use_is_kept(fresh_database_url: str) -> None:
+    async with opened(fresh_database_url) as database, connected(fresh_database_url) as connection:
+        keyring = Keyring(database, poll_seconds=0.02, note_seconds=0.05)
+        made = await make_key(fresh_database_url, READER)
+        async with running(keyring):
+            await until(lambda: keyring.known(made.secret) is not None)
+            async with asyncio.timeout(10):
+                while (await keys.find(connection, made.key.id)).last_used_at is None:
+                    await asyncio.sleep(0.01)
+
+
+async def test_there_is_a_greatest_number_of_keys(fresh_database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.access.keys.KEYS_MAX", 2)
+    async with connected(fresh_database_url) as connection:
+
+        async def create() -> Made:
+            return await keys.create(connection, TESTER, name="n", grants=READER, expires_at=None)
+
+        first, _ = await create(), await create()
+        with pytest.raises(LimitExceeded):
+            await create()
+        await keys.revoke(connection, TESTER, first.key.id)
+        await create()
+
+
+async def test_only_what_one_has_is_given(fresh_database_url: str) -> None:
+    async with connected(fresh_database_url) as connection:
+        made = await make_key(fresh_database_url, EVERYTHING_GRANTED)
+        lesser = Principal("key:lesser", READER)
+        with pytest.raises(Forbidden):
+            await keys.create(connection, lesser, name="n", grants=EVERYTHING_GRANTED, expires_at=None)
+        with pytest.raises(Forbidden):
+            await keys.rotate(connection, lesser, made.key.id, grace_seconds=0)
+        with pytest.raises(KeyNotFound):
+            await keys.rotate(connection, lesser, "unknown", grace_seconds=0)
