@@ -59,7 +59,17 @@ select p.position, f.id, f.published_at, f.namespace, f.type, f.version, f.docum
  order by p.position
 """
 
-MISSING_POSTINGS = """
+# A row stands for a fact as many positions before it as one append has facts: at most 999.
+POSTINGS_OF_PAGE = """
+select p.tag, p.position, p.earlier
+  from unnest($1::text[]) t (tag)
+ cross join lateral (
+         select r.tag, r.position, r.earlier
+           from factwire.fact_tags r
+          where r.tag = t.tag and r.position > $2::bigint and r.position < $3::bigint + 1000) p
+"""
+
+POSTINGS = """
 select t.position, t.tag
   from unnest($1::text[], $2::bigint[]) t (tag, position)
  where not factwire.has_tag(t.tag, t.position)
@@ -151,7 +161,7 @@ class Verifier:
                 yield Flaw(row["position"], what)
             for flaw in await self.chain.pass_by(row["position"], row["id"], row["published_at"], row["digest"]):
                 yield flaw
-        async for flaw in self._missing_postings([row for row in rows if row["id"] is not None]):
+        for flaw in await self._posting_flaws([row for row in rows if row["id"] is not None], after, through):
             yield flaw
 
     def _flaws_of(self, row: asyncpg.Record) -> Iterator[str]:
@@ -232,12 +242,18 @@ class Verifier:
         flaws += [Flaw(at, "the payload was redacted, and no fact tells of it") for at, _ in left.values()]
         return flaws
 
-    async def _missing_postings(self, rows: Sequence[asyncpg.Record]) -> AsyncIterator[Flaw]:
-        pairs = [(tag, row["position"]) for row in rows for tag in tags_of(row)]
-        self.seen.tags += len(pairs)
-        tags, positions = [tag for tag, _ in pairs], [position for _, position in pairs]
-        for row in await self._connection.fetch(MISSING_POSTINGS, tags, positions):
-            yield Flaw(row["position"], f"it is not found by {row['tag']}")
+    async def _posting_flaws(self, rows: Sequence[asyncpg.Record], after: Position, through: Position) -> list[Flaw]:
+        own = {(tag, row["position"]) for row in rows for tag in tags_of(row)}
+        self.seen.tags += len(own)
+        tags = list({tag for tag, _ in own})
+        postings = await self._connection.fetch(POSTINGS_OF_PAGE, tags, after, through)
+        found = {
+            (row["tag"], row["position"] - back)
+            for row in postings
+            for back in (0, *(row["earlier"] or ()))
+            if row["position"] - back <= through
+        }
+        return [Flaw(position, f"it is not found by {tag}") for tag, position in sorted(own - found)]
 
     async def _what_is_too_much(self, until: Position) -> AsyncIterator[Flaw]:
         """What no fact accounts for: to be told only where all of them were seen."""
