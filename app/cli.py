@@ -1,4 +1,4 @@
-"""The command line: serve, migrate, import, tail, doctor, keys, epoch raise, openapi."""
+"""The command line: serve, migrate, import, tail, doctor, keys, epoch raise, verify, erasures, master-key, openapi."""
 
 import argparse
 import asyncio
@@ -7,20 +7,22 @@ import math
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from types import FrameType
 from typing import NoReturn
 
 import asyncpg
 from pydantic import SecretStr, ValidationError
 
-from app import __version__, commands, doctor
+from app import __version__, commands, doctor, keeping
 from app.access.claims import by_value_from
+from app.domain.position import Position
 from app.key_commands import COMMAND_LINE, add_key_commands, run_key_command
 from app.settings import Settings, range_of
 from app.store import embedded
-from app.store.database import CONNECTION_FAILURES
+from app.store.database import CONNECTION_FAILURES, Connection
 from app.store.epochs import raise_epoch
+from app.store.master_keys import MasterKeyRefused, MasterKeys, load_master_keys
 from app.store.migrations import MigrationRefused, is_empty, migrate
 from app.telemetry.logs import configure_logging, logs_json, said
 
@@ -69,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             between = f" ({bounds[0]:.15g} to {bounds[1]:.15g})" if bounds else ""
             complain(f"FACTWIRE_{name.upper()}: {wrong['msg']}{between}" if name else wrong["msg"])
         return 2
-    except (MigrationRefused, embedded.NotInstalled, asyncpg.PostgresError, OSError) as error:
+    except (MigrationRefused, MasterKeyRefused, embedded.NotInstalled, asyncpg.PostgresError, OSError) as error:
         complain(f"factwire: {error}")
         return 1
     except KeyboardInterrupt:
@@ -127,11 +129,37 @@ def new_parser() -> argparse.ArgumentParser:
     )
     raising.set_defaults(run=raise_the_epoch)
 
+    add_keeping_options(commands_of)
     add_key_commands(commands_of.add_parser("keys", help="make, list, rotate and revoke keys"), run=manage_keys)
 
     describing = commands_of.add_parser("openapi", help="print the OpenAPI document")
     describing.set_defaults(run=print_openapi)
     return parser
+
+
+def add_keeping_options(commands_of: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    verifying = commands_of.add_parser("verify", help="see whether the log is still what was appended to it")
+    verifying.add_argument("--from", dest="first", type=int, default=1, help="the first position; 1 without it")
+    verifying.add_argument("--to", dest="last", type=int, help="the last position; the head without it")
+    verifying.add_argument(
+        "--expect-hash", type=keeping.parse_hash, action="append", default=[], metavar="POSITION:HASH"
+    )
+    verifying.set_defaults(run=verify)
+
+    erasures = commands_of.add_parser("erasures", help="carry erasures over a restored backup")
+    of_erasures = erasures.add_subparsers(required=True, metavar="COMMAND")
+    exporting = of_erasures.add_parser("export", help="print what was erased and redacted, a line each")
+    exporting.set_defaults(run=export_erasures)
+    applying = of_erasures.add_parser("apply", help="erase and redact again what an export tells")
+    applying.add_argument("file", help="a file, or - for standard input")
+    applying.set_defaults(run=apply_erasures)
+
+    master_key = commands_of.add_parser("master-key", help="make and rotate what wraps the keys of data subjects")
+    of_master_key = master_key.add_subparsers(required=True, metavar="COMMAND")
+    making = of_master_key.add_parser("new", help="print a new master key")
+    making.set_defaults(run=lambda options, settings: keeping.print_master_key())
+    rotating = of_master_key.add_parser("rotate", help="wrap every data key with the current master key")
+    rotating.set_defaults(run=rotate_master_key)
 
 
 def add_doctor_options(parser: argparse.ArgumentParser) -> None:
@@ -171,6 +199,7 @@ def serve(options: argparse.Namespace, settings: Settings) -> int:
     except ValueError as error:
         print(f"FACTWIRE_JWT_GRANTS: {error}", file=sys.stderr)
         return 2
+    master_keys_of(settings)  # where they are wrong, no worker need find out
     settings = with_database(settings)
     prepare_schema(settings)
     if settings.workers > 1:
@@ -231,6 +260,32 @@ def raise_the_epoch(options: argparse.Namespace, settings: Settings) -> int:
     return 0
 
 
+def verify(options: argparse.Namespace, settings: Settings) -> int:
+    wanted = keeping.Wanted(
+        after=Position(max(0, options.first - 1)),
+        until=None if options.last is None else Position(options.last),
+        hashes=tuple(options.expect_hash),
+    )
+    return keep(settings, lambda connection: keeping.verify(connection, wanted, master_keys_of(settings)))
+
+
+def export_erasures(options: argparse.Namespace, settings: Settings) -> int:
+    return keep(settings, keeping.export_erasures)
+
+
+def apply_erasures(options: argparse.Namespace, settings: Settings) -> int:
+    lines = keeping.lines_of(options.file)
+    return keep(settings, lambda connection: keeping.apply_erasures(connection, lines))
+
+
+def rotate_master_key(options: argparse.Namespace, settings: Settings) -> int:
+    return keep(settings, lambda connection: keeping.rotate_master_key(connection, master_keys_of(settings)))
+
+
+def keep(settings: Settings, work: Callable[[Connection], Awaitable[int]]) -> int:
+    return asyncio.run(keeping.on_database(url_of(with_database(settings)), work))
+
+
 def manage_keys(options: argparse.Namespace, settings: Settings) -> int:
     settings = with_database(settings)
     prepare_schema(settings)  # so that there can be a first key before the service has run
@@ -264,6 +319,12 @@ def prepare_schema(settings: Settings) -> None:
             migrate(url_of(settings))
     except CONNECTION_FAILURES as error:
         log.warning("the database cannot be reached yet: %s", said(error))
+
+
+def master_keys_of(settings: Settings) -> MasterKeys:
+    """Raises MasterKeyRefused."""
+    given = settings.master_key.get_secret_value() if settings.master_key else ""
+    return load_master_keys(given, settings.master_key_file)
 
 
 def is_embedded(settings: Settings) -> bool:

@@ -18,7 +18,20 @@ from app.access.access import Access, Authenticator
 from app.access.claims import ClaimGrants, by_value_from
 from app.access.keyring import Keyring
 from app.access.lending import Sessions, Tickets
-from app.api import catalogue, facts, health, imports, keys, openapi, positions, publishing, sessions, streams, tickets
+from app.api import (
+    catalogue,
+    erasing,
+    facts,
+    health,
+    imports,
+    keys,
+    openapi,
+    positions,
+    publishing,
+    sessions,
+    streams,
+    tickets,
+)
 from app.api.bodies import Bodies
 from app.api.context import Context
 from app.api.problems import answer_factwire_error, answer_http_exception, answer_unexpected
@@ -30,7 +43,10 @@ from app.settings import Settings
 from app.store.appending import Appended
 from app.store.database import Database, new_database
 from app.store.durability import weak_settings
+from app.store.master_keys import MasterKeys, load_master_keys
 from app.store.migrations import schema_is_current
+from app.store.rotating import has_foreign_key
+from app.stream.erasing import Erasing
 from app.stream.following import REASONS, Streams
 from app.stream.listener import Listener, Notifier
 from app.stream.moments import Moments
@@ -75,7 +91,8 @@ def create_app(settings: Settings) -> FastAPI:
     app = FastAPIOffline(title="Factwire", version=__version__, lifespan=lifespan, redoc_url=None)
     app.router.redirect_slashes = False
     app.state.context = context
-    for resource in (imports, publishing, facts, streams, positions, catalogue, keys, tickets, sessions, health):
+    resources = (imports, publishing, facts, erasing, streams, positions, catalogue, keys, tickets, sessions, health)
+    for resource in resources:
         app.router.routes.extend(resource.router.routes)
     app.add_exception_handler(FactwireError, answer_factwire_error)
     app.add_exception_handler(HTTPException, answer_http_exception)
@@ -92,6 +109,7 @@ def build(settings: Settings) -> tuple[Context, dict[str, Callable[[], Awaitable
         read_connections_max=settings.read_connections_max,
         read_seconds=settings.read_seconds,
         append_seconds=settings.append_seconds,
+        master_keys=master_keys_of(settings),
     )
     metrics, tracing = Metrics(), tracing_of(settings)
     ring = Ring(bytes_max=settings.ring_bytes_max, batch_bytes_max=BATCH_BYTES_MAX)
@@ -120,6 +138,7 @@ def build(settings: Settings) -> tuple[Context, dict[str, Callable[[], Awaitable
         tail=tail,
         moments=Moments(database),
         streams=streams_of(settings, database, tail, publisher, metrics, tracing),
+        erasing=Erasing(database, tail, on_erased=notifier.hint),
         metrics=metrics,
         tracing=tracing,
     )
@@ -210,6 +229,13 @@ def tracing_of(settings: Settings) -> "Tracing | None":
     return Tracing(version=__version__)
 
 
+def master_keys_of(settings: Settings) -> MasterKeys:
+    """Raises MasterKeyRefused."""
+    return load_master_keys(
+        settings.master_key.get_secret_value() if settings.master_key else "", settings.master_key_file
+    )
+
+
 def bodies_of(settings: Settings) -> Bodies:
     return Bodies(
         bytes_max=settings.body_bytes_max, all_bytes_max=settings.bodies_bytes_max, seconds=settings.body_seconds
@@ -272,6 +298,8 @@ async def see_schema(context: Context) -> None:
             async with context.database.watching.reading() as connection:
                 weak = await weak_settings(connection)
                 context.schema_seen = await schema_is_current(connection)
+                if context.schema_seen and await has_foreign_key(connection, context.database.master_keys):
+                    log.error("payloads of some data subjects cannot be opened: their master key was not given")
             if not context.schema_seen and not warned:
                 warned = True
                 log.warning("the schema of the database is missing or old: run `factwire migrate`")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 MIB = 1024 * 1024
@@ -113,6 +113,11 @@ class Settings(BaseSettings):
     condition_seconds: float = Field(10.0, ge=0.1, le=300)
     """How long an expensive condition may be evaluated, outside the lock."""
 
+    master_key: SecretStr | None = None
+    """Keys in base64 that wrap those of data subjects: the first one from now on, the others until then."""
+    master_key_file: Path | None = None
+    """A file that holds them instead. Unset, both: facts about data subjects are refused."""
+
     header_seconds: float = Field(10.0, ge=0.1, le=300)
     """How long a client may take to send the headers of a request."""
     header_bytes_max: int = Field(32 * 1024, ge=1024, le=MIB)
@@ -182,6 +187,13 @@ class Settings(BaseSettings):
             if parts.fragment or not all(port.isdigit() or port.endswith("]") for port in ports):
                 raise ValueError("write the characters #, /, ?, : and @ of the password as %23, %2F, %3F, %3A and %40")
         return url
+
+    @field_validator("master_key_file")
+    @classmethod
+    def check_one_source(cls, file: Path | None, given: ValidationInfo) -> Path | None:
+        if file is not None and given.data.get("master_key") is not None:
+            raise ValueError("FACTWIRE_MASTER_KEY is set as well: use one of them")
+        return file
 
     @field_validator("auth")
     @classmethod

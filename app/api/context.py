@@ -12,6 +12,7 @@ from app.api.bodies import Bodies
 from app.domain.limits import Limits
 from app.settings import Settings
 from app.store.database import Database
+from app.stream.erasing import Erasing
 from app.stream.following import Streams
 from app.stream.moments import Moments
 from app.stream.publisher import Publisher
@@ -38,6 +39,7 @@ class Context:
     tail: Tail
     moments: Moments
     streams: Streams
+    erasing: Erasing
     metrics: Metrics
     tracing: "Tracing | None" = None
     schema_seen: bool = False

@@ -28,6 +28,7 @@ READ_PROBLEMS: tuple[type[FactwireError], ...] = (
     errors.UnknownParameter,
     errors.LimitExceeded,
     errors.Unavailable,
+    errors.KeyUnavailable,
     errors.HistoryForked,
 )
 

@@ -16,6 +16,7 @@ from app.api.routing import PlainRoute
 from app.api.sessions import EndedSession, Session
 from app.api.tickets import Ticket
 from app.api.wire import (
+    ErasedDataSubject,
     Fact,
     ImportCounts,
     LogPosition,
@@ -25,11 +26,14 @@ from app.api.wire import (
     PublishBody,
     PublishResult,
     QueryBody,
+    Redaction,
+    RedactionBody,
 )
 
 DESCRIPTION = "Facts over plain HTTP, kept in PostgreSQL: publish, read, and follow over Server-Sent Events."
 SCHEMAS = (
     EndedSession,
+    ErasedDataSubject,
     Fact,
     GrantsBody,
     ImportCounts,
@@ -48,6 +52,8 @@ SCHEMAS = (
     PublishResult,
     QueryBody,
     Readiness,
+    Redaction,
+    RedactionBody,
     RotationBody,
     Session,
     Ticket,
@@ -63,6 +69,7 @@ SECURITY_SCHEMES = {
 }
 TAGS = [
     {"name": "facts", "description": "Publish and read facts."},
+    {"name": "erasure", "description": "Take back what facts say of people, and what should not have been published."},
     {"name": "streams", "description": "Follow the log."},
     {"name": "catalogue", "description": "What exists."},
     {"name": "access", "description": "Keys, tickets and sessions: who may publish and read what."},

@@ -205,6 +205,40 @@ class TypeNotFound(FactwireError):
     code = "type-not-found"
 
 
+class DataSubjectErased(FactwireError):
+    """The data subject was erased; nothing can be published about it."""
+
+    code = "data-subject-erased"
+
+    def __init__(self, data_subject: str) -> None:
+        detail = f"The data subject {data_subject} was erased. Nothing was written."
+        super().__init__(detail, data_subject=data_subject)
+
+
+class DataSubjectNotFound(FactwireError):
+    """There is no such data subject."""
+
+    code = "data-subject-not-found"
+
+
+class EncryptionNotConfigured(FactwireError):
+    """The service has no master key, and takes no facts about data subjects."""
+
+    code = "encryption-not-configured"
+
+
+class KeyUnavailable(FactwireError):
+    """A payload is encrypted under a master key that this service was not given."""
+
+    code = "key-unavailable"
+
+
+class FactReserved(FactwireError):
+    """The fact tells of what was done to the log, and stays as it is."""
+
+    code = "fact-reserved"
+
+
 class HistoryForked(FactwireError):
     """The history changed behind its readers and is not served from there on until the epoch is raised."""
 

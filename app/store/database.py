@@ -1,4 +1,7 @@
-"""Connections to PostgreSQL: one to append, one for the tail, a few to read. Nobody else opens any."""
+"""Connections to PostgreSQL: one to append, one for the tail, a few to read. Nobody else opens any.
+
+With them go the master keys, which open what is stored sealed.
+"""
 
 import asyncio
 import math
@@ -14,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
 from app.domain.errors import Unavailable
+from app.store.master_keys import NO_KEYS, MasterKeys
 
 CONNECT_SECONDS = 5.0
 FAILURE_SECONDS = 30.0  # a lane that nobody uses after it failed says nothing of the database any more
@@ -256,6 +260,7 @@ class Database:
     appending: Lane
     reading: Lane
     watching: Lane
+    master_keys: MasterKeys = NO_KEYS
 
     async def open(self) -> None:
         for lane in self.lanes():
@@ -269,7 +274,14 @@ class Database:
         return (self.appending, self.reading, self.watching)
 
 
-def new_database(url: str, *, read_connections_max: int, read_seconds: float, append_seconds: float) -> Database:
+def new_database(
+    url: str,
+    *,
+    read_connections_max: int,
+    read_seconds: float,
+    append_seconds: float,
+    master_keys: MasterKeys = NO_KEYS,
+) -> Database:
     return Database(
         url=url,
         appending=Lane(url, name="append", connections_max=1, statement_seconds=append_seconds, wait_seconds=5.0),
@@ -282,6 +294,7 @@ def new_database(url: str, *, read_connections_max: int, read_seconds: float, ap
             first_statement=KEEP_MEMORY,
         ),
         watching=Lane(url, name="watch", connections_max=3, statement_seconds=read_seconds, wait_seconds=5.0),
+        master_keys=master_keys,
     )
 
 

@@ -7,7 +7,7 @@ from app.store.database import Connection
 from app.store.tables import METADATA
 
 READ_TABLES = [*(table.name for table in METADATA.sorted_tables), "alembic_version"]
-WRITTEN_TABLES = ["facts", "fact_tags", "fact_ids", "types"]
+WRITTEN_TABLES = ["facts", "fact_tags", "fact_ids", "types", "chain", "sealed", "data_subjects"]
 
 LACKING = """
 select quote_ident(current_user) as role,

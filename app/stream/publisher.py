@@ -21,6 +21,7 @@ from app.store.appending import Appended
 from app.store.database import CONNECTION_FAILURES, Database
 from app.store.rights import lacking_rights
 from app.stream.grouping import GROUP_REQUESTS_MAX, Group, Outcome, Published, Request
+from app.stream.sealing import Sealing
 from app.stream.settling import Settling, replay_or_conflict
 from app.telemetry.logs import said
 from app.telemetry.metrics import Metrics
@@ -41,6 +42,7 @@ OUTCOMES = (
             errors.ConditionTooExpensive,
             errors.CursorForked,
             errors.CursorAhead,
+            errors.DataSubjectErased,
             errors.Unavailable,
             errors.OutcomeUnknown,
             errors.InternalError,
@@ -75,6 +77,7 @@ class Publisher:
         self._settling = Settling(database, condition_seconds=condition_seconds, retry=self._retry)
         self._waiting_requests = 0
         self._waiting_bytes = 0
+        self._sealing = Sealing(database)
         self._connection = database.appending.keeper()
         self._database = database
         self._refused = 0
@@ -105,6 +108,7 @@ class Publisher:
         behind a conflict is written. (A conflict with a fact that another publisher stores in this very moment is
         noticed by the call itself, and the facts behind it are then written all the same.)
         """
+        facts, refusal = await self._sealing.seal_first(facts)
         known = await self._settling.known_facts([fact for fact in facts if fact.chosen_id])
         waiting: list[asyncio.Future[Outcome]] = []
         requests: list[Request] = []
@@ -117,6 +121,10 @@ class Publisher:
                 requests.append(self.submit([fact], None, partial(tell, outcome)))
             if outcome.done() and isinstance(outcome.result(), FactwireError):
                 break
+        else:
+            if refusal is not None:
+                waiting.append(asyncio.get_running_loop().create_future())
+                tell(waiting[-1], refusal)
         try:
             return await asyncio.gather(*waiting)
         finally:
@@ -136,10 +144,18 @@ class Publisher:
         self._idle.clear()
         if self._waiting_requests > self._waiting_requests_max or self._waiting_bytes > self._waiting_bytes_max:
             request.end(Unavailable("Too many publishes are waiting."))
+        elif any([fact.data_subject and not fact.seal for fact in facts]):
+            self._settling.settle_later([request], self._seal(request))
         else:
             self._queue.append(request)
             self._arrived.set()
         return request
+
+    async def _seal(self, request: Request) -> None:
+        """Let a request wait for its turn as soon as its payloads are sealed."""
+        request.facts = await self._sealing.seal(request.facts)
+        self._queue.append(request)
+        self._arrived.set()
 
     async def run(self) -> None:
         """Serve until cancelled."""

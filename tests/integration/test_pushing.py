@@ -27,7 +27,7 @@ class Arriving:
         head_id = self.published[-1].id if self.published else None
         self.published.append(a_fact())
         at = f"2026-01-31T12:00:00.{len(self.published):06d}Z"
-        self.tail.follow_append(Appended(self.tail.head, head_id, 1, at, {}), self.published[-1:])
+        self.tail.follow_append(Appended(self.tail.head, head_id, 1, at, {}, 0), self.published[-1:])
 
     def more_to_come(self) -> bool:
         """The third fact is being published while the second is about to be pushed, and is there after one turn."""
