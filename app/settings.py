@@ -1,7 +1,8 @@
 """Every setting, from the environment: FACTWIRE_ and the name in capitals. The unit stands last in the name."""
 
+import re
 from importlib.util import find_spec
-from ipaddress import ip_address
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
@@ -11,11 +12,17 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 MIB = 1024 * 1024
 AUTH_MODES = ("none", "keys", "jwt")
+HOST = re.compile(r"(\*\.)?[A-Za-z0-9_.-]+")
 
 
 def listed(text: str | None) -> tuple[str, ...]:
     """The values of a setting that are separated by commas."""
     return tuple(part for part in map(str.strip, (text or "").split(",")) if part)
+
+
+def networks(text: str | None) -> tuple[IPv4Network | IPv6Network, ...]:
+    """Addresses and networks that are separated by commas. Raises ValueError."""
+    return tuple(ip_network(part) for part in listed(text))
 
 
 def is_loopback(host: str) -> bool:
@@ -45,6 +52,18 @@ class Settings(BaseSettings):
     """The port to listen on; 0 takes a free one."""
     auth: str | None = None
     """How requests say whose they are, by commas: keys, or none. Unset: none, on loopback addresses only."""
+    allowed_hosts: str | None = None
+    """Names under which requests come, by commas, beside addresses and localhost; *.example is all below. Unset: none."""
+    trusted_proxies: str | None = None
+    """Addresses and networks of proxies, by commas, that tell the address of a client. Unset: none."""
+    forwarded_header: Literal["x-forwarded-for", "forwarded"] = "x-forwarded-for"
+    """The one header in which they tell it."""
+    tls_certificate_file: Path | None = None
+    """The certificate, and those that lead to its authority, as PEM. Unset: plain HTTP."""
+    tls_key_file: Path | None = None
+    """Its key, as PEM. Unset: it stands with the certificate."""
+    tls_key_password: SecretStr | None = None
+    """The password of the key."""
     workers: int = Field(1, ge=1, le=64)
     """Processes on that port. Each follows the log by itself."""
     url: str = "http://127.0.0.1:8000"
@@ -97,6 +116,27 @@ class Settings(BaseSettings):
     """Bytes of the headers of one request."""
     body_seconds: float = Field(30.0, gt=0)
     """How long a client may take to send a body; in an import, until the next line."""
+
+    connections_max: int | None = Field(None, ge=1)
+    """Open connections of one process. Unset: FACTWIRE_STREAMS_MAX and 800 more."""
+    address_connections_max: int | None = Field(None, ge=1)
+    """Open connections from one address; trusted proxies have no such limit. Unset: no limit."""
+    address_requests_per_second: int | None = Field(None, ge=1)
+    """Requests from one address. Unset: no limit."""
+    address_bytes_per_second: int | None = Field(None, ge=1)
+    """Bytes of request bodies from one address. Unset: no limit."""
+    address_facts_per_second: int | None = Field(None, ge=1)
+    """Facts published from one address. Unset: no limit."""
+    address_streams_max: int | None = Field(None, ge=1)
+    """Open streams from one address. Unset: no limit."""
+    principal_requests_per_second: int | None = Field(None, ge=1)
+    """Requests of one principal. Unset: no limit."""
+    principal_bytes_per_second: int | None = Field(None, ge=1)
+    """Bytes of the request bodies of one principal. Unset: no limit."""
+    principal_facts_per_second: int | None = Field(None, ge=1)
+    """Facts published by one principal. Unset: no limit."""
+    principal_streams_max: int | None = Field(None, ge=1)
+    """Open streams of one principal. Unset: no limit."""
 
     streams_max: int = Field(10_000, ge=1)
     """Open streams of one process; beyond it a stream is asked to come back."""
@@ -165,6 +205,28 @@ class Settings(BaseSettings):
     @property
     def auth_modes(self) -> tuple[str, ...]:
         return listed(self.auth)
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def check_proxies(cls, given: str | None) -> str | None:
+        networks(given)
+        return given
+
+    @field_validator("allowed_hosts")
+    @classmethod
+    def check_hosts(cls, given: str | None) -> str | None:
+        for name in listed(given):
+            if not HOST.fullmatch(name):
+                raise ValueError(f"{name!r} is no name of a host: write it without a port")
+        return given
+
+    @property
+    def proxies(self) -> tuple[IPv4Network | IPv6Network, ...]:
+        return networks(self.trusted_proxies)
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        return listed(self.allowed_hosts)
 
     @field_validator("tracing")
     @classmethod

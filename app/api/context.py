@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from starlette.requests import Request
 
 from app.access.access import Access
+from app.access.allowances import Allowances
 from app.access.keyring import Keyring
 from app.api.bodies import Bodies
 from app.domain.limits import Limits
@@ -37,6 +38,7 @@ class Context:
     streams: Streams
     metrics: Metrics
     tracing: "Tracing | None" = None
+    allowances: Allowances | None = None
     schema_seen: bool = False
     draining: bool = False
 

@@ -121,6 +121,29 @@ class KeyNotFound(FactwireError):
     code = "key-not-found"
 
 
+class WrongHost(FactwireError):
+    """The request is for a host that this service does not answer for."""
+
+    code = "wrong-host"
+
+
+class CrossSiteRequest(FactwireError):
+    """A page of another site may not make this request."""
+
+    code = "cross-site-request"
+
+
+class RateLimited(FactwireError):
+    """More was asked for than is allowed in so short a time."""
+
+    code = "rate-limited"
+
+    def __init__(self, limit: str, *, retry_after_seconds: int) -> None:
+        detail = f"The limit {limit} is reached. Come back in {retry_after_seconds} s."
+        super().__init__(detail, limit=limit, retry_after_seconds=retry_after_seconds)
+        self.retry_after_seconds = retry_after_seconds
+
+
 class FactIdConflict(FactwireError):
     """A fact with this id but other content is stored already."""
 
