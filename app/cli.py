@@ -1,25 +1,34 @@
-"""The command line: serve, migrate, import, tail, doctor, keys, epoch raise, openapi."""
+"""The command line: serve, migrate, import, tail, doctor, keys, epoch raise, verify, erasures, master-key, openapi."""
 
 import argparse
 import asyncio
+import logging
+import math
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from types import FrameType
 from typing import NoReturn
 
 import asyncpg
 from pydantic import SecretStr, ValidationError
 
-from app import commands, doctor
+from app import __version__, commands, doctor, keeping
+from app.access.claims import by_value_from
+from app.domain.position import Position
 from app.key_commands import COMMAND_LINE, add_key_commands, run_key_command
-from app.settings import Settings
+from app.settings import Settings, range_of
 from app.store import embedded
-from app.store.database import CONNECTION_FAILURES
+from app.store.database import CONNECTION_FAILURES, Connection
 from app.store.epochs import raise_epoch
+from app.store.master_keys import MasterKeyRefused, MasterKeys, load_master_keys
 from app.store.migrations import MigrationRefused, is_empty, migrate
-from app.telemetry.logs import configure_logging
+from app.telemetry.logs import configure_logging, logs_json, said
+
+log = logging.getLogger(__name__)
+
+IDLE_SECONDS_MAX = 3600
 
 FIRST_STEPS = """
 Factwire serves {url}
@@ -54,14 +63,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code: int = options.run(options, settings)
         return code
     except ValidationError as error:
+        if os.environ.get("FACTWIRE_LOG_FORMAT") == "json":  # the settings, which would say so, do not exist
+            configure_logging("json")
         for wrong in error.errors():
-            print(f"FACTWIRE_{'_'.join(map(str, wrong['loc'])).upper()}: {wrong['msg']}", file=sys.stderr)
+            name = "_".join(map(str, wrong["loc"]))
+            bounds = range_of(name)
+            between = f" ({bounds[0]:.15g} to {bounds[1]:.15g})" if bounds else ""
+            complain(f"FACTWIRE_{name.upper()}: {wrong['msg']}{between}" if name else wrong["msg"])
         return 2
-    except (MigrationRefused, embedded.NotInstalled, asyncpg.PostgresError, OSError) as error:
-        print(f"factwire: {error}", file=sys.stderr)
+    except (MigrationRefused, MasterKeyRefused, embedded.NotInstalled, asyncpg.PostgresError, OSError) as error:
+        complain(f"factwire: {error}")
         return 1
     except KeyboardInterrupt:
         return 130
+
+
+def complain(line: str) -> None:
+    """Say on standard error why the command ends, as JSON where that is wanted."""
+    if logs_json():
+        log.critical(line)
+    else:
+        print(line, file=sys.stderr)
 
 
 def leave(number: int, frame: FrameType | None) -> NoReturn:
@@ -70,6 +92,7 @@ def leave(number: int, frame: FrameType | None) -> NoReturn:
 
 def new_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("factwire", description="Facts over plain HTTP, kept in PostgreSQL.")
+    parser.add_argument("--version", action="version", version=f"factwire {__version__}")
     commands_of = parser.add_subparsers(required=True, metavar="COMMAND")
 
     serving = commands_of.add_parser("serve", help="run the service")
@@ -106,6 +129,7 @@ def new_parser() -> argparse.ArgumentParser:
     )
     raising.set_defaults(run=raise_the_epoch)
 
+    add_keeping_options(commands_of)
     add_key_commands(commands_of.add_parser("keys", help="make, list, rotate and revoke keys"), run=manage_keys)
 
     describing = commands_of.add_parser("openapi", help="print the OpenAPI document")
@@ -113,32 +137,95 @@ def new_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def add_keeping_options(commands_of: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    verifying = commands_of.add_parser("verify", help="see whether the log is still what was appended to it")
+    verifying.add_argument("--from", dest="first", type=int, default=1, help="the first position; 1 without it")
+    verifying.add_argument("--to", dest="last", type=int, help="the last position; the head without it")
+    verifying.add_argument(
+        "--expect-hash", type=keeping.parse_hash, action="append", default=[], metavar="POSITION:HASH"
+    )
+    verifying.set_defaults(run=verify)
+
+    erasures = commands_of.add_parser("erasures", help="carry erasures over a restored backup")
+    of_erasures = erasures.add_subparsers(required=True, metavar="COMMAND")
+    exporting = of_erasures.add_parser("export", help="print what was erased and redacted, a line each")
+    exporting.set_defaults(run=export_erasures)
+    applying = of_erasures.add_parser("apply", help="erase and redact again what an export tells")
+    applying.add_argument("file", help="a file, or - for standard input")
+    applying.set_defaults(run=apply_erasures)
+
+    master_key = commands_of.add_parser("master-key", help="make and rotate what wraps the keys of data subjects")
+    of_master_key = master_key.add_subparsers(required=True, metavar="COMMAND")
+    making = of_master_key.add_parser("new", help="print a new master key")
+    making.set_defaults(run=lambda options, settings: keeping.print_master_key())
+    rotating = of_master_key.add_parser("rotate", help="wrap every data key with the current master key")
+    rotating.set_defaults(run=rotate_master_key)
+
+
 def add_doctor_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--url")
-    parser.add_argument("--processes", type=int, help="of all replicas together; FACTWIRE_WORKERS without it")
+    parser.add_argument("--processes", type=process_count, help="of all replicas together; FACTWIRE_WORKERS without it")
     parser.add_argument("--publish-in", metavar="NAMESPACE", help="publish a few facts there to time their delivery")
-    parser.add_argument("--seconds", type=float, help="also see whether an idle stream stays open for so long")
+    parser.add_argument("--seconds", type=idle_seconds, help="also see whether an idle stream stays open for so long")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.set_defaults(run=examine)
 
 
+def process_count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a number of processes, at least 1, not {text}")
+    return int(text)
+
+
+def idle_seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds <= IDLE_SECONDS_MAX:
+        raise argparse.ArgumentTypeError(f"expected seconds, above 0 and at most {IDLE_SECONDS_MAX}, not {text}")
+    return seconds
+
+
 def serve(options: argparse.Namespace, settings: Settings) -> int:
     from app.server import bind, run
+    from app.tls import CertificateRefused, certificate_of
     from app.workers import Workers
 
     if settings.is_open_to_others:
         print(OPEN_TO_OTHERS.format(host=settings.host), file=sys.stderr)
         return 2
+    try:
+        by_value_from(settings.jwt_grants)
+    except ValueError as error:
+        print(f"FACTWIRE_JWT_GRANTS: {error}", file=sys.stderr)
+        return 2
+    try:
+        certificate = certificate_of(settings)
+        if certificate is not None:
+            certificate.context()
+    except CertificateRefused as error:
+        complain(str(error))
+        return 2
+    master_keys_of(settings)  # where they are wrong, no worker need find out
     settings = with_database(settings)
     prepare_schema(settings)
     if settings.workers > 1:
         workers = Workers(settings)
-        print(FIRST_STEPS.format(url=reachable_url(settings.host, workers.port)), flush=True)
+        greet(reachable_url(settings, workers.port))
         return workers.run()
     listening = bind(settings.host, settings.port, shared=False)
-    print(FIRST_STEPS.format(url=reachable_url(settings.host, listening.getsockname()[1])), flush=True)
+    greet(reachable_url(settings, listening.getsockname()[1]))
     run(settings, listening)
     return 0
+
+
+def greet(url: str) -> None:
+    """Show the first steps, or tell a program where the service is."""
+    if logs_json():
+        log.info("Factwire serves %s", url)
+    else:
+        print(FIRST_STEPS.format(url=url), flush=True)
 
 
 def work(options: argparse.Namespace, settings: Settings) -> int:
@@ -181,6 +268,32 @@ def raise_the_epoch(options: argparse.Namespace, settings: Settings) -> int:
     return 0
 
 
+def verify(options: argparse.Namespace, settings: Settings) -> int:
+    wanted = keeping.Wanted(
+        after=Position(max(0, options.first - 1)),
+        until=None if options.last is None else Position(options.last),
+        hashes=tuple(options.expect_hash),
+    )
+    return keep(settings, lambda connection: keeping.verify(connection, wanted, master_keys_of(settings)))
+
+
+def export_erasures(options: argparse.Namespace, settings: Settings) -> int:
+    return keep(settings, keeping.export_erasures)
+
+
+def apply_erasures(options: argparse.Namespace, settings: Settings) -> int:
+    lines = keeping.lines_of(options.file)
+    return keep(settings, lambda connection: keeping.apply_erasures(connection, lines))
+
+
+def rotate_master_key(options: argparse.Namespace, settings: Settings) -> int:
+    return keep(settings, lambda connection: keeping.rotate_master_key(connection, master_keys_of(settings)))
+
+
+def keep(settings: Settings, work: Callable[[Connection], Awaitable[int]]) -> int:
+    return asyncio.run(keeping.on_database(url_of(with_database(settings)), work))
+
+
 def manage_keys(options: argparse.Namespace, settings: Settings) -> int:
     settings = with_database(settings)
     prepare_schema(settings)  # so that there can be a first key before the service has run
@@ -213,7 +326,13 @@ def prepare_schema(settings: Settings) -> None:
         if settings.database_url is not None and (is_embedded(settings) or is_empty(url_of(settings))):
             migrate(url_of(settings))
     except CONNECTION_FAILURES as error:
-        print(f"factwire: the database cannot be reached yet: {error}", file=sys.stderr)
+        log.warning("the database cannot be reached yet: %s", said(error))
+
+
+def master_keys_of(settings: Settings) -> MasterKeys:
+    """Raises MasterKeyRefused."""
+    given = settings.master_key.get_secret_value() if settings.master_key else ""
+    return load_master_keys(given, settings.master_key_file)
 
 
 def is_embedded(settings: Settings) -> bool:
@@ -225,6 +344,7 @@ def url_of(settings: Settings) -> str:
     return settings.database_url.get_secret_value()
 
 
-def reachable_url(host: str, port: int) -> str:
+def reachable_url(settings: Settings, port: int) -> str:
+    host = settings.host
     name = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
-    return f"http://{name}:{port}"
+    return f"http{'s' if settings.tls_certificate_file else ''}://{name}:{port}"

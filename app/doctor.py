@@ -143,6 +143,7 @@ def service_checks(client: httpx.AsyncClient, settings: Settings, wanted: Wanted
     checks: list[Check] = [
         ("way", partial(probing.look_at_way, client)),
         ("state", partial(probing.read_metrics, client)),
+        ("log", partial(compare_logs, client, settings)),
         ("answers", partial(probing.time_answers, client)),
         ("body", partial(probing.send_large_body, client)),
         ("stream", partial(probing.watch_stream, client)),
@@ -153,6 +154,25 @@ def service_checks(client: httpx.AsyncClient, settings: Settings, wanted: Wanted
         seconds, usual = wanted.idle_seconds, settings.heartbeat_seconds
         checks.append(("idle", partial(probing.stay_idle, client, seconds=seconds, heartbeat_seconds=usual)))
     return checks
+
+
+async def compare_logs(client: httpx.AsyncClient, settings: Settings) -> AsyncIterator[Finding]:
+    url, change = url_of(settings), "run this with the FACTWIRE_DATABASE_URL of the service, where it can be reached"
+    if url is None:
+        yield note("log", "whether service and database are one log cannot be seen: there is no URL of one", change)
+        return
+    try:
+        connection = await examining.connect(url)
+    except Exception:
+        yield note("log", "whether service and database are one log cannot be seen: see the line `database`", change)
+        return
+    try:
+        async for finding in probing.compare_logs(client, connection):
+            yield finding
+    except asyncpg.InsufficientPrivilegeError:
+        yield note("log", "whether service and database are one log cannot be seen: see the line `rights`", change)
+    finally:
+        connection.terminate()
 
 
 async def findings_of(check: Check, change: str, *, seconds: float = CHECK_SECONDS) -> list[Finding]:

@@ -15,8 +15,24 @@ from starlette.exceptions import HTTPException
 
 from app import __version__
 from app.access.access import Access, Authenticator
+from app.access.allowances import allowances_of
+from app.access.claims import ClaimGrants, by_value_from
 from app.access.keyring import Keyring
-from app.api import catalogue, facts, health, imports, keys, openapi, positions, publishing, streams
+from app.access.lending import Sessions, Tickets
+from app.api import (
+    catalogue,
+    erasing,
+    facts,
+    health,
+    imports,
+    keys,
+    openapi,
+    positions,
+    publishing,
+    sessions,
+    streams,
+    tickets,
+)
 from app.api.bodies import Bodies
 from app.api.context import Context
 from app.api.problems import answer_factwire_error, answer_http_exception, answer_unexpected
@@ -28,7 +44,10 @@ from app.settings import Settings
 from app.store.appending import Appended
 from app.store.database import Database, new_database
 from app.store.durability import weak_settings
+from app.store.master_keys import MasterKeys, load_master_keys
 from app.store.migrations import schema_is_current
+from app.store.rotating import has_foreign_key
+from app.stream.erasing import Erasing
 from app.stream.following import REASONS, Streams
 from app.stream.listener import Listener, Notifier
 from app.stream.moments import Moments
@@ -73,7 +92,8 @@ def create_app(settings: Settings) -> FastAPI:
     app = FastAPIOffline(title="Factwire", version=__version__, lifespan=lifespan, redoc_url=None)
     app.router.redirect_slashes = False
     app.state.context = context
-    for resource in (imports, publishing, facts, streams, positions, catalogue, keys, health):
+    resources = (imports, publishing, facts, erasing, streams, positions, catalogue, keys, tickets, sessions, health)
+    for resource in resources:
         app.router.routes.extend(resource.router.routes)
     app.add_exception_handler(FactwireError, answer_factwire_error)
     app.add_exception_handler(HTTPException, answer_http_exception)
@@ -90,17 +110,19 @@ def build(settings: Settings) -> tuple[Context, dict[str, Callable[[], Awaitable
         read_connections_max=settings.read_connections_max,
         read_seconds=settings.read_seconds,
         append_seconds=settings.append_seconds,
+        master_keys=master_keys_of(settings),
     )
     metrics, tracing = Metrics(), tracing_of(settings)
     ring = Ring(bytes_max=settings.ring_bytes_max, batch_bytes_max=BATCH_BYTES_MAX)
     on_extended = partial(note_traces, tracing) if tracing else None
     tail = Tail(database, ring, poll_seconds=settings.poll_seconds, on_extended=on_extended)
-    notifier = Notifier(database)
+    upkeep = Upkeep(database)
+    notifier = Notifier(database, lambda: not listener.is_alone(upkeep.listeners))
     listen_url = (settings.listen_url or settings.database_url).get_secret_value()
     listener = Listener(listen_url, tail.hint, own_sender=notifier.sender)
-    upkeep = Upkeep(database)
+    publisher = publisher_of(settings, database, tail, notifier, metrics)
     keyring = Keyring(database) if "keys" in settings.auth_modes else None
-    authenticators = authenticators_of(keyring)
+    authenticators = authenticators_of(settings, keyring)
     access = Access(authenticators, is_open=settings.is_open)
     if keyring is not None:
         keyring.on_changed = access.forget
@@ -109,14 +131,18 @@ def build(settings: Settings) -> tuple[Context, dict[str, Callable[[], Awaitable
         limits=limits_of(settings),
         access=access,
         keyring=keyring,
+        tickets=Tickets(database, access.current, seconds=settings.ticket_seconds),
+        sessions=Sessions(database, access.current, seconds=settings.session_seconds),
         database=database,
         bodies=bodies_of(settings),
-        publisher=publisher_of(settings, database, tail, notifier, metrics),
+        publisher=publisher,
         tail=tail,
         moments=Moments(database),
-        streams=streams_of(settings, database, tail, metrics, tracing),
+        streams=streams_of(settings, database, tail, publisher, metrics, tracing),
+        erasing=Erasing(database, tail, on_erased=notifier.hint),
         metrics=metrics,
         tracing=tracing,
+        allowances=allowances_of(settings, "principal"),
     )
     measure(context, listener, upkeep)
     return context, {
@@ -127,13 +153,35 @@ def build(settings: Settings) -> tuple[Context, dict[str, Callable[[], Awaitable
         "publisher": context.publisher.run,
         "upkeep": upkeep.run,
         "schema": lambda: see_schema(context),
+        "sessions": context.sessions.run,
         **{f"{name} authenticator": authenticator.run for name, authenticator in authenticators.items()},
     }
 
 
-def authenticators_of(keyring: Keyring | None) -> dict[str, Authenticator]:
+def authenticators_of(settings: Settings, keyring: Keyring | None) -> dict[str, Authenticator]:
     """What knows credentials, by the kind of name that it gives."""
-    return {} if keyring is None else {"key": keyring}
+    authenticators: dict[str, Authenticator] = {} if keyring is None else {"key": keyring}
+    if "jwt" in settings.auth_modes:
+        authenticators["jwt"] = tokens_of(settings)
+    return authenticators
+
+
+def tokens_of(settings: Settings) -> Authenticator:
+    """Tokens are imported where they are wanted only: their cryptography takes a while."""
+    from app.access.tokens import Expected, new_tokens
+
+    assert settings.jwt_issuer is not None
+    assert settings.jwt_audience is not None
+    expected = Expected(
+        settings.jwt_issuer, settings.jwt_audience, settings.algorithms, leeway_seconds=settings.jwt_leeway_seconds
+    )
+    return new_tokens(
+        expected,
+        ClaimGrants(settings.jwt_grants_claim, by_value_from(settings.jwt_grants)),
+        jwks_url=settings.jwt_jwks_url,
+        refresh_seconds=settings.jwt_refresh_seconds,
+        keep_seconds=settings.jwt_keep_seconds,
+    )
 
 
 def publisher_of(settings: Settings, database: Database, tail: Tail, notifier: Notifier, metrics: Metrics) -> Publisher:
@@ -153,7 +201,12 @@ def publisher_of(settings: Settings, database: Database, tail: Tail, notifier: N
 
 
 def streams_of(
-    settings: Settings, database: Database, tail: Tail, metrics: Metrics, tracing: "Tracing | None"
+    settings: Settings,
+    database: Database,
+    tail: Tail,
+    publisher: Publisher,
+    metrics: Metrics,
+    tracing: "Tracing | None",
 ) -> Streams:
     return Streams(
         database,
@@ -164,6 +217,7 @@ def streams_of(
         age_seconds_max=settings.stream_age_seconds_max,
         drain_seconds=settings.drain_seconds,
         metrics=metrics,
+        more_to_come=lambda: publisher.waiting > 0,
         on_passed=tracing.delivered if tracing else None,
     )
 
@@ -175,6 +229,13 @@ def tracing_of(settings: Settings) -> "Tracing | None":
     from app.telemetry.tracing import Tracing
 
     return Tracing(version=__version__)
+
+
+def master_keys_of(settings: Settings) -> MasterKeys:
+    """Raises MasterKeyRefused."""
+    return load_master_keys(
+        settings.master_key.get_secret_value() if settings.master_key else "", settings.master_key_file
+    )
 
 
 def bodies_of(settings: Settings) -> Bodies:
@@ -193,7 +254,11 @@ def measure(context: Context, listener: Listener, upkeep: Upkeep) -> None:
         "factwire_head_position", "The position of the newest fact that the tail has seen.", lambda: context.tail.head
     )
     gauge("factwire_forks", "Forks of the history that the tail has noticed.", lambda: context.tail.forks)
-    gauge("factwire_database_reachable", "Whether the tail's last read succeeded.", lambda: context.tail.reachable)
+    gauge(
+        "factwire_database_reachable",
+        "Whether the tail reads, and no connection failed that others used.",
+        lambda: context.database_reachable,
+    )
     gauge("factwire_listener_connected", "Whether notifications arrive.", lambda: listener.connected)
     gauge("factwire_publishes_waiting", "Publishes under way.", lambda: context.publisher.waiting)
     gauge("factwire_partition_room_facts", "Facts that fit into the partitions that exist.", lambda: upkeep.room or 0)
@@ -235,6 +300,8 @@ async def see_schema(context: Context) -> None:
             async with context.database.watching.reading() as connection:
                 weak = await weak_settings(connection)
                 context.schema_seen = await schema_is_current(connection)
+                if context.schema_seen and await has_foreign_key(connection, context.database.master_keys):
+                    log.error("payloads of some data subjects cannot be opened: their master key was not given")
             if not context.schema_seen and not warned:
                 warned = True
                 log.warning("the schema of the database is missing or old: run `factwire migrate`")

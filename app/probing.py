@@ -11,6 +11,9 @@ from uuid import uuid4
 import httpx
 
 from app.domain.finding import Finding, note, ok, wrong
+from app.domain.position import START, Cursor, Position, parse_cursor
+from app.store.database import Connection
+from app.store.measuring import LogState, read_log_state
 
 SAMPLES = 5
 PAYLOAD_BYTES = 1024 * 1024
@@ -18,11 +21,15 @@ HEARTBEAT_SECONDS = 3
 LONGEST_HEARTBEAT_SECONDS = 60
 HELD_SECONDS = 1.0
 SLOW_SECONDS = 0.25
+COMPARISONS = 2
+COMPARE_SECONDS = 1.0
 
 # More than one heartbeat: where nothing arrives for so long, something holds the stream back.
 TIMEOUT = httpx.Timeout(connect=5, read=HEARTBEAT_SECONDS + 2, write=10, pool=5)
 
 CUT = (httpx.RemoteProtocolError, httpx.ReadError)
+
+INSIDE = "run this with the address of a process itself as --url, for instance inside the cluster, to have it checked"
 
 UNBUFFERED = "let the proxy pass each part of /v1/stream on at once (nginx: proxy_buffering off; gzip off)"
 
@@ -47,16 +54,11 @@ async def look_at_door(client: httpx.AsyncClient) -> AsyncIterator[Finding]:
 async def look_at_service(client: httpx.AsyncClient) -> AsyncIterator[Finding]:
     """Whether a Factwire answers there and is ready. Raises httpx.TransportError where nobody answers."""
     response = await client.get("/readyz")
-    if response.is_redirect:
-        change = "give the URL to which it leads: a redirected publish arrives as a GET"
-        yield wrong("service", f"redirects to {response.headers.get('location', '')}", change)
-        return
     try:
         readiness = response.json()
         ready, told = readiness["ready"], f"schema {readiness['schema']}, database {readiness['database']}"
     except (ValueError, TypeError, KeyError):
-        told = f"something that is no Factwire answers {response.status_code} to /readyz"
-        yield wrong("service", told, "correct FACTWIRE_URL, or let the proxy lead to the service")
+        yield await look_without_readyz(client, response)
         return
     if not ready:
         yield wrong("service", f"not ready: {told}", "run `factwire migrate`, or wait until it has started anew")
@@ -64,6 +66,65 @@ async def look_at_service(client: httpx.AsyncClient) -> AsyncIterator[Finding]:
         yield wrong("service", told, "see in the log of the service why it does not reach its database")
     else:
         yield ok("service", f"ready, {told}, {response.http_version}")
+
+
+async def look_without_readyz(client: httpx.AsyncClient, unready: httpx.Response) -> Finding:
+    """Many publish /v1 only. `unready` is what was answered to /readyz."""
+    response = await client.get("/v1/position")
+    if told_position(response) is not None:
+        told = f"answers, {response.http_version}; whether it is ready cannot be seen: no /readyz is published here"
+        return note("service", told, INSIDE)
+    if '"urn:factwire:problem:' in response.text:
+        told = f"answers {response.status_code} to /v1/position: {response.text[:200]}"
+        return wrong("service", told, "see in the log of the service why")
+    if unready.is_redirect:
+        change = "give the URL to which it leads: a redirected publish arrives as a GET"
+        return wrong("service", f"redirects to {unready.headers.get('location', '')}", change)
+    told = f"something that is no Factwire answers {unready.status_code} to /readyz, {response.status_code} to /v1"
+    return wrong("service", told, "correct FACTWIRE_URL, or let the proxy lead to the service")
+
+
+def told_position(response: httpx.Response) -> LogState | None:
+    """What an answer to /v1/position says; None where it is none."""
+    try:
+        told = response.raise_for_status().json()
+        return LogState(Cursor(parse_cursor(told["cursor"]).epoch, Position(told["head"])), told.get("published_at"))
+    except (httpx.HTTPStatusError, ValueError, TypeError, KeyError):
+        return None
+
+
+async def compare_logs(client: httpx.AsyncClient, connection: Connection) -> AsyncIterator[Finding]:
+    """Whether service and database are one log: what the service says lies between two looks at the database."""
+    end = Cursor(0, START)
+    for comparison in range(COMPARISONS):
+        await asyncio.sleep(comparison * COMPARE_SECONDS)
+        before = await read_log_state(connection, at=START)
+        response = await client.get("/v1/position")
+        there = told_position(response)
+        if there is None:
+            change = "see in the log of the service why, and run this again"
+            yield note("log", f"cannot be compared: /v1/position is answered {response.status_code}", change)
+            return
+        after = await read_log_state(connection, at=there.end.position)
+        if not is_between(before, there, after):
+            told = f"the service is at {there.end}, the database at {after.end if after else 'no log at all'}"
+            change = "let FACTWIRE_DATABASE_URL and FACTWIRE_URL lead to one log: one of them is another's"
+            yield wrong("log", f"service and database are two logs: {told}", change)
+            return
+        end = there.end
+    empty = "both logs are empty, which cannot be told apart"
+    yield ok("log", f"service and database are both at {end}" if end.position else empty)
+
+
+def is_between(before: LogState | None, there: LogState, after: LogState | None) -> bool:
+    """Facts may be published and epochs begin meanwhile, but none is taken back; and one fact has one time."""
+    return (
+        before is not None
+        and after is not None
+        and before.end.epoch <= there.end.epoch <= after.end.epoch
+        and before.end.position <= there.end.position <= after.end.position
+        and there.published_at == after.published_at
+    )
 
 
 async def look_at_access(client: httpx.AsyncClient) -> AsyncIterator[Finding]:
@@ -89,10 +150,11 @@ async def look_at_way(client: httpx.AsyncClient) -> AsyncIterator[Finding]:
 
 async def read_metrics(client: httpx.AsyncClient) -> AsyncIterator[Finding]:
     response = await client.get("/metrics")
-    if not response.is_success:
-        return  # many keep them from the public
     values = {name: value for name, _, value in (line.partition(" ") for line in response.text.splitlines())}
-    if float(values.get("factwire_forks", 0)) > 0:
+    if not response.is_success or "factwire_forks" not in values:
+        told = "forks and missing notifications cannot be seen: no /metrics is published here"
+        yield note("state", told, INSIDE)
+    elif float(values["factwire_forks"]) > 0:
         yield wrong("state", "the history has forked", "see docs/operations.md, Lost history: `factwire epoch raise`")
     elif float(values.get("factwire_listener_connected", 1)) == 0:
         yield note("state", "the service gets no notifications", "give it a direct URL as FACTWIRE_LISTEN_URL")

@@ -4,15 +4,21 @@ import re
 from importlib.util import find_spec
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 MIB = 1024 * 1024
+GIB = 1024 * MIB
 AUTH_MODES = ("none", "keys", "jwt")
 HOST = re.compile(r"(\*\.)?[A-Za-z0-9_.-]+")
+# Neither `none` nor the ones with a shared secret, under which whoever can verify a token can also make one.
+SIGNATURE_ALGORITHMS = (
+    "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519",
+)  # fmt: skip
+ORIGIN = re.compile(r"https?://(?:[a-z0-9.-]+|\[[0-9a-f:.]+\])(?::[1-9][0-9]{0,4})?")
 
 
 def listed(text: str | None) -> tuple[str, ...]:
@@ -32,11 +38,26 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
+def check_address(url: str) -> str:
+    """A URL whose answer nobody can change on its way. Raises ValueError."""
+    parts = urlsplit(url)
+    if not parts.hostname or parts.username or parts.password or parts.fragment:
+        raise ValueError("expected a URL with a host, and without a user, a password and a fragment")
+    if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(parts.hostname)):
+        raise ValueError("expected a URL that begins with https:// (http:// is for loopback addresses)")
+    return url
+
+
 class Settings(BaseSettings):
     """Built once where the process starts and passed down; nothing below reads the environment."""
 
     model_config = SettingsConfigDict(
-        env_prefix="FACTWIRE_", env_ignore_empty=True, frozen=True, extra="ignore", use_attribute_docstrings=True
+        env_prefix="FACTWIRE_",
+        env_ignore_empty=True,
+        frozen=True,
+        extra="ignore",
+        use_attribute_docstrings=True,
+        allow_inf_nan=False,
     )
 
     database_url: SecretStr | None = None
@@ -51,9 +72,9 @@ class Settings(BaseSettings):
     port: int = Field(8000, ge=0, le=65535)
     """The port to listen on; 0 takes a free one."""
     auth: str | None = None
-    """How requests say whose they are, by commas: keys, or none. Unset: none, on loopback addresses only."""
+    """How requests say whose they are, by commas: keys, jwt, or none. Unset: none, on loopback addresses only."""
     allowed_hosts: str | None = None
-    """Names under which requests come, by commas, beside addresses and localhost; *.example is all below. Unset: none."""
+    """Names under which requests come, by commas, beside addresses and localhost; *.example is all below it."""
     trusted_proxies: str | None = None
     """Addresses and networks of proxies, by commas, that tell the address of a client. Unset: none."""
     forwarded_header: Literal["x-forwarded-for", "forwarded"] = "x-forwarded-for"
@@ -73,22 +94,22 @@ class Settings(BaseSettings):
 
     read_connections_max: int = Field(8, ge=2, le=100)
     """Connections of one process for reads; three more follow the log, one appends and one listens."""
-    read_seconds: float = Field(10.0, gt=0)
+    read_seconds: float = Field(10.0, ge=0.1, le=300)
     """How long one read may take in the database."""
-    append_seconds: float = Field(15.0, gt=0)
+    append_seconds: float = Field(15.0, ge=0.1, le=60)
     """How long one append may take in the database, its wait for the lock included."""
-    poll_seconds: float = Field(0.25, gt=0, le=10)
+    poll_seconds: float = Field(0.25, ge=0.01, le=10)
     """How often the tail looks for new facts where no notification arrives."""
-    ring_bytes_max: int = Field(32 * MIB, ge=MIB)
+    ring_bytes_max: int = Field(32 * MIB, ge=MIB, le=16 * GIB)
     """How much of the newest history each process keeps ready for its streams."""
 
     facts_max: int = Field(1000, ge=1, le=1000)
     """Facts in one publish request."""
-    body_bytes_max: int = Field(4 * MIB, ge=1024)
+    body_bytes_max: int = Field(4 * MIB, ge=1024, le=256 * MIB)
     """Bytes of one request body; for an import, of one batch."""
-    bodies_bytes_max: int = Field(256 * MIB, ge=MIB)
+    bodies_bytes_max: int = Field(256 * MIB, ge=MIB, le=64 * GIB)
     """Bytes of all request bodies that one process reads at the same time."""
-    payload_bytes_max: int = Field(MIB, ge=2)
+    payload_bytes_max: int = Field(MIB, ge=2, le=64 * MIB)
     """Bytes of one payload."""
     aggregate_ids_max: int = Field(32, ge=1, le=100)
     """Aggregate ids of one fact."""
@@ -101,20 +122,25 @@ class Settings(BaseSettings):
     wait_seconds_max: float = Field(60.0, ge=0, le=300)
     """The greatest `wait_seconds` of a long poll."""
 
-    publish_wait_seconds: float = Field(30.0, gt=0)
+    publish_wait_seconds: float = Field(30.0, ge=0.1, le=300)
     """How long a publish may wait for its turn."""
-    publishes_waiting_max: int = Field(20_000, ge=1)
+    publishes_waiting_max: int = Field(20_000, ge=1, le=1_000_000)
     """Publishes that may wait for their turn in one process."""
-    publish_bytes_waiting_max: int = Field(256 * MIB, ge=MIB)
+    publish_bytes_waiting_max: int = Field(256 * MIB, ge=MIB, le=64 * GIB)
     """Bytes of the publishes that may wait in one process."""
-    condition_seconds: float = Field(10.0, gt=0)
+    condition_seconds: float = Field(10.0, ge=0.1, le=300)
     """How long an expensive condition may be evaluated, outside the lock."""
 
-    header_seconds: float = Field(10.0, gt=0)
+    master_key: SecretStr | None = None
+    """Keys in base64 that wrap those of data subjects: the first one from now on, the others until then."""
+    master_key_file: Path | None = None
+    """A file that holds them instead. Unset, both: facts about data subjects are refused."""
+
+    header_seconds: float = Field(10.0, ge=0.1, le=300)
     """How long a client may take to send the headers of a request."""
-    header_bytes_max: int = Field(32 * 1024, ge=1024)
+    header_bytes_max: int = Field(32 * 1024, ge=1024, le=MIB)
     """Bytes of the headers of one request."""
-    body_seconds: float = Field(30.0, gt=0)
+    body_seconds: float = Field(30.0, ge=0.1, le=3600)
     """How long a client may take to send a body; in an import, until the next line."""
 
     connections_max: int | None = Field(None, ge=1)
@@ -138,20 +164,45 @@ class Settings(BaseSettings):
     principal_streams_max: int | None = Field(None, ge=1)
     """Open streams of one principal. Unset: no limit."""
 
-    streams_max: int = Field(10_000, ge=1)
+    streams_max: int = Field(10_000, ge=1, le=1_000_000)
     """Open streams of one process; beyond it a stream is asked to come back."""
-    stream_age_seconds_max: float = Field(3600.0, gt=0)
+    stream_age_seconds_max: float = Field(3600.0, ge=1, le=7 * 86_400)
     """About how long a stream stays open (give or take a fifth): behind a proxy, a vanished client looks alive."""
-    stream_send_seconds: float = Field(20.0, gt=0)
+    stream_send_seconds: float = Field(20.0, ge=0.1, le=300)
     """How long a client may refuse to read before its stream is cut."""
-    stream_history_bytes_max: int = Field(256 * MIB, ge=MIB)
+    stream_history_bytes_max: int = Field(256 * MIB, ge=MIB, le=64 * GIB)
     """About how much history all streams of one process may hold in memory."""
     heartbeat_seconds: float = Field(15.0, ge=3, le=60)
     """When a quiet stream gets a sign of life, unless its client asks for another interval."""
-    retry_seconds: float = Field(2.0, gt=0, le=60)
+    retry_seconds: float = Field(2.0, ge=0.1, le=60)
     """When a client should come back after its stream ended."""
-    drain_seconds: float = Field(5.0, ge=0)
+    drain_seconds: float = Field(5.0, ge=0, le=3600)
     """At SIGTERM, over how long the streams end, one after the other."""
+
+    jwt_issuer: str | None = None
+    """Whose tokens are taken: their `iss`, to the letter."""
+    jwt_audience: str | None = None
+    """What a token must have as its `aud`, or among them."""
+    jwt_jwks_url: str | None = None
+    """Where the issuer's keys are. Unset: as the issuer's /.well-known/openid-configuration says."""
+    jwt_algorithms: str = "RS256,ES256,EdDSA,Ed25519"
+    """The algorithms that a token may be signed with, by commas; also RS384, RS512, PS256 to PS512, ES384, ES512."""
+    jwt_leeway_seconds: int = Field(60, ge=0, le=300)
+    """By how much the issuer's clock may differ."""
+    jwt_refresh_seconds: float = Field(300.0, ge=1, le=86_400)
+    """How often the issuer's keys are fetched; in between only for a token that names an unknown one."""
+    jwt_keep_seconds: float = Field(3600.0, ge=1, le=604_800)
+    """How long the last keys are trusted while the issuer cannot be reached."""
+    jwt_grants_claim: str | None = None
+    """The claim that holds grants, as JSON."""
+    jwt_grants: str | None = None
+    """What the values of claims grant: {"scope": {"facts:read": {"read": {"include": ["*"]}}}}."""
+    ticket_seconds: float = Field(60.0, ge=0.1, le=60)
+    """How long a ticket waits for its stream."""
+    session_seconds: float = Field(28_800.0, ge=0.1, le=604_800)
+    """How long a session of a browser lasts."""
+    cors_origins: str | None = None
+    """Origins whose pages may call the service, by commas. Unset: none."""
 
     log_format: Literal["text", "json"] = "text"
     """How log lines look on standard error: for people, or a JSON object a line."""
@@ -175,6 +226,13 @@ class Settings(BaseSettings):
             if parts.fragment or not all(port.isdigit() or port.endswith("]") for port in ports):
                 raise ValueError("write the characters #, /, ?, : and @ of the password as %23, %2F, %3F, %3A and %40")
         return url
+
+    @field_validator("master_key_file")
+    @classmethod
+    def check_one_source(cls, file: Path | None, given: ValidationInfo) -> Path | None:
+        if file is not None and given.data.get("master_key") is not None:
+            raise ValueError("FACTWIRE_MASTER_KEY is set as well: use one of them")
+        return file
 
     @field_validator("auth")
     @classmethod
@@ -228,9 +286,54 @@ class Settings(BaseSettings):
     def hosts(self) -> tuple[str, ...]:
         return listed(self.allowed_hosts)
 
+    @field_validator("jwt_issuer", "jwt_jwks_url")
+    @classmethod
+    def check_issuer(cls, url: str | None) -> str | None:
+        """Keys that others can change on their way would verify anything."""
+        return None if url is None else check_address(url)
+
+    @field_validator("jwt_algorithms")
+    @classmethod
+    def check_algorithms(cls, given: str) -> str:
+        for name in listed(given) or ("",):
+            if name not in SIGNATURE_ALGORITHMS:
+                raise ValueError(f"{name!r} is none of {', '.join(SIGNATURE_ALGORITHMS)}")
+        return given
+
+    @field_validator("cors_origins")
+    @classmethod
+    def check_origins(cls, given: str | None) -> str | None:
+        for origin in listed(given):
+            if not ORIGIN.fullmatch(origin):
+                raise ValueError(f"{origin} is no origin such as https://app.example, without a path and in lower case")
+        return given
+
+    @model_validator(mode="after")
+    def check_tokens(self) -> Self:
+        if "jwt" in self.auth_modes and not (self.jwt_issuer and self.jwt_audience):
+            raise ValueError("FACTWIRE_AUTH=jwt needs FACTWIRE_JWT_ISSUER and FACTWIRE_JWT_AUDIENCE")
+        return self
+
+    @property
+    def algorithms(self) -> tuple[str, ...]:
+        return listed(self.jwt_algorithms)
+
+    @property
+    def origins(self) -> tuple[str, ...]:
+        return listed(self.cors_origins)
+
     @field_validator("tracing")
     @classmethod
     def check_tracing_is_installed(cls, wanted: bool) -> bool:
         if wanted and not (find_spec("opentelemetry") and find_spec("opentelemetry.sdk")):
             raise ValueError("install factwire[tracing] first")
         return wanted
+
+
+def range_of(name: str) -> tuple[float, float] | None:
+    """The least and the greatest value of a setting that is a number; None for any other, or where there is none."""
+    field = Settings.model_fields.get(name)
+    bounds = field.metadata if field else []
+    least = [float(bound.ge) for bound in bounds if hasattr(bound, "ge")]
+    most = [float(bound.le) for bound in bounds if hasattr(bound, "le")]
+    return (least[0], most[0]) if least and most else None

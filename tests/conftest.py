@@ -3,7 +3,7 @@
 import asyncio
 import shutil
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from tempfile import mkdtemp
@@ -14,7 +14,7 @@ import pytest
 
 from tests import postgres
 from tests.postgres import Databases, ThrowawayPostgres
-from tests.service import ROOT, ServiceProcess, settings_of
+from tests.service import ROOT, SERVE, ServiceProcess, settings_of
 
 RUN_DIRECTORY = pytest.StashKey[Path]()
 
@@ -93,14 +93,16 @@ def start_postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartPo
 async def start_service(fresh_database_url: str, tmp_path: Path) -> AsyncIterator[StartService]:
     """Start services on the test's own database; a keyword is a setting, `drain_seconds=1` FACTWIRE_DRAIN_SECONDS.
 
-    `port=old.port` starts one where another has ended, `tree=` one of another version.
+    `port=old.port` starts one where another has ended, `tree=` one of another version, `command=` one
+    that Python is to start in another way.
     """
     async with AsyncExitStack() as running:
 
-        async def start(*, tree: Path = ROOT, **settings: object) -> ServiceProcess:
+        async def start(*, tree: Path = ROOT, command: Sequence[str] = SERVE, **settings: object) -> ServiceProcess:
             environment = settings_of(**{"database_url": fresh_database_url} | settings)
             log_path = tmp_path / "service.log"
-            return await running.enter_async_context(ServiceProcess(environment, log_path=log_path, tree=tree))
+            process = ServiceProcess(environment, log_path=log_path, tree=tree, command=command)
+            return await running.enter_async_context(process)
 
         yield start
 

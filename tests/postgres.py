@@ -25,9 +25,10 @@ FORGETFUL_SETTINGS = SETTINGS + "fsync = off\nfull_page_writes = off\n"
 EMPTY_THE_LOG = """
 begin;
 set local session_replication_role = replica;
-truncate factwire.facts, factwire.fact_tags, factwire.fact_ids, factwire.types, factwire.type_counts;
+truncate factwire.facts, factwire.fact_tags, factwire.fact_ids, factwire.types, factwire.type_counts,
+  factwire.data_subjects, factwire.sealed, factwire.redactions, factwire.chain;
 update factwire.counted set through = 0;
-update factwire.log set epoch = epoch + 1, floor = 0, partition_facts = default;
+update factwire.log set epoch = epoch + 1, floor = 0, partition_facts = default, erasures = 0;
 insert into factwire.epochs (epoch, forked_after) select epoch, 0 from factwire.log;
 commit
 """

@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -16,22 +17,25 @@ ROOT = Path(__file__).parent.parent
 START_SECONDS = 30.0
 STOP_SECONDS = 20.0
 POLL_SECONDS = 0.05
+SERVE = ("-m", "app", "serve")
 
 
 class ServiceProcess:
     """One `python -m app serve` with settings of its own; it is gone after the `async with`.
 
-    `tree` is where its code stands: another version's, or ours.
+    `tree` is where its code stands: another version's, or ours; `command` is what Python runs there.
     """
 
-    def __init__(self, settings: dict[str, str], *, log_path: Path, tree: Path = ROOT) -> None:
+    def __init__(
+        self, settings: dict[str, str], *, log_path: Path, tree: Path = ROOT, command: Sequence[str] = SERVE
+    ) -> None:
         self.settings = {"FACTWIRE_PORT": str(free_port())} | settings
         self.log_path = log_path
         self.port = int(self.settings["FACTWIRE_PORT"])
         self.url = f"http://127.0.0.1:{self.port}"
         with log_path.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "app", "serve"],
+                [sys.executable, *command],
                 cwd=tree,
                 env=clean_environment() | self.settings,
                 stdin=subprocess.DEVNULL,

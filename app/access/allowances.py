@@ -3,10 +3,11 @@
 import asyncio
 import time
 from collections import Counter
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, fields
 
 from app.access.rates import Rate
 from app.domain.errors import RateLimited
+from app.settings import Settings
 
 USERS_MAX = 50_000  # remembered for each rate
 REQUESTS_WINDOW_SECONDS = 1
@@ -69,6 +70,12 @@ class Allowances:
         self._streams[user] -= 1
         if self._streams[user] <= 0:
             del self._streams[user]
+
+
+def allowances_of(settings: Settings, kind: str) -> Allowances | None:
+    """What the settings allow to each `address` or `principal`; None where they limit nothing."""
+    limits = Limits(**{field.name: getattr(settings, f"{kind}_{field.name}") for field in fields(Limits)})
+    return Allowances(kind, limits) if limits.are_set else None
 
 
 def rate(name: str, per_second: int | None, window_seconds: int) -> Rate | None:

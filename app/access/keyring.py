@@ -1,6 +1,7 @@
 """The keyring of a process: every key that holds, in memory, so that a request asks no database for its key."""
 
 import asyncio
+import json
 import logging
 import math
 import time
@@ -13,6 +14,7 @@ from app.access.access import SEND_CREDENTIALS
 from app.access.granting import grants_from
 from app.access.secrets import digest, is_key
 from app.domain.errors import Unauthenticated, Unavailable
+from app.domain.grants import Grants
 from app.domain.principal import Principal
 from app.store.database import Database
 from app.store.keys import LiveSecret, keys_version, live_secrets, note_uses
@@ -44,6 +46,7 @@ class Keyring:
         self._keep_seconds = keep_seconds
         self._note_seconds = note_seconds
         self._version: int | None = None
+        self._grants: Mapping[str, Grants] = {}
         self._by_digest: Mapping[bytes, Principal] = MappingProxyType({})
         self._by_name: Mapping[str, Principal] = MappingProxyType({})
         self._by_credential: Mapping[str, Principal] = MappingProxyType({})
@@ -115,7 +118,10 @@ class Keyring:
         self._loaded.set()
 
     def _take(self, version: int, secrets: Sequence[LiveSecret]) -> None:
-        by_digest = {secret.digest: principal_of(secret) for secret in secrets}
+        # What was read before is not read again: with many keys that would hold up the requests of the process.
+        read = self._grants
+        self._grants = {text: read.get(text) or grants_from(json.loads(text)) for text in {s.grants for s in secrets}}
+        by_digest = {secret.digest: principal_of(secret, self._grants[secret.grants]) for secret in secrets}
         by_name: dict[str, Principal] = {}
         for principal in by_digest.values():
             # Of two secrets of one key the one that holds longer says until when somebody is who he is.
@@ -139,7 +145,7 @@ class Keyring:
                 await note_uses(connection, uses)
 
 
-def principal_of(secret: LiveSecret) -> Principal:
+def principal_of(secret: LiveSecret, grants: Grants) -> Principal:
     expires_at = None if secret.expires_at is None else secret.expires_at.timestamp()
     credential = f"{NAME}{secret.digest.hex()}"
-    return Principal(f"{NAME}{secret.key_id}", grants_from(dict(secret.grants)), expires_at, credential)
+    return Principal(f"{NAME}{secret.key_id}", grants, expires_at, credential)

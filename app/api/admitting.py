@@ -11,8 +11,8 @@ from starlette.requests import Request
 from starlette.types import Scope
 
 from app.access.allowances import Allowances
-from app.api.asgi import header
 from app.api.context import Context
+from app.api.credentials import verified
 from app.api.spending import begin
 from app.domain.condition import Condition
 from app.domain.errors import FactwireError, FieldError, Forbidden, RateLimited, Unavailable
@@ -39,7 +39,7 @@ async def admit(context: Context, scope: Scope, rule: Rule) -> None:
         state[PRINCIPAL] = ANYBODY
         return
     try:
-        principal = await context.access.verify(header(scope, b"authorization"))
+        principal = await verified(context, scope)
     except Unavailable as error:
         if rule is not Rule.READ:
             raise
@@ -82,7 +82,13 @@ def reader_of(request: Request, context: Context) -> Reader:
     principal = principal_of(request)
     if principal is ANYBODY:
         return ANY_READER
-    return Reader(principal.grants.readable, partial(context.access.check, principal))
+    return Reader(principal.grants.readable, partial(check_principal, context, principal))
+
+
+def check_principal(context: Context, principal: Principal) -> None:
+    """Raises Unauthenticated where somebody may not go on."""
+    context.access.check(principal)
+    context.sessions.check(principal)
 
 
 def check_publishable(principal: Principal, facts: list[NewFact]) -> None:

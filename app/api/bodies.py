@@ -12,6 +12,9 @@ from app.domain.errors import BodyTooLarge, RequestTimeout, Unavailable, Unsuppo
 
 NDJSON = "application/x-ndjson"
 
+# Nobody but the server cancels a request: when its time to finish what is under way is over.
+STOPPED_FIRST = "The service stopped before the body was complete."
+
 
 def check_media_type(request: Request, expected: str) -> None:
     """Without it a page of another origin could publish with a form: only some media types need its permission."""
@@ -56,6 +59,8 @@ class Bodies:
                 await self._collect(request, message, chunks)
         except TimeoutError:
             raise RequestTimeout(f"The body did not arrive within {self._seconds:g} s.") from None
+        except asyncio.CancelledError:
+            raise Unavailable(STOPPED_FIRST) from None
         finally:
             self._room += sum(map(len, chunks))
         return b"".join(chunks)

@@ -8,10 +8,12 @@ from starlette.requests import Request
 from app.access.access import Access
 from app.access.allowances import Allowances
 from app.access.keyring import Keyring
+from app.access.lending import Sessions, Tickets
 from app.api.bodies import Bodies
 from app.domain.limits import Limits
 from app.settings import Settings
 from app.store.database import Database
+from app.stream.erasing import Erasing
 from app.stream.following import Streams
 from app.stream.moments import Moments
 from app.stream.publisher import Publisher
@@ -30,17 +32,25 @@ class Context:
     limits: Limits
     access: Access
     keyring: Keyring | None
+    tickets: Tickets
+    sessions: Sessions
     database: Database
     bodies: Bodies
     publisher: Publisher
     tail: Tail
     moments: Moments
     streams: Streams
+    erasing: Erasing
     metrics: Metrics
     tracing: "Tracing | None" = None
     allowances: Allowances | None = None
     schema_seen: bool = False
     draining: bool = False
+
+    @property
+    def database_reachable(self) -> bool:
+        """Whether the tail reads, and nobody else fails to."""
+        return self.tail.reads and not any(lane.failing for lane in self.database.lanes())
 
 
 def context_of(request: Request) -> Context:

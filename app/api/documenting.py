@@ -28,6 +28,7 @@ READ_PROBLEMS: tuple[type[FactwireError], ...] = (
     errors.UnknownParameter,
     errors.LimitExceeded,
     errors.Unavailable,
+    errors.KeyUnavailable,
     errors.HistoryForked,
 )
 
@@ -46,6 +47,7 @@ def operation(
     parameters: Sequence[str] = (),
     header_parameters: Sequence[str] = (),
     body: type | None = None,
+    body_required: bool = True,
     body_media_type: str = JSON,
     body_example: str | None = None,
     problems: Sequence[type[FactwireError]] = (),
@@ -55,9 +57,8 @@ def operation(
     responses: dict[str, Any] = {str(int(status)): {"description": summary, "content": content}}
     for other, description in (other_results or {}).items():
         responses[str(other)] = {"description": description, **({} if other == 304 else {"content": content})}
-    responses.update(
-        problem_responses((*problems, *access_problems(rule, body=body is not None), errors.InternalError))
-    )
+    before = access_problems(rule, body=body is not None)
+    responses.update(problem_responses(tuple(dict.fromkeys((*problems, *before, errors.InternalError)))))
     extra: dict[str, Any] = {
         RULE: rule,
         "security": [] if rule is Rule.OPEN else [{}, {SECURITY_SCHEME: []}],
@@ -69,7 +70,7 @@ def operation(
         "responses": responses,
     }
     if body is not None:
-        extra["requestBody"] = {"required": True, "content": {body_media_type: media(body, body_example)}}
+        extra["requestBody"] = {"required": body_required, "content": {body_media_type: media(body, body_example)}}
     return {
         "operation_id": operation_id,
         "summary": summary,
@@ -84,10 +85,10 @@ def access_problems(rule: Rule, *, body: bool) -> tuple[type[FactwireError], ...
         case Rule.OPEN:
             return ()
         case Rule.READ:
-            foreign = (errors.CrossSiteRequest,) if body else ()
+            foreign = (errors.CrossOrigin,) if body else ()
             return (errors.Unauthenticated, *foreign, errors.WrongHost, errors.RateLimited)
         case Rule.PUBLISH | Rule.MANAGE:
-            forbidden = (errors.Forbidden, errors.CrossSiteRequest)
+            forbidden = (errors.Forbidden, errors.CrossOrigin)
             return (errors.Unauthenticated, *forbidden, errors.WrongHost, errors.RateLimited)
 
 

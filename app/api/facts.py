@@ -160,7 +160,9 @@ async def get(request: Request) -> Response:
 async def answer_fact(request: Request, at: UUID | Position) -> Response:
     context = context_of(request)
     async with context.database.reading.reading() as connection:
-        position, body = await read_fact(connection, at, principal_of(request).grants.readable)
+        position, body = await read_fact(
+            connection, at, principal_of(request).grants.readable, master_keys=context.database.master_keys
+        )
     if context.tail.forked_after is not None and position > context.tail.forked_after:
         context.tail.refuse_fork()
     return await encoded_response(request, body)

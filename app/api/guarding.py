@@ -4,18 +4,17 @@ A page of another site reaches an open service through the browser of somebody w
 of its own that leads to the address of the service (DNS rebinding). Neither can set headers as it likes.
 """
 
-from collections.abc import Collection
-
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.access.addresses import Proxies, source_of
-from app.access.allowances import Allowances
+from app.access.allowances import allowances_of
 from app.api.asgi import header
 from app.api.hosts import Hosts
 from app.api.problems import problem_response
 from app.api.spending import begin, counted
 from app.api.sse import come_back_later
-from app.domain.errors import CrossSiteRequest, FactwireError, RateLimited, WrongHost
+from app.domain.errors import CrossOrigin, FactwireError, RateLimited, WrongHost
+from app.settings import Settings
 
 PROBES = frozenset({"/livez", "/readyz", "/metrics"})  # asked by any address and by any name, and never too often
 STREAM = "/v1/stream"  # EventSource comes back after a clean end, and never after a 429
@@ -25,22 +24,13 @@ SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 class Guard:
     """Hands on the requests that are for this service, of no foreign page, and within the limits of their address."""
 
-    def __init__(
-        self,
-        app: ASGIApp,
-        *,
-        hosts: Hosts | None,
-        origins: Collection[str],
-        allowances: Allowances | None,
-        proxies: Proxies,
-        retry_seconds: float,
-    ) -> None:
+    def __init__(self, app: ASGIApp, settings: Settings, *, hosts: Hosts | None, proxies: Proxies) -> None:
         self._app = app
         self._hosts = hosts
-        self._origins = frozenset(origin.encode() for origin in origins)
-        self._allowances = allowances
+        self._origins = frozenset(origin.encode() for origin in settings.origins)
         self._proxies = proxies
-        self._retry_seconds = retry_seconds
+        self._retry_seconds = settings.retry_seconds
+        self.allowances = allowances_of(settings, "address")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["path"] in PROBES:
@@ -55,16 +45,16 @@ class Guard:
         except FactwireError as error:
             await problem_response(error)(scope, receive, send)
         else:
-            await self._app(scope, receive if self._allowances is None else counted(scope, receive), send)
+            await self._app(scope, receive if self.allowances is None else counted(scope, receive), send)
 
     def _check(self, scope: Scope) -> None:
         """Raises FactwireError where a request is not handed on."""
         if self._hosts is not None and header(scope, b"host") not in self._hosts:
             raise WrongHost("The Host header names no host of this service; FACTWIRE_ALLOWED_HOSTS adds names.")
         if scope["method"] not in SAFE_METHODS and is_foreign(scope) and header(scope, b"origin") not in self._origins:
-            raise CrossSiteRequest("Only a page of this service, or of an origin that is allowed, may do this.")
-        if self._allowances is not None:
-            begin(scope, self._allowances, source_of(self._proxies.address_of(scope)))
+            raise CrossOrigin("Only a page of this service, or of an origin that is allowed, may do this.")
+        if self.allowances is not None:
+            begin(scope, self.allowances, source_of(self._proxies.address_of(scope)))
 
 
 def is_foreign(scope: Scope) -> bool:

@@ -55,7 +55,7 @@ async def readyz(request: Request) -> Response:
         ready=context.schema_seen and not context.draining,
         draining=context.draining,
         schema="current" if context.schema_seen else "not seen yet",
-        database="reachable" if context.tail.reachable else "unreachable",
+        database="reachable" if context.database_reachable else "unreachable",
     )
     return Response(msgspec.json.encode(readiness), 200 if readiness.ready else 503, media_type="application/json")
 

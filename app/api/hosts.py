@@ -3,7 +3,14 @@
 from collections.abc import Collection
 from ipaddress import ip_address
 
+from app.settings import Settings
+
 KNOWN_MAX = 1000
+
+
+def hosts_of(settings: Settings) -> "Hosts | None":
+    """The hosts that are asked for; None are all. Without credentials a foreign page would need none either."""
+    return Hosts((settings.host, *settings.hosts)) if settings.is_open or settings.hosts else None
 
 
 class Hosts:

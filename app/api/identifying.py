@@ -1,5 +1,6 @@
 """Every request has an id: in its answer, in every log line about it, and in a line of its own where that is wanted."""
 
+import asyncio
 import logging
 import re
 import time
@@ -8,7 +9,10 @@ from secrets import token_hex
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.access.addresses import Proxies
 from app.api.asgi import REQUEST_ID, STATUS, header
+from app.api.problems import problem_response
+from app.domain.errors import Unavailable
 from app.telemetry.logs import request_id
 
 log = logging.getLogger(__name__)
@@ -32,9 +36,10 @@ class Ids:
 class Identifying:
     """Lets every request have its id while it is answered, and its line in the log."""
 
-    def __init__(self, app: ASGIApp, *, logged: bool) -> None:
+    def __init__(self, app: ASGIApp, *, logged: bool, proxies: Proxies) -> None:
         self._app = app
         self._logged = logged
+        self._proxies = proxies
         self._ids = Ids()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -53,21 +58,30 @@ class Identifying:
             await send(message)
 
         if not self._logged:
-            await self._app(scope, receive, send_with_id)
+            await self._answer(scope, receive, send_with_id)
             return
         began_at = time.perf_counter()
         try:
-            await self._app(scope, receive, send_with_id)
+            await self._answer(scope, receive, send_with_id)
         finally:
-            tell(scope, time.perf_counter() - began_at)
+            tell(scope, self._proxies.address_of(scope), time.perf_counter() - began_at)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await self._app(scope, receive, send)
+        except asyncio.CancelledError:
+            # The server's time to finish is over. Who was publishing has been told already that the outcome is unknown.
+            if STATUS in scope["state"]:
+                raise
+            await problem_response(Unavailable("The service stopped before it could answer."))(scope, receive, send)
 
 
-def tell(scope: Scope, seconds: float) -> None:
+def tell(scope: Scope, address: str, seconds: float) -> None:
     """One line about a request that ended. Its query is left out: some of what it may hold is secret.
 
     The path stands as it was sent: decoded, it could hold a line break, and with it a line of the client's making.
     """
     method, path = scope["method"], scope["raw_path"].decode("ascii", "backslashreplace")
     status, milliseconds = scope["state"].get(STATUS, 0), round(seconds * 1000, 1)
-    fields = {"method": method, "path": path, "status": status, "milliseconds": milliseconds}
-    log.info("%s %s %d %s ms", method, path, status, milliseconds, extra=fields)
+    fields = {"address": address, "method": method, "path": path, "status": status, "milliseconds": milliseconds}
+    log.info("%s %s %s %d %s ms", address, method, path, status, milliseconds, extra=fields)

@@ -12,7 +12,7 @@ from starlette.types import Receive, Scope, Send
 
 from app.api.admitting import Rule, forbidden_namespace, principal_of, reader_of
 from app.api.asgi import header
-from app.api.bodies import NDJSON, check_media_type
+from app.api.bodies import NDJSON, STOPPED_FIRST, check_media_type
 from app.api.context import Context, context_of
 from app.api.decoding import Decoder
 from app.api.documenting import operation
@@ -22,7 +22,7 @@ from app.api.routing import new_router
 from app.api.spending import Pace, pace_of
 from app.api.wire import ImportCounts, NewFactBody, fact_from
 from app.domain import errors
-from app.domain.errors import FactwireError, FieldError, LimitExceeded, RequestTimeout
+from app.domain.errors import FactwireError, FieldError, LimitExceeded, OutcomeUnknown, RequestTimeout, Unavailable
 from app.domain.fact import NewFact
 from app.domain.principal import Principal, Reader
 from app.stream.grouping import Published
@@ -110,7 +110,7 @@ class Importing:
         try:
             async for lines in self._batches(request):
                 self.reader.check()
-                await self._publish(lines)
+                await self._publish_in_time(lines)
                 if self.tells_progress and loop.time() - told_at >= PROGRESS_SECONDS:
                     told_at = loop.time()
                     yield line({"progress": self.counts})
@@ -144,6 +144,12 @@ class Importing:
             lines.append(rest)
         if lines:
             yield lines
+
+    async def _publish_in_time(self, lines: list[bytes]) -> None:
+        try:
+            await self._publish(lines)
+        except asyncio.CancelledError:  # by the server, when its time to finish is over
+            raise OutcomeUnknown() from None
 
     async def _publish(self, lines: list[bytes]) -> None:
         """Publish a batch in order, up to its first line that fails, which is raised."""
@@ -205,30 +211,32 @@ class Importing:
 
 
 async def chunks(request: Request, *, seconds: float) -> AsyncIterator[bytes]:
-    """The chunks of a body; an empty one when the client pauses. Raises RequestTimeout when no line ends for so long."""
+    """The chunks of a body; an empty one when the client pauses. Raises RequestTimeout if no line ends for so long."""
     loop = asyncio.get_running_loop()
     stream = request.stream()
-    give_up_at = loop.time() + seconds
+    waited_seconds = 0.0  # for the client alone, since its last line ended
     while True:
-        arriving = asyncio.ensure_future(anext(stream, None))
+        arriving, began_at = asyncio.ensure_future(anext(stream, None)), loop.time()
         try:
             await asyncio.wait({arriving}, timeout=LINGER_SECONDS)
             if not arriving.done():
+                waited_seconds += loop.time() - began_at
                 yield b""
-            await asyncio.wait({arriving}, timeout=give_up_at - loop.time())
+                began_at = loop.time()
+            await asyncio.wait({arriving}, timeout=max(0, seconds - waited_seconds))
             if not arriving.done():
                 raise RequestTimeout(f"No line arrived for {seconds:g} s.")
             chunk = arriving.result()
+        except asyncio.CancelledError:
+            raise Unavailable(STOPPED_FIRST) from None
         except ClientDisconnect:
             raise RequestTimeout("The client left before the body was complete.") from None
         finally:
             arriving.cancel()
         if chunk is None:
             return
-        if chunk:
-            yield chunk
-            if b"\n" in chunk:
-                give_up_at = loop.time() + seconds
+        waited_seconds = 0.0 if b"\n" in chunk else waited_seconds + loop.time() - began_at
+        yield chunk
 
 
 def line(value: dict[str, Any]) -> bytes:

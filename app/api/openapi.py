@@ -13,7 +13,10 @@ from app.api.documenting import SECURITY_SCHEME
 from app.api.health import Liveness, Readiness
 from app.api.keys import GrantsBody, Key, KeyBody, Keys, NamespacesBody, NewKey, RotationBody
 from app.api.routing import PlainRoute
+from app.api.sessions import EndedSession, Session
+from app.api.tickets import Ticket
 from app.api.wire import (
+    ErasedDataSubject,
     Fact,
     ImportCounts,
     LogPosition,
@@ -23,10 +26,14 @@ from app.api.wire import (
     PublishBody,
     PublishResult,
     QueryBody,
+    Redaction,
+    RedactionBody,
 )
 
 DESCRIPTION = "Facts over plain HTTP, kept in PostgreSQL: publish, read, and follow over Server-Sent Events."
 SCHEMAS = (
+    EndedSession,
+    ErasedDataSubject,
     Fact,
     GrantsBody,
     ImportCounts,
@@ -45,7 +52,11 @@ SCHEMAS = (
     PublishResult,
     QueryBody,
     Readiness,
+    Redaction,
+    RedactionBody,
     RotationBody,
+    Session,
+    Ticket,
     Type,
     Types,
 )
@@ -58,9 +69,10 @@ SECURITY_SCHEMES = {
 }
 TAGS = [
     {"name": "facts", "description": "Publish and read facts."},
+    {"name": "erasure", "description": "Take back what facts say of people, and what should not have been published."},
     {"name": "streams", "description": "Follow the log."},
     {"name": "catalogue", "description": "What exists."},
-    {"name": "access", "description": "Keys: who may publish and read what."},
+    {"name": "access", "description": "Keys, tickets and sessions: who may publish and read what."},
     {"name": "operations", "description": "Health and measurements."},
 ]
 

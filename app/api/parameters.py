@@ -210,5 +210,6 @@ DESCRIPTIONS: Mapping[str, tuple[dict[str, Any], str, Any]] = {
     ),
     "heartbeat": ({"type": "integer", "minimum": 3, "maximum": 60}, "Seconds between signs of life.", 15),
     "event": ({"type": "string", "enum": ["type"]}, "`type` names each event `<namespace>/<type>`.", None),
+    "ticket": (TEXT, "A ticket for this query, in place of other credentials.", None),
     "at": ({"type": "string", "format": "date-time"}, "The last fact published before this time.", None),
 }

@@ -1,6 +1,8 @@
 """Publishing: the route, and a shortcut past ASGI to the same for requests that have arrived whole."""
 
+import asyncio
 import logging
+from collections.abc import Sequence
 from functools import partial
 from http import HTTPStatus
 
@@ -22,7 +24,7 @@ from app.api.spending import spend_facts
 from app.api.wire import PublishBody, PublishedFact, PublishResult, condition_from, facts_from
 from app.domain import errors
 from app.domain.condition import Condition
-from app.domain.errors import FactwireError, InternalError
+from app.domain.errors import FactwireError, InternalError, OutcomeUnknown
 from app.domain.fact import NewFact
 from app.domain.principal import Principal
 from app.stream.grouping import Outcome, Published
@@ -54,6 +56,7 @@ HEADERS = b"content-type: application/json\r\ncontent-length: %d\r\nx-request-id
             errors.MalformedParameter,
             errors.RequestTimeout,
             errors.FactIdConflict,
+            errors.DataSubjectErased,
             errors.ConditionFailed,
             errors.CursorForked,
             errors.CursorAhead,
@@ -63,6 +66,8 @@ HEADERS = b"content-type: application/json\r\ncontent-length: %d\r\nx-request-id
             errors.UnknownParameter,
             errors.LimitExceeded,
             errors.ConditionTooExpensive,
+            errors.EncryptionNotConfigured,
+            errors.KeyUnavailable,
             errors.Unavailable,
             errors.OutcomeUnknown,
         ),
@@ -73,13 +78,21 @@ async def publish(request: Request) -> JsonAnswer:
     parameters_of(request)
     facts, condition = wanted(context, principal_of(request), await context.bodies.read_json(request))
     spend_facts(request.scope, len(facts))
-    if context.tracing is None:
-        published = await context.publisher.publish(facts, condition)
-    else:
-        with context.tracing.publishing(request.headers.get("traceparent", ""), len(facts)) as span:
-            published = await context.publisher.publish(facts, condition)
-            span.set_attribute("factwire.position", published.cursor.position)
+    try:
+        published = await publish_traced(request, facts, condition)
+    except asyncio.CancelledError:  # by the server, when its time to finish is over
+        raise OutcomeUnknown([fact.id for fact in facts]) from None
     return JsonAnswer(result(published), status_of(published))
+
+
+async def publish_traced(request: Request, facts: Sequence[NewFact], condition: Condition | None) -> Published:
+    context = context_of(request)
+    if context.tracing is None:
+        return await context.publisher.publish(facts, condition)
+    with context.tracing.publishing(request.headers.get("traceparent", ""), len(facts)) as span:
+        published = await context.publisher.publish(facts, condition)
+        span.set_attribute("factwire.position", published.cursor.position)
+        return published
 
 
 class PublishingAtOnce:

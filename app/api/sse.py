@@ -10,6 +10,7 @@ import logging
 import random
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
 from contextlib import aclosing
+from functools import lru_cache
 from typing import cast
 
 import msgspec
@@ -88,6 +89,11 @@ class Client:
 
     def push(self, happening: Happening) -> bool:
         """Send what happens if that needs no waiting; whether it was sent."""
+        if self._outlet is not None and type(happening) is Facts:
+            if not self._outlet.push(facts_chunk(happening)):
+                return False
+            self._cursor = happening.cursor
+            return True
         told = self._cursor
         if self._push(self.encode(happening)):
             return True
@@ -158,6 +164,12 @@ async def left(receive: Receive) -> None:
     """Return when the client is gone, or has got everything."""
     while (await receive())["type"] != "http.disconnect":
         pass
+
+
+@lru_cache(8)
+def facts_chunk(facts: Facts) -> tuple[bytes, ...]:
+    """Many streams in a row get the same facts."""
+    return chunk(facts.body)
 
 
 def part(body: bytes) -> Message:

@@ -7,6 +7,7 @@ from app.api.admitting import Rule, reader_of
 from app.api.context import Context, context_of
 from app.api.decoding import Decoder
 from app.api.documenting import READ_PROBLEMS, operation
+from app.api.following import OPTIONS, TICKET, follow_options
 from app.api.parameters import FILTERS, Parameters, parameters_of
 from app.api.routing import new_router
 from app.api.spending import has_seat, seated
@@ -23,9 +24,7 @@ from app.stream.following import Following
 router = new_router("streams")
 
 QUERY = Decoder(QueryBody)
-OPTIONS = ("after", "heartbeat", "event")
 EPOCH_SECONDS = 1.0
-HEARTBEAT_SECONDS_MIN, HEARTBEAT_SECONDS_MAX = 3, 60
 
 
 @router.get(
@@ -34,7 +33,7 @@ HEARTBEAT_SECONDS_MIN, HEARTBEAT_SECONDS_MAX = 3, 60
         "follow",
         "History from a cursor on, then each new fact as it is published.",
         rule=Rule.READ,
-        parameters=(*FILTERS, *OPTIONS),
+        parameters=(*FILTERS, *OPTIONS, TICKET),
         header_parameters=("Last-Event-ID",),
         result=Fact,
         result_example="stream",
@@ -43,7 +42,7 @@ HEARTBEAT_SECONDS_MIN, HEARTBEAT_SECONDS_MAX = 3, 60
     ),
 )
 async def follow(request: Request) -> ASGIApp:
-    parameters = parameters_of(request, *FILTERS, *OPTIONS)
+    parameters = parameters_of(request, *FILTERS, *OPTIONS, TICKET)
     return await answer_stream(request, parameters, parameters.query())
 
 
@@ -80,11 +79,8 @@ async def answer_stream(request: Request, parameters: Parameters, query: Query) 
     """Everything that can be refused is refused here, before the first byte."""
     context = context_of(request)
     settings = context.settings
-    after = last_event_id(request) or parameters.bound("after", "start")
-    typed = parameters.choice("event", ("type", ""), "") == "type"
-    heartbeat = parameters.number(
-        "heartbeat", default=settings.heartbeat_seconds, least=HEARTBEAT_SECONDS_MIN, most=HEARTBEAT_SECONDS_MAX
-    )
+    options = follow_options(parameters, heartbeat_seconds=settings.heartbeat_seconds)
+    after = last_event_id(request) or options.after
     try:
         reader = reader_of(request, context)
         state = await state_if_open(context, after, reader) if has_seat(request.scope) else None
@@ -96,8 +92,8 @@ async def answer_stream(request: Request, parameters: Parameters, query: Query) 
         query=reader.sees(query),
         after=state.cursor,
         head=state.head,
-        typed=typed,
-        heartbeat_seconds=heartbeat,
+        typed=options.typed,
+        heartbeat_seconds=options.heartbeat_seconds,
         reader=reader,
     )
     stream = stream_response(

@@ -31,6 +31,9 @@ class NewFactBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     version: Annotated[int, Meta(description="The version of the payload's schema.")] = 1
     aggregate_ids: Annotated[list[str], Meta(description="The entities that the fact is about: a set.")] = []
     meta: Annotated[MetaValues, Meta(description="Small attributes to match on.")] = {}
+    data_subject: Annotated[
+        str | None, Meta(description="Whose key encrypts the payload: a name that tells nothing of the person.")
+    ] = None
 
 
 class QueryItemBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -78,7 +81,7 @@ class PublishResult(msgspec.Struct):
     published_at: Annotated[str | None, Meta(description="RFC 3339, UTC; null if the facts were archived.")]
 
 
-class Fact(msgspec.Struct):
+class Fact(msgspec.Struct, kw_only=True):
     """A published fact."""
 
     position: int
@@ -87,9 +90,12 @@ class Fact(msgspec.Struct):
     namespace: str
     type: str
     version: int
+    data_subject: Annotated[str | UnsetType, Meta(description="Whose key encrypts the payload.")] = UNSET
     aggregate_ids: list[str]
     meta: MetaValues
     payload: Any
+    redacted: Annotated[bool | UnsetType, Meta(description="The payload was taken out.")] = UNSET
+    erased: Annotated[bool | UnsetType, Meta(description="The key was destroyed, and with it the payload.")] = UNSET
 
 
 class Page(msgspec.Struct):
@@ -110,6 +116,28 @@ class LogPosition(msgspec.Struct):
     cursor: str
     head: int
     published_at: str | None
+
+
+class ErasedDataSubject(msgspec.Struct):
+    """A data subject whose key was destroyed."""
+
+    data_subject: str
+    erased_at: str
+
+
+class RedactionBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """Why a payload is taken out."""
+
+    reason: Annotated[str, Meta(description="Kept for ever, and told to followers.", examples=["published by mistake"])]
+
+
+class Redaction(msgspec.Struct):
+    """A fact whose payload was taken out."""
+
+    id: Annotated[str, Meta(extra_json_schema={"format": "uuid"})]
+    position: int
+    reason: str
+    redacted_at: str
 
 
 class ImportCounts(msgspec.Struct):
@@ -148,7 +176,7 @@ def facts_from(body: PublishBody, payloads: Payloads, limits: Limits) -> list[Ne
             wrong.extend(within)
     if wrong:
         raise InvalidRequest(wrong)
-    twice = repeated(fact.id for fact in facts)
+    twice = repeated([fact.id for fact in facts]) if len(facts) > 1 else None
     if twice is not None:
         raise InvalidRequest([FieldError(f"the id {twice} stands twice in the request", pointer="/facts")])
     return facts
@@ -166,6 +194,7 @@ def fact_from(body: NewFactBody, payloads: Payloads, limits: Limits) -> NewFact:
         payload=payloads.verbatim(body.payload),
         limits=limits,
         chosen_id=body.id is not None,
+        data_subject=body.data_subject,
     )
 
 

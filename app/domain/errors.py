@@ -127,12 +127,6 @@ class WrongHost(FactwireError):
     code = "wrong-host"
 
 
-class CrossSiteRequest(FactwireError):
-    """A page of another site may not make this request."""
-
-    code = "cross-site-request"
-
-
 class RateLimited(FactwireError):
     """More was asked for than is allowed in so short a time."""
 
@@ -142,6 +136,17 @@ class RateLimited(FactwireError):
         detail = f"The limit {limit} is reached. Come back in {retry_after_seconds} s."
         super().__init__(detail, limit=limit, retry_after_seconds=retry_after_seconds)
         self.retry_after_seconds = retry_after_seconds
+
+
+class CrossOrigin(FactwireError):
+    """A page of another origin may not do this."""
+
+    code = "cross-origin"
+
+    def __init__(
+        self, detail: str = "With a cookie, what changes something must be sent by a page of this service itself."
+    ) -> None:
+        super().__init__(detail)
 
 
 class FactIdConflict(FactwireError):
@@ -217,6 +222,40 @@ class TypeNotFound(FactwireError):
     """There is no fact of such a type."""
 
     code = "type-not-found"
+
+
+class DataSubjectErased(FactwireError):
+    """The data subject was erased; nothing can be published about it."""
+
+    code = "data-subject-erased"
+
+    def __init__(self, data_subject: str) -> None:
+        detail = f"The data subject {data_subject} was erased. Nothing was written."
+        super().__init__(detail, data_subject=data_subject)
+
+
+class DataSubjectNotFound(FactwireError):
+    """There is no such data subject."""
+
+    code = "data-subject-not-found"
+
+
+class EncryptionNotConfigured(FactwireError):
+    """The service has no master key, and takes no facts about data subjects."""
+
+    code = "encryption-not-configured"
+
+
+class KeyUnavailable(FactwireError):
+    """A payload is encrypted under a master key that this service was not given."""
+
+    code = "key-unavailable"
+
+
+class FactReserved(FactwireError):
+    """The fact tells of what was done to the log, and stays as it is."""
+
+    code = "fact-reserved"
 
 
 class HistoryForked(FactwireError):

@@ -5,7 +5,6 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
 from hashlib import sha256
-from typing import NamedTuple
 
 import msgspec
 
@@ -15,6 +14,8 @@ from app.domain.limits import NAME_LENGTH_MAX, TEXT_LENGTH_MAX, VERSION_MAX, Lim
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]*", re.ASCII)
 META_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*", re.ASCII)
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+LINE_FEED, CARRIAGE_RETURN = b"\n\r"  # as numbers they are found several times as fast
+PAYLOAD_MARK = b'},"payload":'  # in the texts before the payload its quotes would be escaped
 LINE_BREAKS = bytes.maketrans(b"\r\n", b"  ")
 RESERVED_NAMESPACE = "factwire"
 NAMES_REMEMBERED = 1024
@@ -37,16 +38,30 @@ class Document(msgspec.Struct):
     payload: msgspec.Raw
 
 
+class SubjectDocument(msgspec.Struct):
+    """The same, of a fact about a data subject."""
+
+    id: str
+    namespace: str
+    type: str
+    version: int
+    data_subject: str
+    aggregate_ids: list[str]
+    meta: Mapping[str, str | list[str]]
+    payload: msgspec.Raw
+
+
 JSON = msgspec.json.Encoder()
 CONTENT_AT = len('"id":"00000000-0000-0000-0000-000000000000",')
 
 
-class NewFact(NamedTuple):
-    """A fact as given, in its normal form.
+class NewFact(msgspec.Struct, frozen=True, gc=False):
+    """A fact as given, in its normal form. It holds no other object that could hold it: nothing for the collector.
 
     `tags` are what queries match on, `digest` is what makes two publications of one id equal (P5), and `document`
     is the JSON of the fact from `"id"` on, to which the store adds position and time. `chosen_id` says that the
-    publisher chose the id: only then may a fact with it be stored already.
+    publisher chose the id: only then may a fact with it be stored already. Of a fact about a data subject the payload
+    is taken out of the document before it is stored, and `seal` holds it, encrypted with the key `key_id`.
     """
 
     id: str
@@ -57,6 +72,9 @@ class NewFact(NamedTuple):
     digest: bytes
     document: bytes
     chosen_id: bool
+    data_subject: str = ""
+    key_id: str = ""
+    seal: bytes = b""
 
 
 def new_fact(
@@ -70,6 +88,7 @@ def new_fact(
     payload: bytes,
     limits: Limits,
     chosen_id: bool = True,
+    data_subject: str | None = None,
 ) -> NewFact:
     """Check a fact and bring it into its normal form: sets sorted and without repeats, the payload on one line.
 
@@ -87,9 +106,9 @@ def new_fact(
     pairs = normal_meta(meta, limits) if meta else meta
 
     # A raw line break can only stand between tokens (in a string it is an escape), and would end an SSE line.
-    if b"\n" in payload or b"\r" in payload:
+    if LINE_FEED in payload or CARRIAGE_RETURN in payload:
         payload = payload.translate(LINE_BREAKS)
-    return composed(id, namespace, type, version, ids, pairs, payload, chosen_id)
+    return composed(id, namespace, type, version, ids, pairs, payload, chosen_id, data_subject)
 
 
 def composed(
@@ -101,11 +120,27 @@ def composed(
     pairs: Mapping[str, str | list[str]],
     payload: bytes,
     chosen_id: bool,
+    data_subject: str | None = None,
 ) -> NewFact:
     """A fact whose parts are in their normal form."""
-    document = JSON.encode(Document(id, namespace, type, version, ids, pairs, msgspec.Raw(payload)))[1:]
+    whole: Document | SubjectDocument
+    if data_subject is None:
+        whole = Document(id, namespace, type, version, ids, pairs, msgspec.Raw(payload))
+    else:
+        check_name(data_subject, "/data_subject")
+        whole = SubjectDocument(id, namespace, type, version, data_subject, ids, pairs, msgspec.Raw(payload))
+    document = JSON.encode(whole)[1:]
     digest = sha256(document[CONTENT_AT:-1]).digest()
-    return NewFact(id, namespace, type, version, fact_tags(ids, pairs), digest, document, chosen_id)
+    tags = fact_tags(ids, pairs)
+    if data_subject is None:
+        return NewFact(id, namespace, type, version, tags, digest, document, chosen_id)
+    return NewFact(id, namespace, type, version, tags, digest, document, chosen_id, data_subject)
+
+
+def parted(document: bytes) -> tuple[bytes, bytes]:
+    """A document up to its payload, and the payload."""
+    at = document.index(PAYLOAD_MARK) + len(PAYLOAD_MARK)
+    return document[:at], document[at:-1]
 
 
 def fact_tags(aggregate_ids: Iterable[str], meta: Mapping[str, str | list[str]]) -> tuple[str, ...]:
@@ -145,9 +180,11 @@ def normal_meta(meta: Mapping[str, str | list[str]], limits: Limits) -> dict[str
     """The pairs, sorted by key; several values of one key are sorted, and a single one stands alone."""
     if len(meta) > limits.meta_keys_max:
         check_maximum(len(meta), "meta_keys_max", limits.meta_keys_max, "/meta", "keys")
-    pairs = {key: normal_values(key, meta[key]) for key in (sorted(meta) if len(meta) > 1 else meta)}
-    lists = [len(values) for values in pairs.values() if not isinstance(values, str)]
-    total = len(pairs) - len(lists) + sum(lists)
+    pairs: dict[str, str | list[str]] = {}
+    total = 0
+    for key in sorted(meta) if len(meta) > 1 else meta:
+        values = pairs[key] = normal_values(key, meta[key])
+        total += 1 if isinstance(values, str) else len(values)
     if total > limits.meta_values_max:
         check_maximum(total, "meta_values_max", limits.meta_values_max, "/meta", "values")
     return pairs
@@ -183,8 +220,12 @@ def check_namespace(namespace: str) -> None:
         raise refused("/namespace", f"the namespace {RESERVED_NAMESPACE} is reserved")
 
 
+def is_name(text: str) -> bool:
+    return len(text) <= NAME_LENGTH_MAX and NAME.fullmatch(text) is not None
+
+
 def check_name(name: str, pointer: str) -> None:
-    if not (len(name) <= NAME_LENGTH_MAX and NAME.fullmatch(name)):
+    if not is_name(name):
         raise refused(pointer, f"expected a name: letters, digits and _.:- , at most {NAME_LENGTH_MAX} characters")
 
 

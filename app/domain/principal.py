@@ -13,13 +13,15 @@ class Principal:
 
     `name` says who it is in logs and in the audit, and is no secret. `expires_at` is when the credentials end, in
     seconds since 1970; None where they do not. `credential` tells which of several were used, such as one of two
-    secrets of a key, and is no secret either; empty where that does not matter.
+    secrets of a key, and is no secret either; empty where that does not matter. `session` is the digest
+    of the session by which somebody came.
     """
 
     name: str
     grants: Grants
     expires_at: float | None = None
     credential: str = ""
+    session: bytes = b""
 
 
 ANYBODY = Principal("anybody", EVERYTHING)

@@ -14,12 +14,12 @@ from app.domain.query import Query
 from app.store.database import Connection
 from app.store.matching import SEPARATOR, query_arrays
 
-# How the order of the log comes about stands in alembic/sql/append_facts_v1.sql, at the line that makes it.
+# How the order of the log comes about stands in alembic/sql/append_v1.sql, at the line that makes it.
 # Lists travel as text, and are split by the server: of the elements of an array asyncpg asks one by one what they are,
 # which costs more than all else that is done with them. U+001F and U+001E stand in no name, id or value.
 APPEND_FACTS = """
-select head, head_id, epoch, published_at, refused, outcomes, positions
-  from factwire.append_facts(
+select head, head_id, epoch, published_at, refused, outcomes, positions, erasures
+  from factwire.append(
     $1::text::integer[],
     $2::text::uuid[],
     string_to_array($3, e'\\x1f'),
@@ -43,14 +43,20 @@ select head, head_id, epoch, published_at, refused, outcomes, positions
     (string_to_array($21, e'\\x1e'))[2:],
     (string_to_array($22, e'\\x1e'))[2:],
     (string_to_array($23, e'\\x1e'))[2:],
-    $24)
+    $24,
+    string_to_array($25, e'\\x1f'),
+    $26::text::uuid[],
+    $27,
+    $28::text::integer[],
+    $29::text::integer[])
 """
 
 KNOWN_FACTS = """
-select k.id, k.position, k.digest, f.published_at, l.epoch
+select k.id, k.position, k.digest, f.published_at, l.epoch, r.position is not null as redacted
   from factwire.log l
   join factwire.fact_ids k on k.id = any ($1)
   left join factwire.facts f on f.position = k.position
+  left join factwire.redactions r on r.position = k.position
 """
 
 # A transaction that writes: its commit waits for the synchronous standby, and with it for all that was before.
@@ -68,12 +74,14 @@ select w.positions[1] as position, w.through, h.head, l.epoch
 
 FACT_ID_AT = "select id from factwire.facts where position = $1"
 
+NO_SEALS = ("", "{}", b"", "{}", "{}")
+
 UNDER_LOCK_VISITS_MAX = 10_000
 WITHOUT_LOCK_VISITS_MAX = 100_000
 
 
 class Outcome(StrEnum):
-    """Why append_facts refuses a request; the meanings stand there."""
+    """Why append refuses a request; the meanings stand there."""
 
     KNOWN = "known"
     FAILED = "failed"
@@ -81,6 +89,8 @@ class Outcome(StrEnum):
     AGAIN = "again"
     FORKED = "forked"
     AHEAD = "ahead"
+    ERASED = "erased"
+    UNKEYED = "unkeyed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +106,7 @@ class Appended:
     """What one call did. The facts of all requests but the refused ones stand behind `head`, in their order.
 
     `head` and `head_id` are the last fact before them (None in an empty log). `refused` has the index of the request.
+    `erasures` is how often something had been erased or redacted by then.
     """
 
     head: Position
@@ -103,6 +114,7 @@ class Appended:
     epoch: int
     published_at: str
     refused: Mapping[int, Refused]
+    erasures: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +125,7 @@ class KnownFact:
     digest: bytes
     published_at: str | None
     epoch: int
+    redacted: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,19 +146,21 @@ async def append(connection: Connection, requests: Sequence[tuple[Sequence[NewFa
     """
     facts = [fact for facts, _ in requests for fact in facts]
     indexes = [index for index, (facts, _) in enumerate(requests) for _ in facts]
-    ids, namespaces, types, versions, _, digests, documents, _ = zip(*facts, strict=True)
+    namespaces = [fact.namespace for fact in facts]
+    types = [fact.type for fact in facts]
+    versions = [fact.version for fact in facts]
     kinds = list(set(zip(namespaces, types, versions, strict=True)))
     chosen = [(index, fact.id) for index, fact in zip(indexes, facts, strict=True) if fact.chosen_id]
-    lengths = list(map(len, documents))
+    lengths = [len(fact.document) for fact in facts]
     row = await connection.fetchrow(
         APPEND_FACTS,
         array_text(indexes),
-        array_text(ids),
+        f"{{{','.join([fact.id for fact in facts])}}}",
         SEPARATOR.join(namespaces),
         SEPARATOR.join(types),
         array_text(versions),
-        b"".join(digests),
-        b"".join(documents),
+        b"".join([fact.digest for fact in facts]),
+        b"".join([fact.document for fact in facts]),
         array_text(accumulate(lengths[:-1], initial=1)),
         array_text(lengths),
         *posting_texts(facts),
@@ -156,6 +171,7 @@ async def append(connection: Connection, requests: Sequence[tuple[Sequence[NewFa
         array_text(id for _, id in chosen),
         *condition_texts(requests),
         UNDER_LOCK_VISITS_MAX,
+        *(seal_texts(facts) if any([fact.data_subject for fact in facts]) else NO_SEALS),
     )
     assert row is not None
     refused = {
@@ -163,7 +179,12 @@ async def append(connection: Connection, requests: Sequence[tuple[Sequence[NewFa
         for request, outcome, position in zip(row["refused"], row["outcomes"], row["positions"], strict=True)
     }
     return Appended(
-        row["head"], row["head_id"] and str(row["head_id"]), row["epoch"], utc(row["published_at"]), refused
+        row["head"],
+        row["head_id"] and str(row["head_id"]),
+        row["epoch"],
+        utc(row["published_at"]),
+        refused,
+        row["erasures"],
     )
 
 
@@ -185,6 +206,20 @@ def posting_texts(facts: Sequence[NewFact]) -> tuple[str, str, str]:
         array_text(given[-1] - place for place in given[:-1]) if len(given) > 1 else "" for given in places.values()
     ]
     return SEPARATOR.join(places), array_text(given[-1] for given in places.values()), SEPARATOR.join(earlier)
+
+
+def seal_texts(facts: Sequence[NewFact]) -> tuple[str, str, bytes, str, str]:
+    """Of each fact its data subject, the key of its seal, and where that stands among all seals."""
+    # A payload that nobody has sealed must not reach the database.
+    assert all(bool(fact.data_subject) == bool(fact.seal) for fact in facts)
+    lengths = [len(fact.seal) for fact in facts]
+    return (
+        SEPARATOR.join([fact.data_subject for fact in facts]),
+        array_text(fact.key_id or "null" for fact in facts),
+        b"".join([fact.seal for fact in facts]),
+        array_text(accumulate(lengths[:-1], initial=1)),
+        array_text(lengths),
+    )
 
 
 def condition_texts(
@@ -222,7 +257,11 @@ async def known_facts(connection: Connection, ids: Sequence[str]) -> dict[str, K
     rows = await connection.fetch(KNOWN_FACTS, list(ids))
     return {
         str(row["id"]): KnownFact(
-            row["position"], row["digest"], row["published_at"] and utc(row["published_at"]), row["epoch"]
+            row["position"],
+            row["digest"],
+            row["published_at"] and utc(row["published_at"]),
+            row["epoch"],
+            row["redacted"],
         )
         for row in rows
     }

@@ -1,6 +1,11 @@
-"""Connections to PostgreSQL: one to append, one for the tail, a few to read. Nobody else opens any."""
+"""Connections to PostgreSQL: one to append, one for the tail, a few to read. Nobody else opens any.
+
+With them go the master keys, which open what is stored sealed.
+"""
 
 import asyncio
+import math
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -12,8 +17,11 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
 from app.domain.errors import Unavailable
+from app.store.master_keys import NO_KEYS, MasterKeys
 
 CONNECT_SECONDS = 5.0
+FAILURE_SECONDS = 30.0  # a lane that nobody uses after it failed says nothing of the database any more
+MOMENTS_SECONDS = 2.0
 
 # The server ends what a client that vanished or was stopped left behind.
 SESSION = {
@@ -45,6 +53,8 @@ CONNECTION_FAILURES = (
     asyncpg.InvalidSchemaNameError,
     asyncpg.UndefinedFunctionError,
     asyncpg.UndefinedTableError,
+    # The role may not do it: somebody has yet to grant it.
+    asyncpg.InsufficientPrivilegeError,
 )
 
 # After these a connection is of no use. It leads to a standby by now, and the next one finds the primary; or the server
@@ -93,6 +103,8 @@ class Lane:
         self._statement_seconds = statement_seconds
         self._wait_seconds = wait_seconds
         self._pool: asyncpg.Pool
+        self._failed = False
+        self._failed_at = -math.inf
 
     @property
     def used(self) -> int:
@@ -103,6 +115,19 @@ class Lane:
     def idle(self) -> int:
         """Connections that are open and not lent."""
         return self._pool.get_idle_size()
+
+    @property
+    def failing(self) -> bool:
+        """Whether the last use failed, or one a moment ago: old sessions may go on where no new one begins."""
+        since = time.monotonic() - self._failed_at
+        return since < MOMENTS_SECONDS or (self._failed and since < FAILURE_SECONDS)
+
+    def note(self, failure: BaseException | None) -> None:
+        """Keep what a use says of the database. That it waited in vain for others to finish says nothing."""
+        if failure is None:
+            self._failed = False
+        elif isinstance(failure, CONNECTION_FAILURES) and not isinstance(failure, asyncpg.LockNotAvailableError):
+            self._failed, self._failed_at = True, time.monotonic()
 
     async def open(self) -> None:
         """Prepare the lane; connections are made at their first use, so that the service starts without a database."""
@@ -138,8 +163,11 @@ class Lane:
         connection = await self.acquire()
         try:
             yield connection
-        except USELESS:
-            connection.terminate()
+            self.note(None)
+        except Exception as error:
+            self.note(error)
+            if isinstance(error, USELESS):
+                connection.terminate()
             raise
         finally:
             await self.release(connection)
@@ -153,6 +181,8 @@ class Lane:
         try:
             return await self._pool.acquire(timeout=self._wait_seconds)
         except CONNECTION_FAILURES as error:
+            if self.used < self._connections_max:
+                self.note(error)
             raise Unavailable("The database cannot be reached.") from error
 
     async def release(self, connection: "PoolConnectionProxy[asyncpg.Record]") -> None:
@@ -193,9 +223,11 @@ class Keeper:
         self._warning = ""
         try:
             yield self._kept
+            self._lane.note(None)
             if self._warning:
                 raise CommitInDoubt(self._warning)
         except BaseException as error:
+            self._lane.note(error)
             if isinstance(error, USELESS):
                 self._kept.terminate()
             await self.aclose()
@@ -228,6 +260,7 @@ class Database:
     appending: Lane
     reading: Lane
     watching: Lane
+    master_keys: MasterKeys = NO_KEYS
 
     async def open(self) -> None:
         for lane in self.lanes():
@@ -241,7 +274,14 @@ class Database:
         return (self.appending, self.reading, self.watching)
 
 
-def new_database(url: str, *, read_connections_max: int, read_seconds: float, append_seconds: float) -> Database:
+def new_database(
+    url: str,
+    *,
+    read_connections_max: int,
+    read_seconds: float,
+    append_seconds: float,
+    master_keys: MasterKeys = NO_KEYS,
+) -> Database:
     return Database(
         url=url,
         appending=Lane(url, name="append", connections_max=1, statement_seconds=append_seconds, wait_seconds=5.0),
@@ -254,6 +294,7 @@ def new_database(url: str, *, read_connections_max: int, read_seconds: float, ap
             first_statement=KEEP_MEMORY,
         ),
         watching=Lane(url, name="watch", connections_max=3, statement_seconds=read_seconds, wait_seconds=5.0),
+        master_keys=master_keys,
     )
 
 

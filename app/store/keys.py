@@ -97,11 +97,11 @@ class StoredKey:
 
 @dataclass(frozen=True, slots=True)
 class LiveSecret:
-    """A secret that opens something, and until when."""
+    """A secret that opens something, and until when. `grants` is the JSON text of what it opens."""
 
     digest: bytes
     key_id: str
-    grants: Mapping[str, Any]
+    grants: str
     expires_at: datetime | None
 
 
@@ -114,7 +114,7 @@ async def live_secrets(connection: Connection) -> tuple[int, Sequence[LiveSecret
     """The secrets that hold, and the version of which they are."""
     rows = await connection.fetch(LIVE_SECRETS)
     secrets = [
-        LiveSecret(row["digest"], row["id"], msgspec.json.decode(row["grants"]), row["expires_at"])
+        LiveSecret(row["digest"], row["id"], row["grants"], row["expires_at"])
         for row in rows
         if row["digest"] is not None
     ]

@@ -9,8 +9,15 @@ import asyncpg
 from app.store.database import CONNECT_SECONDS, SESSION, Connection
 
 CHANNEL = "factwire"
+LISTENING = "factwire listen"
 PROBE = "select 1"
 NOTIFY = "select pg_notify($1, $2)"
+LISTENERS = """
+select pid
+  from pg_stat_activity
+ where datname = current_database()
+   and application_name = $1
+"""
 
 
 async def notify(connection: Connection, sender: str) -> None:
@@ -18,10 +25,18 @@ async def notify(connection: Connection, sender: str) -> None:
     await connection.execute(NOTIFY, CHANNEL, sender)
 
 
-async def listen(url: str, on_hint: Callable[[str], None], *, probe_seconds: float) -> None:
+async def listeners(connection: Connection) -> frozenset[int]:
+    """The backends on which processes listen. Every role may see them, whatever it may do otherwise."""
+    rows = await connection.fetch(LISTENERS, LISTENING)
+    return frozenset(row["pid"] for row in rows)
+
+
+async def listen(
+    url: str, on_hint: Callable[[str], None], *, probe_seconds: float, on_connected: Callable[[int], None]
+) -> None:
     """Call `on_hint` with its sender at each notification, and without one at once, until the connection is lost.
 
-    That it was lost is what this raises.
+    That it was lost is what this raises. `on_connected` is told the backend on which it listens.
 
     The connection is probed: a server that vanished is noticed by TCP alone only after minutes.
     """
@@ -29,12 +44,13 @@ async def listen(url: str, on_hint: Callable[[str], None], *, probe_seconds: flo
         url,
         timeout=CONNECT_SECONDS,
         command_timeout=CONNECT_SECONDS,
-        server_settings={**SESSION, "application_name": "factwire listen"},
+        server_settings={**SESSION, "application_name": LISTENING},
     )
     lost = asyncio.Event()
     try:
         connection.add_termination_listener(lambda _: lost.set())
         await connection.add_listener(CHANNEL, lambda *given: on_hint(str(given[-1])))
+        on_connected(connection.get_server_pid())
         on_hint("")
         while not lost.is_set():
             with suppress(TimeoutError):

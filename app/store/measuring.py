@@ -6,12 +6,15 @@ They are for `factwire doctor`, as those of examining.py are.
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from secrets import token_hex
 
 import asyncpg
 
+from app.domain.fact import utc
 from app.domain.finding import Finding, note, ok, wrong
+from app.domain.position import Cursor, Position
 from app.store.database import Connection
 from app.store.examining import ROUND_TRIP, connect, explain_failure, time_of
 from app.store.listening import NOTIFY
@@ -42,6 +45,11 @@ HOLD = "begin; select 1"
 
 CLOCK = "select clock_timestamp()"
 
+LOG_STATE = """
+select l.epoch, factwire.head() as head, (select published_at from factwire.facts where position = $1) as published_at
+  from factwire.log l
+"""
+
 OLDEST_TRANSACTION = """
 select since, told, pg_has_role('pg_read_all_stats', 'usage') as sees_all
   from (select xact_start as since, format('process %s of role %s, %s', pid, usename, state) as told
@@ -52,6 +60,25 @@ select since, told, pg_has_role('pg_read_all_stats', 'usage') as sees_all
  order by since
  limit 1
 """
+
+
+@dataclass(frozen=True, slots=True)
+class LogState:
+    """Where a log ends, and when the fact at one position of it was published (None where there is no such fact)."""
+
+    end: Cursor
+    published_at: str | None
+
+
+async def read_log_state(connection: Connection, *, at: Position) -> LogState | None:
+    """The state of the log; None where there is no log at all."""
+    try:
+        row = await connection.fetchrow(LOG_STATE, at)
+    except (asyncpg.InvalidSchemaNameError, asyncpg.UndefinedTableError, asyncpg.UndefinedFunctionError):
+        return None
+    if row is None:
+        return None
+    return LogState(Cursor(row["epoch"], row["head"]), row["published_at"] and utc(row["published_at"]))
 
 
 async def weigh_memory(connection: Connection) -> AsyncIterator[Finding]:

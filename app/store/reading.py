@@ -7,25 +7,32 @@ from enum import StrEnum
 from typing import Literal, NamedTuple
 from uuid import UUID
 
+import asyncpg
 import msgspec
 
-from app.domain.errors import CursorAhead, CursorExpired, CursorForked, FactNotFound
-from app.domain.fact import fact_tags, utc
+from app.domain.errors import CursorAhead, CursorExpired, CursorForked, FactNotFound, InternalError
+from app.domain.fact import PAYLOAD_MARK, fact_tags, utc
 from app.domain.grants import EVERY_NAMESPACE, Namespaces
 from app.domain.position import START, Bound, Cursor, Position
 from app.domain.query import Query
 from app.store.database import Connection
+from app.store.master_keys import NO_KEYS, MasterKeys
 from app.store.matching import query_arrays
+from app.store.sealing import Opener, read_seals
 
-# One statement, so that head, epoch and facts are of one moment.
+# One statement, so that head, epoch and facts are of one moment. A page with sealed payloads has no body.
 READ_PAGE = """
 select p.head, p.epoch, p.through, p.facts, p.last_position,
-       factwire.compose_page($10, p.epoch, $4, p.through, p.positions) as body
+       case when not s.sealed then factwire.compose_page($10, p.epoch, $4, p.through, p.positions) end as body,
+       case when s.sealed then p.positions end as positions
   from factwire.find_page($1, $2, $3, $4, $5, $6, $7, $8, $9) p
+ cross join lateral factwire.holds_sealed($4, p.through, p.positions) s (sealed)
 """
 
+LIST_PAGE = "select position, id, fact from factwire.list_page($1, $2, $3, $4, $5, $6)"
+
 READ_TAIL = """
-select l.epoch, t.position, t.published_at, t.id, t.namespace, t.type, t.document
+select l.epoch, l.erasures, t.position, t.published_at, t.id, t.namespace, t.type, t.document
   from factwire.log l
   left join lateral factwire.read_tail($1, $2, $3) t on true
 """
@@ -50,17 +57,21 @@ select k.position, f.namespace
 
 # What may not be read is not even put together: the time that takes would tell that it is there, and how large.
 FACT_BY_ID = """
-select k.position, factwire.compose_page('elements', 0, k.position - 1, k.position, null) as body
+select k.position,
+       case when not s.sealed then factwire.compose_page('elements', 0, k.position - 1, k.position, null) end as body
   from factwire.fact_ids k
   join factwire.facts f on f.position = k.position
+ cross join lateral factwire.holds_sealed(k.position - 1, k.position, null) s (sealed)
  where k.id = $1
    and exists (select from unnest($2::text[]) p (pattern) where factwire.covers(p.pattern, f.namespace))
    and not exists (select from unnest($3::text[]) p (pattern) where factwire.covers(p.pattern, f.namespace))
 """
 
 FACT_AT = """
-select f.position, factwire.compose_page('elements', 0, $1 - 1, $1, null) as body
+select f.position,
+       case when not s.sealed then factwire.compose_page('elements', 0, $1 - 1, $1, null) end as body
   from factwire.facts f
+ cross join lateral factwire.holds_sealed($1 - 1, $1, null) s (sealed)
  where f.position = $1
    and exists (select from unnest($2::text[]) p (pattern) where factwire.covers(p.pattern, f.namespace))
    and not exists (select from unnest($3::text[]) p (pattern) where factwire.covers(p.pattern, f.namespace))
@@ -160,7 +171,10 @@ class Mark(NamedTuple):
 
 
 class TailFact(NamedTuple):
-    """A stored fact as the tail reads it: like the NewFact that it was, with its place."""
+    """A stored fact as the tail reads it: like the NewFact that it was, with its place.
+
+    Where it has a data subject, the payload is still to be put in: see `open_tail`.
+    """
 
     position: Position
     published_at: str
@@ -169,16 +183,32 @@ class TailFact(NamedTuple):
     type: str
     tags: tuple[str, ...]
     document: bytes
+    data_subject: str = ""
 
 
-class MatchedParts(msgspec.Struct):
-    """What of a document its tags are made of."""
+@dataclass(frozen=True, slots=True)
+class TailRead:
+    """What one look at the tail sees: the epoch, how often something was erased or redacted, and facts."""
+
+    epoch: int
+    erasures: int
+    facts: Sequence[TailFact]
+
+
+class KnownParts(msgspec.Struct):
+    """What of a document its tags are made of, and whose it is."""
 
     aggregate_ids: list[str]
     meta: dict[str, str | list[str]]
+    data_subject: str = ""
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        return fact_tags(self.aggregate_ids, self.meta)
 
 
-MATCHED_PARTS = msgspec.json.Decoder(MatchedParts)
+KNOWN_PARTS = msgspec.json.Decoder(KnownParts)
+ALL_BYTES = 2**31 - 1  # of what was bounded already
 
 
 async def read_page(
@@ -190,7 +220,9 @@ async def read_page(
     descending: bool = False,
     form: Form,
     bounds: PageBounds,
+    master_keys: MasterKeys = NO_KEYS,
 ) -> Page:
+    """Read one page. Raises KeyUnavailable where a payload on it cannot be opened by this process."""
     row = await connection.fetchrow(
         READ_PAGE,
         *query_arrays(query),
@@ -203,34 +235,78 @@ async def read_page(
         form,
     )
     assert row is not None
-    return Page(row["head"], row["epoch"], row["through"], row["facts"], row["last_position"], row["body"])
+    page = Page(row["head"], row["epoch"], row["through"], row["facts"], row["last_position"], row["body"] or b"")
+    if row["body"] is not None:
+        return page
+    listed = await connection.fetch(
+        LIST_PAGE, form, page.epoch, after, page.through, row["positions"], bounds.bytes_max
+    )
+    facts = await opened(connection, listed, master_keys)
+    last = listed[-1]["position"]
+    # With their payloads they may be more than one page holds.
+    through = page.through if len(facts) == page.facts else last - descending
+    return Page(page.head, page.epoch, through, len(facts), last, composed(facts, form, epoch=page.epoch))
 
 
-async def read_tail(
-    connection: Connection, *, anchor: Position, facts_max: int, bytes_max: int
-) -> tuple[int, Sequence[TailFact]]:
-    """The epoch, and the facts from the anchor on, the one at the anchor included."""
+async def opened(connection: Connection, listed: Sequence[asyncpg.Record], master_keys: MasterKeys) -> list[bytes]:
+    """The facts of a page with their payloads, as far as those are not erased."""
+    seals = await read_seals(connection, [row["position"] for row in listed], bytes_max=ALL_BYTES)
+    opener = Opener(master_keys)
+    return [opener.opened(row["fact"], str(row["id"]), row["position"], seals.get(row["position"])) for row in listed]
+
+
+def composed(facts: Sequence[bytes], form: Form, *, epoch: int) -> bytes:
+    """Facts as a page, byte for byte as compose_page has it."""
+    first = b"id: %d:" % epoch if form is Form.EVENTS else b""
+    behind = {Form.LINES: b"\n", Form.ELEMENTS: b","}.get(form, b"\n\n")
+    return b"".join([part for fact in facts for part in (first, fact, behind)])
+
+
+async def read_tail(connection: Connection, *, anchor: Position, facts_max: int, bytes_max: int) -> TailRead:
+    """What is there from the anchor on, the fact at the anchor included."""
     rows = await connection.fetch(READ_TAIL, anchor, facts_max, bytes_max)
-    return rows[0]["epoch"], [
-        TailFact(
-            row["position"],
-            row["published_at"],
-            str(row["id"]),
-            row["namespace"],
-            row["type"],
-            tags_of(row["document"]),
-            row["document"],
-        )
-        for row in rows
-        if row["position"] is not None
-    ]
+    facts = [tail_fact(row) for row in rows if row["position"] is not None]
+    return TailRead(rows[0]["epoch"], rows[0]["erasures"], facts)
 
 
-def tags_of(document: bytes) -> tuple[str, ...]:
-    # The payload is not looked into: it may hold what the decoder refuses, such as a lone surrogate. Within a text the
-    # quotes of this mark would be escaped.
-    parts = MATCHED_PARTS.decode(b"{%b}}" % document[: document.index(b'},"payload":')])
-    return fact_tags(parts.aggregate_ids, parts.meta)
+def tail_fact(row: asyncpg.Record) -> TailFact:
+    parts = known_parts(row["document"])
+    return TailFact(
+        row["position"],
+        row["published_at"],
+        str(row["id"]),
+        row["namespace"],
+        row["type"],
+        parts.tags,
+        row["document"],
+        parts.data_subject,
+    )
+
+
+def known_parts(document: bytes) -> KnownParts:
+    """Raises ValueError where the document, from `"id"` on, is that of no fact."""
+    # The payload is not looked into: it may hold what the decoder refuses, such as a lone surrogate.
+    return KNOWN_PARTS.decode(b"{%b}}" % document[: document.index(PAYLOAD_MARK)])
+
+
+async def open_tail(
+    connection: Connection, facts: Sequence[TailFact], *, bytes_max: int, master_keys: MasterKeys
+) -> Sequence[TailFact]:
+    """The facts with their payloads put in, up to the first that does not fit. Raises KeyUnavailable."""
+    positions = [fact.position for fact in facts if fact.data_subject]
+    if not positions:
+        return facts
+    seals = await read_seals(connection, positions, bytes_max=bytes_max)
+    opener = Opener(master_keys)
+    ready: list[TailFact] = []
+    for fact in facts:
+        seal = seals.get(fact.position)
+        if fact.data_subject and seal is None:
+            if fact.position < max(seals, default=fact.position + 1):
+                raise InternalError(f"The seal of position {fact.position} is gone: run `factwire verify`.")
+            break
+        ready.append(fact._replace(document=opener.opened(fact.document, fact.id, fact.position, seal)))
+    return ready
 
 
 async def read_log(connection: Connection) -> Log:
@@ -265,15 +341,23 @@ def check_epoch(cursor: Cursor, *, current: int, forked_after: int | None) -> No
 
 
 async def read_fact(
-    connection: Connection, at: UUID | Position, readable: Namespaces = EVERY_NAMESPACE
+    connection: Connection,
+    at: UUID | Position,
+    readable: Namespaces = EVERY_NAMESPACE,
+    *,
+    master_keys: MasterKeys = NO_KEYS,
 ) -> tuple[Position, bytes]:
-    """One fact as JSON. Raises FactNotFound, also where it may not be read."""
+    """One fact as JSON. Raises FactNotFound, also where it may not be read, and KeyUnavailable."""
     statement = FACT_BY_ID if isinstance(at, UUID) else FACT_AT
     row = await connection.fetchrow(statement, at, readable.include, readable.exclude)
     if row is None:
         raise FactNotFound(
             f"There is no fact with the id {at}." if isinstance(at, UUID) else f"There is no fact at position {at}."
         )
+    if row["body"] is None:
+        position = row["position"]
+        listed = await connection.fetch(LIST_PAGE, Form.ELEMENTS, 0, position - 1, position, None, ALL_BYTES)
+        return position, (await opened(connection, listed, master_keys))[0]
     return row["position"], row["body"][:-1]
 
 

@@ -8,6 +8,7 @@ from sqlalchemy import (
     Column,
     DateTime,
     ForeignKey,
+    Index,
     Integer,
     LargeBinary,
     MetaData,
@@ -33,6 +34,7 @@ log = Table(
     Column("epoch", Integer, nullable=False, server_default=text("1")),
     Column("floor", BigInteger, nullable=False, server_default=text("0")),
     Column("partition_facts", BigInteger, nullable=False, server_default=text("10000000")),
+    Column("erasures", BigInteger, nullable=False, server_default=text("0")),
 )
 
 epochs = Table(
@@ -124,4 +126,62 @@ counted = Table(
     METADATA,
     Column("one", Boolean, CheckConstraint("one"), primary_key=True, server_default=text("true")),
     Column("through", BigInteger, nullable=False, server_default=text("0")),
+)
+
+tickets = Table(
+    "tickets",
+    METADATA,
+    Column("digest", LargeBinary, primary_key=True),
+    Column("principal", Text, nullable=False),
+    Column("query", LargeBinary, nullable=False),
+    Column("expires_at", DateTime(timezone=True), nullable=False),
+    Index("tickets_by_end", "expires_at"),
+)
+
+sessions = Table(
+    "sessions",
+    METADATA,
+    Column("digest", LargeBinary, primary_key=True),
+    Column("principal", Text, nullable=False),
+    Column("expires_at", DateTime(timezone=True), nullable=False),
+    Index("sessions_by_end", "expires_at"),
+)
+
+data_subjects = Table(
+    "data_subjects",
+    METADATA,
+    Column("id", Name, primary_key=True),
+    Column("key_id", Uuid, nullable=False),
+    Column("wrapped_key", LargeBinary),
+    Column("master_key", Text),
+    Column("created_at", DateTime(timezone=True), nullable=False, server_default=text("clock_timestamp()")),
+    Column("erased_at", DateTime(timezone=True)),
+    CheckConstraint("(wrapped_key is null) = (erased_at is not null)"),
+    CheckConstraint("(wrapped_key is null) = (master_key is null)"),
+)
+
+sealed = Table(
+    "sealed",
+    METADATA,
+    Column("position", BigInteger, primary_key=True, autoincrement=False),
+    Column("data_subject", Name, nullable=False),
+    Column("seal", LargeBinary, nullable=False),
+)
+
+redactions = Table(
+    "redactions",
+    METADATA,
+    Column("position", BigInteger, primary_key=True, autoincrement=False),
+    Column("fact_id", Uuid, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("redacted_at", DateTime(timezone=True), nullable=False),
+)
+
+chain = Table(
+    "chain",
+    METADATA,
+    Column("last_position", BigInteger, primary_key=True, autoincrement=False),
+    Column("first_position", BigInteger, nullable=False),
+    Column("published_at", DateTime(timezone=True), nullable=False),
+    Column("hash", LargeBinary, nullable=False),
 )

@@ -6,7 +6,14 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 
-from app.domain.errors import FactwireError, HistoryForked, Unauthenticated, Unavailable
+from app.domain.errors import (
+    FactwireError,
+    HistoryForked,
+    InternalError,
+    KeyUnavailable,
+    Unauthenticated,
+    Unavailable,
+)
 from app.domain.position import Cursor, Position
 from app.domain.principal import ANY_READER, Reader
 from app.domain.query import Query
@@ -22,9 +29,20 @@ from app.telemetry.metrics import Metrics
 PAGE_BYTES_MIN = 64 * 1024
 PAGE_BYTES_MAX = 1024 * 1024
 HISTORY_WAIT_SECONDS = 30.0
+REASONS = (
+    "age",
+    "client",
+    "drain",
+    "epoch",
+    "slow",
+    HistoryForked.code,
+    Unauthenticated.code,
+    Unavailable.code,
+    KeyUnavailable.code,
+    InternalError.code,
+)
 CHECK_SECONDS = 1.0
 CHECKS_AT_ONCE = 1000
-REASONS = ("age", "client", "drain", "epoch", "slow", HistoryForked.code, Unauthenticated.code, Unavailable.code)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +71,7 @@ class Streams:
         age_seconds_max: float,
         drain_seconds: float,
         metrics: Metrics | None = None,
+        more_to_come: Callable[[], bool] = lambda: False,
         on_passed: Callable[[Position, int], None] | None = None,
     ) -> None:
         self._database = database
@@ -62,7 +81,7 @@ class Streams:
         self._history_bytes_max = history_bytes_max
         self._age_seconds_max = age_seconds_max
         self._drain_seconds = drain_seconds
-        self._live = Live(tail, on_passed=on_passed)
+        self._live = Live(tail, more_to_come=more_to_come, on_passed=on_passed)
         self._metrics = metrics or Metrics()
         self._checked: dict[Link, Reader] = {}
         self.open = 0
@@ -142,7 +161,7 @@ class Streams:
             heartbeat_seconds=following.heartbeat_seconds,
             ends_at=clock() + self._age_seconds_max * random.uniform(0.8, 1.2),
         )
-        async with aclosing(Ahead(lambda cursor: self._read_history(following, cursor))) as history:
+        async with aclosing(Ahead(lambda cursor: self._read_history(following, cursor), tail)) as history:
             while clock() < pace.ends_at and tail.epoch == epoch and not (link and link.left):
                 tail.refuse_fork()
                 following.reader.check()
@@ -201,6 +220,7 @@ class Streams:
                     after=cursor,
                     form=Form.TYPED_EVENTS if following.typed else Form.EVENTS,
                     bounds=bounds,
+                    master_keys=self._database.master_keys,
                 )
         finally:
             self._history.release()

@@ -45,7 +45,7 @@ class Request:
     ended: bool = False
 
     def __post_init__(self) -> None:
-        self.bytes = sum([len(fact.document) for fact in self.facts])
+        self.bytes = sum([len(fact.document) + len(fact.seal) for fact in self.facts])
 
     def end(self, outcome: Outcome | None) -> None:
         """Tell the publisher its outcome, or with None that nobody waits for it any more. Only the first counts."""
@@ -77,7 +77,7 @@ class Group:
         """Whether the request can only be decided once this group is stored.
 
         It shares an id, so that its facts may turn out to be known; or a fact of this group may match its condition,
-        which append_facts compares with the stored facts only. Erring towards yes costs one more call.
+        which append compares with the stored facts only. Erring towards yes costs one more call.
         """
         if self.chosen_ids and any(fact.chosen_id and fact.id in self.chosen_ids for fact in request.facts):
             return True

@@ -2,20 +2,28 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
+from time import perf_counter
 
-from app.domain.position import START, Position
+from app.domain.position import Position
 from app.domain.query import Query
 from app.stream.pace import MOVE_POSITIONS, Facts, Happening, Pace
 from app.stream.ring import Batch
+from app.stream.standing import Standing
 from app.stream.tail import Tail
 
 log = logging.getLogger(__name__)
 
 TICK_SECONDS = 1.0
 DRAIN_TICK_SECONDS = 0.05  # streams that end at the same tick come back together
-STREAMS_AT_ONCE = 250  # then others get their turn: 1 to 2 ms
+STREAMS_AT_ONCE = 50  # then others get their turn: half a millisecond
+LOOKS_AT_ONCE = 5_000  # at queries, as long
+FEW_STREAMS = 16  # whose pass takes less than the answer to a publish
+LONG_PASS_SECONDS = 0.0005  # as long as a publish takes at least
+MORE_SECONDS_MAX = 0.005
 
 
 class Link:
@@ -33,7 +41,9 @@ class Link:
         return self.woken is not None and not self.woken.done()
 
     def pushed(self, happening: Happening) -> bool:
-        """Whether it was handed over. Whatever is wrong with one client must not keep the others waiting."""
+        """Whether the stream waits, and it was handed over. What is wrong with one client must not stop the others."""
+        if self.woken is None or self.woken.done():
+            return False
         try:
             return self.push(happening)
         except Exception:
@@ -51,12 +61,15 @@ class Link:
             self.woken.set_result(None)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Group:
     """Streams with the same query at the same cursor, so that a batch without a match moves them all at once."""
 
+    epoch: int
+    query: Query
+    typed: bool
+    cursor: Position
     members: dict[Link, Pace] = field(default_factory=dict)
-    cursor: Position = START
 
 
 class Live:
@@ -64,15 +77,25 @@ class Live:
 
     Waking a task for each stream and fact would cost several times what sending costs. One task goes through the
     streams instead, and a stream's own task sleeps until it is needed: its client reads too slowly, it has to end, or
-    the history changed.
+    the history changed. `more_to_come` tells whether this process is publishing something just now.
     """
 
-    def __init__(self, tail: Tail, *, on_passed: Callable[[Position, int], None] | None = None) -> None:
+    def __init__(
+        self,
+        tail: Tail,
+        *,
+        more_to_come: Callable[[], bool] = lambda: False,
+        on_passed: Callable[[Position, int], None] | None = None,
+    ) -> None:
         self._tail = tail
+        self._more_to_come = more_to_come
         self._on_passed = on_passed
         self._groups: dict[tuple[int, Query, bool], Group] = {}
+        self._standing: Standing[Group] = Standing()
         self._order = (tail.epoch, tail.forked_after)
         self._tick_seconds = TICK_SECONDS
+        self._pass_seconds = 0.0
+        self._passing = False
         self._seen = 0
         self._pushed: tuple[Batch, Facts] | None = None
 
@@ -90,7 +113,7 @@ class Live:
         group = self._groups.get(key)
         if group is None or not group.members:
             # Never an emptied one: a pass may still be about to move it.
-            group = self._groups[key] = Group(cursor=pace.cursor)
+            group = self._regroup(key, pace.cursor)
         elif group.cursor != pace.cursor:
             await self._tail.wait(min(pace.quiet_at, pace.ends_at))
             return
@@ -103,7 +126,7 @@ class Live:
             if link in group.members:
                 take_out(group, link)
             if not group.members and self._groups.get(key) is group:
-                del self._groups[key]
+                self._disband(key)
 
     def wake(self) -> None:
         """Let every stream look by itself."""
@@ -120,9 +143,12 @@ class Live:
         """Serve until cancelled."""
         clock = asyncio.get_running_loop().time
         changes, ticked_at = -1, clock()
+        self._tail.on_change = self._pass_on_to_few
         while True:
             if changes == self._tail.changes:
                 await self._tail.wait(ticked_at + self._tick_seconds)
+            if changes != self._tail.changes:
+                await self._gather()
             # What changes while the pass below yields is seen by the next one, which does not wait then.
             changes = self._tail.changes
             if self._order != (self._tail.epoch, self._tail.forked_after):
@@ -131,47 +157,121 @@ class Live:
             await self._pass_on()
             if clock() >= ticked_at + self._tick_seconds:
                 ticked_at = clock()
-                await self._tick()
+                await in_turns(self._tick())
+
+    def _regroup(self, key: tuple[int, Query, bool], cursor: Position) -> Group:
+        """Begin a group, in the place of one that was emptied."""
+        if key in self._groups:
+            self._disband(key)
+        epoch, query, typed = key
+        group = self._groups[key] = Group(epoch, query, typed, cursor)
+        self._standing.add(group, query)
+        return group
+
+    def _disband(self, key: tuple[int, Query, bool]) -> None:
+        group = self._groups.pop(key)
+        self._standing.discard(group, group.query)
+
+    async def _gather(self) -> None:
+        """Where going through the streams takes long, wait for what is being published before it is done once more.
+
+        One write of two facts costs a stream little more than one of a single fact. The wait is never longer than the
+        pass that it may save.
+        """
+        clock = asyncio.get_running_loop().time
+        until = clock() + min(self._pass_seconds, MORE_SECONDS_MAX)
+        while self._pass_seconds > LONG_PASS_SECONDS and self._more_to_come() and clock() < until:
+            await self._tail.wait(until)
+
+    def _pass_on_to_few(self) -> None:
+        """Push to a few streams on the spot: until the task has its turn, the publisher would be answered first."""
+        if not self._passing and len(self._groups) <= FEW_STREAMS and self.streams <= FEW_STREAMS:
+            for _ in self._pass():
+                pass
 
     async def _pass_on(self) -> None:
-        """Push to every group what is in the ring now, and no more: a busy group must not keep the others waiting."""
+        began_at = perf_counter()
+        self._passing = True
+        try:
+            await in_turns(self._pass())
+        finally:
+            self._passing = False
+        self._pass_seconds = perf_counter() - began_at
+
+    def _pass(self) -> Iterator[None]:
+        """Push to every group what is in the ring now, and no more: a busy group must not keep the others waiting.
+
+        It pauses where others should have their turn, and whatever may change meanwhile is looked at anew.
+        """
         ring = self._tail.ring
         until = ring.head
-        for (epoch, query, typed), group in list(self._groups.items()):
-            while group.members and epoch == ring.epoch and ring.covers(group.cursor) and group.cursor < until:
-                await self._serve(group, ring.take(query, group.cursor, typed=typed))
-            if epoch == ring.epoch and not ring.covers(group.cursor):
-                for link in group.members:
-                    link.wake()
+        elsewhere = self._elsewhere(until)
+        while behind := [group for group in elsewhere if self._is_behind(group, until)]:
+            now = asyncio.get_running_loop().time()
+            cursor = min(group.cursor for group in behind)
+            facts = islice(ring.behind(cursor), until - cursor)
+            found, through = self._standing.find(facts, after=cursor, looks_max=LOOKS_AT_ONCE)
+            for group in behind:
+                if not self._is_behind(group, through):
+                    continue
+                if group in found:
+                    yield from self._move(group, found[group], through, now)
+                else:
+                    group.cursor = through
+            if through < until:
+                yield
+            elsewhere = self._elsewhere(until)
+        for group in elsewhere:
+            self._wake_outside(group)
         if self._on_passed is not None:
             self._on_passed(until, self.streams)
 
-    async def _serve(self, group: Group, batch: Batch) -> None:
-        """Push a batch to every stream of a group, and let others run now and then."""
-        if batch.last is not None:
-            happening = self._facts_of(batch, batch.last)
-            now = asyncio.get_running_loop().time()
+    def _elsewhere(self, position: Position) -> list[Group]:
+        """The groups that are not at a position."""
+        return [group for group in self._groups.values() if group.cursor != position]
+
+    def _is_behind(self, group: Group, position: Position) -> bool:
+        """Whether what leads to a position can be pushed to a group from the ring, as the ring is now."""
+        ring = self._tail.ring
+        within = ring.after <= group.cursor < position <= ring.head and group.epoch == ring.epoch
+        return within and len(group.members) > 0
+
+    def _wake_outside(self, group: Group) -> None:
+        """Let the streams of a group look by themselves where it is outside of the ring."""
+        ring = self._tail.ring
+        if group.epoch == ring.epoch and not ring.covers(group.cursor):
+            for link in group.members:
+                link.wake()
+
+    def _move(self, group: Group, found: Sequence[Position], through: Position, now: float) -> Iterator[None]:
+        """Push to the streams of a group what was found for it up to a position, as much as is pushed at once."""
+        if found[0] <= group.cursor:
+            found = found[bisect_right(found, group.cursor) :]
+        if found:
+            batch = self._tail.ring.gather(found, through=through, typed=group.typed)
+            facts, through = self._facts_of(batch), batch.through
             for link, pace in list(group.members.items()):
                 if link not in group.members:
                     continue
-                if link.waits() and link.pushed(happening):
-                    pace.served(batch, batch.last, now)
+                if link.pushed(facts):
+                    pace.served(through, facts.cursor.position, now)
                 else:
                     take_out(group, link)
                     link.wake()
                 self._seen += 1
                 if self._seen >= STREAMS_AT_ONCE:
-                    await self._breathe()
+                    yield from self._breathe()
         # Only here: a stream that is taken out goes on from where it, or else the group, was before.
-        group.cursor = batch.through
+        group.cursor = through
 
-    def _facts_of(self, batch: Batch, last: Position) -> Facts:
+    def _facts_of(self, batch: Batch) -> Facts:
         """A batch as it is pushed: made once where different queries found the same facts."""
         if self._pushed is None or self._pushed[0] is not batch:
-            self._pushed = (batch, Facts.of(batch, last))
+            assert batch.last is not None
+            self._pushed = (batch, Facts.of(batch, batch.last))
         return self._pushed[1]
 
-    async def _tick(self) -> None:
+    def _tick(self) -> Iterator[None]:
         """Give signs of life where they are due, and wake the streams whose time has come."""
         now = asyncio.get_running_loop().time()
         for group in list(self._groups.values()):
@@ -191,11 +291,17 @@ class Live:
                     link.wake()
                 self._seen += 1
                 if self._seen >= STREAMS_AT_ONCE:
-                    await self._breathe()
+                    yield from self._breathe()
 
-    async def _breathe(self) -> None:
+    def _breathe(self) -> Iterator[None]:
         """Let others run after so many streams, of whichever groups."""
         self._seen = 0
+        yield
+
+
+async def in_turns(steps: Iterator[None]) -> None:
+    """Go on with what pauses now and then, and let others run at each pause."""
+    for _ in steps:
         await asyncio.sleep(0)
 
 

@@ -12,9 +12,9 @@ from app.stream.ring import Batch
 MOVE_POSITIONS = 1000
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Facts:
-    """Matching facts as ready events, and the cursor of the last one."""
+    """Matching facts as ready events, and the cursor of the last one; one object for all that get the same."""
 
     body: bytes
     count: int
@@ -95,9 +95,9 @@ class Pace:
             happenings.append(Moved(self._tell(self.cursor, now)))
         return happenings
 
-    def served(self, batch: Batch, last: Position, now: float) -> None:
-        """The client got a batch with facts in it, up to the last one."""
-        self.cursor = batch.through
+    def served(self, through: Position, last: Position, now: float) -> None:
+        """The client got all facts up to a position, the last of them at another."""
+        self.cursor = through
         self.told = last
         self.quiet_at = now + self._heartbeat_seconds
 

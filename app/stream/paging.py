@@ -10,6 +10,7 @@ from app.domain.position import Bound, Position
 from app.domain.principal import ANY_READER, Reader
 from app.domain.query import Query
 from app.store.database import Connection, Database
+from app.store.master_keys import MasterKeys
 from app.store.reading import Form, LogState, Page, PageBounds, read_page, resolve
 from app.stream.tail import Tail
 
@@ -44,7 +45,7 @@ async def read(database: Database, tail: Tail, reading: Reading) -> Found:
     wait_until = loop.time() + reading.wait_seconds
     async with database.reading.reading() as connection:
         state, until, cut_short = await _resolve(connection, tail, reading)
-        found = await _search(connection, reading, state, until)
+        found = await _search(connection, database.master_keys, reading, state, until)
     if cut_short:
         return Found(found.page, caught_up=False)
     while (
@@ -67,28 +68,33 @@ async def read(database: Database, tail: Tail, reading: Reading) -> Found:
                 continue
         if tail.head > seen:
             async with database.reading.reading() as connection:
-                found = await _search(
-                    connection, reading, LogState(found.page.head, found.page.epoch, found.page.through), None
-                )
+                seen_state = LogState(found.page.head, found.page.epoch, found.page.through)
+                found = await _search(connection, database.master_keys, reading, seen_state, None)
     return found
 
 
 class Ahead:
-    """Pages of history one after the other: while one is being sent, the next one is read."""
+    """Pages of history one after the other: while one is being sent, the next one is read.
 
-    def __init__(self, read: Callable[[Position], Coroutine[None, None, Page]]) -> None:
+    A page that was read before something was erased or redacted is read again.
+    """
+
+    def __init__(self, read: Callable[[Position], Coroutine[None, None, Page]], tail: Tail) -> None:
         self._read = read
+        self._tail = tail
+        self._erasures = 0
         self._cursor = Position(-1)
         self._next: asyncio.Task[Page] | None = None
 
     async def take(self, cursor: Position, *, goes_on: Callable[[Page], bool]) -> Page:
         """The page behind a cursor. Where more is wanted behind it, that is asked for at once."""
-        if self._next is not None and self._cursor != cursor:
+        if self._next is not None and (self._cursor != cursor or self._erasures != self._tail.erasures):
             await self.aclose()
         page = await (self._next or self._read(cursor))
         self._next = None
         if goes_on(page):
             self._cursor = page.through
+            self._erasures = self._tail.erasures
             self._next = asyncio.create_task(self._read(page.through))
         return page
 
@@ -108,11 +114,17 @@ async def export(database: Database, tail: Tail, reading: Reading) -> AsyncGener
     async def read_lines(cursor: Position) -> Page:
         async with database.reading.reading() as connection:
             return await read_page(
-                connection, reading.query, after=cursor, until=end, form=Form.LINES, bounds=PageBounds()
+                connection,
+                reading.query,
+                after=cursor,
+                until=end,
+                form=Form.LINES,
+                bounds=PageBounds(),
+                master_keys=database.master_keys,
             )
 
     cursor = state.position
-    async with aclosing(Ahead(read_lines)) as pages:
+    async with aclosing(Ahead(read_lines, tail)) as pages:
         while cursor < end:
             page = await pages.take(cursor, goes_on=lambda page: page.through < end)
             if page.epoch != state.epoch:
@@ -143,7 +155,9 @@ async def _resolve(connection: Connection, tail: Tail, reading: Reading) -> tupl
     return state, fork, True
 
 
-async def _search(connection: Connection, reading: Reading, state: LogState, until: Position | None) -> Found:
+async def _search(
+    connection: Connection, master_keys: MasterKeys, reading: Reading, state: LogState, until: Position | None
+) -> Found:
     """Read pages until one has facts, the end is reached, or a moment has passed: a short page is no last page."""
     loop = asyncio.get_running_loop()
     give_up_at = loop.time() + SEARCH_SECONDS
@@ -157,6 +171,7 @@ async def _search(connection: Connection, reading: Reading, state: LogState, unt
             descending=reading.descending,
             form=Form.ELEMENTS,
             bounds=bounds,
+            master_keys=master_keys,
         )
         if page.epoch != state.epoch:
             raise Unavailable("The epoch changed during the read.")

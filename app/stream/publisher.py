@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from functools import partial
 from time import perf_counter
 from typing import cast
@@ -19,12 +19,16 @@ from app.domain.position import Position
 from app.store import appending
 from app.store.appending import Appended
 from app.store.database import CONNECTION_FAILURES, Database
+from app.store.rights import lacking_rights
 from app.stream.grouping import GROUP_REQUESTS_MAX, Group, Outcome, Published, Request
+from app.stream.sealing import Sealing
 from app.stream.settling import Settling, replay_or_conflict
 from app.telemetry.logs import said
 from app.telemetry.metrics import Metrics
 
 log = logging.getLogger(__name__)
+
+TELL_SECONDS = 10.0
 
 OUTCOMES = (
     "published",
@@ -38,6 +42,7 @@ OUTCOMES = (
             errors.ConditionTooExpensive,
             errors.CursorForked,
             errors.CursorAhead,
+            errors.DataSubjectErased,
             errors.Unavailable,
             errors.OutcomeUnknown,
             errors.InternalError,
@@ -72,7 +77,12 @@ class Publisher:
         self._settling = Settling(database, condition_seconds=condition_seconds, retry=self._retry)
         self._waiting_requests = 0
         self._waiting_bytes = 0
+        self._sealing = Sealing(database)
         self._connection = database.appending.keeper()
+        self._database = database
+        self._refused = 0
+        self._reason = ""
+        self._told_at = 0.0
 
     @property
     def waiting(self) -> int:
@@ -98,6 +108,7 @@ class Publisher:
         behind a conflict is written. (A conflict with a fact that another publisher stores in this very moment is
         noticed by the call itself, and the facts behind it are then written all the same.)
         """
+        facts, refusal = await self._sealing.seal_first(facts)
         known = await self._settling.known_facts([fact for fact in facts if fact.chosen_id])
         waiting: list[asyncio.Future[Outcome]] = []
         requests: list[Request] = []
@@ -110,6 +121,10 @@ class Publisher:
                 requests.append(self.submit([fact], None, partial(tell, outcome)))
             if outcome.done() and isinstance(outcome.result(), FactwireError):
                 break
+        else:
+            if refusal is not None:
+                waiting.append(asyncio.get_running_loop().create_future())
+                tell(waiting[-1], refusal)
         try:
             return await asyncio.gather(*waiting)
         finally:
@@ -129,10 +144,18 @@ class Publisher:
         self._idle.clear()
         if self._waiting_requests > self._waiting_requests_max or self._waiting_bytes > self._waiting_bytes_max:
             request.end(Unavailable("Too many publishes are waiting."))
+        elif any([fact.data_subject and not fact.seal for fact in facts]):
+            self._settling.settle_later([request], self._seal(request))
         else:
             self._queue.append(request)
             self._arrived.set()
         return request
+
+    async def _seal(self, request: Request) -> None:
+        """Let a request wait for its turn as soon as its payloads are sealed."""
+        request.facts = await self._sealing.seal(request.facts)
+        self._queue.append(request)
+        self._arrived.set()
 
     async def run(self) -> None:
         """Serve until cancelled."""
@@ -236,11 +259,28 @@ class Publisher:
             log.error("a publish failed", exc_info=error)
             refusal = InternalError("The facts were not published.")
         else:
-            cause = error.__cause__ or error
-            log.warning("%d publishes were refused as %s: %s", len(requests), refusal.code, said(cause))
+            await self._tell_refused(len(requests), refusal, error.__cause__ or error)
         for request in requests:
             unknown = isinstance(refusal, OutcomeUnknown)
             request.end(OutcomeUnknown([str(fact.id) for fact in request.facts]) if unknown else refusal)
+
+    async def _tell_refused(self, count: int, refusal: FactwireError, cause: BaseException) -> None:
+        """Log why publishes are refused, once in a while for as long as it is the same reason."""
+        reason = f"{refusal.code}: {said(cause)}"
+        self._refused = count if reason != self._reason else self._refused + count
+        if reason != self._reason or perf_counter() > self._told_at + TELL_SECONDS:
+            log.warning("%d publishes were refused as %s%s", self._refused, reason, await self._remedy(cause))
+            self._refused, self._reason, self._told_at = 0, reason, perf_counter()
+
+    async def _remedy(self, cause: BaseException) -> str:
+        """Which rights are missing, where that is the cause."""
+        if isinstance(cause, asyncpg.InsufficientPrivilegeError):
+            with suppress(Unavailable):
+                async with self._database.reading.reading() as connection:
+                    lacking = await lacking_rights(connection)
+                if lacking and lacking.grants:
+                    return f"; as {lacking.owner}: {'; '.join(lacking.grants)}"
+        return ""
 
 
 def tell(waiting: asyncio.Future[Outcome], outcome: Outcome) -> None:

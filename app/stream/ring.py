@@ -92,15 +92,33 @@ class Ring:
         """Whether what follows a cursor can be taken from here."""
         return self.after <= cursor <= self.head
 
+    def behind(self, cursor: Position) -> Iterable[tuple[Position, NewFact | TailFact]]:
+        """The facts behind a cursor that is covered, with their positions."""
+        return self._walk(cursor) if self.head - cursor > NEWEST_FACTS_MAX else self._newest_behind(cursor)
+
     def take(self, query: Query, cursor: Position, *, typed: bool) -> Batch:
         """What follows the cursor. Streams with the same query at the same cursor share one result."""
         key = (query, typed, cursor)
         batch = self._batches.get(key)
         if batch is None:
-            batch = self._batches[key] = self._match(query, cursor, typed=typed)
-            self._batches_bytes += BATCH_OVERHEAD_BYTES
-            if self._batches_bytes > self._bytes_max:
-                self._forget_batches()
+            positions, through = self._match(query, cursor, typed=typed)
+            batch = self._batches[key] = self.gather(positions, through=through, typed=typed)
+            self._note_bytes(BATCH_OVERHEAD_BYTES)
+        return batch
+
+    def gather(self, positions: Sequence[Position], *, through: Position, typed: bool) -> Batch:
+        """The facts at these positions, of all up to `through`; of too many, only the first, and `through` their last.
+
+        Queries that find the same facts share one batch.
+        """
+        key = (typed, through, tuple(positions))
+        batch = self._composed.get(key)
+        if batch is None:
+            fitting, through = self._fit(positions, through, typed=typed)
+            body = b"".join(self._frame(position, typed=typed) for position in fitting)
+            last = fitting[-1] if fitting else None
+            batch = self._composed[key] = Batch(body, len(fitting), last, through, self.epoch)
+            self._note_bytes(len(body) + PLACE_BYTES * len(positions))
         return batch
 
     def marks(self) -> list[tuple[Position, Mark]]:
@@ -115,59 +133,58 @@ class Ring:
     def _forget_batches(self) -> None:
         self._batches: dict[tuple[Query, bool, Position], Batch] = {}
         self._composed: dict[tuple[bool, Position, tuple[Position, ...]], Batch] = {}
-        self._newest: tuple[Position, list[tuple[Segment, Position, NewFact | TailFact]]] | None = None
+        self._newest: tuple[Position, list[tuple[Position, NewFact | TailFact]]] | None = None
         self._frames: dict[tuple[Position, bool], bytes] = {}
         self._batches_bytes = 0
 
-    def _behind(self, cursor: Position) -> Iterable[tuple[Segment, Position, NewFact | TailFact]]:
-        """The facts behind a cursor. Near the head, most streams ask at the same one."""
-        if self._newest is not None and self._newest[0] == cursor:
-            return self._newest[1]
-        if self.head - cursor > NEWEST_FACTS_MAX:
-            return self._walk(cursor)
-        newest = list(self._walk(cursor))
-        self._newest = (cursor, newest)
-        return newest
+    def _note_bytes(self, more: int) -> None:
+        """What is shared is bounded as the facts themselves are."""
+        self._batches_bytes += more
+        if self._batches_bytes > self._bytes_max:
+            self._forget_batches()
 
-    def _walk(self, cursor: Position) -> Iterator[tuple[Segment, Position, NewFact | TailFact]]:
-        at = bisect_right(self._segments, cursor + 1, key=attrgetter("first")) - 1
-        for index in range(max(0, at), len(self._segments)):
-            segment = self._segments[index]
-            for position, fact in segment.behind(cursor):
-                yield segment, position, fact
+    def _newest_behind(self, cursor: Position) -> Iterable[tuple[Position, NewFact | TailFact]]:
+        """Near the head, most streams ask at the same position."""
+        if self._newest is None or self._newest[0] != cursor:
+            self._newest = (cursor, list(self._walk(cursor)))
+        return self._newest[1]
 
-    def _compose(self, segment: Segment, position: Position, fact: NewFact | TailFact, *, typed: bool) -> bytes:
-        """The frame of a fact, composed once for all queries that find it at that time."""
-        frame = event_frame(fact, segment.published_at, position, epoch=self.epoch, typed=typed)
-        self._frames[position, typed] = frame
-        self._batches_bytes += len(frame)
-        return frame
+    def _walk(self, cursor: Position) -> Iterator[tuple[Position, NewFact | TailFact]]:
+        for index in range(self._index_of(Position(cursor + 1)), len(self._segments)):
+            yield from self._segments[index].behind(cursor)
 
-    def _match(self, query: Query, cursor: Position, *, typed: bool) -> Batch:
-        frames: list[bytes] = []
-        positions: list[Position] = []
+    def _index_of(self, position: Position) -> int:
+        """Which segment holds a position."""
+        return max(0, bisect_right(self._segments, position, key=attrgetter("first")) - 1)
+
+    def _match(self, query: Query, cursor: Position, *, typed: bool) -> tuple[list[Position], Position]:
+        """Where the facts are that a batch of a query holds, and how far it reaches."""
+        matching = (
+            position for position, fact in self.behind(cursor) if query.matches(fact.namespace, fact.type, fact.tags)
+        )
+        return self._fit(matching, self.head, typed=typed)
+
+    def _fit(self, positions: Iterable[Position], through: Position, *, typed: bool) -> tuple[list[Position], Position]:
+        """As many of the facts as fit into one batch, and how far it reaches with them."""
+        fitting: list[Position] = []
         total = 0
-        through = cursor
-        for segment, position, fact in self._behind(cursor):
-            through = position
-            if query.matches(fact.namespace, fact.type, fact.tags):
-                frame = self._frames.get((position, typed)) or self._compose(segment, position, fact, typed=typed)
-                frames.append(frame)
-                positions.append(position)
-                total += len(frame)
-                if total >= self._batch_bytes_max:
-                    break
-        return self._batch(frames, positions, through, typed=typed)
+        for position in positions:
+            fitting.append(position)
+            total += len(self._frame(position, typed=typed))
+            if total >= self._batch_bytes_max:
+                return fitting, position
+        return fitting, through
 
-    def _batch(self, frames: list[bytes], positions: list[Position], through: Position, *, typed: bool) -> Batch:
-        """Facts as a batch: one for all queries that find the same ones."""
-        key = (typed, through, tuple(positions))
-        batch = self._composed.get(key)
-        if batch is None:
-            last = positions[-1] if positions else None
-            batch = self._composed[key] = Batch(b"".join(frames), len(frames), last, through, self.epoch)
-            self._batches_bytes += len(batch.body) + PLACE_BYTES * len(positions)
-        return batch
+    def _frame(self, position: Position, *, typed: bool) -> bytes:
+        """The frame of a fact, composed once for all queries that find it at that time."""
+        frame = self._frames.get((position, typed))
+        if frame is None:
+            segment = self._segments[self._index_of(position)]
+            fact = segment.facts[position - segment.first]
+            frame = event_frame(fact, segment.published_at, position, epoch=self.epoch, typed=typed)
+            self._frames[position, typed] = frame
+            self._batches_bytes += len(frame)
+        return frame
 
 
 def event_frame(fact: NewFact | TailFact, published_at: str, position: Position, *, epoch: int, typed: bool) -> bytes:

@@ -12,10 +12,12 @@ from app.domain.errors import (
     ConditionTooExpensive,
     CursorAhead,
     CursorForked,
+    DataSubjectErased,
     FactIdConflict,
     FactwireError,
     InternalError,
     OutcomeUnknown,
+    Unavailable,
 )
 from app.domain.fact import NewFact
 from app.domain.position import Cursor
@@ -49,17 +51,21 @@ class Settling:
         """Tell a request why it was refused, at once where that is known."""
         match refused.outcome:
             case Outcome.FAILED:
-                self._settle_later([request], self._name_conflict(refused))
+                self.settle_later([request], self._name_conflict(refused))
             case Outcome.SLOW:
-                self._settle_later([request], self._search_without_lock(request))
+                self.settle_later([request], self._search_without_lock(request))
             case Outcome.FORKED:
                 request.end(CursorForked(epoch=epoch))
             case Outcome.AHEAD:
                 request.end(CursorAhead(epoch=epoch, head=refused.position or 0))
+            case Outcome.ERASED:
+                request.end(DataSubjectErased(next(fact.data_subject for fact in request.facts if fact.data_subject)))
+            case Outcome.UNKEYED:
+                request.end(Unavailable("The key of a data subject was replaced meanwhile."))
 
     def compare(self, requests: list[Request]) -> None:
         """Tell which requests are retries of what is stored, and which use its ids for something else."""
-        self._settle_later(requests, self._compare(requests))
+        self.settle_later(requests, self._compare(requests))
 
     async def known_facts(self, facts: Sequence[NewFact]) -> dict[str, KnownFact]:
         """What is stored under the ids of some facts. Raises OutcomeUnknown where it may not be kept."""
@@ -84,7 +90,7 @@ class Settling:
             log.warning("whether known facts are kept is in doubt: %s", type(error).__name__)
             raise OutcomeUnknown() from error
 
-    def _settle_later(self, requests: list[Request], settling: Coroutine[None, None, None]) -> None:
+    def settle_later(self, requests: list[Request], settling: Coroutine[None, None, None]) -> None:
         """Settle requests that need one more look at the database, while the next call is under way."""
 
         async def settle() -> None:
@@ -140,6 +146,10 @@ class Settling:
 
 def replay_or_conflict(facts: Sequence[NewFact], known: Mapping[str, KnownFact]) -> Published | FactIdConflict:
     """Where the facts of a retried request stand, or in what it is none. At least one of them is known."""
+    gone = [fact.id for fact in facts if fact.id in known and known[fact.id].redacted]
+    if gone:
+        # Whether the content is the same is not told: it would let what was taken away be guessed.
+        return FactIdConflict(gone, detail="The content of these ids was redacted. Nothing was written.")
     other = [str(fact.id) for fact in facts if fact.id in known and known[fact.id].digest != fact.digest]
     if other:
         return FactIdConflict(other, detail="These ids are stored with other content. Nothing was written.")

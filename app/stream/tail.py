@@ -5,12 +5,12 @@ import logging
 import math
 from collections.abc import Callable, Sequence
 
-from app.domain.errors import HistoryForked, Unavailable
+from app.domain.errors import HistoryForked, InternalError, KeyUnavailable, Unavailable
 from app.domain.fact import NewFact
 from app.domain.position import START, Position
 from app.store.appending import Appended
 from app.store.database import CONNECTION_FAILURES, Connection, Database
-from app.store.reading import Mark, TailFact, read_marks, read_tail, resolve
+from app.store.reading import Mark, TailFact, open_tail, read_marks, read_tail, resolve
 from app.stream.ring import Ring, Segment, segments
 from app.telemetry.logs import said
 
@@ -18,6 +18,10 @@ log = logging.getLogger(__name__)
 
 POLL_FACTS_MAX = 1000
 POLL_BYTES_MAX = 1024 * 1024
+
+# A read that takes longer than so many polls, and than so many seconds, hangs.
+STALE_POLLS = 4
+STALE_SECONDS = 2.0
 
 
 class Tail:
@@ -41,12 +45,14 @@ class Tail:
         self._hint = asyncio.Event()
         self._changed = asyncio.Event()
         self.changes = 0
+        self.on_change: Callable[[], None] = lambda: None
         self._last: Mark | None = None
         self.ring = ring
         self.epoch = 0
+        self.erasures = 0
         self.forked_after: Position | None = None
-        self.reachable = False
-        self._cause = ""
+        self._read_at = -math.inf
+        self._cause = self._sealed_off = ""
         self.draining = False
         self.forks = 0
         self._at_head_at: float | None = None
@@ -61,6 +67,12 @@ class Tail:
         return math.inf if self._at_head_at is None else asyncio.get_running_loop().time() - self._at_head_at
 
     @property
+    def reads(self) -> bool:
+        """Whether the last read succeeded, and lately: one that hangs has not failed yet."""
+        since = asyncio.get_running_loop().time() - self._read_at
+        return not self._cause and since < max(STALE_SECONDS, STALE_POLLS * self._poll_seconds)
+
+    @property
     def started(self) -> bool:
         return self.epoch > 0
 
@@ -73,22 +85,39 @@ class Tail:
         self.changes += 1
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
+        self.on_change()
 
     def follow_append(self, appended: Appended, facts: Sequence[NewFact]) -> None:
         """Take what this process has just published straight into the ring, where it continues the ring exactly.
 
         Positions are dense, so nothing can be between the head of the ring and the fact behind it. That the head is
         the same fact, and not another one at the same position, is told by its id: after a fail-over that lost
-        commits, a stream would go on in a history that its client has never seen the beginning of.
+        commits, a stream would go on in a history that its client has never seen the beginning of. Facts with sealed
+        payloads are read: what was sealed may have been erased by now, and so may be anything where the counts differ.
         """
         if (
             appended.epoch == self.epoch
+            and appended.erasures == self.erasures
             and self.forked_after is None
+            and not any(fact.data_subject for fact in facts)
             and (appended.head, appended.head_id) == (self.head, self._last and self._last.id)
         ):
             self._extend([Segment(Position(appended.head + 1), appended.published_at, facts)])
         else:
             self.hint()
+
+    def forget(self, erasures: int) -> None:
+        """Drop what the ring holds, where something was erased or redacted that it may hold; streams read it anew.
+
+        `erasures` is the count that the log had afterwards. A look that began before is of no use any more.
+        """
+        if self.started and erasures > self.erasures:
+            self._forget(erasures)
+
+    def _forget(self, erasures: int) -> None:
+        self.erasures = erasures
+        self.ring.reset(self.head, epoch=self.epoch)
+        self.wake()
 
     async def wait(self, until: float) -> None:
         """Wait for a change, at most until a time of the loop's clock."""
@@ -136,34 +165,62 @@ class Tail:
             log.warning("the tail cannot read: %s", cause)
         elif self._cause and not cause:
             log.info("the tail reads again")
-        self.reachable, self._cause = not cause, cause
+        self._cause = cause
+        if not cause:
+            self._read_at = asyncio.get_running_loop().time()
 
     async def _look(self) -> bool:
         """Read what is new; whether there may be more of it."""
         async with self._database.watching.reading() as connection:
             if not self.started:
                 await self._begin(connection)
-            anchor, mark = self.head, self._last
-            epoch, facts = await read_tail(
-                connection, anchor=anchor, facts_max=POLL_FACTS_MAX, bytes_max=POLL_BYTES_MAX
-            )
-            if epoch != self.epoch:
+            anchor, mark, erasures = self.head, self._last, self.erasures
+            read = await read_tail(connection, anchor=anchor, facts_max=POLL_FACTS_MAX, bytes_max=POLL_BYTES_MAX)
+            if read.epoch != self.epoch:
                 await self._begin(connection)
                 return True
             if self.forked_after is not None:
                 return False
-            if not continues(facts, mark):
+            if not continues(read.facts, mark):
                 await self._fork(connection)
                 return False
-        # What this process published meanwhile is in the ring already.
-        new = [fact for fact in facts if fact.position > self.head]
-        if new:
-            self._extend(segments(new))
-        else:
-            self._at_head_at = asyncio.get_running_loop().time()
+            # What this process published meanwhile is in the ring already.
+            new = [fact for fact in read.facts if fact.position > self.head]
+            ready = await self._opened(connection, new)
+        if erasures != self.erasures:
+            return True  # something was erased that this look may have seen
+        if read.erasures != self.erasures:
+            self._forget(read.erasures)
+        self._take(new, ready)
         return len(new) > 0
 
+    def _take(self, new: Sequence[TailFact], ready: Sequence[TailFact] | None) -> None:
+        """Put what is new into the ring, as far as it is ready."""
+        if not new:
+            self._at_head_at = asyncio.get_running_loop().time()
+        elif ready is None:
+            self._pass_over(new[-1])
+        else:
+            self._extend(segments([fact for fact in ready if fact.position > self.head]))
+
+    async def _opened(self, connection: Connection, facts: Sequence[TailFact]) -> Sequence[TailFact] | None:
+        """The facts with their payloads, as many as fit; None where this process cannot open one of them."""
+        try:
+            return await open_tail(connection, facts, bytes_max=POLL_BYTES_MAX, master_keys=self._database.master_keys)
+        except (KeyUnavailable, InternalError) as error:
+            log.error("facts up to position %d cannot be opened: %s", facts[-1].position, error.detail)
+            return None
+
+    def _pass_over(self, last: TailFact) -> None:
+        """Leave out facts that cannot be opened: who wants one of them reads history, and is told there."""
+        if last.position > self.head:
+            self.ring.reset(last.position, epoch=self.epoch)
+            self._last = mark_of(last)
+            self.wake()
+
     def _extend(self, added: Sequence[Segment]) -> None:
+        if not added:
+            return
         for segment in added:
             self.ring.extend(segment)
             if self._on_extended is not None:
@@ -174,13 +231,14 @@ class Tail:
     async def _begin(self, connection: Connection) -> None:
         """Begin at the head, as at the start of the process and of each epoch."""
         state = await resolve(connection, "head")
-        _, facts = await read_tail(connection, anchor=state.head, facts_max=0, bytes_max=POLL_BYTES_MAX)
+        read = await read_tail(connection, anchor=state.head, facts_max=0, bytes_max=POLL_BYTES_MAX)
         if self.started:
             log.warning("epoch %d began at position %d", state.epoch, state.head)
         self.epoch = state.epoch
+        self.erasures = read.erasures
         self.forked_after = None
         self.ring.reset(state.head, epoch=state.epoch)
-        self._last = mark_of(facts[0]) if facts else None
+        self._last = mark_of(read.facts[0]) if read.facts else None
         self.wake()
 
     async def _fork(self, connection: Connection) -> None:

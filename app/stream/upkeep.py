@@ -1,4 +1,4 @@
-"""What any process does for the log from time to time: partitions ahead of the head, and counts behind it."""
+"""What any process does from time to time: partitions ahead of the head, counts behind it, and what has ended away."""
 
 import asyncio
 import logging
@@ -8,20 +8,24 @@ from app.domain.errors import Unavailable
 from app.domain.position import Position
 from app.store.catalogue import fold_counts
 from app.store.database import CONNECTION_FAILURES, Database
+from app.store.listening import listeners
 from app.store.partitions import create_partition, read_room
+from app.store.sessions import forget_sessions
+from app.store.tickets import forget_tickets
 from app.store.vitals import LockQueue, read_vitals
 
 log = logging.getLogger(__name__)
 
 UPKEEP_SECONDS = 1.0
 FOLD_FACTS_MAX = 50_000
+FORGET_MAX = 10_000
 
 
 class Upkeep:
     """Every process tries; the database lets one at a time.
 
     What it sees of the log on the way is kept for the metrics: how many facts still fit (`room`), the `head`, and who
-    waits for the append lock.
+    waits for the append lock; and for the hints, on which backends anybody listens: None while that is not known.
     """
 
     def __init__(self, database: Database) -> None:
@@ -29,6 +33,7 @@ class Upkeep:
         self.room: int | None = None
         self.head: Position | None = None
         self.lock = LockQueue(0, 0.0)
+        self.listeners: frozenset[int] | None = None
 
     async def run(self) -> None:
         """Look after the log until cancelled."""
@@ -38,10 +43,12 @@ class Upkeep:
             except (Unavailable, *CONNECTION_FAILURES):
                 # The tail reports a database that cannot be reached, and the next round comes soon.
                 self.head, self.lock = None, LockQueue(math.nan, math.nan)
+                self.listeners = None
             await asyncio.sleep(UPKEEP_SECONDS)
 
     async def _look_after(self) -> None:
         async with self._database.watching.reading() as connection:
+            self.listeners = await listeners(connection)
             room, partition_facts = await read_room(connection)
             if room < partition_facts:
                 covered_until = await create_partition(connection, room=partition_facts)
@@ -50,3 +57,5 @@ class Upkeep:
             self.room = room
             self.head, self.lock = await read_vitals(connection)
             await fold_counts(connection, facts_max=FOLD_FACTS_MAX)
+            await forget_tickets(connection, tickets_max=FORGET_MAX)
+            await forget_sessions(connection, sessions_max=FORGET_MAX)

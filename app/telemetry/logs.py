@@ -1,8 +1,10 @@
 """Log lines on standard error: for people, or as JSON for programs; with the id of the request they belong to."""
 
 import logging
+import sys
 from contextvars import ContextVar
 from datetime import UTC, datetime
+from types import TracebackType
 from typing import Literal
 
 from pythonjsonlogger.json import JsonFormatter
@@ -51,8 +53,20 @@ def configure_logging(format: LogFormat = "text", level: str = "INFO") -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(formatter)
     logging.basicConfig(level=level, handlers=[handler])
+    logging.captureWarnings(format == "json")
+    if format == "json":
+        sys.excepthook = log_uncaught
     for noisy in NOISY:
         logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+def logs_json() -> bool:
+    """Whether what goes to standard error has to be JSON."""
+    return any(isinstance(handler.formatter, LineFormatter) for handler in logging.getLogger().handlers)
+
+
+def log_uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    logging.getLogger(__name__).critical("the command failed", exc_info=(kind, error, trace))
 
 
 def said(error: BaseException) -> str:

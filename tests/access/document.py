@@ -117,6 +117,7 @@ BODIES: dict[str, Callable[[Things], list[Any]]] = {
     ],
     "NewFactBody": lambda things: [{"namespace": things.namespace, "type": "Stolen", "payload": 1}],
     "KeyBody": lambda things: [{"name": "mine", "grants": {"read": {"include": [things.namespace]}}}],
+    "RedactionBody": lambda things: [{"reason": "stolen"}],
     "RotationBody": lambda things: [{"grace_seconds": 0}],
 }
 

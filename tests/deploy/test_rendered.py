@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 from textwrap import dedent
 from typing import Any
+from urllib.parse import urlsplit
 
 import jsonschema  # type: ignore[import-untyped]
 import pytest
@@ -88,6 +89,24 @@ def test_an_overlay_is_valid(overlay: Path, version: str, tmp_path: Path) -> Non
 def test_any_entry_goes_with_any_database(entry: str, database: str, tmp_path: Path) -> None:
     text = rendered(overlay_of(tmp_path, entry, database))
     assert set(validate(tmp_path, text, NEWEST)) <= {"Cluster", "HTTPRoute"}
+
+
+def test_spans_may_leave_for_the_collector_that_is_named(tmp_path: Path) -> None:
+    text = rendered(overlay_of(tmp_path, "gateway", "cloudnative-pg", "tracing"))
+    assert set(validate(tmp_path, text, NEWEST)) <= {"Cluster", "HTTPRoute"}
+    documents = documents_of(text)
+    (deployment,) = of_kind(documents, "Deployment")
+    (container,) = containers_of(pod_of(deployment))
+    values = {variable["name"]: variable.get("value") for variable in container["env"]}
+    collector = urlsplit(values["OTEL_EXPORTER_OTLP_ENDPOINT"])
+    assert values["FACTWIRE_TRACING"] == "true"
+    labels = deployment["spec"]["template"]["metadata"]["labels"]
+    (policy,) = [each for each in of_kind(documents, "NetworkPolicy") if "collector" in each["metadata"]["name"]]
+    assert policy["spec"]["podSelector"]["matchLabels"].items() <= labels.items()
+    ((rule,),) = [policy["spec"]["egress"]]
+    assert rule["ports"] == [{"port": collector.port}]
+    (namespace,) = [each["namespaceSelector"]["matchLabels"].values() for each in rule["to"]]
+    assert list(namespace) == [str(collector.hostname).partition(".")[2]]
 
 
 def test_the_overlay_of_the_readme_is_valid_and_changes_what_it_says(tmp_path: Path) -> None:

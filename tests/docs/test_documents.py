@@ -8,12 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
+import msgspec
 import pytest
 
 from app.api.wire import Fact
 from app.domain import errors
 from app.domain.errors import FactwireError
-from app.settings import Settings
+from app.settings import Settings, range_of
 from tests.service import ServiceProcess
 
 ROOT = Path(__file__).parents[2]
@@ -74,10 +75,23 @@ def test_what_the_server_itself_refuses_has_a_heading() -> None:
 
 def test_every_setting_is_documented_with_its_default_and_every_documented_one_exists() -> None:
     rows = re.findall(
-        r"^\| `FACTWIRE_(\w+)` \| `?([^`|]*?)`?(?: \([^|]*\))? \|", prose(ROOT / "docs/operations.md"), re.M
+        r"^\| `FACTWIRE_(\w+)` \| `?([^`|]*?)`?(?: \([^|]*\))? \|([^|]*)\|", prose(ROOT / "docs/operations.md"), re.M
     )
-    documented = {name.lower(): default.strip() for name, default in rows}
-    assert documented == {name: shown(field.default) for name, field in Settings.model_fields.items()}
+    documented = {name.lower(): (default.strip(), values.strip()) for name, default, values in rows}
+    fields = Settings.model_fields.items()
+    assert documented == {name: (shown(field.default), shown_range(name)) for name, field in fields}
+
+
+def shown_range(name: str) -> str:
+    bounds = range_of(name)
+    return " to ".join(sized(bound) if "bytes" in name else f"{bound:.15g}" for bound in bounds) if bounds else ""
+
+
+def sized(count: float) -> str:
+    for power, unit in ((3, " GiB"), (2, " MiB"), (1, " KiB")):
+        if count >= 1024**power:
+            return f"{count / 1024**power:g}{unit}"
+    return f"{count:g}"
 
 
 def shown(default: object) -> str:
@@ -101,7 +115,10 @@ def promises() -> list[tuple[str, ...]]:
 def test_the_protocol_shows_a_fact_with_all_its_members() -> None:
     example = re.search(r"^## A fact\n\n```json\n(.*?)^```", (ROOT / "docs" / "protocol.md").read_text(), re.M | re.S)
     assert example is not None
-    assert list(json.loads(example[1])) == list(Fact.__struct_fields__)
+    fields = msgspec.structs.fields(Fact)
+    assert list(json.loads(example[1])) == [field.name for field in fields if field.required]
+    further = re.findall(r"^\| `(\w+)` \|", (ROOT / "docs" / "protocol.md").read_text().split("## A fact")[1], re.M)
+    assert {field.name for field in fields if not field.required} <= set(further)
 
 
 def test_every_metric_is_documented_and_every_documented_one_exists(service: ServiceProcess) -> None:

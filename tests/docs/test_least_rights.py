@@ -50,6 +50,10 @@ async def test_the_documented_rights_are_enough_to_serve(start_service: StartSer
         assert [fact["id"] for fact in page["facts"]] == [fact["id"] for fact in facts]
         assert (await client.get("/v1/namespaces")).status_code == 200
         assert (await client.get("/v1/position", params={"at": "2100-01-01T00:00:00Z"})).json()["position"] == 3
+        ticket = (await client.post("/v1/tickets")).json()["ticket"]
+        assert ticket
+        assert (await client.post("/v1/session")).status_code == 201
+        assert (await client.delete("/v1/session", headers={"sec-fetch-site": "same-origin"})).status_code == 200
     assert "denied" not in service.log
 
 

@@ -18,13 +18,16 @@ class Proxy:
     compresses: bool = False
     body_bytes_max: int = 1 << 62
     idle_seconds: float | None = None
+    v1_only: bool = False
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             head = await reader.readuntil(b"\r\n\r\n")
             length = int(found[1]) if (found := LENGTH.search(head)) else 0
             body = await reader.readexactly(length)
-            if length > self.body_bytes_max:
+            if self.v1_only and b" /v1/" not in head.partition(b"\r\n")[0]:
+                writer.write(b"HTTP/1.1 404 Not Found\r\ncontent-length: 7\r\nconnection: close\r\n\r\nnothing")
+            elif length > self.body_bytes_max:
                 writer.write(b"HTTP/1.1 413 Too Large\r\ncontent-length: 9\r\nconnection: close\r\n\r\ntoo large")
             else:
                 await self.pass_on(head.replace(b"keep-alive", b"close") + body, writer)

@@ -3,7 +3,9 @@
 import asyncio
 import gzip
 import json
+import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,6 +15,7 @@ from tempfile import mkdtemp
 import httpx
 import pytest
 
+from app import __version__
 from app.cli import FIRST_STEPS
 from tests.builders import new_fact, publication
 from tests.conftest import StartService
@@ -61,6 +64,13 @@ async def test_import_stops_at_a_bad_line_and_says_which(start_service: StartSer
     problem = json.loads(done.stdout)["problem"]
     assert (done.returncode, problem["line"], problem["progress"]["published"]) == (1, 3, 2)
     assert len(await exported(service.url)) == 2
+
+
+def test_the_version_is_told() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "app", "--version"], cwd=ROOT, capture_output=True, text=True, timeout=30, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"factwire {__version__}\n", "")
 
 
 async def test_import_says_when_nobody_listens() -> None:
@@ -143,6 +153,37 @@ async def test_the_first_steps_work_and_a_second_start_finds_the_facts(data_dire
         assert await service.terminate() == 0
     async with ServiceProcess(settings, log_path=log_path) as service:
         assert [fact["position"] for fact in await exported(service.url)] == [1]
+
+
+async def test_what_a_killed_service_left_running_ends_with_the_next_one(data_directory: Path) -> None:
+    settings = {"FACTWIRE_DATA_DIR": str(data_directory), "FACTWIRE_PORT": str(free_port())}
+    log_path = data_directory.parent / "service.log"
+    users, postmaster = data_directory / ".handle_pids.json", data_directory / "postmaster.pid"
+    async with ServiceProcess(settings, log_path=log_path) as killed:
+        os.kill(killed.pid, signal.SIGKILL)
+        await killed.ended()
+    assert postmaster.exists()
+    assert json.loads(users.read_text()) == [killed.pid]
+    other = await asyncio.create_subprocess_exec("sleep", "60")  # it has got the number of another one that was killed
+    users.write_text(json.dumps([killed.pid, other.pid]))
+    try:
+        async with ServiceProcess(settings, log_path=log_path) as service:
+            assert json.loads(users.read_text()) == [service.pid]
+            assert await service.terminate() == 0
+        assert not postmaster.exists()
+    finally:
+        other.kill()
+        await other.wait()
+
+
+async def test_of_two_services_on_one_directory_the_last_stops_the_server(data_directory: Path) -> None:
+    log_path = data_directory.parent / "service.log"
+    ports = [{"FACTWIRE_DATA_DIR": str(data_directory), "FACTWIRE_PORT": str(free_port())} for _ in range(2)]
+    async with ServiceProcess(ports[0], log_path=log_path) as one, ServiceProcess(ports[1], log_path=log_path) as other:
+        assert await other.terminate() == 0
+        assert await exported(one.url) == []
+        assert await one.terminate() == 0
+    assert not (data_directory / "postmaster.pid").exists()
 
 
 async def test_a_taken_port_is_named(start_service: StartService) -> None:

@@ -17,7 +17,7 @@ import pytest
 from app.store.measuring import find_old_transactions
 from tests.conftest import StartPostgres, StartService
 from tests.e2e.proxy import Proxy, proxied
-from tests.e2e.wire import exported
+from tests.e2e.wire import Acknowledged, exported, keep_publishing
 from tests.faults.pair import Pair
 from tests.integration.store import a_fact, append_alone
 from tests.postgres import Databases, name_of, run_sql
@@ -278,6 +278,57 @@ async def test_a_proxy_that_cuts_idle_streams_is_told(start_service: StartServic
     async with proxied(Proxy(service.port, idle_seconds=1)) as url:
         findings = await asyncio.to_thread(found, "--seconds", "8", url=url)
     assert verdicts(findings) | {"stream": "ok", "heartbeat": "wrong", "idle": "wrong"} == verdicts(findings)
+
+
+@pytest.fixture
+def elsewhere(databases: Databases) -> Iterator[str]:
+    """Another database, with an empty log."""
+    url = databases.create()
+    yield url
+    databases.drop(url)
+
+
+async def test_a_service_with_another_log_is_told(
+    elsewhere: str, fresh_database_url: str, tmp_path: Path, start_service: StartService
+) -> None:
+    service = await start_service()
+    for url in (fresh_database_url, elsewhere):  # longer, then as long but another
+        connection = await asyncpg.connect(url)
+        await append_alone(connection, a_fact())
+        await connection.close()
+        assert (await asyncio.to_thread(found, database_url=elsewhere, url=service.url))["log"]["verdict"] == "wrong"
+    told = (await asyncio.to_thread(found, database_url=fresh_database_url, url=service.url))["log"]
+    assert (told["verdict"], told["told"]) == ("ok", "service and database are both at 1:1")
+    told = (await asyncio.to_thread(found, data_dir=tmp_path, url=service.url))["log"]
+    assert told["verdict"] == "note"
+
+
+async def test_a_log_that_grows_meanwhile_is_still_one(start_service: StartService) -> None:
+    service = await start_service()
+    told, done = Acknowledged(), asyncio.Event()
+    publishing = asyncio.create_task(keep_publishing(service.url, told, done))
+    findings = await asyncio.to_thread(found, database_url=service.database_url, url=service.url)
+    done.set()
+    await publishing
+    assert told.positions
+    assert findings["log"]["verdict"] == "ok"
+
+
+async def test_an_entry_that_publishes_v1_only_is_looked_through(start_service: StartService) -> None:
+    service = await start_service()
+    async with proxied(Proxy(service.port, v1_only=True)) as url:
+        findings = await asyncio.to_thread(found, database_url=service.database_url, url=url)
+    assert verdicts(findings) | {"service": "note", "state": "note", "log": "ok", "body": "ok"} == verdicts(findings)
+    assert "wrong" not in {findings[check]["verdict"] for check in ("stream", "heartbeat", "headers", "answers")}
+    assert "/readyz" in findings["service"]["told"]
+    assert "/metrics" in findings["state"]["told"]
+
+
+@pytest.mark.parametrize("arguments", [("--seconds", "-5"), ("--seconds", "nan"), ("--processes", "0")])
+def test_a_number_that_makes_no_sense_is_refused(arguments: tuple[str, str]) -> None:
+    done = run(*arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"argument {arguments[0]}: expected" in done.stderr
 
 
 async def test_what_is_no_factwire_is_told() -> None:

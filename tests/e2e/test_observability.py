@@ -3,6 +3,8 @@
 import asyncio
 import json
 import re
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -16,7 +18,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from tests.builders import new_fact, publication
 from tests.conftest import StartService
 from tests.e2e.wire import streaming, until
-from tests.service import ServiceProcess
+from tests.service import ROOT, ServiceProcess, clean_environment, free_port, settings_of
 
 TRACE, CALLER = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 TRACEPARENT = f"00-{TRACE}-{CALLER}-01"
@@ -58,7 +60,7 @@ async def test_requests_are_logged_as_json_lines_with_their_ids_and_without_thei
         missing = await client.get("/v1/facts/at/99?hidden=1", headers={"x-request-id": "seen"})
         async with streaming(service.url) as stream:
             await stream.read_until(lambda body: b"caught-up" in body)
-    lines = [json.loads(line) for line in service.log.splitlines() if line.startswith("{")]
+    lines = [json.loads(line) for line in service.log.splitlines()]
     told = {line["request_id"]: line for line in lines if line["logger"] == "app.api.identifying"}
     line = told[published.headers["x-request-id"]]
     assert (line["method"], line["path"], line["status"], line["level"]) == ("POST", "/v1/facts", 201, "INFO")
@@ -66,6 +68,34 @@ async def test_requests_are_logged_as_json_lines_with_their_ids_and_without_thei
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", line["time"])
     assert (told["seen"]["path"], told["seen"]["status"]) == ("/v1/facts/at/99", missing.status_code)
     assert "hidden" not in service.log
+
+
+@pytest.mark.parametrize("port", ["0", "none", "1"])
+def test_all_that_a_command_says_is_json_where_that_is_wanted(port: str) -> None:
+    """It begins before its database can be reached, or ends because of a setting or of an address."""
+    url = f"postgresql://postgres@127.0.0.1:{free_port()}/log"
+    host = "192.0.2.1" if port == "1" else "127.0.0.1"
+    settings = settings_of(database_url=url, log_format="json", port=port, host=host)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "app", "serve"],
+        cwd=ROOT,
+        env=clean_environment() | settings,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert process.stdout is not None
+    told = [json.loads(process.stdout.readline())]
+    if port == "0":
+        told += [json.loads(process.stdout.readline()) for _ in range(3)]
+        process.terminate()
+    told += map(json.loads, process.stdout)
+    process.stdout.close()
+    assert process.wait(30) == {"0": 0, "none": 2, "1": 1}[port]
+    messages = " ".join(line["message"] for line in told)
+    expected = {"0": "Factwire serves http", "none": "FACTWIRE_PORT: ", "1": "cannot listen on 192.0.2.1 port 1"}
+    assert expected[port] in messages
+    assert ("cannot be reached yet" in messages) == (port != "none")
 
 
 async def test_no_request_can_add_a_line_to_the_log(start_service: StartService) -> None:
@@ -93,6 +123,19 @@ async def test_publishes_are_counted_by_outcome_and_timed_by_stage(start_service
         assert await value_of(client, 'factwire_publish_seconds_count{stage="whole"}') == 3
         for stage in ("wait", "append"):
             assert await value_of(client, f'factwire_publish_seconds_sum{{stage="{stage}"}}') > 0
+
+
+async def test_a_publish_that_is_refused_before_the_queue_is_a_line_of_the_log_and_nothing_else(
+    start_service: StartService,
+) -> None:
+    service = await start_service(log_requests=True)
+    async with client_of(service) as client:
+        before = (await client.get("/metrics")).text
+        assert (await client.post("/v1/facts", json={"facts": []})).status_code == 422
+        after = (await client.get("/metrics")).text
+    publishes = [re.findall(r"^factwire_publishes_total.*", text, re.MULTILINE) for text in (before, after)]
+    assert publishes[0] == publishes[1]
+    assert "POST /v1/facts 422" in service.log
 
 
 async def test_what_can_happen_is_counted_from_nothing_on(start_service: StartService) -> None:
@@ -136,18 +179,17 @@ async def test_a_tail_that_cannot_look_falls_behind_in_seconds(start_service: St
     blocker = await asyncpg.connect(service.database_url)
     try:
         async with client_of(service) as client:
-            assert await value_of(client, "factwire_tail_lag_seconds") < 1
-            await blocker.execute("begin; lock table factwire.log in access exclusive mode")
 
             async def is_behind() -> bool:
                 return await value_of(client, "factwire_tail_lag_seconds") > 1
 
-            await until(is_behind)
-            await blocker.execute("rollback")
-
             async def is_at_the_head() -> bool:
                 return await value_of(client, "factwire_tail_lag_seconds") < 1
 
+            await until(is_at_the_head)
+            await blocker.execute("begin; lock table factwire.log in access exclusive mode")
+            await until(is_behind)
+            await blocker.execute("rollback")
             await until(is_at_the_head)
     finally:
         await blocker.close()

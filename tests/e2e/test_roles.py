@@ -1,7 +1,6 @@
 """The rights that serving needs, and no more: a role that owns nothing serves a log that another role has migrated."""
 
-from collections.abc import Iterator
-from urllib.parse import urlsplit, urlunsplit
+import asyncio
 
 import asyncpg
 import httpx
@@ -10,28 +9,7 @@ import pytest
 from tests.builders import new_facts, publication
 from tests.conftest import StartService
 from tests.e2e.wire import streaming, until
-from tests.postgres import Databases, run_sql
-
-# create_partition and fold_counts run with the rights of their owner, so that serving needs none to create.
-SERVING_RIGHTS = """
-grant usage on schema factwire to {role};
-grant select on factwire.log, factwire.epochs, factwire.facts, factwire.fact_tags, factwire.fact_ids,
-  factwire.types, factwire.type_counts, factwire.counted, factwire.alembic_version to {role};
-grant insert on factwire.facts, factwire.fact_tags, factwire.fact_ids, factwire.types to {role}
-"""
-
-
-@pytest.fixture
-def serving_url(databases: Databases, fresh_database_url: str) -> Iterator[str]:
-    """The test's database, as a role with the rights above opens it."""
-    role = f"{databases.prefix}_serving"
-    run_sql(fresh_database_url, f"create role {role} login password 'serving'")
-    run_sql(fresh_database_url, SERVING_RIGHTS.format(role=role))
-    parts = urlsplit(fresh_database_url)
-    host = parts.netloc.rpartition("@")[2]
-    yield urlunsplit(parts._replace(netloc=f"{role}:serving@{host}"))
-    run_sql(fresh_database_url, f"drop owned by {role}")
-    run_sql(fresh_database_url, f"drop role {role}")
+from tests.postgres import run_sql
 
 
 async def test_a_role_serves_with_usage_select_and_insert_alone(serving_url: str, start_service: StartService) -> None:
@@ -54,6 +32,32 @@ async def test_a_role_serves_with_usage_select_and_insert_alone(serving_url: str
     await until(lambda: counted_through(serving_url, 3))
     assert "permission denied" not in service.log
     assert await service.terminate() == 0
+
+
+@pytest.mark.parametrize(
+    ("right", "told"),
+    [
+        ("insert on factwire.fact_tags", "grant insert on factwire.fact_tags to"),
+        ("execute on all functions in schema factwire", "grant execute on all functions in schema factwire to"),
+        ("usage on schema factwire", "grant usage on schema factwire to"),
+    ],
+)
+async def test_a_right_that_is_missing_is_named_and_publishing_goes_on_once_it_is_there(
+    serving_url: str, fresh_database_url: str, start_service: StartService, right: str, told: str
+) -> None:
+    service = await start_service(database_url=serving_url)
+    role = httpx.URL(serving_url).username
+    await asyncio.to_thread(run_sql, fresh_database_url, f"revoke {right} from {role}, public")
+    async with httpx.AsyncClient(base_url=service.url, timeout=30, verify=False) as client:
+        for _ in range(5):
+            refused = await client.post("/v1/facts", json=publication())
+            assert (refused.status_code, refused.json()["type"]) == (503, "urn:factwire:problem:unavailable")
+        lines = [line for line in service.log.splitlines() if "publishes were refused" in line]
+        assert [f"{told} {role}" in line for line in lines] == [True]
+        assert "Traceback" not in service.log
+        await asyncio.to_thread(run_sql, fresh_database_url, f"grant {right} to {role}")
+        assert (await client.post("/v1/facts", json=publication())).status_code == 201
+    await asyncio.to_thread(run_sql, fresh_database_url, f"revoke {right} from {role}")
 
 
 async def counted_through(url: str, position: int) -> bool:

@@ -1,6 +1,7 @@
 """SIGTERM: no longer ready, streams end cleanly one after the other, running publishes finish, exit code 0."""
 
 import asyncio
+import json
 import time
 
 import asyncpg
@@ -9,10 +10,12 @@ import httpx
 from tests.builders import publication
 from tests.conftest import StartService
 from tests.e2e.test_crashes import append_waits
-from tests.e2e.wire import streaming, until
+from tests.e2e.wire import connect, streaming, until
 
 STREAMS = 40
 MOMENT_SECONDS = 0.2
+IMPATIENT = "import app.cli, app.server; app.server.FINISH_SECONDS = 1; app.cli.main(['serve'])"
+HEAD = b"POST /v1/facts%b HTTP/1.1\r\nhost: localhost\r\ncontent-type: %b\r\ncontent-length: %d\r\n\r\n"
 
 
 async def test_streams_end_cleanly_one_after_the_other(start_service: StartService) -> None:
@@ -60,6 +63,69 @@ async def test_a_long_poll_ends_with_its_empty_page(start_service: StartService)
         assert (page.status_code, page.json()["facts"], page.json()["cursor"]) == (200, [], "1:0")
         assert await ending == 0
         assert time.monotonic() - began_at < 15  # unasked, it would have waited for a minute
+    assert "Traceback" not in service.log
+
+
+async def test_every_answer_of_a_process_that_leaves_sends_its_client_elsewhere(start_service: StartService) -> None:
+    service = await start_service(drain_seconds=10)
+    publish = json.dumps(publication()).encode()
+    requests = (
+        b"GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n",
+        b"GET /v1/facts HTTP/1.1\r\nhost: localhost\r\n\r\n",
+        b"GET /nowhere HTTP/1.1\r\nhost: localhost\r\n\r\n",
+        b"POST /v1/facts HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b"
+        % (len(publish), publish),
+    )
+    kept = [await connect(service.url) for _ in requests]
+    for (reader, writer), request in zip(kept, requests, strict=True):
+        writer.write(request)
+        head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)
+        assert b"connection:" not in head.lower()
+        await reader.readexactly(int(head.lower().partition(b"content-length: ")[2].split()[0]))
+    polling = await connect(service.url)
+    polling[1].write(b"GET /v1/facts?after=head&wait_seconds=60 HTTP/1.1\r\nhost: localhost\r\n\r\n")
+    async with streaming(service.url) as stream:
+        await stream.read_until(lambda body: b"caught-up" in body)
+        ending = asyncio.create_task(service.terminate())
+        async with httpx.AsyncClient(base_url=service.url, timeout=5, verify=False) as client:
+            await until(lambda: is_draining(client))
+        for (_, writer), request in zip(kept, requests, strict=True):
+            writer.write(request)
+        for reader, writer in (*kept, polling):
+            answer = await asyncio.wait_for(reader.read(), 10)  # up to the end of the connection
+            assert b"\r\nconnection: close\r\n" in answer.lower()
+            assert b"\r\nx-request-id: " in answer.lower()
+            writer.close()
+    assert await ending == 0
+
+
+async def test_what_is_under_way_when_the_time_is_over_gets_a_problem_that_says_what_is_written(
+    start_service: StartService, fresh_database_url: str
+) -> None:
+    service = await start_service(command=("-c", IMPATIENT), drain_seconds=0)
+    holder, watcher = await asyncpg.connect(fresh_database_url), await asyncpg.connect(fresh_database_url)
+    await holder.execute("select pg_advisory_lock(lock_key) from factwire.log")
+    body = json.dumps(publication()).encode()
+    connections = [await connect(service.url) for _ in range(4)]
+    half, line_without_end, whole, in_a_task = connections
+    half[1].write(HEAD % (b"", b"application/json", len(body)) + body[:-1])
+    line_without_end[1].write(HEAD % (b"/import", b"application/x-ndjson", 1000) + b"{")
+    whole[1].write(HEAD % (b"", b"application/json", len(body)) + body)
+    in_a_task[1].write(HEAD % (b"", b"application/json; charset=utf-8", len(body)) + body)
+    await until(lambda: append_waits(watcher))
+    ending = asyncio.create_task(service.terminate())
+    answers = [await asyncio.wait_for(reader.read(), 15) for reader, _ in connections]
+    # The one without a task is told when the append has given up its wait for the lock, and then for certain.
+    codes = (b"unavailable", b"unavailable", b"unavailable", b"outcome-unknown")
+    for answer, status, code in zip(answers, (b"503", b"200", b"503", b"503"), codes, strict=True):
+        assert answer.startswith(b"HTTP/1.1 " + status)
+        assert b"\r\nx-request-id: " in answer
+        assert b"urn:factwire:problem:" + code in answer
+    await holder.close()
+    await watcher.close()
+    for _, writer in connections:
+        writer.close()
+    assert await ending == 0
     assert "Traceback" not in service.log
 
 

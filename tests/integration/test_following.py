@@ -1,9 +1,9 @@
 """Following the log: history, then live, exactly once; forks and dead listeners are noticed."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass, replace
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from dataclasses import replace
 
 import asyncpg
 import pytest
@@ -11,18 +11,16 @@ import pytest
 from app.domain.errors import CursorAhead, CursorForked, HistoryForked
 from app.domain.position import START, Cursor, Position
 from app.domain.query import EVERYTHING, Query, new_item
-from app.store.database import Database
 from app.store.epochs import raise_epoch
+from app.store.listening import listeners
 from app.store.reading import resolve
-from app.stream.following import Following, Streams
 from app.stream.listener import Listener, Notifier
 from app.stream.live import Link
 from app.stream.pace import CaughtUp, Facts, Failed, Happening, Quiet
 from app.stream.paging import Reading, read
-from app.stream.ring import Ring
-from app.stream.tail import Tail
 from tests.integration.logs import connected
 from tests.integration.store import a_fact, append_alone, execute, opened
+from tests.integration.streams import everything, positions_of, process, publish, until
 
 REWRITE_THE_LAST_TWO = """
 begin;
@@ -34,46 +32,6 @@ commit
 """
 
 
-@dataclass
-class Process:
-    """What one process has of the log."""
-
-    database: Database
-    tail: Tail
-    streams: Streams
-
-
-@asynccontextmanager
-async def process(url: str, *, ring_bytes_max: int = 2**22, poll_seconds: float = 0.02) -> AsyncIterator[Process]:
-    async with opened(url) as database:
-        tail = Tail(database, Ring(bytes_max=ring_bytes_max, batch_bytes_max=2**16), poll_seconds=poll_seconds)
-        streams = Streams(
-            database,
-            tail,
-            streams_max=100,
-            history_reads_max=3,
-            history_bytes_max=2**24,
-            age_seconds_max=60,
-            drain_seconds=0,
-        )
-        running = asyncio.create_task(tail.run())
-        await until(lambda: tail.started)
-        yield Process(database, tail, streams)
-        running.cancel()
-
-
-async def until(holds: Callable[[], bool]) -> None:
-    async with asyncio.timeout(15):
-        while not holds():
-            await asyncio.sleep(0.005)
-
-
-def everything(after: int, *, epoch: int = 1, head: int = 0) -> Following:
-    return Following(
-        query=EVERYTHING, after=Cursor(epoch, Position(after)), head=Position(head), typed=False, heartbeat_seconds=60
-    )
-
-
 async def positions_until(happenings: AsyncIterator[Happening], last: int) -> list[int]:
     seen: list[int] = []
     async with asyncio.timeout(15):
@@ -83,13 +41,6 @@ async def positions_until(happenings: AsyncIterator[Happening], last: int) -> li
                 lines = happening.body.splitlines()
                 seen += [int(line.rpartition(b":")[2]) for line in lines if line.startswith(b"id: ")]
     return seen
-
-
-async def publish(url: str, batches: int, size: int) -> None:
-    connection = await asyncpg.connect(url)
-    for _ in range(batches):
-        await append_alone(connection, *(a_fact() for _ in range(size)))
-    await connection.close()
 
 
 @pytest.mark.parametrize("ring_bytes_max", [5_000, 2**22], ids=["small-ring", "large-ring"])
@@ -250,6 +201,49 @@ async def test_a_listener_that_dies_is_replaced_and_hints_go_on(fresh_database_u
     running.cancel()
 
 
+async def test_no_hint_is_sent_where_no_other_process_would_hear_it(fresh_database_url: str) -> None:
+    hints: list[str] = []
+    listener = Listener(fresh_database_url, lambda: hints.append("hint"))
+    running = asyncio.create_task(listener.run())
+    await until(lambda: listener.connected)
+    async with opened(fresh_database_url) as database:
+        heard = False
+        notifier = Notifier(database, lambda: heard)
+        notifying = asyncio.create_task(notifier.run())
+        hints.clear()
+        notifier.hint()
+        await asyncio.sleep(0)
+        heard = True
+        notifier.hint()
+        await until(lambda: len(hints) > 0)
+        # What had been sent before would have come before.
+        assert len(hints) == 1
+        notifying.cancel()
+    running.cancel()
+
+
+async def test_a_process_knows_whether_others_listen(fresh_database_url: str) -> None:
+    mine, other = (Listener(fresh_database_url, lambda: None) for _ in range(2))
+    assert not mine.is_alone(None)
+    async with opened(fresh_database_url) as database:
+
+        async def alone() -> bool:
+            async with database.watching.reading() as connection:
+                return mine.is_alone(await listeners(connection))
+
+        running = asyncio.create_task(mine.run())
+        await until(lambda: mine.connected)
+        assert await alone()
+        also_running = asyncio.create_task(other.run())
+        await until(lambda: other.connected)
+        assert not await alone()
+        also_running.cancel()
+        async with asyncio.timeout(15):
+            while not await alone():
+                await asyncio.sleep(0.005)
+    running.cancel()
+
+
 async def test_the_poll_delivers_without_any_notification(fresh_database_url: str) -> None:
     async with process(fresh_database_url) as running:
         await publish(fresh_database_url, 1, 3)
@@ -296,12 +290,6 @@ async def test_streams_that_are_pushed_to_get_each_fact_once_however_unwillingly
             await asyncio.gather(*following)
         assert all(seen == list(range(1, 2001)) for seen in every)
         pushing.cancel()
-
-
-def positions_of(happening: Happening) -> list[int]:
-    if not isinstance(happening, Facts):
-        return []
-    return [int(line.rpartition(b":")[2]) for line in happening.body.splitlines() if line.startswith(b"id: ")]
 
 
 async def test_a_sign_of_life_that_cannot_be_pushed_is_told_by_the_stream_itself(fresh_database_url: str) -> None:

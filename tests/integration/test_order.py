@@ -17,7 +17,7 @@ from app.stream.ring import Ring
 from app.stream.tail import Tail
 from tests.integration.store import a_fact, append_alone, execute, opened, read_ids
 
-APPEND_FACTS = Path(__file__).parents[2] / "alembic" / "sql" / "append_facts_v1.sql"
+APPEND = Path(__file__).parents[2] / "alembic" / "sql" / "append_v1.sql"
 LOCK = "  perform pg_advisory_xact_lock(v_lock_key);\n"
 BEFORE_THE_INSERTS = "  if v_known_kinds < "
 PUBLISHERS = 6
@@ -101,8 +101,8 @@ async def test_appending_is_refused_under_repeatable_read(fresh_database_url: st
 
 
 def without_the_lock() -> str:
-    """append_facts with positions from a sequence and no lock: the classic way to lose facts."""
-    text = APPEND_FACTS.read_text().replace("create function", "create or replace function")
+    """append with positions from a sequence and no lock: the classic way to lose facts."""
+    text = APPEND.read_text().replace("create function", "create or replace function")
     broken = text.replace(LOCK, "").replace(
         BEFORE_THE_INSERTS, "  head := 2 * nextval('factwire.loose_positions');\n" + BEFORE_THE_INSERTS
     )

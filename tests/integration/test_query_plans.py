@@ -88,9 +88,9 @@ async def test_few_rows_are_touched_also_by_plans_made_on_empty_tables(fresh_dat
         await check_pages(connection)
         await check_appends(connection)
         async with touching(connection) as touched:
-            _, facts = await read_tail(connection, anchor=Position(FACTS - 5), facts_max=10, bytes_max=10_000)
+            read = await read_tail(connection, anchor=Position(FACTS - 5), facts_max=10, bytes_max=10_000)
             await resolve(connection, "head")
-        assert len(facts) == 6
+        assert len(read.facts) == 6
         assert touched.scans == 0
         assert touched.rows <= 20
         await connection.close()

@@ -41,7 +41,7 @@ async def test_a_log_of_the_old_form_keeps_its_facts_and_goes_on(fresh_database_
     facts = [a_fact(aggregate_ids=["order-1", f"customer-{number}"], meta={"tenant": "a"}) for number in range(5)]
     await append_alone(connection, *facts[:4])
     before = await page(fresh_database_url, Query()), await page(fresh_database_url, QUERY)
-    await connection.execute("drop function factwire.find_page, factwire.compose_page")
+    await to_thread(command.downgrade, configuration(fresh_database_url), "0002")
     await connection.execute(OLD_FORM)
 
     await to_thread(migrate, fresh_database_url)

@@ -109,6 +109,16 @@ def test_queries_that_find_the_same_facts_share_one_batch() -> None:
     assert ring.take(Query((new_item(types=["Odd"]),)), Position(11), typed=False).facts == odd.facts - 1
 
 
+def test_of_too_many_facts_the_first_are_gathered_and_the_batch_ends_with_them() -> None:
+    ring = ring_of(batch_bytes_max=300)
+    extend(ring, facts(11, 20))
+    wanted = [Position(at) for at in range(12, 30, 2)]
+    batch = ring.gather(wanted, through=Position(30), typed=False)
+    assert batch.last == batch.through == wanted[batch.facts - 1] < wanted[-1]
+    rest = ring.gather(wanted[batch.facts :][:1], through=Position(30), typed=False)
+    assert (rest.facts, rest.last, rest.through) == (1, wanted[batch.facts], 30)
+
+
 def test_a_reset_forgets_what_was_shared() -> None:
     ring = ring_of()
     extend(ring, facts(11, 5))

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from app.cli import main
-from app.settings import Settings
+from app.settings import Settings, range_of
 
 PASSWORD = "TOP-SECRET"
 NOTHING_GIVEN: dict[str, Any] = {}
@@ -52,3 +52,25 @@ def test_an_empty_variable_is_an_unset_one(monkeypatch: pytest.MonkeyPatch) -> N
     for name in ("DATABASE_URL", "DATA_DIR", "PORT"):
         monkeypatch.setenv(f"FACTWIRE_{name}", "")
     assert Settings(**NOTHING_GIVEN) == unset
+
+
+NUMBERS = [name for name, field in Settings.model_fields.items() if field.annotation in (int, float)]
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_a_number_that_cannot_work_is_refused_with_its_range(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bounds = range_of(name)
+    assert bounds is not None
+    least, most = bounds
+    whole = Settings.model_fields[name].annotation is int
+    for value in (least - (1 if whole else 1e-9), most + 1, "inf", "nan", "-inf", "1e400", "many"):
+        monkeypatch.setenv(f"FACTWIRE_{name.upper()}", f"{value:.15g}" if isinstance(value, float) else value)
+        assert main(["migrate"]) == 2, value
+        told = capsys.readouterr().err
+        assert told.startswith(f"FACTWIRE_{name.upper()}: ")
+        assert told.endswith(f" ({least:.15g} to {most:.15g})\n")
+    for value in bounds:
+        monkeypatch.setenv(f"FACTWIRE_{name.upper()}", f"{value:.15g}")
+        assert getattr(Settings(**NOTHING_GIVEN), name) == value

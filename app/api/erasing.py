@@ -1,0 +1,92 @@
+"""Erasure: destroy the key of a data subject, or take the payload out of one fact."""
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from app.api.admitting import Rule, principal_of
+from app.api.asgi import JSON
+from app.api.context import context_of
+from app.api.decoding import Decoder
+from app.api.documenting import operation
+from app.api.parameters import parameters_of
+from app.api.routing import new_router
+from app.api.wire import ErasedDataSubject, Redaction, RedactionBody
+from app.domain import errors
+from app.domain.errors import DataSubjectNotFound, MalformedParameter
+from app.domain.fact import check_text, is_name, refused
+from app.domain.position import FACT_ID
+
+router = new_router("erasure")
+
+REDACTION = Decoder(RedactionBody)
+
+
+@router.delete(
+    "/v1/data-subjects/{id}",
+    **operation(
+        "erase",
+        "Destroy the key of a data subject: the payloads of its facts are gone for good.",
+        rule=Rule.MANAGE,
+        path_parameters={"id": "customer-7f3a"},
+        result=ErasedDataSubject,
+        result_example="erased",
+        problems=(
+            errors.DataSubjectNotFound,
+            errors.UnknownParameter,
+            errors.Unavailable,
+            errors.OutcomeUnknown,
+        ),
+    ),
+)
+async def erase(request: Request) -> Response:
+    parameters_of(request)
+    data_subject = request.path_params["id"]
+    if not is_name(data_subject):
+        raise DataSubjectNotFound(f"There is no data subject {data_subject}.")
+    erasure = await context_of(request).erasing.erase_data_subject(data_subject, by=principal_of(request))
+    return answer(ErasedDataSubject(erasure.id, erasure.at))
+
+
+@router.post(
+    "/v1/facts/{id}/redaction",
+    **operation(
+        "redact",
+        "Take the payload out of a fact.",
+        rule=Rule.MANAGE,
+        path_parameters={"id": "0193595a-7c5f-7e1a-8f31-2f6a3c7d9b10"},
+        body=RedactionBody,
+        body_example="redaction",
+        result=Redaction,
+        result_example="redacted",
+        problems=(
+            errors.MalformedJson,
+            errors.MalformedParameter,
+            errors.RequestTimeout,
+            errors.FactNotFound,
+            errors.FactReserved,
+            errors.BodyTooLarge,
+            errors.UnsupportedMediaType,
+            errors.InvalidRequest,
+            errors.UnknownParameter,
+            errors.Unavailable,
+            errors.OutcomeUnknown,
+        ),
+    ),
+)
+async def redact(request: Request) -> Response:
+    context = context_of(request)
+    parameters_of(request)
+    id = request.path_params["id"]
+    if not FACT_ID.fullmatch(id):
+        raise MalformedParameter("id", "expected the id of a fact, a UUID")
+    body, _ = REDACTION.decode(await context.bodies.read_json(request))
+    if not body.reason.strip():
+        raise refused("/reason", "expected a reason")
+    check_text(body.reason, "/reason")
+    done = await context.erasing.redact_fact(id.lower(), reason=body.reason, by=principal_of(request))
+    return answer(Redaction(done.id, done.position or 0, done.reason, done.at))
+
+
+def answer(result: msgspec.Struct) -> Response:
+    return Response(msgspec.json.encode(result), media_type=JSON, headers={"cache-control": "no-store"})

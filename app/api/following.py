@@ -1,0 +1,30 @@
+"""How a stream is asked for, whether to open it or to get a ticket for it."""
+
+from dataclasses import dataclass
+
+from app.api.parameters import Parameters
+from app.domain.position import Bound
+
+OPTIONS = ("after", "heartbeat", "event")
+TICKET = "ticket"
+HEARTBEAT_SECONDS_MIN, HEARTBEAT_SECONDS_MAX = 3, 60
+
+
+@dataclass(frozen=True, slots=True)
+class FollowOptions:
+    """All but the query."""
+
+    after: Bound
+    typed: bool
+    heartbeat_seconds: float
+
+
+def follow_options(parameters: Parameters, *, heartbeat_seconds: float) -> FollowOptions:
+    """Raises MalformedParameter and LimitExceeded."""
+    return FollowOptions(
+        after=parameters.bound("after", "start"),
+        typed=parameters.choice("event", ("type", ""), "") == "type",
+        heartbeat_seconds=parameters.number(
+            "heartbeat", default=heartbeat_seconds, least=HEARTBEAT_SECONDS_MIN, most=HEARTBEAT_SECONDS_MAX
+        ),
+    )

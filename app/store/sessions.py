@@ -1,0 +1,67 @@
+"""Sessions of browsers: good in every process until they end."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from app.store.database import Connection
+
+BEGIN_SESSION = """
+insert into factwire.sessions (digest, principal, expires_at)
+values ($1, $2, clock_timestamp() + $3)
+returning expires_at
+"""
+
+FIND_SESSION = """
+select principal, expires_at
+  from factwire.sessions
+ where digest = $1
+   and expires_at > clock_timestamp()
+"""
+
+LIVE_SESSIONS = "select digest from factwire.sessions where digest = any($1) and expires_at > clock_timestamp()"
+
+END_SESSION = "delete from factwire.sessions where digest = $1"
+
+# Rows that another process is deleting are left to it.
+FORGET_SESSIONS = """
+delete from factwire.sessions
+ where digest in (select s.digest
+                    from factwire.sessions s
+                   where s.expires_at < clock_timestamp()
+                   limit $1
+                     for update skip locked)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredSession:
+    """Whose a session is, as it was written, and when it ends."""
+
+    principal: str
+    expires_at: datetime
+
+
+async def begin_session(connection: Connection, digest: bytes, *, principal: str, seconds: float) -> datetime:
+    """Keep a session, and return when it ends."""
+    expires_at: datetime = await connection.fetchval(BEGIN_SESSION, digest, principal, timedelta(seconds=seconds))
+    return expires_at
+
+
+async def find_session(connection: Connection, digest: bytes) -> StoredSession | None:
+    row = await connection.fetchrow(FIND_SESSION, digest)
+    return None if row is None else StoredSession(**row)
+
+
+async def live_sessions(connection: Connection, digests: Collection[bytes]) -> set[bytes]:
+    """Which of several sessions have not ended."""
+    return {row["digest"] for row in await connection.fetch(LIVE_SESSIONS, list(digests))}
+
+
+async def end_session(connection: Connection, digest: bytes) -> None:
+    await connection.execute(END_SESSION, digest)
+
+
+async def forget_sessions(connection: Connection, *, sessions_max: int) -> None:
+    """Delete sessions that have ended."""
+    await connection.execute(FORGET_SESSIONS, sessions_max)

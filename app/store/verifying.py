@@ -1,0 +1,308 @@
+"""Verifying: whether the log is still what was appended to it, apart from what was erased and redacted on record."""
+
+import hmac
+import json
+from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+
+import asyncpg
+import msgspec
+from cryptography.exceptions import InvalidTag
+
+from app.domain.errors import FactwireError, KeyUnavailable
+from app.domain.fact import CONTENT_AT, kind_tag, parted, utc
+from app.domain.position import START, Position
+from app.store.chain import ChainWalk, Flaw
+from app.store.database import Connection
+from app.store.erasing import DATA_SUBJECT_ERASED, read_erasures
+from app.store.master_keys import MasterKeys, decrypted
+from app.store.reading import KnownParts, known_parts
+from app.store.sealing import (
+    MAC_BYTES,
+    WITHOUT_PAYLOAD,
+    Opener,
+    Seal,
+    keyed_digest,
+    sealed_digest,
+    stored_key,
+)
+
+FACTS_AT_ONCE = 500
+BYTES_AT_ONCE = 4 * 1024 * 1024
+
+# A plan that was made before the tables had grown would read them whole for each page.
+PIN_PLANS = """
+set enable_seqscan = off;
+set enable_hashjoin = off;
+set enable_mergejoin = off;
+set jit = off
+"""
+RELEASE_PLANS = "reset enable_seqscan; reset enable_hashjoin; reset enable_mergejoin; reset jit"
+
+# Where a page of so many bytes ends.
+THROUGH = """
+select through from factwire.find_page('{}', '{}', '{}', $1, $2, false, $3, 0, $4)
+"""
+
+# One statement, so that a fact and what is on record about it are of one moment. A position without a fact has a row.
+STORED_FACTS = """
+select p.position, f.id, f.published_at, f.namespace, f.type, f.version, f.document,
+       k.position as known_at, k.digest, r.position is not null as redacted,
+       s.data_subject, s.seal, d.key_id, d.wrapped_key, d.master_key, d.erased_at is not null as erased
+  from generate_series($1::bigint + 1, $2::bigint) p (position)
+  left join factwire.facts f on f.position = p.position
+  left join factwire.fact_ids k on k.id = f.id
+  left join factwire.redactions r on r.position = p.position
+  left join factwire.sealed s on s.position = p.position
+  left join factwire.data_subjects d on d.id = s.data_subject
+ order by p.position
+"""
+
+# A row stands for a fact as many positions before it as one append has facts: at most 999.
+POSTINGS_OF_PAGE = """
+select p.tag, p.position, p.earlier
+  from unnest($1::text[]) t (tag)
+ cross join lateral (
+         select r.tag, r.position, r.earlier
+           from factwire.fact_tags r
+          where r.tag = t.tag and r.position > $2::bigint and r.position < $3::bigint + 1000) p
+"""
+
+POSTINGS = """
+select t.position, t.tag
+  from unnest($1::text[], $2::bigint[]) t (tag, position)
+ where not factwire.has_tag(t.tag, t.position)
+"""
+
+POSTINGS = """
+select count(*) + coalesce(sum(cardinality(earlier)), 0) from factwire.fact_tags where position <= $1
+"""
+
+EACH_POSTING = """
+select t.tag, t.position - b.back as position
+  from factwire.fact_tags t
+ cross join lateral (select 0 union all select unnest(t.earlier)::integer) b (back)
+ where t.position <= $1
+"""
+
+DOCUMENTS = "select position, namespace, type, document from factwire.facts where position = any ($1)"
+
+IDS_WITHOUT_FACT = """
+select k.position, k.id
+  from factwire.fact_ids k
+ where k.position <= $1
+   and not exists (select from factwire.facts f where f.position = k.position and f.id = k.id)
+ order by k.position
+"""
+
+KINDS = "select namespace, type, version from factwire.types"
+
+
+@dataclass(slots=True)
+class ToBeTold:
+    """What facts of the reserved namespace have to tell, as it was found on the way: each with a position.
+
+    `left` has the id of each redacted fact, and the digest of what is left of it.
+    """
+
+    erased: dict[str, Position] = field(default_factory=dict)
+    left: dict[str, tuple[Position, str]] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Seen:
+    """What was seen on the way."""
+
+    facts: int = 0
+    sealed_unopened: int = 0
+    tags: int = 0
+    kinds: set[tuple[str, str, int]] = field(default_factory=set)
+
+
+class Verifier:
+    """Compares each fact with its digest, its columns, its postings and the chain.
+
+    What it cannot see is a log that was rewritten as a whole, its chain included, or cut at its end: for that a hash of
+    the chain has to be kept elsewhere.
+    """
+
+    def __init__(self, connection: Connection, master_keys: MasterKeys) -> None:
+        self._connection = connection
+        self._opener = Opener(master_keys)
+        self._master_keys = master_keys
+        self._to_be_told = ToBeTold()
+        self.seen = Seen()
+        self.chain = ChainWalk(connection)
+
+    async def run(self, *, after: Position, until: Position) -> AsyncIterator[Flaw | Position]:
+        """Yield each flaw, and after each page its last position."""
+        await self._connection.execute(PIN_PLANS)
+        await self.chain.begin(after=after)
+        cursor = after
+        while cursor < until:
+            through = await self._connection.fetchval(THROUGH, cursor, until, FACTS_AT_ONCE, BYTES_AT_ONCE)
+            through = Position(max(through, cursor + 1))
+            async for flaw in self._flaws_between(cursor, through):
+                yield flaw
+            cursor = through
+            yield cursor
+        for flaw in (*await self.chain.end(until=until), *await self._untold()):
+            yield flaw
+        await self._connection.execute(RELEASE_PLANS)
+        if after == START:
+            async for flaw in self._what_is_too_much(until):
+                yield flaw
+
+    async def _flaws_between(self, after: Position, through: Position) -> AsyncIterator[Flaw]:
+        rows = await self._connection.fetch(STORED_FACTS, after, through)
+        for row in rows:
+            for what in self._flaws_of(row):
+                yield Flaw(row["position"], what)
+            for flaw in await self.chain.pass_by(row["position"], row["id"], row["published_at"], row["digest"]):
+                yield flaw
+        for flaw in await self._posting_flaws([row for row in rows if row["id"] is not None], after, through):
+            yield flaw
+
+    def _flaws_of(self, row: asyncpg.Record) -> Iterator[str]:
+        if row["id"] is None:
+            yield "the fact is missing"
+            return
+        self.seen.facts += 1
+        self.seen.kinds.add((row["namespace"], row["type"], row["version"]))
+        start = document_start(row)
+        if not row["document"].startswith(start):
+            yield "position, time, id, namespace, type or version are not those of the stored document"
+            return
+        if row["known_at"] != row["position"]:
+            yield "the id is not kept with this position"
+        document = row["document"][start.index(b'"id":') :]
+        yield from self._content_flaws(row, document)
+
+    def _content_flaws(self, row: asyncpg.Record, document: bytes) -> Iterator[str]:
+        parts = parts_of(document)
+        data_subject = "" if parts is None else parts.data_subject
+        if parts is None or not document.endswith(b"}"):
+            yield "the stored document is no fact"
+        elif data_subject != (row["data_subject"] or ""):
+            yield "the document and the seal are not of the same data subject"
+        elif row["redacted"]:
+            yield from self._redaction_flaws(row, document)
+        elif row["data_subject"] is None:
+            if sha256(document[CONTENT_AT:-1]).digest() != row["digest"]:
+                yield "the content is not that of its digest"
+        else:
+            yield from self._seal_flaws(row, document, seal_of(row))
+
+    def _redaction_flaws(self, row: asyncpg.Record, document: bytes) -> Iterator[str]:
+        self._to_be_told.left[str(row["id"])] = row["position"], sha256(document[CONTENT_AT:-1]).hexdigest()
+        if row["data_subject"] is not None:
+            before = parted(document)[0] + WITHOUT_PAYLOAD
+            if sealed_digest(before, seal_of(row).mac) != row["digest"]:
+                yield "the content is not that of its digest"
+
+    def _seal_flaws(self, row: asyncpg.Record, document: bytes, seal: Seal) -> Iterator[str]:
+        if sealed_digest(document, seal.mac) != row["digest"]:
+            yield "the content is not that of its digest"
+        elif seal.erased:
+            self._to_be_told.erased.setdefault(seal.data_subject, row["position"])
+        elif not self._master_keys:
+            self.seen.sealed_unopened += 1
+        else:
+            yield from self._payload_flaws(document, str(row["id"]), seal)
+
+    def _payload_flaws(self, document: bytes, id: str, seal: Seal) -> Iterator[str]:
+        try:
+            key = self._opener.key_of(seal)
+            payload = decrypted(key.encrypting, seal.content[MAC_BYTES:], id.encode())
+        except KeyUnavailable:
+            self.seen.sealed_unopened += 1
+            return
+        except (FactwireError, InvalidTag):
+            yield "the sealed payload or its key was changed"
+            return
+        whole = document[: -len(WITHOUT_PAYLOAD)] + payload + b"}"
+        if not hmac.compare_digest(keyed_digest(whole, key), seal.mac):
+            yield "the sealed payload is not that of its digest"
+
+    async def _untold(self) -> list[Flaw]:
+        """What was erased or redacted and not told of. The facts that tell are read last, so that none is too new."""
+        erased, left = dict(self._to_be_told.erased), dict(self._to_be_told.left)
+        flaws = []
+        async for line in read_erasures(self._connection):
+            told = json.loads(line)
+            payload = told["payload"]
+            if told["type"] == DATA_SUBJECT_ERASED:
+                erased.pop(payload["data_subject"], None)
+            elif (found := left.pop(payload["id"], None)) is not None and found[1] != payload["digest"]:
+                flaws.append(Flaw(found[0], "what the redaction left was changed"))
+        flaws += [
+            Flaw(at, f"the data subject {each} was erased, and no fact tells of it") for each, at in erased.items()
+        ]
+        flaws += [Flaw(at, "the payload was redacted, and no fact tells of it") for at, _ in left.values()]
+        return flaws
+
+    async def _posting_flaws(self, rows: Sequence[asyncpg.Record], after: Position, through: Position) -> list[Flaw]:
+        own = {(tag, row["position"]) for row in rows for tag in tags_of(row)}
+        self.seen.tags += len(own)
+        tags = list({tag for tag, _ in own})
+        postings = await self._connection.fetch(POSTINGS_OF_PAGE, tags, after, through)
+        found = {
+            (row["tag"], row["position"] - back)
+            for row in postings
+            for back in (0, *(row["earlier"] or ()))
+            if row["position"] - back <= through
+        }
+        return [Flaw(position, f"it is not found by {tag}") for tag, position in sorted(own - found)]
+
+    async def _what_is_too_much(self, until: Position) -> AsyncIterator[Flaw]:
+        """What no fact accounts for: to be told only where all of them were seen."""
+        for row in await self._connection.fetch(IDS_WITHOUT_FACT, until):
+            yield Flaw(row["position"], f"the id {row['id']} is kept for a fact that is not there")
+        kinds = {tuple(row) for row in await self._connection.fetch(KINDS)}
+        for namespace, type, version in sorted(self.seen.kinds - kinds):
+            yield Flaw(None, f"the catalogue lacks {namespace}/{type}, version {version}")
+        if await self._connection.fetchval(POSTINGS, until) > self.seen.tags:
+            async for flaw in self._foreign_postings(until):
+                yield flaw
+
+    async def _foreign_postings(self, until: Position) -> AsyncIterator[Flaw]:
+        """The postings that no fact accounts for. It looks at each: only where there are too many."""
+        async with self._connection.transaction(readonly=True):
+            cursor = await self._connection.cursor(EACH_POSTING, until)
+            while postings := await cursor.fetch(FACTS_AT_ONCE):
+                rows = await self._connection.fetch(DOCUMENTS, [row["position"] for row in postings])
+                own = {(tag, row["position"]) for row in rows for tag in tags_of(row)}
+                for posting in postings:
+                    if (posting["tag"], posting["position"]) not in own:
+                        yield Flaw(posting["position"], f"it is found by {posting['tag']}, which it does not have")
+
+
+def document_start(row: asyncpg.Record) -> bytes:
+    """How the stored document of a fact with these columns begins."""
+    position, published_at = row["position"], utc(row["published_at"])
+    return (
+        f'{position}\ndata: {{"position":{position},"published_at":"{published_at}","id":"{row["id"]}",'
+        f'"namespace":"{row["namespace"]}","type":"{row["type"]}","version":{row["version"]},'
+    ).encode()
+
+
+def seal_of(row: asyncpg.Record) -> Seal:
+    return Seal(
+        row["data_subject"],
+        row["seal"],
+        None if row["key_id"] is None else stored_key(row),
+        bool(row["erased"]),
+    )
+
+
+def parts_of(document: bytes) -> KnownParts | None:
+    try:
+        return known_parts(document)
+    except (ValueError, msgspec.MsgspecError):
+        return None
+
+
+def tags_of(row: asyncpg.Record) -> Sequence[str]:
+    parts = parts_of(b'"id":' + row["document"].partition(b'"id":')[2])
+    return (*(() if parts is None else parts.tags), kind_tag(row["namespace"], row["type"]))

@@ -1,0 +1,61 @@
+"""Series that are counted in plain numbers, for what happens with every request: the library takes a lock for each."""
+
+from bisect import bisect_left
+from collections.abc import Iterable, Sequence
+from itertools import accumulate
+
+from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+
+class Counts(Collector):
+    """A counter with one label. Only the event loop counts, and reads."""
+
+    def __init__(self, name: str, help: str, label: str) -> None:
+        self._name, self._help, self._label = name, help, label
+        self._counts: dict[str, int] = {}
+
+    def expect(self, values: Iterable[str]) -> None:
+        """Show these from the start."""
+        for value in values:
+            self._counts.setdefault(value, 0)
+
+    def count(self, value: str) -> None:
+        self._counts[value] = self._counts.get(value, 0) + 1
+
+    def collect(self) -> list[Metric]:
+        family = CounterMetricFamily(self._name, self._help, labels=[self._label])
+        for value, count in self._counts.items():
+            family.add_metric([value], count)
+        return [family]
+
+
+class Times:
+    """How often something took how long, in the buckets of a histogram."""
+
+    def __init__(self, bounds: Sequence[float]) -> None:
+        self._bounds = bounds
+        self._counts = [0] * (len(bounds) + 1)
+        self.sum = 0.0
+
+    def observe(self, seconds: float) -> None:
+        self._counts[bisect_left(self._bounds, seconds)] += 1
+        self.sum += seconds
+
+    def buckets(self) -> list[tuple[str, float]]:
+        """How many took at most so long."""
+        names = [*(str(float(bound)) for bound in self._bounds), "+Inf"]
+        return list(zip(names, accumulate(self._counts), strict=True))
+
+
+class Timings(Collector):
+    """A histogram with one label, of which all values are known."""
+
+    def __init__(self, name: str, help: str, label: str, times: dict[str, Times]) -> None:
+        self._name, self._help, self._label, self._times = name, help, label, times
+
+    def collect(self) -> list[Metric]:
+        family = HistogramMetricFamily(self._name, self._help, labels=[self._label])
+        for value, times in self._times.items():
+            family.add_metric([value], times.buckets(), times.sum)
+        return [family]

@@ -1,0 +1,29 @@
+"""Roles of the database for the tests of the service."""
+
+from collections.abc import Iterator
+from urllib.parse import urlsplit, urlunsplit
+
+import pytest
+
+from tests.postgres import Databases, run_sql
+
+# create_partition and fold_counts run with the rights of their owner, so that serving needs none to create.
+SERVING_RIGHTS = """
+grant usage on schema factwire to {role};
+grant select on factwire.log, factwire.epochs, factwire.facts, factwire.fact_tags, factwire.fact_ids,
+  factwire.types, factwire.type_counts, factwire.counted, factwire.alembic_version to {role};
+grant insert on factwire.facts, factwire.fact_tags, factwire.fact_ids, factwire.types to {role}
+"""
+
+
+@pytest.fixture
+def serving_url(databases: Databases, fresh_database_url: str) -> Iterator[str]:
+    """The test's database, as a role with the rights above opens it."""
+    role = f"{databases.prefix}_serving"
+    run_sql(fresh_database_url, f"create role {role} login password 'serving'")
+    run_sql(fresh_database_url, SERVING_RIGHTS.format(role=role))
+    parts = urlsplit(fresh_database_url)
+    host = parts.netloc.rpartition("@")[2]
+    yield urlunsplit(parts._replace(netloc=f"{role}:serving@{host}"))
+    run_sql(fresh_database_url, f"drop owned by {role}")
+    run_sql(fresh_database_url, f"drop role {role}")

@@ -1,0 +1,77 @@
+"""A process that follows a log, for tests of its streams."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import asyncpg
+
+from app.domain.position import Cursor, Position
+from app.domain.query import EVERYTHING
+from app.store.database import Database
+from app.stream.following import Following, Streams
+from app.stream.pace import Facts, Happening
+from app.stream.ring import Ring
+from app.stream.tail import Tail
+from tests.integration.store import a_fact, append_alone, opened
+
+
+@dataclass
+class Process:
+    """What one process has of the log."""
+
+    database: Database
+    tail: Tail
+    streams: Streams
+
+
+@asynccontextmanager
+async def process(
+    url: str,
+    *,
+    ring_bytes_max: int = 2**22,
+    poll_seconds: float = 0.02,
+    more_to_come: Callable[[], bool] = lambda: False,
+) -> AsyncIterator[Process]:
+    async with opened(url) as database:
+        tail = Tail(database, Ring(bytes_max=ring_bytes_max, batch_bytes_max=2**16), poll_seconds=poll_seconds)
+        streams = Streams(
+            database,
+            tail,
+            streams_max=100,
+            history_reads_max=3,
+            history_bytes_max=2**24,
+            age_seconds_max=60,
+            drain_seconds=0,
+            more_to_come=more_to_come,
+        )
+        running = asyncio.create_task(tail.run())
+        await until(lambda: tail.started)
+        yield Process(database, tail, streams)
+        running.cancel()
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(15):
+        while not holds():
+            await asyncio.sleep(0.005)
+
+
+def everything(after: int, *, epoch: int = 1, head: int = 0) -> Following:
+    return Following(
+        query=EVERYTHING, after=Cursor(epoch, Position(after)), head=Position(head), typed=False, heartbeat_seconds=60
+    )
+
+
+async def publish(url: str, batches: int, size: int) -> None:
+    connection = await asyncpg.connect(url)
+    for _ in range(batches):
+        await append_alone(connection, *(a_fact() for _ in range(size)))
+    await connection.close()
+
+
+def positions_of(happening: Happening) -> list[int]:
+    if not isinstance(happening, Facts):
+        return []
+    return [int(line.rpartition(b":")[2]) for line in happening.body.splitlines() if line.startswith(b"id: ")]
