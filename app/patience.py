@@ -1,6 +1,7 @@
 """The patience with a connection: bounds on what uvicorn would wait for, read or keep without an end."""
 
 import asyncio
+import logging
 from typing import Any, ClassVar
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
@@ -10,11 +11,17 @@ from app.access.guests import Guests
 DISCARDED_BYTES_MAX = 64 * 1024 * 1024
 TRAILER_BYTES_MAX = 8 * 1024
 PIPELINED_MAX = 100
+CAUSED_BY_CLIENTS = ("Invalid HTTP request received.", "Unsupported upgrade request.", "No supported WebSocket library")
 UNREAD_SECONDS = 30.0  # as long as the kernel waits for an answer of the client
 
 REFUSAL = (
     b"HTTP/1.1 %d %b\r\ncontent-type: application/problem+json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%b"
 )
+
+
+def is_worth_a_line(record: logging.LogRecord) -> bool:
+    """Not what any client can make uvicorn log as often as it likes."""
+    return not str(record.msg).startswith(CAUSED_BY_CLIENTS)
 
 
 class PatientProtocol(HttpToolsProtocol):
@@ -182,6 +189,9 @@ class PatientProtocol(HttpToolsProtocol):
             self._await_reading()
 
     # Refusing
+
+    def send_400_response(self, msg: str) -> None:
+        self._refuse(400, b"Bad Request", b"malformed-request", b"The request is not HTTP/1.1 as it should be.")
 
     def _refuse_time(self) -> None:
         self._refuse(408, b"Request Timeout", b"request-timeout", b"The headers did not arrive in time.")

@@ -24,6 +24,7 @@ from app.api.origins import shared
 from app.api.publishing import PublishingAtOnce
 from app.api.routing import Direct
 from app.main import create_app
+from app.patience import is_worth_a_line
 from app.protocol import GuardedProtocol, guarded_protocol
 from app.settings import Settings
 from app.telemetry.metrics import Metrics
@@ -95,6 +96,7 @@ def run(settings: Settings, listening: socket.socket, *, parent: int | None = No
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=FINISH_SECONDS,
     )
+    logging.getLogger("uvicorn.error").addFilter(is_worth_a_line)
     renew = None if certificate is None or tls is None else partial(reload, certificate, tls)
     Server(config, context, parent=parent, renew=renew).run(sockets=[listening])
 

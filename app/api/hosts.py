@@ -20,7 +20,9 @@ class Hosts:
     """
 
     def __init__(self, names: Collection[str]) -> None:
-        self._names = {"localhost", *(name.lower() for name in names)}
+        lower = [name.lower() for name in names]
+        self._names = {"localhost", *(name for name in lower if not name.startswith("*."))}
+        self._parents = (".localhost", *(name[1:] for name in lower if name.startswith("*.")))
         self._known: set[bytes] = set()
 
     def __contains__(self, host: bytes) -> bool:
@@ -35,10 +37,7 @@ class Hosts:
         return True
 
     def _has(self, name: str) -> bool:
-        if name in self._names or name.endswith(".localhost"):
-            return True
-        parents = (name[dot:] for dot in range(len(name)) if name[dot] == ".")
-        return any(f"*{parent}" in self._names for parent in parents) or is_address(name)
+        return name in self._names or name.endswith(self._parents) or is_address(name)
 
 
 def name_in(host: str) -> str:

@@ -224,7 +224,8 @@ async def chunks(request: Request, *, seconds: float) -> AsyncIterator[bytes]:
                 yield b""
                 began_at = loop.time()
             await asyncio.wait({arriving}, timeout=max(0, seconds - waited_seconds))
-            if not arriving.done():
+            waited_seconds += loop.time() - began_at
+            if not arriving.done() or waited_seconds > seconds + LINGER_SECONDS:
                 raise RequestTimeout(f"No line arrived for {seconds:g} s.")
             chunk = arriving.result()
         except asyncio.CancelledError:
@@ -235,7 +236,8 @@ async def chunks(request: Request, *, seconds: float) -> AsyncIterator[bytes]:
             arriving.cancel()
         if chunk is None:
             return
-        waited_seconds = 0.0 if b"\n" in chunk else waited_seconds + loop.time() - began_at
+        if b"\n" in chunk:
+            waited_seconds = 0.0
         yield chunk
 
 
