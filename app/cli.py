@@ -193,6 +193,7 @@ def idle_seconds(text: str) -> float:
 
 def serve(options: argparse.Namespace, settings: Settings) -> int:
     from app.server import bind, run
+    from app.tls import CertificateRefused, certificate_of
     from app.workers import Workers
 
     if settings.is_open_to_others:
@@ -203,15 +204,22 @@ def serve(options: argparse.Namespace, settings: Settings) -> int:
     except ValueError as error:
         print(f"FACTWIRE_JWT_GRANTS: {error}", file=sys.stderr)
         return 2
+    try:
+        certificate = certificate_of(settings)
+        if certificate is not None:
+            certificate.context()
+    except CertificateRefused as error:
+        complain(str(error))
+        return 2
     master_keys_of(settings)  # where they are wrong, no worker need find out
     settings = with_database(settings)
     prepare_schema(settings)
     if settings.workers > 1:
         workers = Workers(settings)
-        greet(reachable_url(settings.host, workers.port))
+        greet(reachable_url(settings, workers.port))
         return workers.run()
     listening = bind(settings.host, settings.port, shared=False)
-    greet(reachable_url(settings.host, listening.getsockname()[1]))
+    greet(reachable_url(settings, listening.getsockname()[1]))
     run(settings, listening)
     return 0
 
@@ -340,6 +348,7 @@ def url_of(settings: Settings) -> str:
     return settings.database_url.get_secret_value()
 
 
-def reachable_url(host: str, port: int) -> str:
+def reachable_url(settings: Settings, port: int) -> str:
+    host = settings.host
     name = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
-    return f"http://{name}:{port}"
+    return f"http{'s' if settings.tls_certificate_file else ''}://{name}:{port}"

@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 
 from app import __version__
 from app.access.access import Access, Authenticator
+from app.access.allowances import allowances_of
 from app.access.claims import ClaimGrants, by_value_from
 from app.access.keyring import Keyring
 from app.access.lending import Sessions, Tickets
@@ -141,6 +142,7 @@ def build(settings: Settings) -> tuple[Context, dict[str, Callable[[], Awaitable
         erasing=Erasing(database, tail, on_erased=notifier.hint),
         metrics=metrics,
         tracing=tracing,
+        allowances=allowances_of(settings, "principal"),
     )
     measure(context, listener, upkeep)
     return context, {

@@ -1,4 +1,4 @@
-"""The HTTP protocol of a connection: uvicorn's, with bounded headers, and with shorter ways to answer."""
+"""The HTTP protocol of a connection: uvicorn's, bounded, and with shorter ways to answer."""
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
@@ -6,48 +6,39 @@ from typing import Any, ClassVar
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
+from app.access.guests import Guests
 from app.api.asgi import JSON, OUTLET, Shortcut, header
+from app.patience import PatientProtocol
 from app.settings import Settings
-
-DISCARDED_BYTES_MAX = 64 * 1024 * 1024
-
-REFUSAL = (
-    b"HTTP/1.1 %d %b\r\ncontent-type: application/problem+json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%b"
-)
 
 
 def guarded_protocol(
-    settings: Settings, shortcut: Shortcut | None, *, draining: Callable[[], bool]
+    settings: Settings, shortcut: Shortcut | None, guests: Guests, *, draining: Callable[[], bool]
 ) -> type[HttpToolsProtocol]:
     """The protocol with the limits of these settings. While it is `draining`, no connection takes a second request."""
     members = {
         "header_seconds": settings.header_seconds,
         "header_bytes_max": settings.header_bytes_max,
+        "body_seconds": settings.body_seconds,
+        "guests": guests,
         "shortcuts": {} if shortcut is None else {(b"POST", b"/v1/facts"): shortcut},
         "draining": staticmethod(draining),
     }
     return type("GuardedProtocol", (GuardedProtocol,), members)
 
 
-class GuardedProtocol(HttpToolsProtocol):
-    """Bounds the headers of a request in time and size, which uvicorn does not.
+class GuardedProtocol(PatientProtocol):
+    """Answers on shorter ways.
 
     A request for which there is a shortcut takes it if it arrives whole, body included, and nothing about it is out of
     the ordinary: without a cycle and a task of its own, which cost as much as publishing a fact does.
     """
 
-    header_seconds: ClassVar[float]
-    header_bytes_max: ClassVar[int]
     shortcuts: ClassVar[Mapping[tuple[bytes, bytes], Shortcut]]
     scope: Any
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._header_bytes = 0
-        self._arriving_bytes = 0
-        self._in_headers = True
-        self._discarded_bytes = 0
-        self._header_timer: asyncio.TimerHandle | None = None
         self._unfinished: list[RequestResponseCycle] = []
         self._shortcut: Shortcut | None = None
         self._body_parts: list[bytes] = []
@@ -56,12 +47,7 @@ class GuardedProtocol(HttpToolsProtocol):
     def draining() -> bool:
         return False
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
-        self._await_headers()
-
     def connection_lost(self, exc: Exception | None) -> None:
-        self._stop_timer()
         # uvicorn tells only the newest request, which may be one that waits for its turn behind a stream.
         for cycle in self._unfinished:
             if not cycle.response_complete:
@@ -70,45 +56,14 @@ class GuardedProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        self._arriving_bytes = len(data)
         super().data_received(data)
         if self._shortcut is not None and not self.transport.is_closing():
             self._take_the_long_way()
-        if self._in_headers and not self.transport.is_closing():
-            self._header_bytes += len(data)
-            if self._header_bytes > self.header_bytes_max:
-                self._refuse_size()
-            elif self._header_timer is None:
-                self._await_headers()
 
-        self._bound_discarding(len(data))
-
-    def _bound_discarding(self, received: int) -> None:
-        """Give a client that was refused early the time to read why, but do not read its body for ever.
-
-        Closing with unread bytes would reset the connection, and the answer could be lost on the way.
-        """
-        cycle: RequestResponseCycle | None = self.cycle
-        if cycle is not None and cycle.response_complete and cycle.more_body:
-            self._discarded_bytes += received
-            if self._discarded_bytes > DISCARDED_BYTES_MAX:
-                self.transport.close()
-
-    def on_message_begin(self) -> None:
-        self._in_headers = True
-        self._header_bytes = 0
-        self._unset_keepalive_if_required()
-        super().on_message_begin()
-
-    def on_headers_complete(self) -> None:
-        self._in_headers = False
-        self._stop_timer()
-        if self._headers_are_too_large():
-            self._refuse_size()
-        else:
-            self._shortcut = self._find_shortcut()
-            if self._shortcut is None:
-                self._begin_cycle()
+    def begin_request(self) -> None:
+        self._shortcut = self._find_shortcut()
+        if self._shortcut is None:
+            self._begin_cycle()
 
     def on_body(self, body: bytes) -> None:
         if self._shortcut is None:
@@ -126,7 +81,7 @@ class GuardedProtocol(HttpToolsProtocol):
         shortcut(exchange)
 
     def _begin_cycle(self) -> None:
-        super().on_headers_complete()
+        super().begin_request()
         self.scope["state"][OUTLET] = Outlet(self.cycle)
         self._unfinished.append(self.cycle)
         if self.draining():
@@ -176,37 +131,8 @@ class GuardedProtocol(HttpToolsProtocol):
             super().on_body(part)
         self._body_parts.clear()
 
-    def _headers_are_too_large(self) -> bool:
-        """Whether they are, counted only where so much has arrived that they could be."""
-        return self._header_bytes + self._arriving_bytes > self.header_bytes_max and (
-            len(self.url) + sum(len(name) + len(value) for name, value in self.headers) > self.header_bytes_max
-        )
-
-    def _await_headers(self) -> None:
-        self._header_timer = self.loop.call_later(self.header_seconds, self._refuse_time)
-
-    def _stop_timer(self) -> None:
-        if self._header_timer is not None:
-            self._header_timer.cancel()
-            self._header_timer = None
-
-    def _refuse_time(self) -> None:
-        self._refuse(408, b"Request Timeout", b"request-timeout", b"The headers did not arrive in time.")
-
-    def _refuse_size(self) -> None:
-        self._refuse(431, b"Request Header Fields Too Large", b"headers-too-large", b"The headers are too large.")
-
-    def _refuse(self, status: int, phrase: bytes, code: bytes, detail: bytes) -> None:
-        self._stop_timer()
-        if not self.transport.is_closing():
-            body = b'{"type":"urn:factwire:problem:%b","title":"%b","status":%d,"detail":"%b"}' % (
-                code,
-                detail,
-                status,
-                detail,
-            )
-            self.transport.write(REFUSAL % (status, phrase, len(body), body))
-            self.transport.close()
+    def _is_idle(self) -> bool:
+        return self._shortcut is None and super()._is_idle()
 
 
 class Exchange(RequestResponseCycle):

@@ -7,23 +7,33 @@ import os
 import resource
 import signal
 import socket
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from types import FrameType
 
 import uvicorn
 
+from app.access.addresses import Proxies
+from app.access.guests import Guests
 from app.api.context import Context
+from app.api.guarding import Guard
+from app.api.hosts import hosts_of
 from app.api.identifying import Identifying
 from app.api.origins import shared
 from app.api.publishing import PublishingAtOnce
 from app.api.routing import Direct
 from app.main import create_app
+from app.patience import is_worth_a_line
 from app.protocol import GuardedProtocol, guarded_protocol
 from app.settings import Settings
+from app.telemetry.metrics import Metrics
+from app.tls import certificate_of, reload
 
 log = logging.getLogger(__name__)
 
-OTHER_FILES = 1000  # requests that are no streams, connections to the database, and a few files
+OTHER_CONNECTIONS = 800  # requests that are no streams
+OTHER_FILES = 200  # connections to the database, and a few files
 KEEP_ALIVE_SECONDS = 75  # longer than the idle time of common load balancers, so that they close first
 KEPT_BLOCK_BYTES = 4 * 1024 * 1024
 FINISH_SECONDS = 25  # what is left of a usual grace period after the streams have ended
@@ -61,16 +71,23 @@ def bind(host: str, port: int, *, shared: bool) -> socket.socket:
 
 def run(settings: Settings, listening: socket.socket, *, parent: int | None = None) -> None:
     """Serve until SIGTERM or SIGINT, or until the parent process is gone."""
-    raise_open_files_limit(settings.streams_max)
     app = create_app(settings)
     context: Context = app.state.context
-    watched = settings.log_requests or settings.tracing
-    shortcut = None if watched else PublishingAtOnce(context)
+    proxies, hosts = Proxies(settings.proxies, header=settings.forwarded_header), hosts_of(settings)
+    guarded = Guard(Direct(app), settings, hosts=hosts, proxies=proxies)
+    limited = guarded.allowances is not None or context.allowances is not None
+    is_watched = limited or settings.log_requests or settings.tracing
+    shortcut = None if is_watched else PublishingAtOnce(context, hosts)
+    guests = guests_of(settings, proxies)
+    measure(guests, context.metrics)
+    certificate = certificate_of(settings)
+    tls = certificate.context() if certificate else None
     config = uvicorn.Config(
-        Identifying(shared(Direct(app), settings.origins), logged=settings.log_requests),
-        http=guarded_protocol(settings, shortcut, draining=lambda: context.draining),
+        Identifying(shared(guarded, settings.origins), logged=settings.log_requests, proxies=proxies),
+        http=guarded_protocol(settings, shortcut, guests, draining=lambda: context.draining),
+        ssl_context_factory=None if tls is None else lambda config, default: tls,
         ws="none",
-        loop="uvloop",
+        loop="uvloop" if tls is None else "app.tls:ImpatientLoop",
         lifespan="on",
         access_log=False,
         log_config=None,
@@ -79,16 +96,35 @@ def run(settings: Settings, listening: socket.socket, *, parent: int | None = No
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=FINISH_SECONDS,
     )
-    Server(config, context, parent=parent).run(sockets=[listening])
+    logging.getLogger("uvicorn.error").addFilter(is_worth_a_line)
+    renew = None if certificate is None or tls is None else partial(reload, certificate, tls)
+    Server(config, context, parent=parent, renew=renew).run(sockets=[listening])
+
+
+def guests_of(settings: Settings, proxies: Proxies) -> Guests:
+    wanted = settings.connections_max or settings.streams_max + OTHER_CONNECTIONS
+    return Guests(
+        connections_max=raise_open_files_limit(wanted),
+        address_connections_max=settings.address_connections_max,
+        proxies=proxies,
+    )
+
+
+def measure(guests: Guests, metrics: Metrics) -> None:
+    metrics.gauge("factwire_open_connections", "Open connections of clients.", lambda: guests.open)
+    metrics.gauge("factwire_refused_connections", "Connections that were too many.", lambda: guests.refused)
 
 
 class Server(uvicorn.Server):
     """Drains before it stops: uvicorn alone waits for open streams for ever, or cuts them."""
 
-    def __init__(self, config: uvicorn.Config, context: Context, *, parent: int | None) -> None:
+    def __init__(
+        self, config: uvicorn.Config, context: Context, *, parent: int | None, renew: Callable[[], None] | None
+    ) -> None:
         super().__init__(config)
         self._context = context
         self._parent = parent
+        self._renew = renew
         self._drained_by: float | None = None
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
@@ -100,7 +136,7 @@ class Server(uvicorn.Server):
     async def on_tick(self, counter: int) -> bool:
         """Called ten times a second. New streams are sent away kindly for as long as the others are ending."""
         if counter == 1:
-            settle_memory()
+            self._settle()
         if self._parent is not None and os.getppid() != self._parent:
             self._context.draining = True
         if self._context.draining:
@@ -115,10 +151,18 @@ class Server(uvicorn.Server):
                 return True
         return await super().on_tick(counter)
 
+    def _settle(self) -> None:
+        settle_memory()
+        if self._renew is not None:
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._renew)
 
-def raise_open_files_limit(streams_max: int) -> None:
-    """Take as many descriptors as the streams need; the usual limit is for programs with few connections."""
-    needed = streams_max + OTHER_FILES
+
+def raise_open_files_limit(connections_max: int) -> int:
+    """Take as many descriptors as are needed; the usual limit is for programs with few connections.
+
+    Returns how many connections fit: one for which there is no descriptor waits, and holds up those behind it.
+    """
+    needed = connections_max + OTHER_FILES
     limit, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     allowed = needed if most == resource.RLIM_INFINITY else min(needed, most)
     if limit != resource.RLIM_INFINITY and limit < allowed:
@@ -126,7 +170,9 @@ def raise_open_files_limit(streams_max: int) -> None:
             resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, most))
             limit = allowed
     if limit != resource.RLIM_INFINITY and limit < needed:
-        log.warning("%d files may be open; FACTWIRE_STREAMS_MAX=%d needs %d", limit, streams_max, needed)
+        log.warning("%d files may be open; %d connections need %d", limit, connections_max, needed)
+        return max(1, limit - OTHER_FILES)
+    return connections_max
 
 
 def settle_memory() -> None:

@@ -2,7 +2,7 @@
 
 import re
 from importlib.util import find_spec
-from ipaddress import ip_address
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import Literal, Self
 from urllib.parse import urlsplit
@@ -13,6 +13,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 MIB = 1024 * 1024
 GIB = 1024 * MIB
 AUTH_MODES = ("none", "keys", "jwt")
+HOST = re.compile(r"(\*\.)?[A-Za-z0-9_.-]+")
 # Neither `none` nor the ones with a shared secret, under which whoever can verify a token can also make one.
 SIGNATURE_ALGORITHMS = (
     "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519",
@@ -23,6 +24,11 @@ ORIGIN = re.compile(r"https?://(?:[a-z0-9.-]+|\[[0-9a-f:.]+\])(?::[1-9][0-9]{0,4
 def listed(text: str | None) -> tuple[str, ...]:
     """The values of a setting that are separated by commas."""
     return tuple(part for part in map(str.strip, (text or "").split(",")) if part)
+
+
+def networks(text: str | None) -> tuple[IPv4Network | IPv6Network, ...]:
+    """Addresses and networks that are separated by commas. Raises ValueError."""
+    return tuple(ip_network(part) for part in listed(text))
 
 
 def is_loopback(host: str) -> bool:
@@ -67,6 +73,18 @@ class Settings(BaseSettings):
     """The port to listen on; 0 takes a free one."""
     auth: str | None = None
     """How requests say whose they are, by commas: keys, jwt, or none. Unset: none, on loopback addresses only."""
+    allowed_hosts: str | None = None
+    """Names under which requests come, by commas, beside addresses and localhost; *.example is all below it."""
+    trusted_proxies: str | None = None
+    """Addresses and networks of proxies, by commas, that tell the address of a client. Unset: none."""
+    forwarded_header: Literal["x-forwarded-for", "forwarded"] = "x-forwarded-for"
+    """The one header in which they tell it."""
+    tls_certificate_file: Path | None = None
+    """The certificate, and those that lead to its authority, as PEM. Unset: plain HTTP."""
+    tls_key_file: Path | None = None
+    """Its key, as PEM. Unset: it stands with the certificate."""
+    tls_key_password: SecretStr | None = None
+    """The password of the key."""
     workers: int = Field(1, ge=1, le=64)
     """Processes on that port. Each follows the log by itself."""
     url: str = "http://127.0.0.1:8000"
@@ -124,6 +142,27 @@ class Settings(BaseSettings):
     """Bytes of the headers of one request."""
     body_seconds: float = Field(30.0, ge=0.1, le=3600)
     """How long a client may take to send a body; in an import, until the next line."""
+
+    connections_max: int | None = Field(None, ge=1)
+    """Open connections of one process. Unset: FACTWIRE_STREAMS_MAX and 800 more."""
+    address_connections_max: int | None = Field(None, ge=1)
+    """Open connections from one address; trusted proxies have no such limit. Unset: no limit."""
+    address_requests_per_second: int | None = Field(None, ge=1)
+    """Requests from one address. Unset: no limit."""
+    address_bytes_per_second: int | None = Field(None, ge=1)
+    """Bytes of request bodies from one address. Unset: no limit."""
+    address_facts_per_second: int | None = Field(None, ge=1)
+    """Facts published from one address. Unset: no limit."""
+    address_streams_max: int | None = Field(None, ge=1)
+    """Open streams from one address. Unset: no limit."""
+    principal_requests_per_second: int | None = Field(None, ge=1)
+    """Requests of one principal. Unset: no limit."""
+    principal_bytes_per_second: int | None = Field(None, ge=1)
+    """Bytes of the request bodies of one principal. Unset: no limit."""
+    principal_facts_per_second: int | None = Field(None, ge=1)
+    """Facts published by one principal. Unset: no limit."""
+    principal_streams_max: int | None = Field(None, ge=1)
+    """Open streams of one principal. Unset: no limit."""
 
     streams_max: int = Field(10_000, ge=1, le=1_000_000)
     """Open streams of one process; beyond it a stream is asked to come back."""
@@ -224,6 +263,28 @@ class Settings(BaseSettings):
     @property
     def auth_modes(self) -> tuple[str, ...]:
         return listed(self.auth)
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def check_proxies(cls, given: str | None) -> str | None:
+        networks(given)
+        return given
+
+    @field_validator("allowed_hosts")
+    @classmethod
+    def check_hosts(cls, given: str | None) -> str | None:
+        for name in listed(given):
+            if not HOST.fullmatch(name):
+                raise ValueError(f"{name!r} is no name of a host: write it without a port")
+        return given
+
+    @property
+    def proxies(self) -> tuple[IPv4Network | IPv6Network, ...]:
+        return networks(self.trusted_proxies)
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        return listed(self.allowed_hosts)
 
     @field_validator("jwt_issuer", "jwt_jwks_url")
     @classmethod

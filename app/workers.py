@@ -32,6 +32,7 @@ class Workers:
             "FACTWIRE_HOST": settings.host,
             "FACTWIRE_PORT": str(self.port),
         }
+        self._renews = settings.tls_certificate_file is not None
         self._stopping = False
 
     def run(self) -> int:
@@ -39,6 +40,8 @@ class Workers:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop)
         running = [self._start() for _ in range(self._count)]
+        if self._renews:
+            signal.signal(signal.SIGHUP, lambda number, frame: renew(running))
         while not self._stopping:
             time.sleep(WATCH_SECONDS)
             for index, worker in enumerate(running):
@@ -56,6 +59,12 @@ class Workers:
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
         self._stopping = True
+
+
+def renew(workers: list[subprocess.Popen[bytes]]) -> None:
+    """Let each worker read its certificate again."""
+    for worker in workers:
+        worker.send_signal(signal.SIGHUP)
 
 
 def wait_for(worker: subprocess.Popen[bytes]) -> int:

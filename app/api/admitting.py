@@ -10,10 +10,12 @@ from functools import partial
 from starlette.requests import Request
 from starlette.types import Scope
 
+from app.access.allowances import Allowances
 from app.api.context import Context
 from app.api.credentials import verified
+from app.api.spending import begin
 from app.domain.condition import Condition
-from app.domain.errors import FieldError, Forbidden, Unavailable
+from app.domain.errors import FactwireError, FieldError, Forbidden, RateLimited, Unavailable
 from app.domain.fact import NewFact
 from app.domain.principal import ANY_READER, ANYBODY, Principal, Reader
 from app.domain.query import restricted
@@ -46,6 +48,18 @@ async def admit(context: Context, scope: Scope, rule: Rule) -> None:
         return
     check_rule(principal, rule)
     state[PRINCIPAL] = principal
+    if context.allowances is not None:
+        count_request(context.allowances, scope, principal, rule)
+
+
+def count_request(allowances: Allowances, scope: Scope, principal: Principal, rule: Rule) -> None:
+    """Raises RateLimited; for what reads, principal_of does, so that a stream can end kindly."""
+    try:
+        begin(scope, allowances, principal.name)
+    except RateLimited as error:
+        if rule is not Rule.READ:
+            raise
+        scope["state"][PRINCIPAL] = error
 
 
 def check_rule(principal: Principal, rule: Rule) -> None:
@@ -56,9 +70,9 @@ def check_rule(principal: Principal, rule: Rule) -> None:
 
 
 def principal_of(request: Request) -> Principal:
-    """Who makes a request. Raises Unavailable where that could not be found out."""
-    principal: Principal | Unavailable = request.scope["state"][PRINCIPAL]
-    if isinstance(principal, Unavailable):
+    """Who makes a request. Raises Unavailable where that could not be found out, and RateLimited."""
+    principal: Principal | Unavailable | RateLimited = request.scope["state"][PRINCIPAL]
+    if isinstance(principal, FactwireError):
         raise principal
     return principal
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from starlette.requests import Request
 
 from app.access.access import Access
+from app.access.allowances import Allowances
 from app.access.keyring import Keyring
 from app.access.lending import Sessions, Tickets
 from app.api.bodies import Bodies
@@ -42,6 +43,7 @@ class Context:
     erasing: Erasing
     metrics: Metrics
     tracing: "Tracing | None" = None
+    allowances: Allowances | None = None
     schema_seen: bool = False
     draining: bool = False
 

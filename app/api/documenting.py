@@ -57,7 +57,8 @@ def operation(
     responses: dict[str, Any] = {str(int(status)): {"description": summary, "content": content}}
     for other, description in (other_results or {}).items():
         responses[str(other)] = {"description": description, **({} if other == 304 else {"content": content})}
-    responses.update(problem_responses((*problems, *access_problems(rule), errors.InternalError)))
+    before = access_problems(rule, body=body is not None)
+    responses.update(problem_responses(tuple(dict.fromkeys((*problems, *before, errors.InternalError)))))
     extra: dict[str, Any] = {
         RULE: rule,
         "security": [] if rule is Rule.OPEN else [{}, {SECURITY_SCHEME: []}],
@@ -78,14 +79,17 @@ def operation(
     }
 
 
-def access_problems(rule: Rule) -> tuple[type[FactwireError], ...]:
+def access_problems(rule: Rule, *, body: bool) -> tuple[type[FactwireError], ...]:
+    """What a request may be refused with before its operation sees it."""
     match rule:
         case Rule.OPEN:
             return ()
         case Rule.READ:
-            return (errors.Unauthenticated,)
+            foreign = (errors.CrossOrigin,) if body else ()
+            return (errors.Unauthenticated, *foreign, errors.WrongHost, errors.RateLimited)
         case Rule.PUBLISH | Rule.MANAGE:
-            return (errors.Unauthenticated, errors.Forbidden)
+            forbidden = (errors.Forbidden, errors.CrossOrigin)
+            return (errors.Unauthenticated, *forbidden, errors.WrongHost, errors.RateLimited)
 
 
 def media(type: type, example: str | None) -> dict[str, Any]:
@@ -126,7 +130,7 @@ def problem_responses(problems: Sequence[type[FactwireError]]) -> dict[str, Any]
                     },
                 }
             },
-            **({"headers": {"Retry-After": {"schema": {"type": "string"}}}} if status == 503 else {}),
+            **({"headers": {"Retry-After": {"schema": {"type": "string"}}}} if status in {429, 503} else {}),
         }
         for status, kinds in sorted(by_status.items())
     }

@@ -9,6 +9,7 @@ from secrets import token_hex
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.access.addresses import Proxies
 from app.api.asgi import REQUEST_ID, STATUS, header
 from app.api.problems import problem_response
 from app.domain.errors import Unavailable
@@ -35,9 +36,10 @@ class Ids:
 class Identifying:
     """Lets every request have its id while it is answered, and its line in the log."""
 
-    def __init__(self, app: ASGIApp, *, logged: bool) -> None:
+    def __init__(self, app: ASGIApp, *, logged: bool, proxies: Proxies) -> None:
         self._app = app
         self._logged = logged
+        self._proxies = proxies
         self._ids = Ids()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -62,7 +64,7 @@ class Identifying:
         try:
             await self._answer(scope, receive, send_with_id)
         finally:
-            tell(scope, time.perf_counter() - began_at)
+            tell(scope, self._proxies.address_of(scope), time.perf_counter() - began_at)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -74,12 +76,12 @@ class Identifying:
             await problem_response(Unavailable("The service stopped before it could answer."))(scope, receive, send)
 
 
-def tell(scope: Scope, seconds: float) -> None:
+def tell(scope: Scope, address: str, seconds: float) -> None:
     """One line about a request that ended. Its query is left out: some of what it may hold is secret.
 
     The path stands as it was sent: decoded, it could hold a line break, and with it a line of the client's making.
     """
     method, path = scope["method"], scope["raw_path"].decode("ascii", "backslashreplace")
     status, milliseconds = scope["state"].get(STATUS, 0), round(seconds * 1000, 1)
-    fields = {"method": method, "path": path, "status": status, "milliseconds": milliseconds}
-    log.info("%s %s %d %s ms", method, path, status, milliseconds, extra=fields)
+    fields = {"address": address, "method": method, "path": path, "status": status, "milliseconds": milliseconds}
+    log.info("%s %s %s %d %s ms", address, method, path, status, milliseconds, extra=fields)

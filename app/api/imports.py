@@ -19,6 +19,7 @@ from app.api.documenting import operation
 from app.api.parameters import parameters_of
 from app.api.problems import problem
 from app.api.routing import new_router
+from app.api.spending import Pace, pace_of
 from app.api.wire import ImportCounts, NewFactBody, fact_from
 from app.domain import errors
 from app.domain.errors import FactwireError, FieldError, LimitExceeded, OutcomeUnknown, RequestTimeout, Unavailable
@@ -59,6 +60,7 @@ async def import_facts(request: Request) -> Response:
         tells_progress=may_answer_early(request),
         principal=principal_of(request),
         reader=reader_of(request, context),
+        pace=pace_of(request.scope),
     )
     lines = importing.run(request)
     first = await anext(lines)
@@ -99,6 +101,7 @@ class Importing:
     tells_progress: bool
     principal: Principal
     reader: Reader
+    pace: Pace
     counts: ImportCounts = field(default_factory=ImportCounts)
 
     async def run(self, request: Request) -> AsyncIterator[bytes]:
@@ -186,7 +189,9 @@ class Importing:
             if fact is not None:
                 seen.add(fact.id)
             count += 1
-        outcomes = iter(await self.context.publisher.publish_each([fact for fact in facts[:count] if fact is not None]))
+        distinct = [fact for fact in facts[:count] if fact is not None]
+        await self.pace(len(distinct))
+        outcomes = iter(await self.context.publisher.publish_each(distinct))
         for fact in facts[:count]:
             if fact is not None:
                 self._count(next(outcomes))
@@ -206,18 +211,21 @@ class Importing:
 
 
 async def chunks(request: Request, *, seconds: float) -> AsyncIterator[bytes]:
-    """The chunks of a body; an empty one when the client pauses. Raises RequestTimeout when it pauses too long."""
+    """The chunks of a body; an empty one when the client pauses. Raises RequestTimeout if no line ends for so long."""
     loop = asyncio.get_running_loop()
     stream = request.stream()
+    waited_seconds = 0.0  # for the client alone, since its last line ended
     while True:
-        arriving = asyncio.ensure_future(anext(stream, None))
-        give_up_at = loop.time() + seconds
+        arriving, began_at = asyncio.ensure_future(anext(stream, None)), loop.time()
         try:
             await asyncio.wait({arriving}, timeout=LINGER_SECONDS)
             if not arriving.done():
+                waited_seconds += loop.time() - began_at
                 yield b""
-            await asyncio.wait({arriving}, timeout=give_up_at - loop.time())
-            if not arriving.done():
+                began_at = loop.time()
+            await asyncio.wait({arriving}, timeout=max(0, seconds - waited_seconds))
+            waited_seconds += loop.time() - began_at
+            if not arriving.done() or waited_seconds > seconds + LINGER_SECONDS:
                 raise RequestTimeout(f"No line arrived for {seconds:g} s.")
             chunk = arriving.result()
         except asyncio.CancelledError:
@@ -228,8 +236,9 @@ async def chunks(request: Request, *, seconds: float) -> AsyncIterator[bytes]:
             arriving.cancel()
         if chunk is None:
             return
-        if chunk:
-            yield chunk
+        if b"\n" in chunk:
+            waited_seconds = 0.0
+        yield chunk
 
 
 def line(value: dict[str, Any]) -> bytes:

@@ -42,10 +42,12 @@ STATUSES: Mapping[type[FactwireError], int] = {
     errors.CursorExpired: 410,
     errors.BodyTooLarge: 413,
     errors.UnsupportedMediaType: 415,
+    errors.WrongHost: 421,
     errors.InvalidRequest: 422,
     errors.LimitExceeded: 422,
     errors.UnknownParameter: 422,
     errors.ConditionTooExpensive: 422,
+    errors.RateLimited: 429,
     errors.EncryptionNotConfigured: 422,
     errors.InternalError: 500,
     errors.Unavailable: 503,
@@ -88,6 +90,8 @@ def problem_response(error: FactwireError, headers: Mapping[str, str] | None = N
         extra["retry-after"] = RETRY_AFTER_SECONDS
     if status == 401:
         extra["www-authenticate"] = "Bearer"
+    if isinstance(error, errors.RateLimited):
+        extra["retry-after"] = str(error.retry_after_seconds)
     if isinstance(error, UNREAD_BODY):
         extra["connection"] = "close"
     return Response(msgspec.json.encode(problem(error)), status, extra, MEDIA_TYPE)

@@ -15,10 +15,12 @@ from app.api.asgi import Exchange, JsonAnswer, header
 from app.api.context import Context, context_of
 from app.api.decoding import Decoder
 from app.api.documenting import operation
+from app.api.hosts import Hosts
 from app.api.identifying import Ids
 from app.api.parameters import parameters_of
 from app.api.problems import problem_response
 from app.api.routing import new_router
+from app.api.spending import spend_facts
 from app.api.wire import PublishBody, PublishedFact, PublishResult, condition_from, facts_from
 from app.domain import errors
 from app.domain.condition import Condition
@@ -75,6 +77,7 @@ async def publish(request: Request) -> JsonAnswer:
     context = context_of(request)
     parameters_of(request)
     facts, condition = wanted(context, principal_of(request), await context.bodies.read_json(request))
+    spend_facts(request.scope, len(facts))
     try:
         published = await publish_traced(request, facts, condition)
     except asyncio.CancelledError:  # by the server, when its time to finish is over
@@ -95,15 +98,19 @@ async def publish_traced(request: Request, facts: Sequence[NewFact], condition: 
 class PublishingAtOnce:
     """The same without a task: what the publisher tells is the answer.
 
-    It is for `POST /v1/facts` without parameters, as JSON, of a process that neither logs nor traces its requests.
+    It is for `POST /v1/facts` without parameters, as JSON, of a process that neither logs, traces nor limits its
+    requests. `hosts` are those that it answers for; None are all.
     """
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, hosts: Hosts | None) -> None:
         self._context = context
+        self._hosts = hosts
         self._ids = Ids()
 
     def accepts(self, scope: Scope) -> bool:
         """Whether it is known without waiting who asks, and that they may publish at all."""
+        if self._hosts is not None and header(scope, b"host") not in self._hosts:
+            return False
         principal = self._context.access.known(header(scope, b"authorization"))
         scope["state"][PRINCIPAL] = principal
         return principal is not None and bool(principal.grants.publish.include)

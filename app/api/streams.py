@@ -1,7 +1,7 @@
 """Streams: follow the log over Server-Sent Events."""
 
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.types import ASGIApp
 
 from app.api.admitting import Rule, reader_of
 from app.api.context import Context, context_of
@@ -10,10 +10,11 @@ from app.api.documenting import READ_PROBLEMS, operation
 from app.api.following import OPTIONS, TICKET, follow_options
 from app.api.parameters import FILTERS, Parameters, parameters_of
 from app.api.routing import new_router
+from app.api.spending import has_seat, seated
 from app.api.sse import MEDIA_TYPE, come_back_later, stream_response
 from app.api.wire import Fact, QueryBody, query_from
 from app.domain import errors
-from app.domain.errors import MalformedParameter, Unavailable
+from app.domain.errors import MalformedParameter, RateLimited, Unavailable
 from app.domain.position import Bound, parse_bound
 from app.domain.principal import Reader
 from app.domain.query import Query
@@ -40,7 +41,7 @@ EPOCH_SECONDS = 1.0
         problems=READ_PROBLEMS,
     ),
 )
-async def follow(request: Request) -> Response:
+async def follow(request: Request) -> ASGIApp:
     parameters = parameters_of(request, *FILTERS, *OPTIONS, TICKET)
     return await answer_stream(request, parameters, parameters.query())
 
@@ -67,14 +68,14 @@ async def follow(request: Request) -> Response:
         ),
     ),
 )
-async def follow_query(request: Request) -> Response:
+async def follow_query(request: Request) -> ASGIApp:
     parameters = parameters_of(request, *OPTIONS)
     raw = await context_of(request).bodies.read_json(request)
     body, _ = QUERY.decode(raw)
     return await answer_stream(request, parameters, query_from(body))
 
 
-async def answer_stream(request: Request, parameters: Parameters, query: Query) -> Response:
+async def answer_stream(request: Request, parameters: Parameters, query: Query) -> ASGIApp:
     """Everything that can be refused is refused here, before the first byte."""
     context = context_of(request)
     settings = context.settings
@@ -82,8 +83,8 @@ async def answer_stream(request: Request, parameters: Parameters, query: Query) 
     after = last_event_id(request) or options.after
     try:
         reader = reader_of(request, context)
-        state = await state_if_open(context, after, reader)
-    except Unavailable:
+        state = await state_if_open(context, after, reader) if has_seat(request.scope) else None
+    except (Unavailable, RateLimited):
         state = None
     if state is None:
         return come_back_later(settings.retry_seconds)
@@ -95,12 +96,13 @@ async def answer_stream(request: Request, parameters: Parameters, query: Query) 
         heartbeat_seconds=options.heartbeat_seconds,
         reader=reader,
     )
-    return stream_response(
+    stream = stream_response(
         context.streams,
         following,
         retry_seconds=settings.retry_seconds,
         send_seconds=settings.stream_send_seconds,
     )
+    return seated(request.scope, stream, lambda: come_back_later(settings.retry_seconds))
 
 
 async def state_if_open(context: Context, after: Bound, reader: Reader) -> LogState | None:

@@ -121,13 +121,32 @@ class KeyNotFound(FactwireError):
     code = "key-not-found"
 
 
+class WrongHost(FactwireError):
+    """The request is for a host that this service does not answer for."""
+
+    code = "wrong-host"
+
+
+class RateLimited(FactwireError):
+    """More was asked for than is allowed in so short a time."""
+
+    code = "rate-limited"
+
+    def __init__(self, limit: str, *, retry_after_seconds: int) -> None:
+        detail = f"The limit {limit} is reached. Come back in {retry_after_seconds} s."
+        super().__init__(detail, limit=limit, retry_after_seconds=retry_after_seconds)
+        self.retry_after_seconds = retry_after_seconds
+
+
 class CrossOrigin(FactwireError):
-    """A page of another origin may not change anything with the cookie of a session."""
+    """A page of another origin may not do this."""
 
     code = "cross-origin"
 
-    def __init__(self) -> None:
-        super().__init__("With a cookie, what changes something must be sent by a page of this service itself.")
+    def __init__(
+        self, detail: str = "With a cookie, what changes something must be sent by a page of this service itself."
+    ) -> None:
+        super().__init__(detail)
 
 
 class FactIdConflict(FactwireError):

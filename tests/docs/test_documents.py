@@ -19,7 +19,10 @@ from tests.service import ServiceProcess
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "deploy").rglob("*.md")])
-PROTOCOL_CODES = {"headers-too-large"}  # refused by app/protocol.py before there is a request to answer
+PROTOCOL_CODES = {
+    "headers-too-large",
+    "malformed-request",
+}  # by app/patience.py, before there is a request
 
 LINK = re.compile(r"(?<!!)\[([^\]]*)\]\(([^)\s]+)\)")
 HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
@@ -68,8 +71,8 @@ def test_every_problem_has_a_heading_and_every_heading_a_problem() -> None:
 
 
 def test_what_the_server_itself_refuses_has_a_heading() -> None:
-    refusals = re.findall(r'self\._refuse\(\s*\d+, b"[^"]+", b"([a-z-]+)"', (ROOT / "app" / "protocol.py").read_text())
-    assert sorted(refusals) == ["headers-too-large", "request-timeout"]
+    refusals = re.findall(r'self\._refuse\(\s*\d+, b"[^"]+", b"([a-z-]+)"', (ROOT / "app" / "patience.py").read_text())
+    assert sorted(refusals) == ["headers-too-large", "malformed-request", "request-timeout"]
     assert set(refusals) <= codes() | PROTOCOL_CODES
 
 

@@ -14,7 +14,7 @@ from tests.conftest import StartService
 from tests.e2e.wire import connect, streaming, until
 
 HEAD = (
-    "POST /v1/facts HTTP/{version}\r\nhost: x\r\n"
+    "POST /v1/facts HTTP/{version}\r\nhost: [::]\r\n"
     "content-type: application/json\r\ncontent-length: {length}\r\n{more}\r\n"
 )
 
@@ -71,7 +71,10 @@ async def test_a_client_that_waits_for_permission_to_send_its_body_gets_it(start
 
 @pytest.mark.parametrize(
     "behind",
-    [b"GET /v1/position HTTP/1.1\r\nhost: x\r\n\r\n", b"GET /v1/position HTTP/1.1\r\nhost: x\r\n\r\nGARBAGE\r\n\r\n"],
+    [
+        b"GET /v1/position HTTP/1.1\r\nhost: [::]\r\n\r\n",
+        b"GET /v1/position HTTP/1.1\r\nhost: [::]\r\n\r\nGARBAGE\r\n\r\n",
+    ],
     ids=["request", "garbage"],
 )
 async def test_a_stream_that_dies_behind_a_further_request_is_forgotten_and_disturbs_nobody(
@@ -132,7 +135,7 @@ async def test_a_request_is_answered_alike_however_it_arrives(
     assert b"x-request-id: known" in answers[0][0]
 
 
-REQUEST = b"POST /v1/facts HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\nx-request-id: known\r\n"
+REQUEST = b"POST /v1/facts HTTP/1.1\r\nhost: [::]\r\ncontent-type: application/json\r\nx-request-id: known\r\n"
 
 
 def whole(body: bytes) -> list[bytes]:
@@ -173,7 +176,9 @@ async def test_a_refused_publish_and_what_stands_behind_it_in_one_packet_are_bot
 ) -> None:
     reader, writer = await connect((await start_service()).url)
     writer.write(
-        whole(b"{")[0] + whole(json.dumps(publication()).encode())[0] + b"GET /v1/position HTTP/1.1\r\nhost: x\r\n\r\n"
+        whole(b"{")[0]
+        + whole(json.dumps(publication()).encode())[0]
+        + b"GET /v1/position HTTP/1.1\r\nhost: [::]\r\n\r\n"
     )
     for status in (b"400", b"201", b"200"):
         lines, _ = await head_and_body(reader)

@@ -13,7 +13,8 @@ ROOM_BYTES = 4 * MIB
 HALF_BYTES = 3 * MIB
 LEAVING = 5
 HEAD = (
-    b"POST /v1/facts HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % ROOM_BYTES
+    b"POST /v1/facts HTTP/1.1\r\nhost: [::]\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
+    % ROOM_BYTES
 )
 
 

@@ -15,7 +15,7 @@ from tests.e2e.wire import connect, streaming, until
 STREAMS = 40
 MOMENT_SECONDS = 0.2
 IMPATIENT = "import app.cli, app.server; app.server.FINISH_SECONDS = 1; app.cli.main(['serve'])"
-HEAD = b"POST /v1/facts%b HTTP/1.1\r\nhost: x\r\ncontent-type: %b\r\ncontent-length: %d\r\n\r\n"
+HEAD = b"POST /v1/facts%b HTTP/1.1\r\nhost: localhost\r\ncontent-type: %b\r\ncontent-length: %d\r\n\r\n"
 
 
 async def test_streams_end_cleanly_one_after_the_other(start_service: StartService) -> None:
@@ -70,10 +70,10 @@ async def test_every_answer_of_a_process_that_leaves_sends_its_client_elsewhere(
     service = await start_service(drain_seconds=10)
     publish = json.dumps(publication()).encode()
     requests = (
-        b"GET /livez HTTP/1.1\r\nhost: x\r\n\r\n",
-        b"GET /v1/facts HTTP/1.1\r\nhost: x\r\n\r\n",
-        b"GET /nowhere HTTP/1.1\r\nhost: x\r\n\r\n",
-        b"POST /v1/facts HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b"
+        b"GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n",
+        b"GET /v1/facts HTTP/1.1\r\nhost: localhost\r\n\r\n",
+        b"GET /nowhere HTTP/1.1\r\nhost: localhost\r\n\r\n",
+        b"POST /v1/facts HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b"
         % (len(publish), publish),
     )
     kept = [await connect(service.url) for _ in requests]
@@ -83,7 +83,7 @@ async def test_every_answer_of_a_process_that_leaves_sends_its_client_elsewhere(
         assert b"connection:" not in head.lower()
         await reader.readexactly(int(head.lower().partition(b"content-length: ")[2].split()[0]))
     polling = await connect(service.url)
-    polling[1].write(b"GET /v1/facts?after=head&wait_seconds=60 HTTP/1.1\r\nhost: x\r\n\r\n")
+    polling[1].write(b"GET /v1/facts?after=head&wait_seconds=60 HTTP/1.1\r\nhost: localhost\r\n\r\n")
     async with streaming(service.url) as stream:
         await stream.read_until(lambda body: b"caught-up" in body)
         ending = asyncio.create_task(service.terminate())

@@ -17,7 +17,7 @@ LARGE = 256 * 1024
 
 async def test_headers_that_do_not_arrive_in_time_are_refused(start_service: StartService) -> None:
     service = await start_service(header_seconds=1)
-    for sent in (b"", b"GET /livez HTTP/1.1\r\nhost: x\r\n"):
+    for sent in (b"", b"GET /livez HTTP/1.1\r\nhost: [::]\r\n"):
         reader, writer = await connect(service.url)
         writer.write(sent)
         answer = await asyncio.wait_for(reader.read(), 10)
@@ -30,7 +30,7 @@ async def test_headers_that_do_not_arrive_in_time_are_refused(start_service: Sta
 async def test_headers_beyond_the_limit_are_refused(start_service: StartService, complete: bool) -> None:
     service = await start_service()
     reader, writer = await connect(service.url)
-    writer.write(b"GET /livez HTTP/1.1\r\nhost: x\r\nlong: " + b"x" * 40_000 + (b"\r\n\r\n" if complete else b""))
+    writer.write(b"GET /livez HTTP/1.1\r\nhost: [::]\r\nlong: " + b"x" * 40_000 + (b"\r\n\r\n" if complete else b""))
     answer = await asyncio.wait_for(reader.read(), 10)
     assert answer.startswith(b"HTTP/1.1 431 ")
     assert b"urn:factwire:problem:headers-too-large" in answer
@@ -40,7 +40,9 @@ async def test_headers_beyond_the_limit_are_refused(start_service: StartService,
 async def test_a_body_that_does_not_arrive_in_time_is_refused(start_service: StartService) -> None:
     service = await start_service(body_seconds=1)
     reader, writer = await connect(service.url)
-    writer.write(b"POST /v1/facts HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 99\r\n\r\n{")
+    writer.write(
+        b"POST /v1/facts HTTP/1.1\r\nhost: [::]\r\ncontent-type: application/json\r\ncontent-length: 99\r\n\r\n{"
+    )
     assert (await asyncio.wait_for(reader.read(), 10)).startswith(b"HTTP/1.1 408 ")
     writer.close()
 
@@ -49,7 +51,9 @@ async def test_a_body_that_does_not_arrive_in_time_is_refused(start_service: Sta
 async def test_a_body_beyond_the_limit_is_refused_before_it_was_sent(start_service: StartService, framing: str) -> None:
     service = await start_service(body_bytes_max=100_000)
     reader, writer = await connect(service.url)
-    writer.write(f"POST /v1/facts HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n{framing}\r\n\r\n".encode())
+    writer.write(
+        f"POST /v1/facts HTTP/1.1\r\nhost: [::]\r\ncontent-type: application/json\r\n{framing}\r\n\r\n".encode()
+    )
     writer.write(b"20000\r\n" + b" " * 0x20000 + b"\r\n")
     head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)
     assert head.startswith(b"HTTP/1.1 413 ")
@@ -80,7 +84,7 @@ async def test_clients_that_vanish_are_forgotten(start_service: StartService) ->
     async with httpx.AsyncClient(base_url=service.url, timeout=30, verify=False) as client:
         connections = [await connect(service.url) for _ in range(20)]
         for _, writer in connections:
-            writer.write(b"GET /v1/stream HTTP/1.1\r\nhost: x\r\n\r\n")
+            writer.write(b"GET /v1/stream HTTP/1.1\r\nhost: [::]\r\n\r\n")
         await until(lambda: streams_open(client, 20))
         for index, (_, writer) in enumerate(connections):
             if index % 2:
@@ -94,9 +98,8 @@ async def test_a_half_sent_publish_writes_nothing(start_service: StartService) -
     service = await start_service()
     body = json.dumps(publication()).encode()
     _, writer = await connect(service.url)
-    head = (
-        f"POST /v1/facts HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
-    )
+    length = f"content-length: {len(body)}\r\n\r\n"
+    head = f"POST /v1/facts HTTP/1.1\r\nhost: [::]\r\ncontent-type: application/json\r\n{length}"
     writer.write(head.encode() + body[:-1])
     await writer.drain()
     writer.transport.abort()

@@ -113,7 +113,7 @@ class RawStream:
 async def streaming(url: str, parameters: str = "", *, cursor: str = "") -> AsyncIterator[RawStream]:
     reader, writer = await connect(url)
     last = f"last-event-id: {cursor}\r\n" if cursor else ""
-    writer.write(f"GET /v1/stream{parameters} HTTP/1.1\r\nhost: test\r\n{last}\r\n".encode())
+    writer.write(f"GET /v1/stream{parameters} HTTP/1.1\r\nhost: localhost\r\n{last}\r\n".encode())
     head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)
     assert head.startswith(b"HTTP/1.1 200"), head
     try:

@@ -74,7 +74,7 @@ class Follower:
         parts = urlsplit(url)
         reader, writer = await asyncio.open_connection(parts.hostname, parts.port, limit=FACT_BYTES_MAX)
         filters = f"&type={quote(self.type)}" if self.type else ""
-        request = f"GET /v1/stream?heartbeat=3{filters} HTTP/1.1\r\nhost: test\r\n"
+        request = f"GET /v1/stream?heartbeat=3{filters} HTTP/1.1\r\nhost: localhost\r\n"
         writer.write(f"{request}last-event-id: {self.cursor}\r\n\r\n".encode())
         return reader, writer
 

@@ -1,0 +1,212 @@
+"""The patience with a connection: bounds on what uvicorn would wait for, read or keep without an end."""
+
+import asyncio
+import logging
+from typing import Any, ClassVar
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+from app.access.guests import Guests
+
+DISCARDED_BYTES_MAX = 64 * 1024 * 1024
+TRAILER_BYTES_MAX = 8 * 1024
+PIPELINED_MAX = 100
+CAUSED_BY_CLIENTS = ("Invalid HTTP request received.", "Unsupported upgrade request.", "No supported WebSocket library")
+UNREAD_SECONDS = 30.0  # as long as the kernel waits for an answer of the client
+
+REFUSAL = (
+    b"HTTP/1.1 %d %b\r\ncontent-type: application/problem+json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%b"
+)
+
+
+def is_worth_a_line(record: logging.LogRecord) -> bool:
+    """Not what any client can make uvicorn log as often as it likes."""
+    return not str(record.msg).startswith(CAUSED_BY_CLIENTS)
+
+
+class PatientProtocol(HttpToolsProtocol):
+    """Bounds the headers of a request in time and size, what comes behind them, and how many connections there are."""
+
+    header_seconds: ClassVar[float]
+    header_bytes_max: ClassVar[int]
+    body_seconds: ClassVar[float]
+    guests: ClassVar[Guests]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._guest: str | None = None
+        self._header_bytes = 0
+        self._arriving_bytes = 0
+        self._in_headers = True
+        self._discarded_bytes = 0
+        self._trailer_bytes = 0
+        self._unread_bytes = 0
+        self._header_timer: asyncio.TimerHandle | None = None
+        self._rest_timer: asyncio.TimerHandle | None = None
+        self._unread_timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Take a connection, or close it without a word: to EventSource a status would be the end, this is not."""
+        super().connection_made(transport)
+        address = self.client[0] if self.client else ""
+        if self.guests.enter(address):
+            self._guest = address
+            self._await_headers()
+        else:
+            transport.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._guest is not None:
+            self.guests.leave(self._guest)
+            self._guest = None
+        for timer in (self._header_timer, self._rest_timer, self._unread_timer):
+            if timer is not None:
+                timer.cancel()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        self._arriving_bytes = len(data)
+        was_idle = self._is_idle()
+        super().data_received(data)
+        if self.transport.is_closing():
+            return
+        if self._in_headers:
+            self._header_bytes += len(data)
+            if self._header_bytes > self.header_bytes_max:
+                self._refuse_size()
+            else:
+                self._await_headers()
+        elif self._is_idle():
+            self._stay_idle(was_idle)
+        self._bound_discarding(len(data))
+
+    # Headers
+
+    def on_message_begin(self) -> None:
+        self._in_headers = True
+        self._header_bytes = self._trailer_bytes = 0
+        self._unset_keepalive_if_required()
+        super().on_message_begin()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Headers behind a body (trailers) are dropped: nobody asks for them."""
+        if self._in_headers:
+            super().on_header(name, value)
+            return
+        self._trailer_bytes += len(name) + len(value)
+        if self._trailer_bytes > TRAILER_BYTES_MAX:
+            self.transport.abort()
+
+    def on_headers_complete(self) -> None:
+        self._in_headers = False
+        self._stop_timer()
+        if self._headers_are_too_large():
+            self._refuse_size()
+        elif len(self.pipeline) >= PIPELINED_MAX:
+            self.transport.abort()  # each of them takes a hundred times the memory of its bytes
+        else:
+            self.begin_request()
+
+    def begin_request(self) -> None:
+        super().on_headers_complete()
+
+    def _headers_are_too_large(self) -> bool:
+        """Whether they are, counted only where so much has arrived that they could be."""
+        return self._header_bytes + self._arriving_bytes > self.header_bytes_max and (
+            len(self.url) + sum(len(name) + len(value) for name, value in self.headers) > self.header_bytes_max
+        )
+
+    def _await_headers(self) -> None:
+        if self._header_timer is None:
+            self._header_timer = self.loop.call_later(self.header_seconds, self._refuse_time)
+
+    def _stop_timer(self) -> None:
+        if self._header_timer is not None:
+            self._header_timer.cancel()
+            self._header_timer = None
+
+    # Between requests
+
+    def _is_idle(self) -> bool:
+        cycle: RequestResponseCycle | None = self.cycle
+        return cycle is not None and cycle.response_complete and not self._in_headers and self._rest_timer is None
+
+    def _stay_idle(self, was_idle: bool) -> None:
+        """Go on with the time limit that the bytes have ended. Those that begin no request do not begin it anew."""
+        if was_idle:
+            self._await_headers()
+        elif self.timeout_keep_alive_task is None:
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self.timeout_keep_alive_handler
+            )
+
+    # The rest of a body that nobody wants any more
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        cycle: RequestResponseCycle | None = self.cycle
+        if cycle is not None and cycle.response_complete and cycle.more_body and self._rest_timer is None:
+            self._rest_timer = self.loop.call_later(self.body_seconds, self.transport.close)
+
+    def on_message_complete(self) -> None:
+        if self._rest_timer is not None:
+            self._rest_timer.cancel()
+            self._rest_timer = None
+        super().on_message_complete()
+
+    def _bound_discarding(self, received: int) -> None:
+        """Give a client that was refused early the time to read why, but do not read its body for ever.
+
+        Closing with unread bytes would reset the connection, and the answer could be lost on the way.
+        """
+        cycle: RequestResponseCycle | None = self.cycle
+        if cycle is not None and cycle.response_complete and cycle.more_body:
+            self._discarded_bytes += received
+            if self._discarded_bytes > DISCARDED_BYTES_MAX:
+                self.transport.close()
+
+    # A client that does not read
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._await_reading()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._unread_timer is not None:
+            self._unread_timer.cancel()
+            self._unread_timer = None
+
+    def _await_reading(self) -> None:
+        self._unread_bytes = self.transport.get_write_buffer_size()
+        self._unread_timer = self.loop.call_later(UNREAD_SECONDS, self._look_at_reading)
+
+    def _look_at_reading(self) -> None:
+        """A slow client has read something meanwhile."""
+        if self.transport.get_write_buffer_size() >= self._unread_bytes:
+            self.transport.abort()
+        else:
+            self._await_reading()
+
+    # Refusing
+
+    def send_400_response(self, msg: str) -> None:
+        self._refuse(400, b"Bad Request", b"malformed-request", b"The request is not HTTP/1.1 as it should be.")
+
+    def _refuse_time(self) -> None:
+        self._refuse(408, b"Request Timeout", b"request-timeout", b"The headers did not arrive in time.")
+
+    def _refuse_size(self) -> None:
+        self._refuse(431, b"Request Header Fields Too Large", b"headers-too-large", b"The headers are too large.")
+
+    def _refuse(self, status: int, phrase: bytes, code: bytes, detail: bytes) -> None:
+        self._stop_timer()
+        if not self.transport.is_closing():
+            body = b'{"type":"urn:factwire:problem:%b","title":"%b","status":%d,"detail":"%b"}' % (
+                code,
+                detail,
+                status,
+                detail,
+            )
+            self.transport.write(REFUSAL % (status, phrase, len(body), body))
+            self.transport.close()

@@ -1,0 +1,185 @@
+"""Connections that would last for ever: those that send nothing of use, and those that do not read."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+
+import httpx
+import psutil
+import pytest
+
+from tests.builders import new_fact, publication
+from tests.conftest import StartService
+from tests.e2e.wire import connect, until
+from tests.service import ServiceProcess
+
+JSON_HEAD = b"POST /v1/facts HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
+ASKED = b"GET /v1/position HTTP/1.1\r\nhost: localhost\r\n\r\n"
+DRIBBLE_SECONDS = 0.1
+
+
+async def sent_until_closed(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, piece: bytes, *, seconds: float = 20
+) -> bytes:
+    """Send a piece again and again until the service closes the connection, and return what it said."""
+
+    async def send() -> None:
+        while True:
+            writer.write(piece)
+            await asyncio.sleep(DRIBBLE_SECONDS)
+
+    sending = asyncio.create_task(send())
+    try:
+        async with asyncio.timeout(seconds):
+            return await reader.read()
+    except ConnectionError:
+        return b""
+    finally:
+        sending.cancel()
+        writer.close()
+
+
+async def test_headers_that_dribble_in_are_refused_in_time(start_service: StartService) -> None:
+    service = await start_service(header_seconds=1)
+    reader, writer = await connect(service.url)
+    writer.write(b"GET /v1/position HTTP/1.1\r\nhost: localhost\r\n")
+    assert (await sent_until_closed(reader, writer, b"x: y\r\n")).startswith(b"HTTP/1.1 408 ")
+
+
+async def test_line_breaks_between_two_requests_keep_no_connection_open(start_service: StartService) -> None:
+    service = await start_service(header_seconds=1)
+    reader, writer = await connect(service.url)
+    writer.write(ASKED)
+    assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
+    assert b"HTTP/1.1 408 " in await sent_until_closed(reader, writer, b"\r\n")
+
+
+@pytest.mark.parametrize("framing", [b"content-length: 1000000\r\n\r\n", b"transfer-encoding: chunked\r\n\r\n"])
+async def test_a_body_that_dribbles_in_is_refused_in_time(start_service: StartService, framing: bytes) -> None:
+    service = await start_service(body_seconds=1)
+    reader, writer = await connect(service.url)
+    writer.write(JSON_HEAD + framing)
+    piece = b" " if b"length" in framing else b"1\r\n \r\n"
+    assert (await sent_until_closed(reader, writer, piece)).startswith(b"HTTP/1.1 408 ")
+
+
+async def test_the_rest_of_a_body_that_nobody_wants_keeps_no_connection_open(start_service: StartService) -> None:
+    service = await start_service(body_seconds=1)
+    reader, writer = await connect(service.url)
+    writer.write(b"POST /v1/nowhere HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1000000\r\n\r\n")
+    assert (await sent_until_closed(reader, writer, b" ")).startswith(b"HTTP/1.1 404 ")
+
+
+async def test_lines_of_an_import_that_never_end_are_refused_in_time(start_service: StartService) -> None:
+    service = await start_service(body_seconds=1)
+    reader, writer = await connect(service.url)
+    head = b"POST /v1/facts/import HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/x-ndjson\r\n"
+    line = json.dumps(new_fact()).encode() + b"\n"
+    writer.write(head + b"transfer-encoding: chunked\r\n\r\n%x\r\n%b\r\n" % (len(line), line))
+    told = await sent_until_closed(reader, writer, b"1\r\n \r\n")
+    assert b"urn:factwire:problem:request-timeout" in told
+    assert b'"published":1' in told
+
+
+async def test_an_import_whose_lines_come_slowly_but_whole_goes_on(start_service: StartService) -> None:
+    service = await start_service(body_seconds=1)
+
+    async def lines() -> AsyncIterator[bytes]:
+        for _ in range(5):
+            yield json.dumps(new_fact()).encode() + b"\n"
+            await asyncio.sleep(0.5)
+
+    async with httpx.AsyncClient(base_url=service.url, timeout=30, verify=False) as client:
+        response = await client.post(
+            "/v1/facts/import", content=lines(), headers={"content-type": "application/x-ndjson"}
+        )
+        assert json.loads(response.text.splitlines()[-1])["result"]["published"] == 5
+
+
+async def test_what_stands_behind_a_body_is_refused_and_nothing_comes_after_it(start_service: StartService) -> None:
+    service = await start_service()
+    body = json.dumps(publication()).encode()
+    reader, writer = await connect(service.url)
+    writer.write(JSON_HEAD + b"content-length: %d\r\n\r\n%b" % (len(body), body + b"}}}}"))
+    answer = await asyncio.wait_for(reader.read(), 10)
+    assert b"HTTP/1.1 400 " in answer
+    assert answer.endswith(b"}")
+    assert b"urn:factwire:problem:malformed-request" in answer
+    assert "Invalid HTTP" not in service.log
+    writer.close()
+
+
+@pytest.mark.parametrize(
+    "framing",
+    [
+        b"content-length: 5\r\ncontent-length: 6\r\n\r\n",
+        b"content-length: 5\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"content-length: -1\r\n\r\n",
+        b"content-length: 5x\r\n\r\n",
+        b"transfer-encoding: chunked\r\n\r\nzz\r\n",
+        b"transfer-encoding: chunked, identity\r\n\r\n0\r\n\r\n",
+    ],
+)
+async def test_a_body_whose_length_is_in_doubt_is_refused(start_service: StartService, framing: bytes) -> None:
+    service = await start_service(header_seconds=2, body_seconds=2)
+    reader, writer = await connect(service.url)
+    writer.write(JSON_HEAD + framing)
+    answer = await asyncio.wait_for(reader.read(), 10)
+    assert answer.startswith((b"HTTP/1.1 400 ", b"HTTP/1.1 408 ")), answer
+    writer.close()
+
+
+async def test_headers_behind_a_body_are_neither_kept_nor_believed(start_service: StartService) -> None:
+    service = await start_service(auth="keys")
+    reader, writer = await connect(service.url)
+    writer.write(JSON_HEAD + b"transfer-encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n")
+    pad = b"x: %b\r\n" % (b"y" * 1000)
+    assert b" 201 " not in await sent_until_closed(reader, writer, b"authorization: Bearer fw_x\r\n" + pad)
+
+
+async def test_a_client_that_pipelines_without_end_and_reads_nothing_is_cut_off(start_service: StartService) -> None:
+    service = await start_service()
+    process = psutil.Process(service.pid)
+    before = process.memory_info().rss
+    reader, writer = await connect(service.url)
+    reader._transport.pause_reading()  # type: ignore[attr-defined]
+    async with asyncio.timeout(50):
+        try:
+            while True:
+                writer.write(ASKED * 1000)
+                await writer.drain()
+        except ConnectionError:
+            pass
+    assert process.memory_info().rss - before < 40 * 1024 * 1024
+    await is_served(service)
+
+
+async def test_a_client_that_asks_for_much_and_reads_nothing_is_cut_off(start_service: StartService) -> None:
+    service = await start_service()
+    async with httpx.AsyncClient(base_url=service.url, timeout=30, verify=False) as client:
+        for _ in range(4):
+            (await client.post("/v1/facts", json=publication(new_fact(payload="x" * 900_000)))).raise_for_status()
+    reader, writer = await connect(service.url)
+    reader._transport.pause_reading()  # type: ignore[attr-defined]
+    for _ in range(3):
+        writer.write(b"GET /v1/facts HTTP/1.1\r\nhost: localhost\r\n\r\n")
+    await until(lambda: is_open(service, writer, True))
+    await until(lambda: is_open(service, writer, False), seconds=50)
+    writer.close()
+    await is_served(service)
+
+
+async def is_open(service: ServiceProcess, writer: asyncio.StreamWriter, expected: bool) -> bool:
+    """Whether the service holds the other end of a connection."""
+    ports = {each.raddr[1] for each in psutil.Process(service.pid).net_connections() if len(each.raddr)}
+    return (local_port(writer) in ports) == expected
+
+
+def local_port(writer: asyncio.StreamWriter) -> int:
+    port: int = writer.get_extra_info("sockname")[1]
+    return port
+
+
+async def is_served(service: ServiceProcess) -> None:
+    async with httpx.AsyncClient(base_url=service.url, timeout=30, verify=False) as client:
+        assert (await client.post("/v1/facts", json=publication())).is_success

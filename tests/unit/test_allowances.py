@@ -1,0 +1,121 @@
+"""What is counted, what is refused, and that counting takes bounded memory."""
+
+from ipaddress import ip_network
+
+import pytest
+
+from app.access import rates
+from app.access.addresses import Proxies
+from app.access.allowances import Allowances, Limits
+from app.access.guests import Guests
+from app.access.rates import BoundedStorage, Rate
+from app.domain.errors import RateLimited
+
+
+class Clock:
+    """The time that the windows see."""
+
+    def __init__(self) -> None:
+        self.now = 1_000_000.0
+
+    def time(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    monkeypatch.setattr(rates, "time", made)
+    return made
+
+
+def test_requests_beyond_the_limit_are_refused_until_their_second_is_over(clock: Clock) -> None:
+    allowances = Allowances("address", Limits(requests_per_second=3))
+    for _ in range(3):
+        allowances.begin("one", 0)
+    with pytest.raises(RateLimited) as refused:
+        allowances.begin("one", 0)
+    assert refused.value.members == {"limit": "address_requests_per_second", "retry_after_seconds": 1}
+    allowances.begin("another", 0)
+    clock.now += 1.01
+    allowances.begin("one", 0)
+
+
+def test_a_large_request_is_let_in_while_anything_is_left_and_counts_whole(clock: Clock) -> None:
+    allowances = Allowances("principal", Limits(bytes_per_second=100))
+    allowances.begin("one", 5000)
+    with pytest.raises(RateLimited) as refused:
+        allowances.begin("one", 1)
+    assert refused.value.retry_after_seconds == 10
+    clock.now += 10.01
+    allowances.begin("one", 1)
+
+
+def test_bytes_of_unknown_number_count_for_the_next_request(clock: Clock) -> None:
+    allowances = Allowances("address", Limits(bytes_per_second=100))
+    allowances.begin("one", 0)
+    allowances.spend_bytes("one", 1001)
+    with pytest.raises(RateLimited):
+        allowances.begin("one", 0)
+
+
+def test_facts_are_limited_apart_from_requests(clock: Clock) -> None:
+    allowances = Allowances("address", Limits(facts_per_second=10))
+    allowances.spend_facts("one", 100)
+    with pytest.raises(RateLimited):
+        allowances.spend_facts("one", 1)
+    allowances.begin("one", 0)
+
+
+def test_seats_are_given_back() -> None:
+    allowances = Allowances("address", Limits(streams_max=2))
+    for _ in range(2):
+        assert allowances.has_seat("one")
+        allowances.sit("one")
+    assert not allowances.has_seat("one")
+    assert allowances.has_seat("another")
+    allowances.leave("one")
+    assert allowances.has_seat("one")
+
+
+def test_the_memory_of_a_rate_is_bounded_and_the_newest_are_remembered(clock: Clock) -> None:
+    storage = BoundedStorage(windows_max=100)
+    for number in range(1000):
+        storage.incr(str(number), 10)
+    assert len(storage) == 100
+    assert storage.get("999") == 1
+    assert storage.get("0") == 0
+
+
+def test_somebody_who_comes_back_is_not_the_oldest(clock: Clock) -> None:
+    storage = BoundedStorage(windows_max=2)
+    storage.incr("first", 1)
+    storage.incr("second", 10)
+    clock.now += 2
+    storage.incr("first", 10)
+    storage.incr("third", 10)
+    assert (storage.get("first"), storage.get("second"), storage.get("third")) == (1, 0, 1)
+
+
+def test_a_window_that_is_over_counts_for_nothing(clock: Clock) -> None:
+    rate = Rate("name", 5, window_seconds=1, users_max=10)
+    assert rate.take("one", 5)
+    assert not rate.take("one")
+    clock.now += 1.01
+    assert rate.seconds_left("one") == 0
+    assert rate.take("one")
+
+
+def test_connections_beyond_either_limit_are_refused_and_leaving_makes_room() -> None:
+    guests = Guests(connections_max=3, address_connections_max=2, proxies=Proxies(()))
+    assert [guests.enter("192.0.2.1") for _ in range(3)] == [True, True, False]
+    assert [guests.enter("192.0.2.2") for _ in range(2)] == [True, False]
+    guests.leave("192.0.2.1")
+    assert guests.enter("192.0.2.2")
+    assert (guests.open, guests.refused) == (3, 2)
+
+
+def test_a_trusted_proxy_may_have_any_number_of_connections() -> None:
+    guests = Guests(connections_max=9, address_connections_max=1, proxies=Proxies([ip_network("192.0.2.0/24")]))
+    assert all(guests.enter("192.0.2.1") for _ in range(9))
+    assert not guests.enter("192.0.2.1")
