@@ -197,12 +197,12 @@ def serve(options: argparse.Namespace, settings: Settings) -> int:
     from app.workers import Workers
 
     if settings.is_open_to_others:
-        print(OPEN_TO_OTHERS.format(host=settings.host), file=sys.stderr)
+        complain(OPEN_TO_OTHERS.format(host=settings.host))
         return 2
     try:
         by_value_from(settings.jwt_grants)
     except ValueError as error:
-        print(f"FACTWIRE_JWT_GRANTS: {error}", file=sys.stderr)
+        complain(f"FACTWIRE_JWT_GRANTS: {error}")
         return 2
     try:
         certificate = certificate_of(settings)
