@@ -18,7 +18,7 @@ IMAGE_LOCK := $(COMPILE) pyproject.toml --extra tracing
 LOCK := $(IMAGE_LOCK) --extra embedded
 
 .DELETE_ON_ERROR:
-.PHONY: help run test test-clients faults test-image test-proxies check check-deploy format bench bench-growth bench-peers openapi image lock clean
+.PHONY: help run test test-clients faults test-image test-proxies test-floods check check-deploy format bench bench-growth bench-peers openapi image lock clean
 
 help: ## Show the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -27,7 +27,7 @@ run: $(RUNTIME) ## Start the service; settings come from the environment (FACTWI
 	@exec $(VENV)/python -m app serve
 
 test: $(DEVELOPMENT) ## Run the tests (FACTWIRE_TEST_DATABASE_URL instead of a throw-away PostgreSQL)
-	@exec $(VENV)/python -m pytest -m "not clients and not image and not deploy and not proxies"
+	@exec $(VENV)/python -m pytest -m "not clients and not image and not deploy and not proxies and not floods"
 
 test-clients: $(DEVELOPMENT) ## Run the tests that need Node or a browser
 	@command -v node >/dev/null && command -v npm >/dev/null || \
@@ -50,6 +50,10 @@ test-proxies: $(DEVELOPMENT) ## Run the tests behind nginx and HAProxy, and the 
 		{ echo "The proxy tests need $$name: apt-get install nginx haproxy openssl nodejs, then run make test-proxies again." >&2; \
 		exit 1; }; done
 	@exec $(VENV)/python -m pytest -m proxies --numprocesses=0 --capture=no
+
+# FLOODS='-k bombs' runs some of them.
+test-floods: $(DEVELOPMENT) ## Flood the service from one address, and print what others notice (Linux)
+	@exec $(VENV)/python -m pytest -m floods --numprocesses=0 --capture=no $(FLOODS)
 
 check: $(DEVELOPMENT) ## Check format, lint, types and import floors
 	$(VENV)/ruff format --check

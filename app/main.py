@@ -47,6 +47,7 @@ from app.store.durability import weak_settings
 from app.store.master_keys import MasterKeys, load_master_keys
 from app.store.migrations import schema_is_current
 from app.store.rotating import has_foreign_key
+from app.store.transport import unverified_hosts
 from app.stream.erasing import Erasing
 from app.stream.following import REASONS, Streams
 from app.stream.listener import Listener, Notifier
@@ -72,6 +73,7 @@ def create_app(settings: Settings) -> FastAPI:
     assert settings.database_url is not None
     context, tasks = build(settings)
     leave_shutdown_to_us()
+    warn_of_unverified(settings)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -280,6 +282,17 @@ def measure(context: Context, listener: Listener, upkeep: Upkeep) -> None:
 
 def limits_of(settings: Settings) -> Limits:
     return Limits(**{field.name: getattr(settings, field.name) for field in fields(Limits)})
+
+
+def warn_of_unverified(settings: Settings) -> None:
+    for name, url in (("DATABASE", settings.database_url), ("LISTEN", settings.listen_url)):
+        hosts = () if url is None else unverified_hosts(url.get_secret_value())
+        if hosts:
+            log.warning(
+                "nobody verifies that %s is the database: add sslmode=verify-full and sslrootcert to FACTWIRE_%s_URL",
+                " and ".join(hosts),
+                name,
+            )
 
 
 async def kept_running(name: str, run: Callable[[], Awaitable[None]]) -> None:

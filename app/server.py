@@ -7,9 +7,7 @@ import os
 import resource
 import signal
 import socket
-from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
 from types import FrameType
 
 import uvicorn
@@ -28,7 +26,7 @@ from app.patience import is_worth_a_line
 from app.protocol import GuardedProtocol, guarded_protocol
 from app.settings import Settings
 from app.telemetry.metrics import Metrics
-from app.tls import certificate_of, reload
+from app.tls import certificate_of
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +79,7 @@ def run(settings: Settings, listening: socket.socket, *, parent: int | None = No
     guests = guests_of(settings, proxies)
     measure(guests, context.metrics)
     certificate = certificate_of(settings)
-    tls = certificate.context() if certificate else None
+    tls = certificate.renewed_context() if certificate else None
     config = uvicorn.Config(
         Identifying(shared(guarded, settings.origins), logged=settings.log_requests, proxies=proxies),
         http=guarded_protocol(settings, shortcut, guests, draining=lambda: context.draining),
@@ -97,8 +95,7 @@ def run(settings: Settings, listening: socket.socket, *, parent: int | None = No
         timeout_graceful_shutdown=FINISH_SECONDS,
     )
     logging.getLogger("uvicorn.error").addFilter(is_worth_a_line)
-    renew = None if certificate is None or tls is None else partial(reload, certificate, tls)
-    Server(config, context, parent=parent, renew=renew).run(sockets=[listening])
+    Server(config, context, parent=parent).run(sockets=[listening])
 
 
 def guests_of(settings: Settings, proxies: Proxies) -> Guests:
@@ -118,13 +115,10 @@ def measure(guests: Guests, metrics: Metrics) -> None:
 class Server(uvicorn.Server):
     """Drains before it stops: uvicorn alone waits for open streams for ever, or cuts them."""
 
-    def __init__(
-        self, config: uvicorn.Config, context: Context, *, parent: int | None, renew: Callable[[], None] | None
-    ) -> None:
+    def __init__(self, config: uvicorn.Config, context: Context, *, parent: int | None) -> None:
         super().__init__(config)
         self._context = context
         self._parent = parent
-        self._renew = renew
         self._drained_by: float | None = None
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
@@ -136,7 +130,7 @@ class Server(uvicorn.Server):
     async def on_tick(self, counter: int) -> bool:
         """Called ten times a second. New streams are sent away kindly for as long as the others are ending."""
         if counter == 1:
-            self._settle()
+            settle_memory()
         if self._parent is not None and os.getppid() != self._parent:
             self._context.draining = True
         if self._context.draining:
@@ -150,11 +144,6 @@ class Server(uvicorn.Server):
             if self._context.streams.open == 0 or now > self._drained_by:
                 return True
         return await super().on_tick(counter)
-
-    def _settle(self) -> None:
-        settle_memory()
-        if self._renew is not None:
-            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._renew)
 
 
 def raise_open_files_limit(connections_max: int) -> int:

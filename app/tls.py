@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import signal
 import ssl
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,11 +30,15 @@ class Certificate:
     key_password: str | None
 
     def context(self) -> ssl.SSLContext:
-        """TLS 1.2 or newer, with this certificate. Raises CertificateRefused."""
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        context.options |= ssl.OP_NO_RENEGOTIATION
-        context.set_alpn_protocols(["http/1.1"])
+        """TLS with this certificate. Raises CertificateRefused."""
+        context = new_context()
+        self.load_into(context)
+        return context
+
+    def renewed_context(self) -> ssl.SSLContext:
+        """The same, with the certificate as it is by the newest SIGHUP, also one that arrives meanwhile."""
+        context = new_context()
+        signal.signal(signal.SIGHUP, lambda number, frame: reload(self, context))
         self.load_into(context)
         return context
 
@@ -45,7 +50,17 @@ class Certificate:
         try:
             context.load_cert_chain(self.certificate_file, self.key_file, lambda: self.key_password or "")
         except ssl.SSLError as error:
-            raise CertificateRefused(f"FACTWIRE_TLS_CERTIFICATE_FILE, FACTWIRE_TLS_KEY_FILE: {wrong(error)}") from None
+            locked = b"ENCRYPTED" in (self.key_file or self.certificate_file).read_bytes()
+            told = wrong(error, locked=locked)
+            raise CertificateRefused(f"FACTWIRE_TLS_CERTIFICATE_FILE, FACTWIRE_TLS_KEY_FILE: {told}") from None
+
+
+def new_context() -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.options |= ssl.OP_NO_RENEGOTIATION
+    context.set_alpn_protocols(["http/1.1"])
+    return context
 
 
 def check_readable(name: str, path: Path) -> None:
@@ -55,14 +70,12 @@ def check_readable(name: str, path: Path) -> None:
         raise CertificateRefused(f"FACTWIRE_TLS_{name}_FILE: {path}: {error.strerror}") from None
 
 
-def wrong(error: ssl.SSLError) -> str:
-    match error.reason:
-        case "KEY_VALUES_MISMATCH":
-            return "the key does not belong to the certificate"
-        case "BAD_DECRYPT" | "BAD_PASSWORD_READ":
-            return "FACTWIRE_TLS_KEY_PASSWORD does not open the key"
-        case _:
-            return f"no certificate with its key as PEM ({error.reason or 'unreadable'})"
+def wrong(error: ssl.SSLError, *, locked: bool) -> str:
+    if error.reason == "KEY_VALUES_MISMATCH":
+        return "the key does not belong to the certificate"
+    if locked:
+        return "FACTWIRE_TLS_KEY_PASSWORD does not open the key"
+    return "no certificate with its key as PEM"
 
 
 def certificate_of(settings: Settings) -> Certificate | None:

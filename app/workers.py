@@ -39,7 +39,11 @@ class Workers:
         """Keep the workers running until SIGTERM or SIGINT; the exit code is 0 if all ended well."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop)
-        running = [self._start() for _ in range(self._count)]
+        running: list[subprocess.Popen[bytes]] = []
+        if self._renews:
+            # What is ignored stays so at exec: a worker that is starting is not ended by it.
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        running.extend(self._start() for _ in range(self._count))
         if self._renews:
             signal.signal(signal.SIGHUP, lambda number, frame: renew(running))
         while not self._stopping:

@@ -32,7 +32,8 @@ class ServiceProcess:
         self.settings = {"FACTWIRE_PORT": str(free_port())} | settings
         self.log_path = log_path
         self.port = int(self.settings["FACTWIRE_PORT"])
-        self.url = f"http://127.0.0.1:{self.port}"
+        scheme = "https" if "FACTWIRE_TLS_CERTIFICATE_FILE" in self.settings else "http"
+        self.url = f"{scheme}://127.0.0.1:{self.port}"
         with log_path.open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, *command],

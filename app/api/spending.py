@@ -4,7 +4,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
 
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.responses import Response
+from starlette.types import Message, Receive, Scope, Send
 
 from app.access.allowances import Allowances
 from app.api.asgi import header
@@ -67,28 +68,28 @@ def has_seat(scope: Scope) -> bool:
     return all(spender.allowances.has_seat(spender.user) for spender in spenders_of(scope))
 
 
-def seated(scope: Scope, stream: ASGIApp, otherwise: Callable[[], ASGIApp]) -> ASGIApp:
+def seated(scope: Scope, stream: Response, otherwise: Callable[[], Response]) -> Response:
     """A stream that takes its seats while it is open; something else where they were taken meanwhile."""
     spenders = spenders_of(scope)
     return Seated(spenders, stream, otherwise) if spenders else stream
 
 
-@dataclass(frozen=True, slots=True)
-class Seated:
+class Seated(Response):
     """An answer that counts as an open stream for as long as it is sent."""
 
-    spenders: list[Spender]
-    stream: ASGIApp
-    otherwise: Callable[[], ASGIApp]
+    def __init__(self, spenders: list[Spender], stream: Response, otherwise: Callable[[], Response]) -> None:
+        self._spenders = spenders
+        self._stream = stream
+        self._otherwise = otherwise
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if not has_seat(scope):
-            await self.otherwise()(scope, receive, send)
+            await self._otherwise()(scope, receive, send)
             return
-        for spender in self.spenders:
+        for spender in self._spenders:
             spender.allowances.sit(spender.user)
         try:
-            await self.stream(scope, receive, send)
+            await self._stream(scope, receive, send)
         finally:
-            for spender in self.spenders:
+            for spender in self._spenders:
                 spender.allowances.leave(spender.user)

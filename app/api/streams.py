@@ -1,7 +1,7 @@
 """Streams: follow the log over Server-Sent Events."""
 
 from starlette.requests import Request
-from starlette.types import ASGIApp
+from starlette.responses import Response
 
 from app.api.admitting import Rule, reader_of
 from app.api.context import Context, context_of
@@ -41,7 +41,7 @@ EPOCH_SECONDS = 1.0
         problems=READ_PROBLEMS,
     ),
 )
-async def follow(request: Request) -> ASGIApp:
+async def follow(request: Request) -> Response:
     parameters = parameters_of(request, *FILTERS, *OPTIONS, TICKET)
     return await answer_stream(request, parameters, parameters.query())
 
@@ -68,14 +68,14 @@ async def follow(request: Request) -> ASGIApp:
         ),
     ),
 )
-async def follow_query(request: Request) -> ASGIApp:
+async def follow_query(request: Request) -> Response:
     parameters = parameters_of(request, *OPTIONS)
     raw = await context_of(request).bodies.read_json(request)
     body, _ = QUERY.decode(raw)
     return await answer_stream(request, parameters, query_from(body))
 
 
-async def answer_stream(request: Request, parameters: Parameters, query: Query) -> ASGIApp:
+async def answer_stream(request: Request, parameters: Parameters, query: Query) -> Response:
     """Everything that can be refused is refused here, before the first byte."""
     context = context_of(request)
     settings = context.settings
