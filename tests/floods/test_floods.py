@@ -21,7 +21,7 @@ from tests.floods.attackers import (
 )
 from tests.floods.bystanders import Bystanders, Noticed, at
 
-FLOOD_SECONDS = 20.0
+FLOOD_SECONDS = 12.0
 ATTACKERS_SECONDS = 60.0
 P99_MILLISECONDS = 250.0  # of others, as promised
 HELD_BY_OTHERS_MAX = 20
@@ -74,7 +74,7 @@ async def test_others_are_served_while_one_address_floods(
 
 
 async def open_connections(url: str) -> float:
-    async with httpx.AsyncClient(base_url=url, timeout=20) as client:
+    async with httpx.AsyncClient(base_url=url, timeout=20, verify=False) as client:
         found = re.search(r"^factwire_open_connections (\S+)$", (await client.get("/metrics")).text, re.MULTILINE)
     assert found is not None
     return float(found[1])
