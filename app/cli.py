@@ -122,19 +122,23 @@ def new_parser() -> argparse.ArgumentParser:
 
     add_doctor_options(commands_of.add_parser("doctor", help="check the database and the service, say what to change"))
 
-    epoch = commands_of.add_parser("epoch", help="tell the log that history was lost").add_subparsers(required=True)
-    raising = epoch.add_parser("raise", help="begin a new epoch; older cursors stay good up to the fork")
-    raising.add_argument(
-        "--forked-after", type=int, help="the last position that both histories share; the head without it"
-    )
-    raising.set_defaults(run=raise_the_epoch)
-
+    add_epoch_commands(commands_of.add_parser("epoch", help="tell the log that history was lost"))
     add_keeping_options(commands_of)
     add_key_commands(commands_of.add_parser("keys", help="make, list, rotate and revoke keys"), run=manage_keys)
 
     describing = commands_of.add_parser("openapi", help="print the OpenAPI document")
     describing.set_defaults(run=print_openapi)
     return parser
+
+
+def add_epoch_commands(parser: argparse.ArgumentParser) -> None:
+    raising = parser.add_subparsers(required=True).add_parser(
+        "raise", help="begin a new epoch; older cursors stay good up to the fork"
+    )
+    raising.add_argument(
+        "--forked-after", type=int, help="the last position that both histories share; the head without it"
+    )
+    raising.set_defaults(run=raise_the_epoch)
 
 
 def add_keeping_options(commands_of: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -193,12 +197,12 @@ def serve(options: argparse.Namespace, settings: Settings) -> int:
     from app.workers import Workers
 
     if settings.is_open_to_others:
-        print(OPEN_TO_OTHERS.format(host=settings.host), file=sys.stderr)
+        complain(OPEN_TO_OTHERS.format(host=settings.host))
         return 2
     try:
         by_value_from(settings.jwt_grants)
     except ValueError as error:
-        print(f"FACTWIRE_JWT_GRANTS: {error}", file=sys.stderr)
+        complain(f"FACTWIRE_JWT_GRANTS: {error}")
         return 2
     try:
         certificate = certificate_of(settings)

@@ -157,9 +157,9 @@ def seconds_left(principal: Principal, seconds: float) -> float:
 
 
 def written(principal: Principal) -> str:
-    return json.dumps([principal.name, form_of(principal.grants), principal.expires_at])
+    return json.dumps([principal.name, form_of(principal.grants), principal.expires_at, principal.credential])
 
 
 def read(text: str) -> Principal:
-    name, grants, expires_at = json.loads(text)
-    return Principal(name, grants_from(grants), expires_at)
+    name, grants, expires_at, credential = json.loads(text)
+    return Principal(name, grants_from(grants), expires_at, credential)

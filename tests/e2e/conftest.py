@@ -10,9 +10,10 @@ from tests.postgres import Databases, run_sql
 # create_partition and fold_counts run with the rights of their owner, so that serving needs none to create.
 SERVING_RIGHTS = """
 grant usage on schema factwire to {role};
-grant select on factwire.log, factwire.epochs, factwire.facts, factwire.fact_tags, factwire.fact_ids,
-  factwire.types, factwire.type_counts, factwire.counted, factwire.alembic_version to {role};
-grant insert on factwire.facts, factwire.fact_tags, factwire.fact_ids, factwire.types to {role}
+grant select on all tables in schema factwire to {role};
+grant insert on factwire.facts, factwire.fact_tags, factwire.fact_ids, factwire.types to {role};
+grant insert on factwire.chain, factwire.sealed, factwire.data_subjects to {role};
+grant insert, update, delete on factwire.tickets, factwire.sessions to {role}
 """
 
 

@@ -75,7 +75,7 @@ def test_all_that_a_command_says_is_json_where_that_is_wanted(port: str) -> None
     """It begins before its database can be reached, or ends because of a setting or of an address."""
     url = f"postgresql://postgres@127.0.0.1:{free_port()}/log"
     host = "192.0.2.1" if port == "1" else "127.0.0.1"
-    settings = settings_of(database_url=url, log_format="json", port=port, host=host)
+    settings = settings_of(database_url=url, log_format="json", port=port, host=host, auth="none")
     process = subprocess.Popen(
         [sys.executable, "-m", "app", "serve"],
         cwd=ROOT,

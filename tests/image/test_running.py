@@ -122,7 +122,13 @@ async def test_a_migration_that_waits_obeys_the_stop_signal(image: str, empty_da
 
 
 async def test_without_a_database_it_names_the_setting(image: str) -> None:
-    with Container(image, "serve", {}) as serving:
+    with Container(image, "serve", settings_of(auth="none")) as serving:
         assert await asyncio.to_thread(serving.exit_code) == 1
         assert "FACTWIRE_DATABASE_URL" in serving.log
         assert "Traceback" not in serving.log
+
+
+async def test_it_is_open_to_whoever_reaches_it_only_where_somebody_has_said_so(image: str) -> None:
+    with Container(image, "serve", {}) as serving:
+        assert await asyncio.to_thread(serving.exit_code) == 2
+        assert "FACTWIRE_AUTH" in serving.log

@@ -25,7 +25,9 @@ def test_a_new_master_key_is_one() -> None:
     assert len(parse_master_keys(f"{first}\n{second}")) == len(parse_master_keys(f"{first},{second}")) == 2
 
 
-@pytest.mark.parametrize("text", ["short", "é", base64.b64encode(bytes(31)).decode(), f"{new_master_key()} x"])
+@pytest.mark.parametrize(
+    "text", ["short", "é", base64.b64encode(bytes(31)).decode(), f"{base64.b64encode(bytes(32)).decode()} x"]
+)
 def test_what_is_no_master_key_is_refused_and_not_repeated(text: str) -> None:
     with pytest.raises(MasterKeyRefused) as refusal:
         parse_master_keys(text)
