@@ -66,7 +66,9 @@ async def bomb_headers(reader: asyncio.StreamReader, writer: asyncio.StreamWrite
 
 async def hold(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> str:
     """Connect and ask for a stream: what most costs memory to serve."""
-    return await dribble(reader, writer, b"GET /v1/stream HTTP/1.1\r\nhost: localhost\r\n\r\n", b"")
+    return await dribble(
+        reader, writer, b"GET /v1/stream HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n", b""
+    )
 
 
 async def dribble(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, first: bytes, piece: bytes) -> str:

@@ -41,9 +41,9 @@ pytestmark = [
         (dribble_body, 500, {"body_seconds": 3}, "408"),
         (bomb_headers, 200, {}, "431"),
         (hold, 10_000, {"address_connections_max": 100}, "closed"),
-        (hold, 10_000, {"address_streams_max": 100, "streams_max": 12_000}, "200"),
+        (hold, 1000, {"address_streams_max": 100}, "200"),
     ],
-    ids=["slow headers", "slow bodies", "header bombs", "10000 connections", "10000 streams"],
+    ids=["slow headers", "slow bodies", "header bombs", "10000 connections", "1000 streams"],
 )
 async def test_others_are_served_while_one_address_floods(
     start_service: StartService,
