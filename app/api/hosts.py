@@ -37,7 +37,8 @@ class Hosts:
         return True
 
     def _has(self, name: str) -> bool:
-        return name in self._names or name.endswith(self._parents) or is_address(name)
+        is_below = name.endswith(self._parents) and not name.startswith("*")
+        return name in self._names or is_below or is_address(name)
 
 
 def name_in(host: str) -> str:

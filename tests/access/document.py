@@ -105,6 +105,7 @@ QUERY_VALUES: dict[str, Callable[[Things], list[str]]] = {
     "wait_seconds": lambda things: ["0.1"],
     "heartbeat": lambda things: ["3"],
     "event": lambda things: ["type"],
+    "ticket": lambda things: ["fwt_unknown"],
     "at": lambda things: ["2100-01-01T00:00:00Z"],
 }
 HEADER_VALUES: dict[str, Callable[[Things], list[str]]] = {

@@ -185,5 +185,5 @@ def test_a_restriction_that_is_missing_is_found(start_site: Any, tmp_path: Path,
     site = start_site(tree)
     # A leak need not repeat itself in the same way: what one example leaves behind another one finds.
     with pytest.raises((Leak, Flaky)):
-        explore(site, examples=50, phases=(Phase.generate,))
+        explore(site, examples=150, phases=(Phase.generate,))
     assert site.leaks

@@ -18,6 +18,7 @@ PAUSE_SECONDS = 2.0  # 10 000 attackers come 5000 times a second at most
 ARRIVING_AT_ONCE = 100
 READ_SECONDS = 15.0
 HEAD = b"POST /v1/facts HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
+STREAM = b"GET /v1/stream HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n"
 BOMB = b"GET /livez HTTP/1.1\r\nhost: localhost\r\n" + b"".join(b"x-%d: %b\r\n" % (n, b"y" * 100) for n in range(5000))
 
 
@@ -66,7 +67,7 @@ async def bomb_headers(reader: asyncio.StreamReader, writer: asyncio.StreamWrite
 
 async def hold(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> str:
     """Connect and ask for a stream: what most costs memory to serve."""
-    return await dribble(reader, writer, b"GET /v1/stream HTTP/1.1\r\nhost: localhost\r\n\r\n", b"")
+    return await dribble(reader, writer, STREAM, b"")
 
 
 async def dribble(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, first: bytes, piece: bytes) -> str:

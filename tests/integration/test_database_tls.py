@@ -20,6 +20,7 @@ import pytest
 from tests.builders import publication
 from tests.certificates import new_authority, new_certificate
 from tests.conftest import StartService
+from tests.e2e.wire import until
 from tests.service import ROOT, clean_environment, free_port
 
 BINARIES = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
@@ -78,11 +79,15 @@ def run(owner: pwd.struct_passwd, command: str, *arguments: str) -> None:
     )
 
 
+async def says_reachable(client: httpx.AsyncClient) -> bool:
+    return bool((await client.get("/readyz")).json()["database"] == "reachable")
+
+
 async def test_facts_are_kept_over_a_verified_connection(server: Server, start_service: StartService) -> None:
     service = await start_service(database_url=server.url(), data_dir=None)
     async with httpx.AsyncClient(base_url=service.url, timeout=30) as client:
         assert (await client.post("/v1/facts", json=publication())).status_code == 201
-        assert (await client.get("/readyz")).json()["database"] == "reachable"
+        await until(lambda: says_reachable(client))
     connection = await asyncpg.connect(server.url())
     try:
         plain = await connection.fetchval(

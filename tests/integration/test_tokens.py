@@ -170,8 +170,9 @@ async def test_a_token_is_refused_that_does_not_hold(
     assert forged not in str(refusal.value)
 
 
-@pytest.mark.parametrize("claims", [{"exp": NOW - 30}, {"nbf": NOW + 30}, {"iat": NOW + 30}])
+@pytest.mark.parametrize("claims", [{"exp": -30}, {"nbf": 30}, {"iat": 30}])
 async def test_clocks_may_differ_by_the_leeway(claims: dict[str, int], issuer: IssuerServer) -> None:
+    claims = {name: int(time.time()) + seconds for name, seconds in claims.items()}
     async with verifying(issuer, leeway_seconds=120) as tokens:
         assert (await tokens.verify(issuer.token(**claims))).name
     async with verifying(issuer, leeway_seconds=0) as tokens:
