@@ -22,7 +22,7 @@ from app.settings import Settings, range_of
 from app.store import embedded
 from app.store.database import CONNECTION_FAILURES, Connection
 from app.store.epochs import raise_epoch
-from app.store.master_keys import MasterKeyRefused, MasterKeys, load_master_keys
+from app.store.master_keys import MasterKeyRefused, load_master_keys
 from app.store.migrations import MigrationRefused, is_empty, migrate
 from app.telemetry.logs import configure_logging, logs_json, said
 
@@ -211,7 +211,7 @@ def serve(options: argparse.Namespace, settings: Settings) -> int:
     except CertificateRefused as error:
         complain(str(error))
         return 2
-    master_keys_of(settings)  # where they are wrong, no worker need find out
+    load_master_keys(*settings.master_key_sources)  # where they are wrong, no worker need find out
     settings = with_database(settings)
     prepare_schema(settings)
     if settings.workers > 1:
@@ -278,7 +278,8 @@ def verify(options: argparse.Namespace, settings: Settings) -> int:
         until=None if options.last is None else Position(options.last),
         hashes=tuple(options.expect_hash),
     )
-    return keep(settings, lambda connection: keeping.verify(connection, wanted, master_keys_of(settings)))
+    master_keys = load_master_keys(*settings.master_key_sources)
+    return keep(settings, lambda connection: keeping.verify(connection, wanted, master_keys))
 
 
 def export_erasures(options: argparse.Namespace, settings: Settings) -> int:
@@ -291,7 +292,8 @@ def apply_erasures(options: argparse.Namespace, settings: Settings) -> int:
 
 
 def rotate_master_key(options: argparse.Namespace, settings: Settings) -> int:
-    return keep(settings, lambda connection: keeping.rotate_master_key(connection, master_keys_of(settings)))
+    master_keys = load_master_keys(*settings.master_key_sources)
+    return keep(settings, lambda connection: keeping.rotate_master_key(connection, master_keys))
 
 
 def keep(settings: Settings, work: Callable[[Connection], Awaitable[int]]) -> int:
@@ -331,12 +333,6 @@ def prepare_schema(settings: Settings) -> None:
             migrate(url_of(settings))
     except CONNECTION_FAILURES as error:
         log.warning("the database cannot be reached yet: %s", said(error))
-
-
-def master_keys_of(settings: Settings) -> MasterKeys:
-    """Raises MasterKeyRefused."""
-    given = settings.master_key.get_secret_value() if settings.master_key else ""
-    return load_master_keys(given, settings.master_key_file)
 
 
 def is_embedded(settings: Settings) -> bool:

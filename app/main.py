@@ -44,7 +44,7 @@ from app.settings import Settings
 from app.store.appending import Appended
 from app.store.database import Database, new_database
 from app.store.durability import weak_settings
-from app.store.master_keys import MasterKeys, load_master_keys
+from app.store.master_keys import load_master_keys
 from app.store.migrations import schema_is_current
 from app.store.rotating import has_foreign_key
 from app.store.transport import unverified_hosts
@@ -112,7 +112,7 @@ def build(settings: Settings) -> tuple[Context, dict[str, Callable[[], Awaitable
         read_connections_max=settings.read_connections_max,
         read_seconds=settings.read_seconds,
         append_seconds=settings.append_seconds,
-        master_keys=master_keys_of(settings),
+        master_keys=load_master_keys(*settings.master_key_sources),
     )
     metrics, tracing = Metrics(), tracing_of(settings)
     ring = Ring(bytes_max=settings.ring_bytes_max, batch_bytes_max=BATCH_BYTES_MAX)
@@ -231,13 +231,6 @@ def tracing_of(settings: Settings) -> "Tracing | None":
     from app.telemetry.tracing import Tracing
 
     return Tracing(version=__version__)
-
-
-def master_keys_of(settings: Settings) -> MasterKeys:
-    """Raises MasterKeyRefused."""
-    return load_master_keys(
-        settings.master_key.get_secret_value() if settings.master_key else "", settings.master_key_file
-    )
 
 
 def bodies_of(settings: Settings) -> Bodies:

@@ -1,7 +1,6 @@
 """What a team would get wrong about the way to its service: checks through the public URL, proxies included."""
 
 import asyncio
-import ipaddress
 import time
 from collections.abc import AsyncIterator, Mapping
 from statistics import median
@@ -12,6 +11,7 @@ import httpx
 
 from app.domain.finding import Finding, note, ok, wrong
 from app.domain.position import START, Cursor, Position, parse_cursor
+from app.settings import is_loopback
 from app.store.database import Connection
 from app.store.measuring import LogState, read_log_state
 
@@ -305,10 +305,3 @@ async def line_with(lines: AsyncIterator[str], part: str) -> float:
         if part in line:
             return time.perf_counter()
     raise httpx.RemoteProtocolError("the stream ended")
-
-
-def is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

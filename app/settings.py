@@ -315,6 +315,11 @@ class Settings(BaseSettings):
         return self
 
     @property
+    def master_key_sources(self) -> tuple[str, Path | None]:
+        """The master keys themselves, and the file that holds them."""
+        return self.master_key.get_secret_value() if self.master_key else "", self.master_key_file
+
+    @property
     def algorithms(self) -> tuple[str, ...]:
         return listed(self.jwt_algorithms)
 

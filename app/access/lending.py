@@ -17,6 +17,7 @@ from hashlib import sha256
 from secrets import token_urlsafe
 
 from app.access.granting import form_of, grants_from
+from app.access.secrets import digest
 from app.domain.errors import Unauthenticated, Unavailable
 from app.domain.principal import Principal
 from app.domain.query import Query
@@ -138,11 +139,6 @@ def holding(principal: str, current: Current) -> Principal:
 def could_be(secret: str, prefix: str) -> bool:
     """Whether it looks like one, so that nonsense costs no question to the database."""
     return len(secret) == len(prefix) + SECRET_CHARACTERS and secret.startswith(prefix) and secret.isascii()
-
-
-def digest(secret: str) -> bytes:
-    """256 random bits need no salt and no slow hash."""
-    return sha256(secret.encode()).digest()
 
 
 def fingerprint(query: Query) -> bytes:

@@ -32,9 +32,9 @@ def is_key(token: str) -> bool:
     return token.startswith(PREFIX)
 
 
-def digest(key: str) -> bytes:
-    """256 random bits need no salt and no slow hash."""
-    return sha256(key.encode(errors="replace")).digest()
+def digest(secret: str) -> bytes:
+    """What is kept of a secret. 256 random bits, or a signature, need no salt and no slow hash."""
+    return sha256(secret.encode(errors="replace")).digest()
 
 
 def checksum(text: str) -> str:

@@ -4,7 +4,6 @@ import json
 import math
 import time
 from dataclasses import dataclass
-from hashlib import sha256
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -14,6 +13,7 @@ from joserfc.jws import JWSRegistry
 from joserfc.jwt import JWTClaimsRegistry
 
 from app.access.claims import ClaimGrants, Claims
+from app.access.secrets import digest
 from app.access.signing import Issuer, SigningKeys
 from app.domain.errors import Unauthenticated
 from app.domain.principal import Principal
@@ -150,11 +150,6 @@ def new_tokens(
     )
     tokens = Tokens(expected, keys, grants)
     return tokens
-
-
-def digest(token: str) -> bytes:
-    """What is kept of a token: memory that leaks has none of them."""
-    return sha256(token.encode(errors="replace")).digest()
 
 
 def check_header(header: dict[str, Any]) -> None:

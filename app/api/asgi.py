@@ -13,6 +13,7 @@ JSON = "application/json"
 OUTLET = "factwire.outlet"
 REQUEST_ID = "factwire.request-id"
 STATUS = "factwire.status"
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 COPIED_BYTES_MAX = 16 * 1024
 
 

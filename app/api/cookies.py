@@ -9,9 +9,10 @@ import re
 
 from starlette.requests import Request
 
+from app.api.asgi import SAFE_METHODS
+
 SECURE_NAME, LOOPBACK_NAME = "__Host-factwire", "factwire"
 LOOPBACK_HOST = re.compile(r"(?:localhost|127(?:\.[0-9]{1,3}){3}|\[::1\])(?::[0-9]{1,5})?")
-SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
 
 
 def session_of(request: Request) -> str | None:

@@ -8,7 +8,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.access.addresses import Proxies, source_of
 from app.access.allowances import allowances_of
-from app.api.asgi import header
+from app.api.asgi import SAFE_METHODS, header
 from app.api.hosts import Hosts
 from app.api.problems import problem_response
 from app.api.spending import begin, counted
@@ -18,7 +18,6 @@ from app.settings import Settings
 
 PROBES = frozenset({"/livez", "/readyz", "/metrics"})  # asked by any address and by any name, and never too often
 STREAM = "/v1/stream"  # EventSource comes back after a clean end, and never after a 429
-SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 class Guard:

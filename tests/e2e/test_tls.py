@@ -128,6 +128,11 @@ async def test_a_renewed_certificate_is_taken_at_sighup_and_a_wrong_one_is_not(
     start_service: StartService, files: Files, workers: int
 ) -> None:
     service = await start_service(**files.settings, workers=workers)
+
+    async def have_all_begun() -> bool:
+        return service.log.count("Application startup complete") == workers
+
+    await until(have_all_begun)  # one that begins later begins with what the files hold by then
     async with httpx.AsyncClient(base_url=service.url, verify=files.trusted, timeout=30) as client:
         assert (await client.get("/livez")).is_success  # this connection stays
         renewed = files.renew()
