@@ -184,4 +184,5 @@ chain = Table(
     Column("first_position", BigInteger, nullable=False),
     Column("published_at", DateTime(timezone=True), nullable=False),
     Column("hash", LargeBinary, nullable=False),
+    Column("bytes_so_far", BigInteger),
 )

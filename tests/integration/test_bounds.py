@@ -26,6 +26,14 @@ from tests.integration.logs import (
 from tests.integration.relay import relayed
 
 TAKE_THE_LOCK = "select pg_advisory_xact_lock(lock_key) from factwire.log"
+STORED_AND_TOLD = """
+select sum(octet_length(f.document)) as stored, factwire.bytes_at_most(b.after, b.through) as told
+  from (select a.position - 1 as after, u.position as through
+          from factwire.facts a join factwire.facts u on u.position >= a.position) b
+  join factwire.facts f on f.position > b.after and f.position <= b.through
+ group by b.after, b.through
+ order by b.through - b.after
+"""
 SOCKET_BUFFER_BYTES = 32 * 1024
 LARGE = b'"' + b"x" * 400_000 + b'"'
 
@@ -102,6 +110,19 @@ async def test_a_page_is_cut_only_where_it_has_to_be(
     fitting = 62 if sizes.count(400_000) else 1
     assert page.facts == page.body.count(b"\n") == fitting
     assert page.through == (len(facts) - fitting if descending else fitting)
+
+
+async def test_the_chain_never_tells_of_fewer_bytes_than_are_stored(database_url: str) -> None:
+    async with connected(database_url) as [connection]:
+        for sizes in ([1], [40_000, 3, 700], [2] * 31, [900_000], [5, 60_000]):
+            await store(connection, [fact("taken", payload=b'"%b"' % (b"x" * size)) for size in sizes])
+            refused = ([fact(payload=LARGE)], unless("taken"))
+            await append(connection, [([fact()], None), refused, ([fact()], None)])
+        ranges = await connection.fetch(STORED_AND_TOLD)
+    assert len(ranges) == 48 * 49 // 2
+    assert [row for row in ranges if row["told"] is None or row["told"] < row["stored"]] == []
+    # Appends as they were cost nothing beyond their prefixes: the bound is of use.
+    assert ranges[-1]["told"] < ranges[-1]["stored"] + 5 * len(LARGE) + 48 * 150
 
 
 async def test_a_publish_that_is_cancelled_while_it_waits_is_never_written(database_url: str) -> None:

@@ -51,6 +51,10 @@ async def test_a_log_from_before_is_chained_and_the_version_before_goes_on(fresh
     await append_alone(connection, a_fact(), a_fact())
     await append_as_before(connection, a_fact(meta={"tenant": "a"}))
     assert await verified(connection, 9) == ([], 1)
+    # Of facts from before the chain knows no bytes: it does not claim that they are few.
+    assert await connection.fetchval("select factwire.bytes_at_most(3, 7)") is None
+    assert await connection.fetchval("select factwire.bytes_at_most(0, 7)") > 2**24
+    assert await connection.fetchval("select factwire.bytes_at_most(7, 9)") < 2000
     await connection.close()
 
 
