@@ -30,6 +30,7 @@ class Rule(StrEnum):
     READ = "read"
     PUBLISH = "publish"
     MANAGE = "manage"
+    MANAGE_FACTS = "manage-facts"  # the operation asks in which namespace
 
 
 async def admit(context: Context, scope: Scope, rule: Rule) -> None:
@@ -67,6 +68,8 @@ def check_rule(principal: Principal, rule: Rule) -> None:
         raise Forbidden("The credentials do not allow to publish.")
     if rule is Rule.MANAGE and not principal.grants.manages_access:
         raise Forbidden("The credentials do not allow to manage access.")
+    if rule is Rule.MANAGE_FACTS and not principal.grants.manage.include:
+        raise Forbidden("The credentials do not allow to manage any namespace.")
 
 
 def principal_of(request: Request) -> Principal:

@@ -87,7 +87,7 @@ def access_problems(rule: Rule, *, body: bool) -> tuple[type[FactwireError], ...
         case Rule.READ:
             foreign = (errors.CrossOrigin,) if body else ()
             return (errors.Unauthenticated, *foreign, errors.WrongHost, errors.RateLimited)
-        case Rule.PUBLISH | Rule.MANAGE:
+        case Rule.PUBLISH | Rule.MANAGE | Rule.MANAGE_FACTS:
             forbidden = (errors.Forbidden, errors.CrossOrigin)
             return (errors.Unauthenticated, *forbidden, errors.WrongHost, errors.RateLimited)
 

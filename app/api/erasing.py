@@ -53,7 +53,7 @@ async def erase(request: Request) -> Response:
     **operation(
         "redact",
         "Take the payload out of a fact.",
-        rule=Rule.MANAGE,
+        rule=Rule.MANAGE_FACTS,
         path_parameters={"id": "0193595a-7c5f-7e1a-8f31-2f6a3c7d9b10"},
         body=RedactionBody,
         body_example="redaction",

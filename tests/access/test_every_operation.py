@@ -12,7 +12,8 @@ from tests.access.keys import bearer
 
 GUARDED = [operation for operation in operations() if operation.described.get(RULE) != "open"]
 READS = [operation for operation in operations() if operation.described.get(RULE) == "read"]
-CHANGES = [operation for operation in operations() if operation.described.get(RULE) in {"publish", "manage"}]
+CHANGING = {"publish", "manage", "manage-facts"}
+CHANGES = [operation for operation in operations() if operation.described.get(RULE) in CHANGING]
 EVENT_STREAM = "text/event-stream"
 
 each_operation = pytest.mark.parametrize("operation", operations(), ids=str)
@@ -51,11 +52,11 @@ async def ask(client: httpx.AsyncClient, call: Call, secret: str | None) -> http
 
 @each_operation
 def test_an_operation_says_who_may_ask_for_it(operation: Operation) -> None:
-    assert operation.described.get(RULE) in {"open", "read", "publish", "manage"}
+    assert operation.described.get(RULE) in {"open", "read", *CHANGING}
     assert (operation.rule == "open") == (operation.described["security"] == [])
     assert ("401" in operation.described["responses"]) == (operation.rule != "open")
     refusals = operation.described["responses"].get("403", {"description": ""})["description"]
-    assert ("`forbidden`" in refusals) == (operation.rule in {"publish", "manage"})
+    assert ("`forbidden`" in refusals) == (operation.rule in CHANGING)
 
 
 @each_operation
