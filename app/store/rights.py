@@ -1,28 +1,46 @@
 """The rights that a role needs to serve, and which of them it lacks."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
+
+from asyncpg import Record
 
 from app.store.database import Connection
 from app.store.tables import METADATA
 
-READ_TABLES = [*(table.name for table in METADATA.sorted_tables), "alembic_version"]
-WRITTEN_TABLES = ["facts", "fact_tags", "fact_ids", "types", "chain", "sealed", "data_subjects"]
+_ALL = (*(table.name for table in METADATA.sorted_tables), "alembic_version")
+_APPENDED = ("facts", "fact_tags", "fact_ids", "types", "chain", "sealed", "data_subjects")
+_PASSING = ("key_secrets", "tickets", "sessions")
 
-LACKING = """
+# Each with the columns that it is limited to; docs/operations.md lists the same.
+RIGHTS = (
+    *(("select", name, "") for name in _ALL),
+    *(("insert", name, "") for name in (*_APPENDED, "keys", *_PASSING)),
+    *(("update", "keys", column) for column in ("last_used_at", "revoked_at")),
+    *((privilege, name, "") for privilege in ("update", "delete") for name in _PASSING),
+)
+
+ROLE = """
 select quote_ident(current_user) as role,
        quote_ident(pg_get_userbyid(n.nspowner)) as owner,
-       not has_schema_privilege(n.oid, 'usage') as usage,
-       string_agg('factwire.' || c.relname, ', ' order by c.relname)
-         filter (where not has_table_privilege(c.oid, 'select')) as to_select,
-       string_agg('factwire.' || c.relname, ', ' order by c.relname)
-         filter (where c.relname = any($2) and not has_table_privilege(c.oid, 'insert')) as to_insert,
-       exists (select from pg_proc p
-                where p.pronamespace = n.oid and not has_function_privilege(p.oid, 'execute')) as execute
+       has_schema_privilege(n.oid, 'usage') as usage,
+       not exists (select from pg_proc p
+                    where p.pronamespace = n.oid and not has_function_privilege(p.oid, 'execute')) as execute
   from pg_namespace n
-  join pg_class c on c.relnamespace = n.oid and c.relname = any($1)
  where n.nspname = 'factwire'
- group by n.oid
+"""
+
+LACKING = """
+select r.privilege, r.name, r.part
+  from unnest($1::text[], $2::text[], $3::text[]) with ordinality r (privilege, name, part, place)
+  join pg_class c on c.relname = r.name
+  join pg_namespace n on n.oid = c.relnamespace and n.nspname = 'factwire'
+ where not case r.part
+         when '' then has_table_privilege(c.oid, r.privilege)
+         else has_column_privilege(c.oid, r.part, r.privilege)
+       end
+ order by r.place
 """
 
 
@@ -37,13 +55,22 @@ class Lacking:
 
 async def lacking_rights(connection: Connection) -> Lacking | None:
     """What the role of the connection lacks; None where there is no schema."""
-    row = await connection.fetchrow(LACKING, READ_TABLES, WRITTEN_TABLES)
+    row = await connection.fetchrow(ROLE)
     if row is None:
         return None
     lacking = [
-        "usage on schema factwire" if row["usage"] else "",
-        f"select on {row['to_select']}" if row["to_select"] else "",
-        f"insert on {row['to_insert']}" if row["to_insert"] else "",
-        "execute on all functions in schema factwire" if row["execute"] else "",
+        *([] if row["usage"] else ["usage on schema factwire"]),
+        *described(await connection.fetch(LACKING, *zip(*RIGHTS, strict=True))),
+        *([] if row["execute"] else ["execute on all functions in schema factwire"]),
     ]
-    return Lacking(row["role"], row["owner"], [f"grant {right} to {row['role']}" for right in lacking if right])
+    return Lacking(row["role"], row["owner"], [f"grant {right} to {row['role']}" for right in lacking])
+
+
+def described(rows: Sequence[Record]) -> Iterator[str]:
+    """One right for all tables that lack it whole, and one for each that lacks it for some columns."""
+    for (privilege, part_of), lacking in groupby(rows, key=lambda row: (row[0], row[1] if row[2] else "")):
+        names, parts = zip(*((name, part) for _, name, part in lacking), strict=True)
+        if part_of:
+            yield f"{privilege} ({', '.join(parts)}) on factwire.{part_of}"
+        else:
+            yield f"{privilege} on {', '.join(f'factwire.{name}' for name in names)}"

@@ -126,6 +126,16 @@ def test_a_single_right_that_is_missing_is_named(fresh_database_url: str, poor_u
     assert rights["change"].endswith(f": grant insert on factwire.fact_tags to {role}")
 
 
+@pytest.mark.parametrize(
+    "right", ["update (last_used_at, revoked_at) on factwire.keys", "delete on factwire.tickets, factwire.sessions"]
+)
+def test_the_rights_of_keys_and_tickets_are_named_too(fresh_database_url: str, poor_url: str, right: str) -> None:
+    role = urlsplit(poor_url).username
+    run_sql(fresh_database_url, found(database_url=poor_url)["rights"]["change"].partition(": ")[2])
+    run_sql(fresh_database_url, f"revoke {right} from {role}")
+    assert found(database_url=poor_url)["rights"]["change"].endswith(f": grant {right} to {role}")
+
+
 def test_each_setting_that_risks_facts_is_named_with_what_turns_it_on(start_postgres: StartPostgres) -> None:
     url = start_postgres().url
     assert found(database_url=url)["durability"]["verdict"] == "ok"
