@@ -109,6 +109,23 @@ def test_spans_may_leave_for_the_collector_that_is_named(tmp_path: Path) -> None
     assert list(namespace) == [str(collector.hostname).partition(".")[2]]
 
 
+def test_the_master_keys_come_from_a_secret_that_is_mounted_where_they_are_looked_for(tmp_path: Path) -> None:
+    text = rendered(overlay_of(tmp_path, "gateway", "cloudnative-pg", "data-subjects"))
+    assert set(validate(tmp_path, text, NEWEST)) <= {"Cluster", "HTTPRoute"}
+    (deployment,) = of_kind(documents_of(text), "Deployment")
+    pod = pod_of(deployment)
+    (container,) = containers_of(pod)
+    values = {variable["name"]: variable.get("value") for variable in container["env"]}
+    (mount,) = [each for each in container["volumeMounts"] if each["name"] == "master-keys"]
+    (volume,) = [each for each in pod["volumes"] if each["name"] == "master-keys"]
+    folder, _, name = values["FACTWIRE_MASTER_KEY_FILE"].rpartition("/")
+    assert (mount["mountPath"], mount["readOnly"]) == (folder, True)
+    readme = (DEPLOY / "README.md").read_text()
+    assert f"create secret generic {volume['secret']['secretName']} --from-file={name}\n" in readme
+    assert pod["securityContext"]["fsGroup"] == pod["securityContext"]["runAsGroup"]
+    assert pod["securityContext"]["runAsNonRoot"] is True
+
+
 def test_the_overlay_of_the_readme_is_valid_and_changes_what_it_says(tmp_path: Path) -> None:
     (overlay,) = re.findall(r"^ *```yaml\n(.*?)```", (DEPLOY / "README.md").read_text(), re.MULTILINE | re.DOTALL)
     steps = {
