@@ -80,7 +80,7 @@ UNDER_LOCK_VISITS_MAX = 10_000
 WITHOUT_LOCK_VISITS_MAX = 100_000
 
 
-class Outcome(StrEnum):
+class Refusal(StrEnum):
     """Why append refuses a request; the meanings stand there."""
 
     KNOWN = "known"
@@ -97,7 +97,7 @@ class Outcome(StrEnum):
 class Refused:
     """Why a request was not appended. `position` is that of a forbidden fact, or the head."""
 
-    outcome: Outcome
+    refusal: Refusal
     position: Position | None
 
 
@@ -175,7 +175,7 @@ async def append(connection: Connection, requests: Sequence[tuple[Sequence[NewFa
     )
     assert row is not None
     refused = {
-        request: Refused(Outcome(outcome), position)
+        request: Refused(Refusal(outcome), position)
         for request, outcome, position in zip(row["refused"], row["outcomes"], row["positions"], strict=True)
     }
     return Appended(

@@ -236,9 +236,9 @@ class Publisher:
                 facts += request.facts
                 ids = [fact.id for fact in request.facts]
                 request.end(Published(ids, positions, appended.epoch, appended.published_at))
-            elif refused.outcome is appending.Outcome.KNOWN:
+            elif refused.refusal is appending.Refusal.KNOWN:
                 known.append(request)
-            elif refused.outcome is appending.Outcome.AGAIN:
+            elif refused.refusal is appending.Refusal.AGAIN:
                 again.append(request)
             else:
                 self._settling.refuse(request, refused, appended.epoch)

@@ -22,7 +22,7 @@ from app.domain.errors import (
 from app.domain.fact import NewFact
 from app.domain.position import Cursor
 from app.store import appending
-from app.store.appending import KnownFact, Outcome, Refused
+from app.store.appending import KnownFact, Refusal, Refused
 from app.store.database import Database
 from app.stream.grouping import Published, Request
 
@@ -49,18 +49,18 @@ class Settling:
 
     def refuse(self, request: Request, refused: Refused, epoch: int) -> None:
         """Tell a request why it was refused, at once where that is known."""
-        match refused.outcome:
-            case Outcome.FAILED:
+        match refused.refusal:
+            case Refusal.FAILED:
                 self.settle_later([request], self._name_conflict(refused))
-            case Outcome.SLOW:
+            case Refusal.SLOW:
                 self.settle_later([request], self._search_without_lock(request))
-            case Outcome.FORKED:
+            case Refusal.FORKED:
                 request.end(CursorForked(epoch=epoch))
-            case Outcome.AHEAD:
+            case Refusal.AHEAD:
                 request.end(CursorAhead(epoch=epoch, head=refused.position or 0))
-            case Outcome.ERASED:
+            case Refusal.ERASED:
                 request.end(DataSubjectErased(next(fact.data_subject for fact in request.facts if fact.data_subject)))
-            case Outcome.UNKEYED:
+            case Refusal.UNKEYED:
                 request.end(Unavailable("The key of a data subject was replaced meanwhile."))
 
     def compare(self, requests: list[Request]) -> None:

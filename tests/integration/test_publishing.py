@@ -161,7 +161,7 @@ async def test_an_expensive_condition_leaves_the_lock_to_the_others(fresh_databa
     async with publishers(fresh_database_url, 1) as (publisher,), opened(fresh_database_url) as database:
         async with database.appending.connection() as connection:
             under_lock = await appending.append(connection, [([a_fact()], condition)])
-        assert under_lock.refused[0].outcome is appending.Outcome.SLOW
+        assert under_lock.refused[0].refusal is appending.Refusal.SLOW
         assert isinstance(await outcome(publisher, [a_fact()], condition), Published)
         both = a_fact(aggregate_ids=["even", "odd"])
         await publisher.publish([both])

@@ -10,7 +10,7 @@ from app.domain.condition import Condition
 from app.domain.grants import new_namespaces
 from app.domain.position import START, Cursor, Position
 from app.domain.query import EVERYTHING, Query, new_item, restricted
-from app.store.appending import Outcome, append
+from app.store.appending import Refusal, append
 from app.store.database import Connection
 from app.store.reading import Form, PageBounds, read_page, read_tail, resolve
 from tests.integration.store import a_fact
@@ -117,21 +117,21 @@ async def check_pages(connection: Connection) -> None:
 
 async def check_appends(connection: Connection) -> None:
     absent = Query((new_item(aggregate_ids=["order-none"]),))
-    for query, outcomes in ((absent, []), (ORDER, [Outcome.FAILED]), (TYPE_AND_KEY, [Outcome.FAILED])):
+    for query, outcomes in ((absent, []), (ORDER, [Refusal.FAILED]), (TYPE_AND_KEY, [Refusal.FAILED])):
         async with touching(connection) as touched:
             done = await append(connection, [([a_fact()], Condition(query, Cursor(0, START)))])
-        assert [refused.outcome for refused in done.refused.values()] == outcomes
+        assert [refused.refusal for refused in done.refused.values()] == outcomes
         assert touched.scans == 0
         assert touched.rows <= 1500
     for query, readable, outcomes, rows_max in (
         (absent, new_namespaces(["shop"]), [], 20),
         (absent, new_namespaces(["*"], ["factwire"]), [], 20),
-        (ORDER, new_namespaces(["shop", "shop.*"]), [Outcome.FAILED], 100),
+        (ORDER, new_namespaces(["shop", "shop.*"]), [Refusal.FAILED], 100),
         (ORDER, new_namespaces(["*"], ["shop"]), [], 100),
     ):
         async with touching(connection) as touched:
             condition = Condition(restricted(query, readable), Cursor(0, START))
             done = await append(connection, [([a_fact()], condition)])
-        assert [refused.outcome for refused in done.refused.values()] == outcomes
+        assert [refused.refusal for refused in done.refused.values()] == outcomes
         assert touched.scans == 0
         assert touched.rows <= rows_max

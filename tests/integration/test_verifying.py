@@ -11,7 +11,7 @@ import pytest
 from app.domain.errors import FactReserved
 from app.domain.fact import NewFact
 from app.domain.position import START, Position
-from app.store.appending import Outcome, append
+from app.store.appending import Refusal, append
 from app.store.chain import Flaw, read_hash_at
 from app.store.database import Connection
 from app.store.erasing import erase_data_subject, redact_fact
@@ -268,9 +268,9 @@ async def test_what_was_sealed_before_an_erasure_is_not_appended_behind_it(datab
     await erase_data_subject(connection, "erased", by="test")
     requests = [([other], None), ([plain, late], None), ([stranger], None), ([plain], None)]
     appended = await append(connection, requests)
-    assert {index: refused.outcome for index, refused in appended.refused.items()} == {
-        1: Outcome.ERASED,
-        2: Outcome.UNKEYED,
+    assert {index: refused.refusal for index, refused in appended.refused.items()} == {
+        1: Refusal.ERASED,
+        2: Refusal.UNKEYED,
     }
     assert (await resolve(connection, "head")).position == 3
     stored = await connection.fetch("select position, data_subject from factwire.sealed")
