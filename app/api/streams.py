@@ -107,6 +107,7 @@ async def answer_stream(request: Request, parameters: Parameters, query: Query) 
 
 async def state_if_open(context: Context, after: Bound, reader: Reader) -> LogState | None:
     """Where the stream begins, or None while it cannot: draining, or too many streams. Raises Unavailable."""
+    await context.streams.turnstile.go()
     if not context.streams.admits():
         return None
     state = await context.moments.locate(after, reader.readable)

@@ -24,6 +24,7 @@ from app.stream.pace import Failed, Happening, Moved, Pace
 from app.stream.paging import Ahead
 from app.stream.ring import Batch
 from app.stream.tail import Tail
+from app.stream.turnstile import Turnstile
 from app.telemetry.metrics import Metrics
 
 PAGE_BYTES_MIN = 64 * 1024
@@ -41,6 +42,7 @@ REASONS = (
     KeyUnavailable.code,
     InternalError.code,
 )
+STARTS_AT_ONCE = 16
 CHECK_SECONDS = 1.0
 CHECKS_AT_ONCE = 1000
 
@@ -84,6 +86,7 @@ class Streams:
         self._live = Live(tail, more_to_come=more_to_come, on_passed=on_passed)
         self._metrics = metrics or Metrics()
         self._checked: dict[Link, Reader] = {}
+        self.turnstile = Turnstile(at_once=STARTS_AT_ONCE)
         self.open = 0
         self.draining = False
 
