@@ -27,6 +27,21 @@ def is_worth_a_line(record: logging.LogRecord) -> bool:
 class PatientProtocol(HttpToolsProtocol):
     """Bounds the headers of a request in time and size, what comes behind them, and how many connections there are."""
 
+    # Beside the attributes of uvicorn they would be too many for Python to share their names between connections, which
+    # takes a kilobyte more for each of them.
+    __slots__ = (
+        "_arriving_bytes",
+        "_discarded_bytes",
+        "_guest",
+        "_header_bytes",
+        "_header_timer",
+        "_in_headers",
+        "_rest_timer",
+        "_trailer_bytes",
+        "_unread_bytes",
+        "_unread_timer",
+    )
+
     header_seconds: ClassVar[float]
     header_bytes_max: ClassVar[int]
     body_seconds: ClassVar[float]

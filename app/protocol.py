@@ -34,6 +34,8 @@ class GuardedProtocol(PatientProtocol):
     the ordinary: without a cycle and a task of its own, which cost as much as publishing a fact does.
     """
 
+    __slots__ = ("_body_parts", "_shortcut", "_unfinished")
+
     shortcuts: ClassVar[Mapping[tuple[bytes, bytes], Shortcut]]
     scope: Any
 
