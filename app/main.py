@@ -21,6 +21,7 @@ from app.access.keyring import Keyring
 from app.access.lending import Sessions, Tickets
 from app.api import (
     catalogue,
+    cloudevents,
     erasing,
     facts,
     health,
@@ -94,7 +95,20 @@ def create_app(settings: Settings) -> FastAPI:
     app = FastAPIOffline(title="Factwire", version=__version__, lifespan=lifespan, redoc_url=None)
     app.router.redirect_slashes = False
     app.state.context = context
-    resources = (imports, publishing, facts, erasing, streams, positions, catalogue, keys, tickets, sessions, health)
+    resources = (
+        imports,
+        publishing,
+        cloudevents,
+        facts,
+        erasing,
+        streams,
+        positions,
+        catalogue,
+        keys,
+        tickets,
+        sessions,
+        health,
+    )
     for resource in resources:
         app.router.routes.extend(resource.router.routes)
     app.add_exception_handler(FactwireError, answer_factwire_error)

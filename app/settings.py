@@ -13,6 +13,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 MIB = 1024 * 1024
 GIB = 1024 * MIB
 AUTH_MODES = ("none", "keys", "jwt")
+NAMESPACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,199}", re.ASCII)
 HOST = re.compile(r"(\*\.)?[A-Za-z0-9_.-]+")
 # Neither `none` nor the ones with a shared secret, under which whoever can verify a token can also make one.
 SIGNATURE_ALGORITHMS = (
@@ -117,6 +118,8 @@ class Settings(BaseSettings):
     """Meta keys of one fact."""
     meta_values_max: int = Field(64, ge=1, le=200)
     """Meta values of one fact, all keys together: each is a posting that is written under the lock."""
+    cloudevents_namespace: str | None = None
+    """The namespace of CloudEvents that have no extension `namespace`. Unset: they are refused."""
     page_facts_max: int = Field(1000, ge=1, le=1000)
     """Facts of one page: the greatest `limit`."""
     wait_seconds_max: float = Field(60.0, ge=0, le=300)
@@ -263,6 +266,13 @@ class Settings(BaseSettings):
     @property
     def auth_modes(self) -> tuple[str, ...]:
         return listed(self.auth)
+
+    @field_validator("cloudevents_namespace")
+    @classmethod
+    def check_namespace(cls, given: str | None) -> str | None:
+        if given is not None and (not NAMESPACE.fullmatch(given) or given == "factwire"):
+            raise ValueError("expected a name other than factwire: letters, digits and _.:- , at most 200 characters")
+        return given
 
     @field_validator("trusted_proxies")
     @classmethod

@@ -16,11 +16,16 @@ NDJSON = "application/x-ndjson"
 STOPPED_FIRST = "The service stopped before the body was complete."
 
 
-def check_media_type(request: Request, expected: str) -> None:
-    """Without it a page of another origin could publish with a form: only some media types need its permission."""
+def check_media_type(request: Request, *expected: str) -> str:
+    """Which of these the body is of. Raises UnsupportedMediaType for others.
+
+    Without it a page of another origin could publish with a form: only some media types need its permission.
+    """
     given = header(request.scope, b"content-type")
-    if given != expected.encode() and given.partition(b";")[0].strip().lower() != expected.encode():
-        raise UnsupportedMediaType(expected)
+    for media_type in expected:
+        if given == media_type.encode() or given.partition(b";")[0].strip().lower() == media_type.encode():
+            return media_type
+    raise UnsupportedMediaType(" or ".join(expected))
 
 
 class Bodies:
@@ -32,8 +37,12 @@ class Bodies:
         self._seconds = seconds
 
     async def read_json(self, request: Request) -> bytes:
-        """One body. It is refused as soon as it is known to be too large, not after it was read."""
+        """A body of JSON. Raises UnsupportedMediaType for any other."""
         check_media_type(request, JSON)
+        return await self.read(request)
+
+    async def read(self, request: Request) -> bytes:
+        """One body. It is refused as soon as it is known to be too large, not after it was read."""
         declared = header(request.scope, b"content-length")
         if declared.isdigit():
             self.check_size(int(declared))

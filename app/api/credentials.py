@@ -6,19 +6,17 @@ from starlette.types import Scope
 from app.api.asgi import header
 from app.api.context import Context
 from app.api.cookies import comes_from_its_own_page, session_of
-from app.api.following import OPTIONS, TICKET
+from app.api.following import OPTIONS, STREAMS, TICKET
 from app.api.parameters import FILTERS, parameters_of
 from app.domain.errors import CrossOrigin
 from app.domain.principal import Principal
-
-STREAM = ("GET", "/v1/stream")
 
 
 async def verified(context: Context, scope: Scope) -> Principal:
     """Who makes a request. Raises Unauthenticated, CrossOrigin, and Unavailable where nobody can tell."""
     authorization = header(scope, b"authorization")
     if not authorization:
-        if (scope["method"], scope["path"]) == STREAM and b"ticket=" in scope["query_string"]:
+        if scope["method"] == "GET" and scope["path"] in STREAMS and b"ticket=" in scope["query_string"]:
             return await of_ticket(context, Request(scope))
         if header(scope, b"cookie") and (secret := session_of(Request(scope))):
             return await of_session(context, Request(scope), secret)

@@ -32,6 +32,31 @@ READ_PROBLEMS: tuple[type[FactwireError], ...] = (
     errors.HistoryForked,
 )
 
+WRITE_PROBLEMS: tuple[type[FactwireError], ...] = (
+    errors.MalformedJson,
+    errors.MalformedParameter,
+    errors.RequestTimeout,
+    errors.FactIdConflict,
+    errors.DataSubjectErased,
+    errors.BodyTooLarge,
+    errors.UnsupportedMediaType,
+    errors.InvalidRequest,
+    errors.UnknownParameter,
+    errors.LimitExceeded,
+    errors.EncryptionNotConfigured,
+    errors.KeyUnavailable,
+    errors.Unavailable,
+    errors.OutcomeUnknown,
+)
+
+PUBLISH_PROBLEMS = (
+    *WRITE_PROBLEMS,
+    errors.ConditionFailed,
+    errors.CursorForked,
+    errors.CursorAhead,
+    errors.ConditionTooExpensive,
+)
+
 
 def operation(
     operation_id: str,
@@ -50,9 +75,13 @@ def operation(
     body_required: bool = True,
     body_media_type: str = JSON,
     body_example: str | None = None,
+    several_media_type: str | None = None,
     problems: Sequence[type[FactwireError]] = (),
 ) -> dict[str, Any]:
-    """The arguments of a route's decorator. Structs are referred to by name."""
+    """The arguments of a route's decorator. Structs are referred to by name.
+
+    `several_media_type` is of a body that is an array of what the other one is.
+    """
     content = {media_type: media(result, result_example)}
     responses: dict[str, Any] = {str(int(status)): {"description": summary, "content": content}}
     for other, description in (other_results or {}).items():
@@ -70,7 +99,12 @@ def operation(
         "responses": responses,
     }
     if body is not None:
-        extra["requestBody"] = {"required": body_required, "content": {body_media_type: media(body, body_example)}}
+        bodies = {body_media_type: media(body, body_example)}
+        if several_media_type is not None:
+            array = {"type": "array", "items": reference(body)}
+            examples = [] if body_example is None else [load_example(body_example)]
+            bodies[several_media_type] = {"schema": array, "example": examples}
+        extra["requestBody"] = {"required": body_required, "content": bodies}
     return {
         "operation_id": operation_id,
         "summary": summary,

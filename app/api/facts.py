@@ -1,6 +1,5 @@
 """Facts: read pages of them, search, export, and fetch one."""
 
-from collections.abc import AsyncIterator
 from uuid import UUID
 
 from starlette.requests import Request
@@ -11,7 +10,8 @@ from app.api.bodies import NDJSON
 from app.api.context import context_of
 from app.api.decoding import Decoder
 from app.api.documenting import READ_PROBLEMS, operation
-from app.api.encoding import encoded_response, streamed_response
+from app.api.encoding import encoded_response
+from app.api.exporting import EXPORT_PARAMETERS, answer_export
 from app.api.parameters import FILTERS, Parameters, parameters_of
 from app.api.routing import new_router
 from app.api.wire import Fact, Page, QueryBody, query_from
@@ -20,7 +20,7 @@ from app.domain.errors import FactNotFound, MalformedParameter
 from app.domain.position import FACT_ID, POSITION_MAX, START, Position, parse_cursor
 from app.domain.query import Query
 from app.store.reading import read_fact
-from app.stream.paging import Found, Reading, export, read
+from app.stream.paging import Found, Reading, read
 
 router = new_router("facts")
 
@@ -79,7 +79,7 @@ async def search(request: Request) -> Response:
         "export",
         "The whole result up to the head, a fact a line. A failed export is cut, never ended cleanly.",
         rule=Rule.READ,
-        parameters=(*FILTERS, "after", "until"),
+        parameters=EXPORT_PARAMETERS,
         result=Fact,
         result_example="fact",
         media_type=NDJSON,
@@ -87,29 +87,7 @@ async def search(request: Request) -> Response:
     ),
 )
 async def export_facts(request: Request) -> Response:
-    parameters = parameters_of(request, *FILTERS, "after", "until")
-    context = context_of(request)
-    reader = reader_of(request, context)
-    reading = Reading(
-        query=reader.sees(parameters.query()),
-        after=parameters.bound("after", "start"),
-        until=parameters.optional_bound("until"),
-        descending=False,
-        facts_max=context.settings.page_facts_max,
-        reader=reader,
-    )
-    # The first page is read before the answer begins, so that what is wrong with the request has a status.
-    pages = export(context.database, context.tail, reading)
-    first = await anext(pages, b"")
-
-    async def all_pages() -> AsyncIterator[bytes]:
-        context.metrics.page_read()
-        yield first
-        async for page in pages:
-            context.metrics.page_read()
-            yield page
-
-    return streamed_response(request, all_pages(), media_type=NDJSON)
+    return await answer_export(request)
 
 
 @router.get(

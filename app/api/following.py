@@ -7,6 +7,8 @@ from app.domain.position import Bound
 
 OPTIONS = ("after", "heartbeat", "event")
 TICKET = "ticket"
+# EventSource can open these, has no headers to show credentials in, and never comes back after a 429 or a 503.
+STREAMS = frozenset({"/v1/stream", "/v1/stream/cloudevents"})
 HEARTBEAT_SECONDS_MIN, HEARTBEAT_SECONDS_MAX = 3, 60
 
 

@@ -9,6 +9,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from app.access.addresses import Proxies, source_of
 from app.access.allowances import allowances_of
 from app.api.asgi import SAFE_METHODS, header
+from app.api.following import STREAMS
 from app.api.hosts import Hosts
 from app.api.problems import problem_response
 from app.api.spending import begin, counted
@@ -17,7 +18,6 @@ from app.domain.errors import CrossOrigin, FactwireError, RateLimited, WrongHost
 from app.settings import Settings
 
 PROBES = frozenset({"/livez", "/readyz", "/metrics"})  # asked by any address and by any name, and never too often
-STREAM = "/v1/stream"  # EventSource comes back after a clean end, and never after a 429
 
 
 class Guard:
@@ -38,7 +38,7 @@ class Guard:
         try:
             self._check(scope)
         except RateLimited as error:
-            is_stream = scope["path"] == STREAM
+            is_stream = scope["path"] in STREAMS
             answer = come_back_later(self._retry_seconds) if is_stream else problem_response(error)
             await answer(scope, receive, send)
         except FactwireError as error:

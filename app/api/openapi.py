@@ -10,6 +10,7 @@ from fastapi.openapi.utils import get_openapi
 from app import __version__
 from app.api.catalogue import Namespaces, Type, Types
 from app.api.documenting import SECURITY_SCHEME
+from app.api.event_format import CloudEvent
 from app.api.health import Liveness, Readiness
 from app.api.keys import GrantsBody, Key, KeyBody, Keys, NamespacesBody, NewKey, RotationBody
 from app.api.routing import PlainRoute
@@ -32,6 +33,7 @@ from app.api.wire import (
 
 DESCRIPTION = "Facts over plain HTTP, kept in PostgreSQL: publish, read, and follow over Server-Sent Events."
 SCHEMAS = (
+    CloudEvent,
     EndedSession,
     ErasedDataSubject,
     Fact,
@@ -70,6 +72,7 @@ SECURITY_SCHEMES = {
 TAGS = [
     {"name": "facts", "description": "Publish and read facts."},
     {"name": "erasure", "description": "Take back what facts say of people, and what should not have been published."},
+    {"name": "cloudevents", "description": "Publish, export and follow facts as CloudEvents 1.0."},
     {"name": "streams", "description": "Follow the log."},
     {"name": "catalogue", "description": "What exists."},
     {"name": "access", "description": "Keys, tickets and sessions: who may publish and read what."},

@@ -1,33 +1,29 @@
 """Publishing: the route, and a shortcut past ASGI to the same for requests that have arrived whole."""
 
-import asyncio
 import logging
-from collections.abc import Sequence
 from functools import partial
 from http import HTTPStatus
 
-import msgspec
 from starlette.requests import Request
 from starlette.types import Scope
 
 from app.api.admitting import PRINCIPAL, Rule, check_publishable, looking_at_readable, principal_of
+from app.api.answering import answer_publish, result, status_of
 from app.api.asgi import Exchange, JsonAnswer, header
 from app.api.context import Context, context_of
 from app.api.decoding import Decoder
-from app.api.documenting import operation
+from app.api.documenting import PUBLISH_PROBLEMS, operation
 from app.api.hosts import Hosts
 from app.api.identifying import Ids
 from app.api.parameters import parameters_of
 from app.api.problems import problem_response
 from app.api.routing import new_router
-from app.api.spending import spend_facts
-from app.api.wire import PublishBody, PublishedFact, PublishResult, condition_from, facts_from
-from app.domain import errors
+from app.api.wire import PublishBody, PublishResult, condition_from, facts_from
 from app.domain.condition import Condition
-from app.domain.errors import FactwireError, InternalError, OutcomeUnknown
+from app.domain.errors import FactwireError, InternalError
 from app.domain.fact import NewFact
 from app.domain.principal import Principal
-from app.stream.grouping import Outcome, Published
+from app.stream.grouping import Outcome
 from app.telemetry.logs import request_id
 
 log = logging.getLogger(__name__)
@@ -35,7 +31,6 @@ log = logging.getLogger(__name__)
 router = new_router("facts")
 
 PUBLISH = Decoder(PublishBody)
-RESULT = msgspec.json.Encoder()
 HEADERS = b"content-type: application/json\r\ncontent-length: %d\r\nx-request-id: %b\r\n"
 
 
@@ -51,48 +46,14 @@ HEADERS = b"content-type: application/json\r\ncontent-length: %d\r\nx-request-id
         result_example="published",
         status=HTTPStatus.CREATED,
         other_results={200: "All ids are known with equal content: the original positions."},
-        problems=(
-            errors.MalformedJson,
-            errors.MalformedParameter,
-            errors.RequestTimeout,
-            errors.FactIdConflict,
-            errors.DataSubjectErased,
-            errors.ConditionFailed,
-            errors.CursorForked,
-            errors.CursorAhead,
-            errors.BodyTooLarge,
-            errors.UnsupportedMediaType,
-            errors.InvalidRequest,
-            errors.UnknownParameter,
-            errors.LimitExceeded,
-            errors.ConditionTooExpensive,
-            errors.EncryptionNotConfigured,
-            errors.KeyUnavailable,
-            errors.Unavailable,
-            errors.OutcomeUnknown,
-        ),
+        problems=PUBLISH_PROBLEMS,
     ),
 )
 async def publish(request: Request) -> JsonAnswer:
     context = context_of(request)
     parameters_of(request)
     facts, condition = wanted(context, principal_of(request), await context.bodies.read_json(request))
-    spend_facts(request.scope, len(facts))
-    try:
-        published = await publish_traced(request, facts, condition)
-    except asyncio.CancelledError:  # by the server, when its time to finish is over
-        raise OutcomeUnknown([fact.id for fact in facts]) from None
-    return JsonAnswer(result(published), status_of(published))
-
-
-async def publish_traced(request: Request, facts: Sequence[NewFact], condition: Condition | None) -> Published:
-    context = context_of(request)
-    if context.tracing is None:
-        return await context.publisher.publish(facts, condition)
-    with context.tracing.publishing(request.headers.get("traceparent", ""), len(facts)) as span:
-        published = await context.publisher.publish(facts, condition)
-        span.set_attribute("factwire.position", published.cursor.position)
-        return published
+    return await answer_publish(request, facts, condition)
 
 
 class PublishingAtOnce:
@@ -161,19 +122,3 @@ def wanted(context: Context, principal: Principal, raw: bytes) -> tuple[list[New
     if body.condition is None:
         return facts, None
     return facts, looking_at_readable(principal, condition_from(body.condition))
-
-
-def result(published: Published) -> bytes:
-    cursor = published.cursor
-    return RESULT.encode(
-        PublishResult(
-            facts=list(map(PublishedFact, published.ids, published.positions)),
-            position=cursor.position,
-            cursor=str(cursor),
-            published_at=published.published_at,
-        )
-    )
-
-
-def status_of(published: Published) -> HTTPStatus:
-    return HTTPStatus.OK if published.replayed else HTTPStatus.CREATED

@@ -36,6 +36,7 @@ HEADERS = {
 }
 
 Follow = Callable[[Link], AsyncGenerator[Happening]]
+Respell = Callable[[Facts], Facts]
 NOTHING: Iterator[bytes] = iter(())
 SECONDS_TO_LEAVE = 10.0
 
@@ -51,16 +52,25 @@ class StreamResponse(EventSourceResponse):
     sse-starlette's own loop keeps five, and wakes two of them for each event. Its head of the response is kept.
     """
 
-    def __init__(self, opening: bytes, follow: Follow, *, send_seconds: float, cursor: Cursor) -> None:
+    def __init__(
+        self,
+        opening: bytes,
+        follow: Follow,
+        *,
+        send_seconds: float,
+        cursor: Cursor,
+        respell: Respell | None = None,
+    ) -> None:
         super().__init__(NOTHING, headers=HEADERS, media_type=f"{MEDIA_TYPE}; charset=utf-8", ping=0)
         self.opening = opening
         self._follow = follow
         self._send_seconds = send_seconds
         self._cursor = cursor
+        self._respell = respell
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         client = Client(send, self._send_seconds, self._cursor, outlet_of(scope))
-        link = Link(client.push)
+        link = Link(client.push if self._respell is None else lambda happening: client.push(self._respelled(happening)))
         leaving = asyncio.create_task(left(receive))
         leaving.add_done_callback(lambda _: link.leave())
         try:
@@ -68,12 +78,17 @@ class StreamResponse(EventSourceResponse):
             await client.send(self.opening)
             async with aclosing(self._follow(link)) as happenings:
                 async for happening in happenings:
+                    if self._respell is not None:  # a page of history is large
+                        happening = await asyncio.to_thread(self._respelled, happening)
                     await client.send(client.encode(happening))
             await client.wait({"type": "http.response.body", "body": b"", "more_body": False})
         except TimeoutError:
             log.info("a stream was cut: its client did not read for %s s", self._send_seconds)
         finally:
             leaving.cancel()
+
+    def _respelled(self, happening: Happening) -> Happening:
+        return self._respell(happening) if self._respell is not None and isinstance(happening, Facts) else happening
 
 
 class Client:
@@ -138,13 +153,16 @@ class Client:
         return True
 
 
-def stream_response(streams: Streams, following: Following, *, retry_seconds: float, send_seconds: float) -> Response:
+def stream_response(
+    streams: Streams, following: Following, *, retry_seconds: float, send_seconds: float, respell: Respell | None = None
+) -> Response:
     """Follow, and send whole events as they come. A client that does not read for so long is cut off."""
     return StreamResponse(
         b"retry: %d\n:ok\n" % (retry_seconds * 1000),
         lambda link: streams.follow(following, link),
         send_seconds=send_seconds,
         cursor=following.after,
+        respell=respell,
     )
 
 

@@ -1,7 +1,7 @@
 """The wire format, declared once: what requests and answers look like, and what becomes of them in the domain."""
 
-from collections.abc import Sequence
-from typing import Annotated, Any
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, TypeVar
 from uuid import UUID
 
 import msgspec
@@ -15,6 +15,8 @@ from app.domain.fact import NewFact, check_maximum, check_text, new_fact, refuse
 from app.domain.limits import ITEMS_MAX, VALUES_MAX, Limits
 from app.domain.position import Cursor, parse_cursor
 from app.domain.query import Item, Query, new_item
+
+T = TypeVar("T")
 
 MetaValues = dict[str, str | list[str]]
 
@@ -161,16 +163,21 @@ class Problem(msgspec.Struct):
 
 def facts_from(body: PublishBody, payloads: Payloads, limits: Limits) -> list[NewFact]:
     """The facts of a request in their normal form. Raises InvalidRequest naming each fact that is wrong."""
-    if not body.facts:
-        raise InvalidRequest([FieldError("expected at least one fact", pointer="/facts")])
-    check_maximum(len(body.facts), "facts_max", limits.facts_max, "/facts", "facts")
+    return all_facts(body.facts, lambda fact: fact_from(fact, payloads, limits), limits, pointer="/facts")
+
+
+def all_facts(given: Sequence[T], make: Callable[[T], NewFact], limits: Limits, *, pointer: str) -> list[NewFact]:
+    """A fact from each of what was given. Raises InvalidRequest naming each that is wrong, and LimitExceeded."""
+    if not given:
+        raise InvalidRequest([FieldError("expected at least one fact", pointer=pointer)])
+    check_maximum(len(given), "facts_max", limits.facts_max, pointer, "facts")
     facts: list[NewFact] = []
     wrong: list[FieldError] = []
-    for index, fact in enumerate(body.facts):
+    for index, one in enumerate(given):
         try:
-            facts.append(fact_from(fact, payloads, limits))
+            facts.append(make(one))
         except FactwireError as error:
-            within = [below(f"/facts/{index}", field) for field in error.members["errors"]]
+            within = [below(f"{pointer}/{index}", field) for field in error.members["errors"]]
             if isinstance(error, LimitExceeded):
                 raise LimitExceeded(error.members["limit"], error.members["maximum"], field=within[0]) from None
             wrong.extend(within)
@@ -178,7 +185,7 @@ def facts_from(body: PublishBody, payloads: Payloads, limits: Limits) -> list[Ne
         raise InvalidRequest(wrong)
     twice = repeated([fact.id for fact in facts]) if len(facts) > 1 else None
     if twice is not None:
-        raise InvalidRequest([FieldError(f"the id {twice} stands twice in the request", pointer="/facts")])
+        raise InvalidRequest([FieldError(f"the id {twice} stands twice in the request", pointer=pointer)])
     return facts
 
 

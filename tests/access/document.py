@@ -116,6 +116,9 @@ BODIES: dict[str, Callable[[Things], list[Any]]] = {
     "PublishBody": lambda things: [
         {"facts": [{"namespace": things.namespace, "type": "Stolen", "payload": 1}]},
     ],
+    "CloudEvent": lambda things: [
+        {"specversion": "1.0", "id": "1", "source": "x", "type": "Stolen", "namespace": things.namespace},
+    ],
     "NewFactBody": lambda things: [{"namespace": things.namespace, "type": "Stolen", "payload": 1}],
     "KeyBody": lambda things: [{"name": "mine", "grants": {"read": {"include": [things.namespace]}}}],
     "RedactionBody": lambda things: [{"reason": "stolen"}],

@@ -96,15 +96,16 @@ async def follow(
     *,
     headers: dict[str, str] | None = None,
     body: Any = None,
+    path: str = "/v1/stream",
 ) -> AsyncIterator[Stream]:
-    """Open `/v1/stream`, by POST where there is a body; closes the connection at the end."""
+    """Open a stream, by POST where there is a body; closes the connection at the end."""
     content = b"" if body is None else json.dumps(body).encode()
     sent = {"accept": "text/event-stream", **(headers or {})}
     if body is not None:
         sent |= {"content-type": "application/json", "content-length": str(len(content))}
     query = urlencode(parameters, doseq=True)
     method = "GET" if body is None else "POST"
-    async with connected(base_url, method, f"/v1/stream?{query}", sent) as (reader, writer):
+    async with connected(base_url, method, f"{path}?{query}", sent) as (reader, writer):
         writer.write(content)
         yield await opened(reader)
 

@@ -23,6 +23,9 @@ OPERATIONS = {
     ("get", "/v1/namespaces/{}/types/{}"),
     ("get", "/v1/stream"),
     ("post", "/v1/stream"),
+    ("post", "/v1/facts/cloudevents"),
+    ("get", "/v1/facts/cloudevents"),
+    ("get", "/v1/stream/cloudevents"),
 }
 
 

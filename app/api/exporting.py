@@ -1,0 +1,43 @@
+"""Exporting: the whole result up to the head, streamed, a fact a line."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from app.api.admitting import reader_of
+from app.api.bodies import NDJSON
+from app.api.context import context_of
+from app.api.encoding import streamed_response
+from app.api.parameters import FILTERS, parameters_of
+from app.stream.paging import Reading, export
+
+EXPORT_PARAMETERS = (*FILTERS, "after", "until")
+
+
+async def answer_export(request: Request, *, respell: Callable[[bytes], bytes] | None = None) -> Response:
+    """The lines of all pages. `respell` gives those of a page in another format, in a thread."""
+    parameters = parameters_of(request, *EXPORT_PARAMETERS)
+    context = context_of(request)
+    reader = reader_of(request, context)
+    reading = Reading(
+        query=reader.sees(parameters.query()),
+        after=parameters.bound("after", "start"),
+        until=parameters.optional_bound("until"),
+        descending=False,
+        facts_max=context.settings.page_facts_max,
+        reader=reader,
+    )
+    # The first page is read before the answer begins, so that what is wrong with the request has a status.
+    pages = export(context.database, context.tail, reading)
+    first = await anext(pages, b"")
+
+    async def all_pages() -> AsyncIterator[bytes]:
+        page: bytes | None = first
+        while page is not None:
+            context.metrics.page_read()
+            yield page if respell is None else await asyncio.to_thread(respell, page)
+            page = await anext(pages, None)
+
+    return streamed_response(request, all_pages(), media_type=NDJSON)

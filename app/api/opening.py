@@ -1,0 +1,75 @@
+"""Opening a stream: where it begins, and what it is refused for."""
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from app.api.admitting import reader_of
+from app.api.context import Context, context_of
+from app.api.following import follow_options
+from app.api.parameters import Parameters
+from app.api.spending import has_seat, seated
+from app.api.sse import Respell, come_back_later, stream_response
+from app.domain.errors import MalformedParameter, RateLimited, Unavailable
+from app.domain.position import Bound, parse_bound
+from app.domain.principal import Reader
+from app.domain.query import Query
+from app.store.reading import LogState
+from app.stream.following import Following
+
+EPOCH_SECONDS = 1.0
+
+
+async def answer_stream(
+    request: Request, parameters: Parameters, query: Query, *, respell: Respell | None = None
+) -> Response:
+    """Everything that can be refused is refused here, before the first byte. `respell` puts facts in another format."""
+    context = context_of(request)
+    settings = context.settings
+    options = follow_options(parameters, heartbeat_seconds=settings.heartbeat_seconds)
+    after = last_event_id(request) or options.after
+    try:
+        reader = reader_of(request, context)
+        state = await state_if_open(context, after, reader) if has_seat(request.scope) else None
+    except (Unavailable, RateLimited):
+        state = None
+    if state is None:
+        return come_back_later(settings.retry_seconds)
+    following = Following(
+        query=reader.sees(query),
+        after=state.cursor,
+        head=state.head,
+        typed=options.typed,
+        heartbeat_seconds=options.heartbeat_seconds,
+        reader=reader,
+    )
+    stream = stream_response(
+        context.streams,
+        following,
+        retry_seconds=settings.retry_seconds,
+        send_seconds=settings.stream_send_seconds,
+        respell=respell,
+    )
+    return seated(request.scope, stream, lambda: come_back_later(settings.retry_seconds))
+
+
+async def state_if_open(context: Context, after: Bound, reader: Reader) -> LogState | None:
+    """Where the stream begins, or None while it cannot: draining, or too many streams. Raises Unavailable."""
+    await context.streams.turnstile.go()
+    if not context.streams.admits():
+        return None
+    state = await context.moments.locate(after, reader.readable)
+    if not context.streams.admits():
+        return None  # others were admitted meanwhile
+    current = context.tail.epoch == state.epoch or await context.tail.reach_epoch(state.epoch, seconds=EPOCH_SECONDS)
+    return state if current else None
+
+
+def last_event_id(request: Request) -> Bound | None:
+    """What EventSource sends when it reconnects, to the same URL: it wins over `after`."""
+    given = request.headers.get("last-event-id")
+    if not given:
+        return None
+    try:
+        return parse_bound(given)
+    except ValueError as error:
+        raise MalformedParameter("Last-Event-ID", str(error)) from None
