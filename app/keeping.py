@@ -32,13 +32,6 @@ class Wanted:
     hashes: tuple[tuple[Position, str], ...] = ()
 
 
-def parse_hash(text: str) -> tuple[Position, str]:
-    """A position and the hash of the chain there, `<position>:<hash>`. Raises ValueError."""
-    position, _, digest = text.partition(":")
-    bytes.fromhex(digest)
-    return Position(int(position)), digest.lower()
-
-
 async def on_database(url: str, work: Callable[[Connection], Awaitable[int]]) -> int:
     connection = await asyncpg.connect(
         url, timeout=CONNECT_SECONDS, server_settings={"application_name": "factwire keep"}

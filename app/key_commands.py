@@ -15,7 +15,7 @@ from app.access.granting import ACTIONS
 from app.access.keys import Made
 from app.domain.errors import FactwireError
 from app.domain.fact import utc
-from app.domain.grants import EVERYTHING, Grants, Namespaces, new_namespaces
+from app.domain.grants import EVERYTHING, Grants
 from app.domain.principal import Principal
 from app.store.database import Connection
 from app.store.keys import StoredKey, stored_keys
@@ -23,33 +23,12 @@ from app.store.keys import StoredKey, stored_keys
 COMMAND_LINE = Principal("command-line", EVERYTHING)
 CONNECT_SECONDS = 10.0
 STATEMENT_SECONDS = 30.0
-GRACE_SECONDS = 3600.0
-PATTERNS = "namespaces by commas: loans, loans.*, * for all, !loans.internal for all but that"
 
 
-def add_key_commands(parser: argparse.ArgumentParser, run: Callable[..., int]) -> None:
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    creating = commands.add_parser("create", help="make a key and print its secret, once")
-    creating.add_argument("name", help="whose it is, or what for")
-    for action in ACTIONS:
-        creating.add_argument(f"--{action}", metavar="PATTERNS", type=namespaces, default=Namespaces(), help=PATTERNS)
-    creating.add_argument("--expires-days", type=days, help="never without it")
-    creating.set_defaults(run=run, command=create)
-    listing = commands.add_parser("list", help="print all keys")
-    listing.add_argument("--json", action="store_true", help="print one JSON object a line")
-    listing.set_defaults(run=run, command=list_keys)
-    rotating = commands.add_parser("rotate", help="give a key a new secret and print it, once")
-    rotating.add_argument("id")
-    rotating.add_argument("--grace-seconds", type=seconds, default=GRACE_SECONDS, help="how long the last one holds")
-    rotating.set_defaults(run=run, command=rotate)
-    revoking = commands.add_parser("revoke", help="end a key, and the streams that it has opened")
-    revoking.add_argument("id")
-    revoking.set_defaults(run=run, command=revoke)
+Command = Callable[[Connection, argparse.Namespace], Awaitable[None]]
 
 
-def run_key_command(url: str, options: argparse.Namespace) -> int:
-    command: Callable[[Connection, argparse.Namespace], Awaitable[None]] = options.command
-
+def run_key_command(url: str, command: Command, options: argparse.Namespace) -> int:
     async def run() -> None:
         connection = await asyncpg.connect(url, timeout=CONNECT_SECONDS, command_timeout=STATEMENT_SECONDS)
         try:
@@ -115,33 +94,3 @@ def json_line(key: StoredKey) -> str:
 
 def patterns(include: Iterable[str] = (), exclude: Iterable[str] = ()) -> str:
     return ",".join([*include, *(f"!{pattern}" for pattern in exclude)])
-
-
-def namespaces(text: str) -> Namespaces:
-    """Patterns as the command line has them."""
-    given = [pattern.strip() for pattern in text.split(",")]
-    try:
-        return new_namespaces(
-            [pattern for pattern in given if not pattern.startswith("!")],
-            [pattern[1:] for pattern in given if pattern.startswith("!")],
-        )
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-
-
-def days(text: str) -> float:
-    return bounded(text, least=0.001, most=36_500)
-
-
-def seconds(text: str) -> float:
-    return bounded(text, least=0, most=30 * 24 * 3600)
-
-
-def bounded(text: str, *, least: float, most: float) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        number = least - 1
-    if not least <= number <= most:
-        raise argparse.ArgumentTypeError(f"expected a number from {least:g} to {most:g}")
-    return number

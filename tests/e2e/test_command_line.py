@@ -16,7 +16,8 @@ import httpx
 import pytest
 
 from app import __version__
-from app.cli import FIRST_STEPS
+from app.commands.exits import Exit
+from app.commands.serving import FIRST_STEPS
 from tests.builders import new_fact, publication
 from tests.conftest import StartService
 from tests.e2e.wire import exported, streaming
@@ -83,7 +84,7 @@ async def test_import_says_when_nobody_listens() -> None:
         timeout=30,
         check=False,
     )
-    assert done.returncode == 1
+    assert done.returncode == Exit.UNREACHABLE
     assert b"Traceback" not in done.stderr
 
 

@@ -1,0 +1,23 @@
+"""How commands end: the codes, and what ends one before its time."""
+
+from enum import IntEnum
+
+
+class Exit(IntEnum):
+    """The exit code of a command."""
+
+    DONE = 0
+    FAILED = 1
+    USAGE = 2
+    CONFLICT = 3
+    UNREACHABLE = 4
+    INTERRUPTED = 130
+
+
+class Stopped(Exception):
+    """A command cannot go on: what to tell on standard error, and the exit code."""
+
+    def __init__(self, told: str, code: Exit) -> None:
+        super().__init__(told)
+        self.told = told if told.startswith("{") else f"factwire: {told}"  # a problem stays JSON
+        self.code = code
