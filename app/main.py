@@ -23,10 +23,12 @@ from app.api import (
     catalogue,
     cloudevents,
     erasing,
+    explorer,
     facts,
     health,
     imports,
     keys,
+    open_streams,
     openapi,
     positions,
     publishing,
@@ -65,6 +67,22 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+RESOURCES = (
+    imports,
+    publishing,
+    cloudevents,
+    facts,
+    erasing,
+    streams,
+    open_streams,
+    positions,
+    catalogue,
+    keys,
+    tickets,
+    sessions,
+    health,
+    explorer,
+)
 RESTART_SECONDS = 1.0
 BATCH_BYTES_MAX = 256 * 1024
 
@@ -95,21 +113,7 @@ def create_app(settings: Settings) -> FastAPI:
     app = FastAPIOffline(title="Factwire", version=__version__, lifespan=lifespan, redoc_url=None)
     app.router.redirect_slashes = False
     app.state.context = context
-    resources = (
-        imports,
-        publishing,
-        cloudevents,
-        facts,
-        erasing,
-        streams,
-        positions,
-        catalogue,
-        keys,
-        tickets,
-        sessions,
-        health,
-    )
-    for resource in resources:
+    for resource in RESOURCES:
         app.router.routes.extend(resource.router.routes)
     app.add_exception_handler(FactwireError, answer_factwire_error)
     app.add_exception_handler(HTTPException, answer_http_exception)

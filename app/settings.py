@@ -14,6 +14,7 @@ MIB = 1024 * 1024
 GIB = 1024 * MIB
 AUTH_MODES = ("none", "keys", "jwt")
 NAMESPACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,199}", re.ASCII)
+CONTACT = re.compile(r"(mailto:|https://|tel:)[\x21-\x7e]+", re.ASCII)
 HOST = re.compile(r"(\*\.)?[A-Za-z0-9_.-]+")
 # Neither `none` nor the ones with a shared secret, under which whoever can verify a token can also make one.
 SIGNATURE_ALGORITHMS = (
@@ -204,6 +205,8 @@ class Settings(BaseSettings):
     """How long a ticket waits for its stream."""
     session_seconds: float = Field(28_800.0, ge=0.1, le=604_800)
     """How long a session of a browser lasts."""
+    security_contact: str | None = None
+    """Whom to tell of a hole in security, for /.well-known/security.txt: mailto:, https: or tel:. Unset: 404."""
     cors_origins: str | None = None
     """Origins whose pages may call the service, by commas. Unset: none."""
 
@@ -272,6 +275,13 @@ class Settings(BaseSettings):
     def check_namespace(cls, given: str | None) -> str | None:
         if given is not None and (not NAMESPACE.fullmatch(given) or given == "factwire"):
             raise ValueError("expected a name other than factwire: letters, digits and _.:- , at most 200 characters")
+        return given
+
+    @field_validator("security_contact")
+    @classmethod
+    def check_contact(cls, given: str | None) -> str | None:
+        if given is not None and not CONTACT.fullmatch(given):
+            raise ValueError("expected a URI that begins with mailto:, https: or tel: (RFC 9116)")
         return given
 
     @field_validator("trusted_proxies")

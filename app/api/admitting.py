@@ -85,7 +85,7 @@ def reader_of(request: Request, context: Context) -> Reader:
     principal = principal_of(request)
     if principal is ANYBODY:
         return ANY_READER
-    return Reader(principal.grants.readable, partial(check_principal, context, principal))
+    return Reader(principal.grants.readable, partial(check_principal, context, principal), principal.name)
 
 
 def check_principal(context: Context, principal: Principal) -> None:

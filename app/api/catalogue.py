@@ -13,9 +13,13 @@ from app.api.encoding import encoded_response
 from app.api.parameters import parameters_of
 from app.api.routing import new_router
 from app.domain.errors import NamespaceNotFound, TypeNotFound
-from app.store.catalogue import VersionCount, read_counts
+from app.domain.fact import utc
+from app.store.catalogue import VersionCount, read_activity, read_counts
 
 router = new_router("catalogue")
+
+INTERVAL_SECONDS_MAX = 86_400
+INTERVALS_MAX = 120
 
 
 class NamespaceCount(msgspec.Struct):
@@ -64,6 +68,38 @@ class Type(msgspec.Struct):
     facts: int
     last_position: int
     versions: list[VersionOfType]
+
+
+class Activity(msgspec.Struct):
+    """How many facts were published in each interval up to a time, the oldest first, whatever may be read of them."""
+
+    until: str
+    interval_seconds: float
+    facts: list[int]
+
+
+@router.get(
+    "/v1/activity",
+    **operation(
+        "activity",
+        "How many facts were published lately.",
+        rule=Rule.READ,
+        parameters=("interval_seconds", "intervals"),
+        result=Activity,
+        result_example="activity",
+        problems=READ_PROBLEMS,
+    ),
+)
+async def activity(request: Request) -> Response:
+    parameters = parameters_of(request, "interval_seconds", "intervals")
+    interval_seconds = parameters.number("interval_seconds", default=60, least=1, most=INTERVAL_SECONDS_MAX)
+    intervals = parameters.whole("intervals", default=60, least=1, most=INTERVALS_MAX)
+    principal_of(request)  # who may read anything knows where the log ends, and so how fast it grows
+    async with context_of(request).database.reading.reading() as connection:
+        found = await read_activity(connection, interval_seconds=interval_seconds, intervals=intervals)
+    return await encoded_response(
+        request, msgspec.json.encode(Activity(utc(found.until), interval_seconds, found.facts))
+    )
 
 
 @router.get(

@@ -8,11 +8,12 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from app import __version__
-from app.api.catalogue import Namespaces, Type, Types
+from app.api.catalogue import Activity, Namespaces, Type, Types
 from app.api.documenting import SECURITY_SCHEME
 from app.api.event_format import CloudEvent
 from app.api.health import Liveness, Readiness
 from app.api.keys import GrantsBody, Key, KeyBody, Keys, NamespacesBody, NewKey, RotationBody
+from app.api.open_streams import OpenStreams
 from app.api.routing import PlainRoute
 from app.api.sessions import EndedSession, Session
 from app.api.tickets import Ticket
@@ -33,6 +34,7 @@ from app.api.wire import (
 
 DESCRIPTION = "Facts over plain HTTP, kept in PostgreSQL: publish, read, and follow over Server-Sent Events."
 SCHEMAS = (
+    Activity,
     CloudEvent,
     EndedSession,
     ErasedDataSubject,
@@ -57,6 +59,7 @@ SCHEMAS = (
     Redaction,
     RedactionBody,
     RotationBody,
+    OpenStreams,
     Session,
     Ticket,
     Type,
@@ -102,7 +105,7 @@ def document(app: FastAPI) -> dict[str, Any]:
 def keep_examples(app: FastAPI, made: dict[str, Any]) -> None:
     """Put examples back as they were written: FastAPI leaves out what is null in them."""
     for route in app.routes:
-        if isinstance(route, PlainRoute):
+        if isinstance(route, PlainRoute) and route.include_in_schema:
             for method in route.methods or ():
                 operation = made["paths"][route.path][method.lower()]
                 for part, written in parts_of(route.openapi_extra or {}):

@@ -211,5 +211,11 @@ DESCRIPTIONS: Mapping[str, tuple[dict[str, Any], str, Any]] = {
     "heartbeat": ({"type": "integer", "minimum": 3, "maximum": 60}, "Seconds between signs of life.", 15),
     "event": ({"type": "string", "enum": ["type"]}, "`type` names each event `<namespace>/<type>`.", None),
     "ticket": (TEXT, "A ticket for this query, in place of other credentials.", None),
+    "interval_seconds": (
+        {"type": "number", "minimum": 1, "maximum": 86400, "default": 60},
+        "How long one interval is.",
+        60,
+    ),
+    "intervals": ({"type": "integer", "minimum": 1, "maximum": 120, "default": 60}, "How many intervals.", 60),
     "at": ({"type": "string", "format": "date-time"}, "The last fact published before this time.", None),
 }

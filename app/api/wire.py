@@ -11,7 +11,7 @@ from uuid_utils import uuid7
 from app.api.decoding import Payloads
 from app.domain.condition import Condition
 from app.domain.errors import FactwireError, FieldError, InvalidRequest, LimitExceeded
-from app.domain.fact import NewFact, check_maximum, check_text, new_fact, refused, repeated
+from app.domain.fact import AGGREGATE, META, NewFact, check_maximum, check_text, new_fact, refused, repeated
 from app.domain.limits import ITEMS_MAX, VALUES_MAX, Limits
 from app.domain.position import Cursor, parse_cursor
 from app.domain.query import Item, Query, new_item
@@ -255,6 +255,26 @@ def item_from(body: QueryItemBody, pointer: str) -> Item:
         for value in values:
             check_text(value, f"{pointer}/{name}")
     return new_item(namespaces=body.namespaces, types=body.types, aggregate_ids=body.aggregate_ids, meta=meta)
+
+
+def query_body_from(query: Query) -> QueryBody:
+    """A query as a client gives it."""
+    return QueryBody(items=[item_body_from(item) for item in query.items])
+
+
+def item_body_from(item: Item) -> QueryItemBody:
+    meta: dict[str, str | list[str]] = {}
+    for tag in item.tags:
+        if tag.startswith(META):
+            key, _, value = tag.removeprefix(META).partition(":")
+            given = meta.get(key, [])
+            meta[key] = [*([given] if isinstance(given, str) else given), value]
+    return QueryItemBody(
+        namespaces=list(item.namespaces),
+        types=list(item.types),
+        aggregate_ids=[tag.removeprefix(AGGREGATE) for tag in item.tags if tag.startswith(AGGREGATE)],
+        meta=meta,
+    )
 
 
 def below(pointer: str, field: FieldError) -> FieldError:

@@ -35,11 +35,13 @@ def unchecked() -> None:
 class Reader:
     """Somebody who reads, perhaps for hours: what is there to see, and whether it still is.
 
-    `check` raises Unauthenticated once the credentials were revoked, were changed, or have ended.
+    `check` raises Unauthenticated once the credentials were revoked, were changed, or have ended. `name` is that of the
+    principal.
     """
 
     readable: Namespaces = EVERY_NAMESPACE
     check: Callable[[], None] = unchecked
+    name: str = ANYBODY.name
 
     def sees(self, query: Query) -> Query:
         """What a query finds for this reader: as if there were nothing else."""

@@ -5,6 +5,8 @@ import random
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
+from heapq import nsmallest
+from time import time
 
 from app.domain.errors import (
     FactwireError,
@@ -47,6 +49,15 @@ CHECK_SECONDS = 1.0
 CHECKS_AT_ONCE = 1000
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class OpenStream:
+    """A stream that is open: what it asked for, how far it is, and since when."""
+
+    following: "Following"
+    pace: Pace
+    opened_at: float
+
+
 @dataclass(frozen=True, slots=True)
 class Following:
     """What one stream asked for."""
@@ -86,8 +97,8 @@ class Streams:
         self._live = Live(tail, more_to_come=more_to_come, on_passed=on_passed)
         self._metrics = metrics or Metrics()
         self._checked: dict[Link, Reader] = {}
+        self._open: set[OpenStream] = set()
         self.turnstile = Turnstile(at_once=STARTS_AT_ONCE)
-        self.open = 0
         self.draining = False
 
     @property
@@ -95,6 +106,15 @@ class Streams:
         """How many streams read history, or have something else to do by themselves, and how many are pushed to."""
         live = self._live.streams
         return {("catching-up",): self.open - live, ("live",): live}
+
+    @property
+    def open(self) -> int:
+        """How many streams are open."""
+        return len(self._open)
+
+    def furthest_behind(self, count: int) -> list[OpenStream]:
+        """The open streams that are furthest behind the head."""
+        return nsmallest(count, self._open, key=lambda stream: stream.pace.cursor)
 
     def admits(self) -> bool:
         """Whether one more stream may be opened now."""
@@ -131,12 +151,13 @@ class Streams:
         ends at its greatest age, while draining, when the epoch changes, when the link is left, and after Failed. It
         holds no connection while it waits or while its client reads.
         """
-        self.open += 1
+        stream = OpenStream(following, self._new_pace(following), time())
+        self._open.add(stream)
         if link is not None and following.reader is not ANY_READER:
             self._checked[link] = following.reader
         reason = "slow"  # the only end of which this generator is not told: it is closed
         try:
-            async with aclosing(self._follow(following, link)) as happenings:
+            async with aclosing(self._follow(following, stream.pace, link)) as happenings:
                 async for happening in happenings:
                     yield happening
             reason = self._reason(following)
@@ -144,7 +165,7 @@ class Streams:
             reason = error.code
             yield Failed(error)
         finally:
-            self.open -= 1
+            self._open.discard(stream)
             if link is not None:
                 self._checked.pop(link, None)
             self._metrics.stream_ended("client" if link and link.left else reason)
@@ -155,15 +176,18 @@ class Streams:
             return "epoch"
         return "drain" if self.draining else "age"
 
-    async def _follow(self, following: Following, link: Link | None) -> AsyncGenerator[Happening]:
-        clock = asyncio.get_running_loop().time
-        tail, epoch = self.tail, following.after.epoch
-        pace = Pace(
+    def _new_pace(self, following: Following) -> Pace:
+        age_seconds = self._age_seconds_max * random.uniform(0.8, 1.2)
+        return Pace(
             following.after,
             head=following.head,
             heartbeat_seconds=following.heartbeat_seconds,
-            ends_at=clock() + self._age_seconds_max * random.uniform(0.8, 1.2),
+            ends_at=asyncio.get_running_loop().time() + age_seconds,
         )
+
+    async def _follow(self, following: Following, pace: Pace, link: Link | None) -> AsyncGenerator[Happening]:
+        clock = asyncio.get_running_loop().time
+        tail, epoch = self.tail, following.after.epoch
         async with aclosing(Ahead(lambda cursor: self._read_history(following, cursor), tail)) as history:
             while clock() < pace.ends_at and tail.epoch == epoch and not (link and link.left):
                 tail.refuse_fork()

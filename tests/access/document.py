@@ -106,6 +106,8 @@ QUERY_VALUES: dict[str, Callable[[Things], list[str]]] = {
     "heartbeat": lambda things: ["3"],
     "event": lambda things: ["type"],
     "ticket": lambda things: ["fwt_unknown"],
+    "interval_seconds": lambda things: ["1"],
+    "intervals": lambda things: ["2"],
     "at": lambda things: ["2100-01-01T00:00:00Z"],
 }
 HEADER_VALUES: dict[str, Callable[[Things], list[str]]] = {

@@ -1,0 +1,72 @@
+"""Open streams: who follows what in this process, and how far behind."""
+
+from datetime import UTC, datetime
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from app.api.admitting import Rule
+from app.api.context import context_of
+from app.api.documenting import operation
+from app.api.encoding import encoded_response
+from app.api.parameters import parameters_of
+from app.api.routing import new_router
+from app.api.wire import QueryBody, query_body_from
+from app.domain import errors
+from app.domain.fact import utc
+from app.stream.following import OpenStream
+
+router = new_router("operations")
+
+STREAMS_TOLD_MAX = 200
+
+
+class OneStream(msgspec.Struct):
+    """An open stream. `lag` is how many positions the head is before it, whether they match or not."""
+
+    principal: str
+    opened_at: str
+    caught_up: bool
+    position: int
+    lag: int
+    query: QueryBody
+
+
+class OpenStreams(msgspec.Struct):
+    """How many streams are open in the process that answers, and those that are furthest behind."""
+
+    open: int
+    head: int
+    streams: list[OneStream]
+
+
+@router.get(
+    "/v1/streams",
+    **operation(
+        "streams",
+        "The open streams of the process that answers, those furthest behind first.",
+        rule=Rule.MANAGE,
+        result=OpenStreams,
+        result_example="open_streams",
+        problems=(errors.UnknownParameter,),
+    ),
+)
+async def streams(request: Request) -> Response:
+    parameters_of(request)
+    context = context_of(request)
+    head = context.tail.head
+    told = [one_stream(stream, head) for stream in context.streams.furthest_behind(STREAMS_TOLD_MAX)]
+    return await encoded_response(request, msgspec.json.encode(OpenStreams(context.streams.open, head, told)))
+
+
+def one_stream(stream: OpenStream, head: int) -> OneStream:
+    position = stream.pace.cursor
+    return OneStream(
+        principal=stream.following.reader.name,
+        opened_at=utc(datetime.fromtimestamp(stream.opened_at, UTC)),
+        caught_up=stream.pace.caught_up,
+        position=position,
+        lag=max(0, head - position),
+        query=query_body_from(stream.following.query),
+    )

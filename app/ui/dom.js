@@ -1,0 +1,41 @@
+// Elements, built from text that is never taken for markup.
+
+export function h(tag, attributes = {}, ...children) {
+  const element = document.createElement(tag);
+  fill(element, attributes);
+  element.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false));
+  return element;
+}
+
+export function svg(tag, attributes = {}, ...children) {
+  const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  fill(element, attributes);
+  element.append(...children);
+  return element;
+}
+
+function fill(element, attributes) {
+  for (const [name, value] of Object.entries(attributes)) {
+    if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+    else if (value === true) element.setAttribute(name, "");
+    else if (value !== false && value !== null && value !== undefined) element.setAttribute(name, value);
+  }
+}
+
+const dialog = () => document.getElementById("dialog");
+
+// A dialog with a title. It closes with Escape, and gives the focus back to where it was.
+export function show(title, ...content) {
+  const close = h("button", { type: "button", onclick: () => dialog().close() }, "Close");
+  dialog().replaceChildren(h("h1", { id: "dialog-title" }, title), ...content, h("div", { class: "row" }, close));
+  dialog().showModal();
+}
+
+export function say(text) {
+  document.getElementById("status").textContent = text;
+}
+
+export const count = (number) => number.toLocaleString("en");
+
+// A time as the service tells it, without the part that a reader skips.
+export const when = (time) => h("time", { datetime: time, title: time }, time.slice(0, 23).replace("T", " "));

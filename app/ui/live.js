@@ -1,0 +1,63 @@
+// One stream for all tabs of a browser: the tab that holds the lock opens it and tells the others what comes.
+//
+// Browsers allow six connections to a host over HTTP/1.1, and a stream keeps one; a tab each would use them up. A tab that
+// closes loses its lock, and another one goes on from the last cursor that all have heard.
+
+const NAME = "factwire-live";
+const RETRY_SECONDS = 5;
+
+export function followTogether({ onFact, onState }) {
+  const channel = new BroadcastChannel(NAME);
+  const ending = new AbortController();
+  let cursor = "head", source = null;
+
+  const hear = (message) => {
+    cursor = message.cursor || cursor;
+    if (message.fact !== undefined) onFact(message.fact);
+    if (message.state) onState(message.state);
+  };
+  const tell = (message) => { hear(message); channel.postMessage(message); };
+  channel.onmessage = ({ data }) => {
+    if (data.asks) { if (source) channel.postMessage({ cursor, state: "live" }); } else hear(data);
+  };
+  channel.postMessage({ asks: true });
+
+  const open = () => {
+    source = new EventSource(`/v1/stream?after=${encodeURIComponent(cursor)}`);
+    source.onmessage = ({ data, lastEventId }) => tell({ fact: data, cursor: lastEventId });
+    source.addEventListener("caught-up", ({ lastEventId }) => tell({ state: "live", cursor: lastEventId }));
+    source.addEventListener("position", ({ lastEventId }) => tell({ cursor: lastEventId }));
+    source.addEventListener("problem", ({ data }) => tell({ state: JSON.parse(data).detail }));
+    source.onerror = () => {
+      if (source.readyState !== EventSource.CLOSED) { tell({ state: "reconnecting" }); return; }
+      // A refusal closes an EventSource for good. What it was for, an ordinary request can tell; then it is tried anew.
+      refusal(cursor).then(({ detail, restart }) => {
+        if (ending.signal.aborted) return;
+        if (restart) cursor = "head";
+        tell({ state: detail });
+        setTimeout(() => { if (!ending.signal.aborted) open(); }, RETRY_SECONDS * 1000);
+      });
+    };
+  };
+  const hold = () => new Promise((release) => {
+    if (ending.signal.aborted) { release(); return; }
+    open();
+    ending.signal.addEventListener("abort", () => { source.close(); source = null; release(); });
+  });
+  navigator.locks.request(NAME, { signal: ending.signal }, hold).catch((error) => {
+    if (error.name !== "AbortError") throw error;
+  });
+  return { end() { ending.abort(); channel.close(); } };
+}
+
+async function refusal(cursor) {
+  try {
+    const response = await fetch(`/v1/facts?limit=1&after=${encodeURIComponent(cursor)}`);
+    if (response.ok) return { detail: "reconnecting", restart: false };
+    const told = await response.json();
+    if (response.status === 401) dispatchEvent(new Event("factwire-unauthenticated"));
+    return { detail: told.detail, restart: response.status === 409 || response.status === 410 };
+  } catch {
+    return { detail: "the service cannot be reached", restart: false };
+  }
+}

@@ -1,0 +1,63 @@
+// What is in the log: namespaces with their types, and how much was published in the last hour.
+import { askJson, curl, curlButton } from "../api.js";
+import { count, h, svg } from "../dom.js";
+import { link } from "../facts.js";
+import { term } from "../query.js";
+
+export default {
+  title: "Overview",
+  label: "Overview",
+  key: "o",
+  async render(main) {
+    const [position, { namespaces }, activity] = await Promise.all(
+      ["/v1/position", "/v1/namespaces", "/v1/activity"].map((path) => askJson(path)));
+    const sum = activity.facts.reduce((one, other) => one + other, 0);
+    main.append(
+      h("div", { class: "row" }, h("h1", {}, "What is in the log"),
+        h("span", { class: "right" }, curlButton(() => curl("/v1/namespaces")))),
+      h("div", { class: "cards" },
+        card(count(position.head), "position of the head"),
+        card(count(namespaces.length), "namespaces"),
+        card(count(namespaces.reduce((total, each) => total + each.facts, 0)), "facts to be read"),
+        card(count(sum), "published in the last hour")),
+      h("h2", {}, "The last hour"), sparkline(activity),
+      h("h2", {}, "Namespaces"), ...(namespaces.length ? namespaces.map(namespaceOf) : [first()]));
+  },
+};
+
+const card = (value, told) => h("div", { class: "card" }, h("b", {}, value), h("span", {}, told));
+
+// A bar for each interval. What it shows is in its label as well.
+function sparkline({ facts, interval_seconds: seconds }) {
+  const most = Math.max(1, ...facts);
+  const bars = facts.map((each, at) => svg("rect", { x: at, width: 0.8, y: 40 - (40 * each) / most, height: (40 * each) / most }));
+  const label = `Facts published in each of the last ${facts.length} intervals of ${seconds} seconds: at most ${count(most)},`
+    + ` ${count(facts.at(-1))} in the last one.`;
+  return svg("svg", { class: "spark", viewBox: `0 0 ${facts.length} 40`, preserveAspectRatio: "none", role: "img", "aria-label": label },
+    ...bars);
+}
+
+// The types of a namespace are asked for when it is opened: there may be thousands.
+function namespaceOf({ namespace, facts, last_position: last }) {
+  const place = h("div", {});
+  const open = async () => {
+    if (!details.open || place.childElementCount) return;
+    const { types } = await askJson(`/v1/namespaces/${encodeURIComponent(namespace)}/types`);
+    place.append(h("div", { class: "scroll" }, h("table", {},
+      h("caption", { class: "hidden" }, `Types of ${namespace}`),
+      h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Type"), h("th", { scope: "col" }, "Versions"),
+        h("th", { scope: "col", class: "count" }, "Facts"), h("th", { scope: "col", class: "count" }, "Last position"))),
+      h("tbody", {}, types.map((each) => h("tr", {},
+        h("td", {}, h("a", { href: link("search", { q: `${term("namespace", namespace)} ${term("type", each.type)}` }) }, each.type)),
+        h("td", {}, each.versions.join(", ")), h("td", { class: "count" }, count(each.facts)),
+        h("td", { class: "count" }, h("a", { href: link(`fact/${each.last_position}`) }, count(each.last_position)))))))));
+  };
+  const details = h("details", { ontoggle: open },
+    h("summary", {}, h("b", {}, namespace), ` ${count(facts)} facts, the last at ${count(last)}`),
+    h("p", {}, h("a", { href: link("search", { q: term("namespace", namespace) }) }, `Search in ${namespace}`)), place);
+  return details;
+}
+
+const first = () => h("p", {}, "There is no fact yet that you may read. Publish the first one:",
+  h("pre", { tabindex: "0" }, curl("/v1/facts", { body: JSON.stringify({ facts: [
+    { namespace: "shop", type: "OrderPlaced", aggregate_ids: ["order-1"], payload: { total: 12.5 } }] }) })));
