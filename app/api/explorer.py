@@ -9,7 +9,6 @@ from importlib.resources import files
 from typing import NamedTuple
 
 import msgspec
-from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
@@ -17,6 +16,7 @@ from app import __version__
 from app.api.admitting import Rule
 from app.api.context import context_of
 from app.api.routing import RULE, new_router
+from app.domain.errors import PathNotFound
 from app.settings import Settings
 
 router = new_router("explorer")
@@ -83,7 +83,7 @@ async def security(request: Request) -> Response:
     """Whom to tell of a hole (RFC 9116): known only to who runs this service."""
     contact = context_of(request).settings.security_contact
     if contact is None:
-        raise HTTPException(404, "FACTWIRE_SECURITY_CONTACT is not set.")
+        raise PathNotFound("FACTWIRE_SECURITY_CONTACT is not set.")
     expires = (datetime.now(UTC) + timedelta(days=SECURITY_DAYS)).replace(hour=0, minute=0, second=0, microsecond=0)
     return PlainTextResponse(f"Contact: {contact}\nExpires: {expires.isoformat().replace('+00:00', 'Z')}\n")
 
@@ -96,7 +96,7 @@ def is_for_development(settings: Settings) -> bool:
 def answer(request: Request, path: str) -> Response:
     found = assets().get(path)
     if found is None:
-        raise HTTPException(404)
+        raise PathNotFound(f"There is no {request.url.path}.")
     headers = {**HEADERS, "etag": found.etag}
     if request.headers.get("if-none-match") == found.etag:
         return Response(None, 304, headers)

@@ -30,7 +30,7 @@ export const askJson = async (path, options) => JSON.parse(await ask(path, optio
 
 export const problem = (error) => h("div", { class: "problem", role: "alert" },
   h("p", {}, h("b", {}, error.told?.title ?? "That did not work.")),
-  error.told?.detail !== error.told?.title && h("p", {}, error.message),
+  error.message !== error.told?.title && h("p", {}, error.message),
   h("ul", {}, (error.told?.errors ?? []).map((each) => h("li", {}, `${each.pointer ?? each.parameter ?? ""} ${each.detail}`))));
 
 export let surroundings = { version: "", asks_for_key: false, publishes: false };

@@ -41,7 +41,7 @@ async function route() {
   place.replaceChildren(main);
   document.title = `${main.querySelector("h1")?.textContent ?? view.title} · Factwire`;
   showNavigation(name);
-  if (name === "search") document.getElementById("q").value = parameters.get("q") ?? "";
+  document.getElementById("q").value = parameters.get("q") ?? "";
   say(`${view.title} is shown.`);
 }
 

@@ -26,6 +26,8 @@ OPERATIONS = {
     ("post", "/v1/facts/cloudevents"),
     ("get", "/v1/facts/cloudevents"),
     ("get", "/v1/stream/cloudevents"),
+    ("get", "/v1/activity"),
+    ("get", "/v1/streams"),
 }
 
 

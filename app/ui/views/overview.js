@@ -53,7 +53,7 @@ function namespaceOf({ namespace, facts, last_position: last }) {
         h("td", { class: "count" }, h("a", { href: link(`fact/${each.last_position}`) }, count(each.last_position)))))))));
   };
   const details = h("details", { ontoggle: open },
-    h("summary", {}, h("b", {}, namespace), ` ${count(facts)} facts, the last at ${count(last)}`),
+    h("summary", {}, h("b", {}, namespace), ` ${count(facts)} ${facts === 1 ? "fact" : "facts"}, the last at ${count(last)}`),
     h("p", {}, h("a", { href: link("search", { q: term("namespace", namespace) }) }, `Search in ${namespace}`)), place);
   return details;
 }

@@ -52,7 +52,7 @@ async function renderFound(main, q, until, at, order, after) {
   const more = link("search", { q, at, order: order === "asc" && "asc", [order === "desc" ? "until" : "after"]: last });
   main.append(
     h("div", { class: "row" },
-      h("span", { class: "quiet" }, `${count(page.facts.length)} facts${page.caught_up ? ", no more" : ""}; the head is at `
+      h("span", { class: "quiet" }, `${count(page.facts.length)} ${page.facts.length === 1 ? "fact" : "facts"}${page.caught_up ? ", no more" : ""}; the head is at `
         + `${count(page.head)}`),
       h("a", { href: link("live", { q }) }, "Follow this"),
       h("span", { class: "right" }, curlButton(() => curl(path)))),
