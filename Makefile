@@ -11,7 +11,7 @@ PLOT := .venv-plot/plot.stamp
 DEPLOY := .venv-deploy/deploy.stamp
 DEPLOY_TOOLS := .venv-deploy/bin/kubectl .venv-deploy/bin/promtool
 PEERS_NODE := bench/peers/node_modules/.package-lock.json
-CODE := $(wildcard app tests bench)
+CODE := $(wildcard app tests bench docs)
 COMPILE := $(VENV)/uv --no-config --system-certs pip compile --universal --python-version 3.11 --fork-strategy fewest \
 	--generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links --exclude-newer "7 days" --quiet
 IMAGE_LOCK := $(COMPILE) pyproject.toml --extra tracing

@@ -1,0 +1,135 @@
+"""The programs of docs/ as processes of their own, started as a reader would start them."""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import asyncpg
+import httpx
+
+from tests.builders import Fact, publication
+from tests.postgres import locked
+from tests.service import ROOT, STOP_SECONDS, clean_environment
+
+DOCS = ROOT / "docs"
+CLIENTS = ROOT / "tests" / "clients"
+UNTIL_SECONDS = 30.0
+POLL_SECONDS = 0.01
+COMPILER = (
+    *("node", str(CLIENTS / "node_modules" / "typescript" / "bin" / "tsc"), "--strict", "--erasableSyntaxOnly"),
+    *("--target", "es2022", "--module", "nodenext", "--types", "node"),
+    *("--typeRoots", str(CLIENTS / "node_modules" / "@types")),
+)
+
+
+class Program:
+    """A running program. What it says goes to a file."""
+
+    def __init__(self, command: Sequence[str], *, log_path: Path, key: str | None = None) -> None:
+        self.log_path = log_path
+        environment = clean_environment() | ({} if key is None else {"KEY": key})
+        with log_path.open("ab") as log:
+            self.process = subprocess.Popen(
+                command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            )
+
+    @property
+    def said(self) -> str:
+        return self.log_path.read_text(errors="replace")
+
+    async def kill(self) -> None:
+        """Kill it without a warning; it must have been running."""
+        assert self.process.poll() is None, self.said
+        self.process.kill()
+        await self.ended()
+
+    async def ended(self) -> int:
+        return await asyncio.to_thread(self.process.wait, STOP_SECONDS)
+
+
+@asynccontextmanager
+async def running(command: Sequence[str], *, log_path: Path, key: str | None = None) -> AsyncIterator[Program]:
+    """A program that still runs at the end of the block, unless the block has ended it, and is gone after it."""
+    program = Program(command, log_path=log_path, key=key)
+    try:
+        yield program
+    finally:
+        if program.process.poll() is None:
+            program.process.kill()
+        await program.ended()
+
+
+async def run(command: Sequence[str], *, key: str | None = None) -> tuple[int, str]:
+    """The exit code of a program that ends, and what it said."""
+    environment = clean_environment() | ({} if key is None else {"KEY": key})
+    done = await asyncio.to_thread(
+        subprocess.run, command, env=environment, capture_output=True, text=True, timeout=UNTIL_SECONDS, check=False
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+async def refused(command: Sequence[str], *, key: str | None = None) -> str:
+    """The code of the problem with which a program ends."""
+    code, said = await run(command, key=key)
+    assert code == 1, said
+    problem: str = json.loads(said)["type"]
+    return problem.removeprefix("urn:factwire:problem:")
+
+
+def python(name: str, *arguments: object) -> list[str]:
+    return [sys.executable, str(DOCS / name), *map(str, arguments)]
+
+
+def node(name: str, *arguments: object, directory: Path) -> list[str]:
+    """The command of a Node program; one in TypeScript is checked and compiled for a Node that does not run it."""
+    path = DOCS / name
+    if path.suffix == ".mts":
+        compiled = directory / path.with_suffix(".mjs").name
+        with locked(directory):
+            if not compiled.exists():
+                subprocess.run([*COMPILER, "--outDir", str(directory), str(path)], check=True)
+        path = compiled
+    return ["node", str(path), *map(str, arguments)]
+
+
+async def until(holds: Callable[[], bool | Awaitable[bool]]) -> None:
+    """Wait until a claim holds."""
+    async with asyncio.timeout(UNTIL_SECONDS):
+        while not (found if isinstance(found := holds(), bool) else await found):
+            await asyncio.sleep(POLL_SECONDS)
+
+
+async def publish(url: str, *facts: Fact, key: str | None = None) -> int:
+    """Publish facts and return the last position."""
+    headers = {} if key is None else {"authorization": f"Bearer {key}"}
+    async with httpx.AsyncClient(base_url=url, headers=headers, timeout=30, verify=False) as client:
+        answer = await client.post("/v1/facts", json=publication(*facts))
+    assert answer.is_success, answer.text
+    return int(answer.json()["position"])
+
+
+async def import_facts(url: str, facts: Iterable[Fact]) -> None:
+    lines = b"".join(json.dumps(fact).encode() + b"\n" for fact in facts)
+    headers = {"content-type": "application/x-ndjson"}
+    async with httpx.AsyncClient(base_url=url, timeout=60, verify=False) as client:
+        answer = await client.post("/v1/facts/import", content=lines, headers=headers)
+    assert answer.text.splitlines()[-1].startswith('{"result"'), answer.text
+
+
+async def revoke(database_url: str, key_id: str) -> None:
+    connection = await asyncpg.connect(database_url)
+    await connection.execute("update factwire.keys set revoked_at = now() where id = $1", key_id)
+    await connection.close()
+
+
+async def raise_epoch(database_url: str, *, forked_after: int) -> None:
+    command = [sys.executable, "-m", "app", "epoch", "raise", "--forked-after", str(forked_after)]
+    environment = clean_environment() | {"FACTWIRE_DATABASE_URL": database_url, "PATH": os.environ["PATH"]}
+    await asyncio.to_thread(
+        subprocess.run, command, cwd=ROOT, env=environment, capture_output=True, timeout=UNTIL_SECONDS, check=True
+    )
