@@ -26,6 +26,26 @@ class Page:
     async def go_to(self, url: str) -> None:
         await self._ask({"goto": url})
 
+    async def press(self, *keys: str) -> None:
+        for key in keys:
+            await self._ask({"press": key})
+
+    async def type(self, text: str) -> None:
+        """Type into what has the focus."""
+        await self._ask({"type": text})
+
+    async def show(self, *, width: int = 1200, height: int = 800, scheme: str = "light") -> None:
+        """Be of this size, for somebody who prefers this scheme of colours."""
+        await self._ask({"show": {"width": width, "height": height, "scheme": scheme}})
+
+    async def picture(self, path: Path) -> None:
+        await self._ask({"picture": str(path)})
+
+    async def complaints(self) -> list[str]:
+        """What the page complained of since the last question."""
+        found: list[str] = await self._ask({"complaints": True})
+        return found
+
     async def until(self, claim: str) -> Any:
         """Wait until an expression is true in the page, and return what it is."""
         async with asyncio.timeout(ANSWER_SECONDS):
@@ -33,7 +53,7 @@ class Page:
                 await asyncio.sleep(0.05)
         return found
 
-    async def _ask(self, command: dict[str, str]) -> Any:
+    async def _ask(self, command: dict[str, Any]) -> Any:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write(json.dumps(command).encode() + b"\n")
