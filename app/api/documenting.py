@@ -3,7 +3,6 @@
 import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from app.api.admitting import Rule
@@ -12,11 +11,12 @@ from app.api.parameters import describe
 from app.api.problems import MEDIA_TYPE, STATUSES, type_uri
 from app.api.routing import RULE
 from app.api.wire import Problem
+from app.beside import beside
 from app.domain import errors
 from app.domain.errors import FactwireError
 
 SECURITY_SCHEME = "credentials"
-EXAMPLES = Path(__file__).parents[2] / "openapi" / "examples"
+EXAMPLES = beside("openapi") / "examples"
 
 READ_PROBLEMS: tuple[type[FactwireError], ...] = (
     errors.MalformedParameter,

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import time
-from pathlib import Path
 
 import asyncpg
 from alembic import command
@@ -11,9 +10,10 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 from sqlalchemy.exc import DBAPIError
 
+from app.beside import beside
 from app.store.database import CONNECT_SECONDS, Connection
 
-SCRIPTS = Path(__file__).parents[2] / "alembic"
+SCRIPTS = beside("alembic")
 
 RIGHTS = """
 select current_user as role,

@@ -2,8 +2,10 @@
 
 import ast
 import json
+import os
 import re
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,7 +17,7 @@ from app.api.wire import Fact
 from app.domain import errors
 from app.domain.errors import FactwireError
 from app.settings import Settings, range_of
-from tests.service import ServiceProcess
+from tests.service import ServiceProcess, clean_environment
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "deploy").rglob("*.md")])
@@ -106,7 +108,8 @@ def shown(default: object) -> str:
 
 
 def test_no_page_names_a_setting_that_does_not_exist() -> None:
-    known = {f"FACTWIRE_{name.upper()}" for name in Settings.model_fields} | {"FACTWIRE_TEST_DATABASE_URL"}
+    of_tests = {"FACTWIRE_TEST_DATABASE_URL", "FACTWIRE_PICTURES"}
+    known = {f"FACTWIRE_{name.upper()}" for name in Settings.model_fields} | of_tests
     for path in DOCUMENTS:
         assert set(re.findall(r"FACTWIRE_[A-Z_]*[A-Z]", path.read_text())) <= known, path
 
@@ -173,6 +176,21 @@ def test_the_commands_of_the_readme_run(service: ServiceProcess) -> None:
     assert "event: caught-up" in answers[0]
     assert '"position"' in answers[1]
     assert "urn:factwire:problem:condition-failed" in run(blocks[1], service.url)
+
+
+OTHER_BLOCKS = [
+    (path, block) for path in DOCUMENTS if path.name != "README.md" for block in TO_RUN.findall(path.read_text())
+]
+
+
+@pytest.mark.parametrize(("path", "block"), OTHER_BLOCKS, ids=[path.name for path, _ in OTHER_BLOCKS])
+def test_the_commands_of_a_page_run(service: ServiceProcess, tmp_path: Path, path: Path, block: str) -> None:
+    script = f"set -eo pipefail\n{block}".replace("http://127.0.0.1:8000", service.url)
+    environment = clean_environment() | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    done = subprocess.run(
+        ["bash", "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=50, check=False
+    )
+    assert done.returncode == 0, f"{done.stdout}{done.stderr}"
 
 
 def run(block: str, url: str) -> str:
