@@ -236,8 +236,8 @@ async def test_the_keyboard_leads_everywhere(start_service: StartService) -> Non
         await page.press("g", "s")
         await page.until("document.querySelectorAll('tbody tr').length === 3")
         await page.press("j", "j", "Enter")
-        await page.until("location.hash.startsWith('#/fact/')")
-        assert "2" in await page.run("document.querySelector('dd').innerText")
+        await page.until("document.querySelector('main dd')?.innerText === '2'")
+        assert (await page.run("location.hash")).startswith("#/fact/")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
