@@ -81,8 +81,9 @@ bench-peers: $(DEVELOPMENT) ## Measure other stores beside the service and its f
 	-@$(MAKE) --no-print-directory $(PEERS_NODE)
 	@exec $(VENV)/python -m bench.peers
 
-openapi: $(RUNTIME) ## Write openapi/openapi.json
+openapi: $(RUNTIME) ## Write the documents in openapi/
 	$(VENV)/python -m app openapi > openapi/openapi.json
+	$(VENV)/python -m app openapi --with-items > openapi/openapi-3.2.json
 
 image: | $(VENV)/python ## Build the image, on BASE or on a Debian of its own
 	@exec deploy/image/build

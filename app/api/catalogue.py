@@ -81,7 +81,7 @@ class Activity(msgspec.Struct):
 @router.get(
     "/v1/activity",
     **operation(
-        "activity",
+        "get_activity",
         "How many facts were published lately.",
         rule=Rule.READ,
         parameters=("interval_seconds", "intervals"),
@@ -90,7 +90,7 @@ class Activity(msgspec.Struct):
         problems=READ_PROBLEMS,
     ),
 )
-async def activity(request: Request) -> Response:
+async def get_activity(request: Request) -> Response:
     parameters = parameters_of(request, "interval_seconds", "intervals")
     interval_seconds = parameters.number("interval_seconds", default=60, least=1, most=INTERVAL_SECONDS_MAX)
     intervals = parameters.whole("intervals", default=60, least=1, most=INTERVALS_MAX)
@@ -105,7 +105,7 @@ async def activity(request: Request) -> Response:
 @router.get(
     "/v1/namespaces",
     **operation(
-        "namespaces",
+        "list_namespaces",
         "All namespaces.",
         rule=Rule.READ,
         result=Namespaces,
@@ -113,7 +113,7 @@ async def activity(request: Request) -> Response:
         problems=READ_PROBLEMS,
     ),
 )
-async def namespaces(request: Request) -> Response:
+async def list_namespaces(request: Request) -> Response:
     counts = await counts_of(request)
     result = Namespaces(
         [NamespaceCount(name, *total(list(group))) for name, group in groupby(counts, lambda count: count.namespace)]
@@ -124,7 +124,7 @@ async def namespaces(request: Request) -> Response:
 @router.get(
     "/v1/namespaces/{namespace}/types",
     **operation(
-        "types",
+        "list_types",
         "All types of a namespace.",
         rule=Rule.READ,
         path_parameters={"namespace": "shop"},
@@ -133,7 +133,7 @@ async def namespaces(request: Request) -> Response:
         problems=(*READ_PROBLEMS, NamespaceNotFound),
     ),
 )
-async def types(request: Request) -> Response:
+async def list_types(request: Request) -> Response:
     namespace = request.path_params["namespace"]
     counts = await counts_of(request, namespace=namespace)
     if not counts:
@@ -148,7 +148,7 @@ async def types(request: Request) -> Response:
 @router.get(
     "/v1/namespaces/{namespace}/types/{type}",
     **operation(
-        "type",
+        "get_type",
         "One type with its versions.",
         rule=Rule.READ,
         path_parameters={"namespace": "shop", "type": "OrderPlaced"},
@@ -157,7 +157,7 @@ async def types(request: Request) -> Response:
         problems=(*READ_PROBLEMS, TypeNotFound),
     ),
 )
-async def type_(request: Request) -> Response:
+async def get_type(request: Request) -> Response:
     namespace, type = request.path_params["namespace"], request.path_params["type"]
     counts = await counts_of(request, namespace=namespace, type=type)
     if not counts:

@@ -63,7 +63,7 @@ async def publish_events(request: Request) -> JsonAnswer:
         rule=Rule.READ,
         parameters=EXPORT_PARAMETERS,
         result=CloudEvent,
-        result_example="event",
+        result_example="events",
         media_type=NDJSON,
         problems=READ_PROBLEMS,
     ),

@@ -7,9 +7,12 @@ from typing import Any
 
 from app.api.admitting import Rule
 from app.api.asgi import JSON
+from app.api.bodies import NDJSON
 from app.api.parameters import describe
 from app.api.problems import MEDIA_TYPE, STATUSES, type_uri
 from app.api.routing import RULE
+from app.api.schemas import ITEM_SCHEMA, LONG, TEXT, event_of, ref
+from app.api.sse import MEDIA_TYPE as EVENT_STREAM
 from app.api.wire import Problem
 from app.beside import beside
 from app.domain import errors
@@ -17,6 +20,7 @@ from app.domain.errors import FactwireError
 
 SECURITY_SCHEME = "credentials"
 EXAMPLES = beside("openapi") / "examples"
+SEQUENTIAL = frozenset({NDJSON, EVENT_STREAM})
 
 READ_PROBLEMS: tuple[type[FactwireError], ...] = (
     errors.MalformedParameter,
@@ -68,7 +72,7 @@ def operation(
     status: int = 200,
     media_type: str = JSON,
     other_results: Mapping[int, str] | None = None,
-    path_parameters: Mapping[str, str] | None = None,
+    path_parameters: Mapping[str, str | int] | None = None,
     parameters: Sequence[str] = (),
     header_parameters: Sequence[str] = (),
     body: type | None = None,
@@ -82,7 +86,7 @@ def operation(
 
     `several_media_type` is of a body that is an array of what the other one is.
     """
-    content = {media_type: media(result, result_example)}
+    content = {media_type: media(media_type, result, result_example)}
     responses: dict[str, Any] = {str(int(status)): {"description": summary, "content": content}}
     for other, description in (other_results or {}).items():
         responses[str(other)] = {"description": description, **({} if other == 304 else {"content": content})}
@@ -99,7 +103,7 @@ def operation(
         "responses": responses,
     }
     if body is not None:
-        bodies = {body_media_type: media(body, body_example)}
+        bodies = {body_media_type: media(body_media_type, body, body_example)}
         if several_media_type is not None:
             array = {"type": "array", "items": reference(body)}
             examples = [] if body_example is None else [load_example(body_example)]
@@ -126,8 +130,12 @@ def access_problems(rule: Rule, *, body: bool) -> tuple[type[FactwireError], ...
             return (errors.Unauthenticated, *forbidden, errors.WrongHost, errors.RateLimited)
 
 
-def media(type: type, example: str | None) -> dict[str, Any]:
-    described: dict[str, Any] = {"schema": {"type": "string"} if type is str else reference(type)}
+def media(media_type: str, type: type, example: str | None) -> dict[str, Any]:
+    """A body. Of one that is a sequence OpenAPI 3.1 can only say that it is text; what it consists of is for 3.2."""
+    described: dict[str, Any] = {"schema": TEXT if type is str else reference(type)}
+    if media_type in SEQUENTIAL:
+        item = described["schema"]
+        described = {"schema": TEXT, ITEM_SCHEMA: event_of(item) if media_type == EVENT_STREAM else item}
     if example is not None:
         described["example"] = load_example(example)
     return described
@@ -135,7 +143,7 @@ def media(type: type, example: str | None) -> dict[str, Any]:
 
 def reference(type: type) -> dict[str, str]:
     """A struct of the wire, by its name among the schemas of the document."""
-    return {"$ref": f"#/components/schemas/{type.__name__}"}
+    return ref(type.__name__)
 
 
 def load_example(name: str) -> Any:
@@ -170,8 +178,9 @@ def problem_responses(problems: Sequence[type[FactwireError]]) -> dict[str, Any]
     }
 
 
-def path_parameter(name: str, example: str) -> dict[str, Any]:
-    return {"name": name, "in": "path", "required": True, "schema": {"type": "string"}, "example": example}
+def path_parameter(name: str, example: str | int) -> dict[str, Any]:
+    schema = LONG if isinstance(example, int) else TEXT
+    return {"name": name, "in": "path", "required": True, "schema": schema, "example": example}
 
 
 def header_parameter(name: str) -> dict[str, Any]:
@@ -180,5 +189,5 @@ def header_parameter(name: str) -> dict[str, Any]:
         "in": "header",
         "required": False,
         "description": "Where to go on, as EventSource sends it; wins over `after`.",
-        "schema": {"type": "string"},
+        "schema": TEXT,
     }

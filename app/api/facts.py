@@ -76,12 +76,12 @@ async def search(request: Request) -> Response:
 @router.get(
     "/v1/facts/export",
     **operation(
-        "export",
+        "export_facts",
         "The whole result up to the head, a fact a line. A failed export is cut, never ended cleanly.",
         rule=Rule.READ,
         parameters=EXPORT_PARAMETERS,
         result=Fact,
-        result_example="fact",
+        result_example="facts",
         media_type=NDJSON,
         problems=READ_PROBLEMS,
     ),
@@ -93,16 +93,16 @@ async def export_facts(request: Request) -> Response:
 @router.get(
     "/v1/facts/at/{position}",
     **operation(
-        "get_at",
+        "get_fact_at",
         "The fact at a position.",
         rule=Rule.READ,
-        path_parameters={"position": "42"},
+        path_parameters={"position": 42},
         result=Fact,
         result_example="fact",
         problems=READ_PROBLEMS,
     ),
 )
-async def get_at(request: Request) -> Response:
+async def get_fact_at(request: Request) -> Response:
     parameters_of(request)
     try:
         cursor = parse_cursor(request.path_params["position"])
@@ -118,7 +118,7 @@ async def get_at(request: Request) -> Response:
 @router.get(
     "/v1/facts/{id}",
     **operation(
-        "get",
+        "get_fact",
         "The fact with an id.",
         rule=Rule.READ,
         path_parameters={"id": "0193595a-7c5f-7e1a-8f31-2f6a3c7d9b10"},
@@ -127,7 +127,7 @@ async def get_at(request: Request) -> Response:
         problems=READ_PROBLEMS,
     ),
 )
-async def get(request: Request) -> Response:
+async def get_fact(request: Request) -> Response:
     parameters_of(request)
     text = request.path_params["id"]
     if not FACT_ID.fullmatch(text):

@@ -20,7 +20,7 @@ from app.api.parameters import parameters_of
 from app.api.problems import problem
 from app.api.routing import new_router
 from app.api.spending import Pace, pace_of
-from app.api.wire import ImportCounts, NewFactBody, fact_from
+from app.api.wire import ImportCounts, ImportLine, NewFactBody, fact_from
 from app.domain import errors
 from app.domain.errors import FactwireError, FieldError, LimitExceeded, OutcomeUnknown, RequestTimeout, Unavailable
 from app.domain.fact import NewFact
@@ -39,13 +39,13 @@ FORWARDED = (b"x-forwarded-for", b"x-real-ip", b"forwarded", b"via")
 @router.post(
     "/v1/facts/import",
     **operation(
-        "import",
+        "import_facts",
         "Publish facts as lines, each on its own. Answers progress, and a result or a problem as the last line.",
         rule=Rule.PUBLISH,
         body=NewFactBody,
         body_media_type=NDJSON,
-        body_example="line",
-        result=ImportCounts,
+        body_example="new-facts",
+        result=ImportLine,
         result_example="imported",
         media_type=NDJSON,
         problems=(errors.MalformedParameter, errors.UnsupportedMediaType, errors.UnknownParameter, errors.Unavailable),

@@ -104,7 +104,7 @@ ROTATION = Decoder(RotationBody)
 
 @router.get(
     "/v1/keys",
-    **operation("keys", "All keys.", rule=Rule.MANAGE, result=Keys, result_example="keys", problems=PROBLEMS),
+    **operation("list_keys", "All keys.", rule=Rule.MANAGE, result=Keys, result_example="keys", problems=PROBLEMS),
 )
 async def list_keys(request: Request) -> Response:
     parameters_of(request)
@@ -141,7 +141,7 @@ async def create_key(request: Request) -> Response:
 @router.get(
     "/v1/keys/{id}",
     **operation(
-        "key",
+        "get_key",
         "One key.",
         rule=Rule.MANAGE,
         path_parameters={"id": "4yTqW0ePzK3c"},

@@ -44,7 +44,7 @@ class OpenStreams(msgspec.Struct):
 @router.get(
     "/v1/streams",
     **operation(
-        "streams",
+        "list_streams",
         "The open streams of the process that answers, those furthest behind first.",
         rule=Rule.MANAGE,
         result=OpenStreams,
@@ -52,7 +52,7 @@ class OpenStreams(msgspec.Struct):
         problems=(errors.UnknownParameter,),
     ),
 )
-async def streams(request: Request) -> Response:
+async def list_streams(request: Request) -> Response:
     parameters_of(request)
     context = context_of(request)
     head = context.tail.head

@@ -3,7 +3,6 @@
 import json
 from typing import Any
 
-import msgspec
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
@@ -15,12 +14,14 @@ from app.api.health import Liveness, Readiness
 from app.api.keys import GrantsBody, Key, KeyBody, Keys, NamespacesBody, NewKey, RotationBody
 from app.api.open_streams import OpenStreams
 from app.api.routing import PlainRoute
+from app.api.schemas import ITEM_SCHEMA, schemas_of
 from app.api.sessions import EndedSession, Session
 from app.api.tickets import Ticket
 from app.api.wire import (
     ErasedDataSubject,
     Fact,
     ImportCounts,
+    ImportLine,
     LogPosition,
     NewFactBody,
     Page,
@@ -32,6 +33,7 @@ from app.api.wire import (
     RedactionBody,
 )
 
+VERSION, NEWER_VERSION = "3.1.0", "3.2.0"
 DESCRIPTION = "Facts over plain HTTP, kept in PostgreSQL: publish, read, and follow over Server-Sent Events."
 SCHEMAS = (
     Activity,
@@ -41,6 +43,7 @@ SCHEMAS = (
     Fact,
     GrantsBody,
     ImportCounts,
+    ImportLine,
     Key,
     KeyBody,
     Keys,
@@ -83,22 +86,23 @@ TAGS = [
 ]
 
 
-def document(app: FastAPI) -> dict[str, Any]:
-    """The document of an application, as OpenAPI 3.1."""
+def document(app: FastAPI, version: str = VERSION) -> dict[str, Any]:
+    """The document of an application. From OpenAPI 3.2 on it tells what sequences consist of."""
     made = get_openapi(
         title="Factwire",
         version=__version__,
         description=DESCRIPTION,
         routes=app.routes,
         tags=TAGS,
-        openapi_version="3.1.0",
+        openapi_version=version,
     )
     for path in made["paths"].values():
         for operation in path.values():
             operation["responses"] = without_additions(operation["responses"])
     keep_examples(app, made)
-    _, schemas = msgspec.json.schema_components(SCHEMAS, ref_template="#/components/schemas/{name}")
-    made["components"] = {"schemas": dict(sorted(schemas.items())), "securitySchemes": SECURITY_SCHEMES}
+    if version == VERSION:
+        leave_out(ITEM_SCHEMA, made["paths"])
+    made["components"] = {"schemas": schemas_of(SCHEMAS), "securitySchemes": SECURITY_SCHEMES}
     return made
 
 
@@ -134,6 +138,14 @@ def without_additions(responses: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def rendered(app: FastAPI) -> str:
+def leave_out(name: str, below: Any) -> None:
+    """Remove what has a name, wherever it stands."""
+    if isinstance(below, dict):
+        below.pop(name, None)
+        for value in below.values():
+            leave_out(name, value)
+
+
+def rendered(app: FastAPI, version: str = VERSION) -> str:
     """The document as it is committed."""
-    return json.dumps(document(app), indent=2, ensure_ascii=False) + "\n"
+    return json.dumps(document(app, version), indent=2, ensure_ascii=False) + "\n"

@@ -9,6 +9,7 @@ from urllib.parse import unquote, unquote_to_bytes
 from starlette.requests import Request
 
 from app.api.decoding import Decoder
+from app.api.schemas import TEXT, TEXTS, ref
 from app.api.wire import QueryBody, QueryItemBody, item_from, query_from
 from app.domain.errors import (
     FactwireError,
@@ -190,9 +191,6 @@ def describe(name: str) -> dict[str, Any]:
     }
 
 
-TEXTS = {"type": "array", "items": {"type": "string"}}
-TEXT = {"type": "string"}
-
 DESCRIPTIONS: Mapping[str, tuple[dict[str, Any], str, Any]] = {
     "namespace": (TEXTS, "The namespace is one of these.", ["shop"]),
     "type": (TEXTS, "The type is one of these.", ["OrderPlaced"]),
@@ -202,14 +200,14 @@ DESCRIPTIONS: Mapping[str, tuple[dict[str, Any], str, Any]] = {
     "after": (TEXT, "Exclusive: a cursor, a position, the id of a fact, `start` or `head`.", "start"),
     "until": (TEXT, "Inclusive: a cursor, a position, the id of a fact, or `head`.", None),
     "limit": ({"type": "integer", "minimum": 1, "maximum": 1000, "default": 100}, "Facts of one page at most.", 100),
-    "order": ({"type": "string", "enum": ["asc", "desc"], "default": "asc"}, "Oldest or newest first.", "asc"),
+    "order": (ref("Order"), "Oldest or newest first.", "asc"),
     "wait_seconds": (
         {"type": "number", "minimum": 0, "maximum": 60, "default": 0},
         "How long an empty page waits for the first match.",
         0,
     ),
     "heartbeat": ({"type": "integer", "minimum": 3, "maximum": 60}, "Seconds between signs of life.", 15),
-    "event": ({"type": "string", "enum": ["type"]}, "`type` names each event `<namespace>/<type>`.", None),
+    "event": (ref("EventNames"), "`type` names each event `<namespace>/<type>`.", None),
     "ticket": (TEXT, "A ticket for this query, in place of other credentials.", None),
     "interval_seconds": (
         {"type": "number", "minimum": 1, "maximum": 86400, "default": 60},

@@ -21,7 +21,7 @@ router = new_router("facts")
 @router.get(
     "/v1/position",
     **operation(
-        "position",
+        "get_position",
         "The head of the log, or the position of the last fact published before a time.",
         rule=Rule.READ,
         parameters=("at",),
@@ -30,7 +30,7 @@ router = new_router("facts")
         problems=READ_PROBLEMS,
     ),
 )
-async def position(request: Request) -> Response:
+async def get_position(request: Request) -> Response:
     parameters = parameters_of(request, "at")
     context = context_of(request)
     readable = principal_of(request).grants.readable

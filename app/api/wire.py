@@ -161,6 +161,14 @@ class Problem(msgspec.Struct):
     detail: str
 
 
+class ImportLine(msgspec.Struct):
+    """A line of the answer to an import: `progress` now and then, and as the last one `result` or `problem`."""
+
+    progress: ImportCounts | UnsetType = UNSET
+    result: ImportCounts | UnsetType = UNSET
+    problem: Problem | UnsetType = UNSET
+
+
 def facts_from(body: PublishBody, payloads: Payloads, limits: Limits) -> list[NewFact]:
     """The facts of a request in their normal form. Raises InvalidRequest naming each fact that is wrong."""
     return all_facts(body.facts, lambda fact: fact_from(fact, payloads, limits), limits, pointer="/facts")

@@ -46,7 +46,12 @@ def add_to(commands: "Commands[Parser]") -> None:
         "FACTWIRE_DATABASE_URL=postgresql://factwire@db/facts factwire migrate",
         migrate_database,
     )
-    add_command(commands, "openapi", "print the OpenAPI document", "factwire openapi > openapi.json", print_openapi)
+    openapi = add_command(
+        commands, "openapi", "print the OpenAPI document", "factwire openapi > openapi.json", print_openapi
+    )
+    openapi.add_argument(
+        "--with-items", action="store_true", help="as OpenAPI 3.2, which tells what streams and lines consist of"
+    )
 
 
 def serve(options: argparse.Namespace, settings: Settings) -> int:
@@ -107,11 +112,11 @@ def migrate_database(options: argparse.Namespace, settings: Settings) -> int:
 
 
 def print_openapi(options: argparse.Namespace, settings: Settings) -> int:
-    from app.api.openapi import rendered
+    from app.api.openapi import NEWER_VERSION, VERSION, rendered
     from app.main import create_app
 
     anywhere = settings.model_copy(update={"database_url": SecretStr("postgresql://localhost")})
-    print(rendered(create_app(anywhere)), end="")
+    print(rendered(create_app(anywhere), NEWER_VERSION if options.with_items else VERSION), end="")
     return Exit.DONE
 
 

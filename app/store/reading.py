@@ -69,9 +69,9 @@ select k.position,
 
 FACT_AT = """
 select f.position,
-       case when not s.sealed then factwire.compose_page('elements', 0, $1 - 1, $1, null) end as body
+       case when not s.sealed then factwire.compose_page('elements', 0, f.position - 1, f.position, null) end as body
   from factwire.facts f
- cross join lateral factwire.holds_sealed($1 - 1, $1, null) s (sealed)
+ cross join lateral factwire.holds_sealed(f.position - 1, f.position, null) s (sealed)
  where f.position = $1
    and exists (select from unnest($2::text[]) p (pattern) where factwire.covers(p.pattern, f.namespace))
    and not exists (select from unnest($3::text[]) p (pattern) where factwire.covers(p.pattern, f.namespace))

@@ -56,8 +56,8 @@ async def test_an_id_that_cannot_be_parsed_is_refused(client: httpx.AsyncClient,
 @pytest.mark.case("fact-at-no-position")
 async def test_no_fact_is_found_where_there_is_none(client: httpx.AsyncClient) -> None:
     beyond = position_of(await head_cursor(client)) + 1_000_000
-    problem(await client.get(f"/v1/facts/at/{beyond}"), 404, "fact-not-found")
-    problem(await client.get("/v1/facts/at/0"), 404, "fact-not-found")
+    for position in (0, beyond, 2**31, 2**63 - 2):
+        problem(await client.get(f"/v1/facts/at/{position}"), 404, "fact-not-found")
 
 
 @pytest.mark.case("fact-at-malformed-position")

@@ -4,17 +4,28 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import httpx
 import jsonschema  # type: ignore[import-untyped]
 import pytest
-from openapi_spec_validator import validate
+from openapi_spec_validator import OpenAPIV31SpecValidator, OpenAPIV32SpecValidator, validate
 
+from tests.builders import new_fact
 from tests.service import ROOT, ServiceProcess, clean_environment
 
 COMMITTED = ROOT / "openapi" / "openapi.json"
+WITH_ITEMS = ROOT / "openapi" / "openapi-3.2.json"
+SEQUENCES = (
+    ("/v1/facts/import", "post", "application/x-ndjson"),
+    ("/v1/facts/export", "get", None),
+    ("/v1/facts/cloudevents", "get", None),
+    ("/v1/stream", "get", None),
+    ("/v1/stream", "post", "application/json"),
+    ("/v1/stream/cloudevents", "get", None),
+)
 METHODS = {"get", "post", "put", "patch", "delete"}
 
 
@@ -32,17 +43,79 @@ def operations() -> list[tuple[str, dict[str, Any]]]:
     ]
 
 
-def test_the_committed_document_is_current() -> None:
-    command = [sys.executable, "-m", "app", "openapi"]
+@pytest.mark.parametrize(("committed", "options"), [(COMMITTED, ()), (WITH_ITEMS, ("--with-items",))])
+def test_the_committed_documents_are_current(committed: Path, options: Sequence[str]) -> None:
+    command = [sys.executable, "-m", "app", "openapi", *options]
     printed = subprocess.run(
         command, cwd=ROOT, env=clean_environment(), capture_output=True, text=True, timeout=30, check=True
     )
-    assert COMMITTED.read_text() == printed.stdout, "run make openapi"
+    assert committed.read_text() == printed.stdout, "run make openapi"
 
 
-def test_the_document_is_valid() -> None:
-    assert document()["openapi"].startswith("3.1.")
-    validate(document())
+def test_the_documents_are_valid() -> None:
+    with_items = json.loads(WITH_ITEMS.read_text())
+    validate(document(), cls=OpenAPIV31SpecValidator)
+    validate(with_items, cls=OpenAPIV32SpecValidator)
+
+
+def test_the_newer_document_adds_what_sequences_consist_of() -> None:
+    newer = json.loads(WITH_ITEMS.read_text())
+    found = items_of(newer)
+    assert {path for path, _ in found} == {
+        *("/v1/facts/import", "/v1/facts/export", "/v1/facts/cloudevents", "/v1/stream", "/v1/stream/cloudevents")
+    }
+    for _, content in found:
+        del content["itemSchema"]
+    assert newer | {"openapi": "3.1.0"} == document()
+
+
+async def test_what_is_sent_fits_what_sequences_consist_of(client: httpx.AsyncClient) -> None:
+    newer = json.loads(WITH_ITEMS.read_text())
+    lines = "".join(json.dumps(new_fact(meta={"a": ["b", "c"]})) + "\n" for _ in range(3))
+    checked = 0
+    for path, method, body in SEQUENCES:
+        described = newer["paths"][path][method]["responses"]["200"]["content"]
+        [(media_type, content)] = described.items()
+        schema = {**content["itemSchema"], "components": newer["components"]}
+        headers = {} if body is None else {"content-type": body}
+        text = lines if body == "application/x-ndjson" else "{}" if body else None
+        async with client.stream(method.upper(), path, content=text, headers=headers) as answer:
+            assert answer.headers["content-type"].startswith(media_type)
+            async for item in items(answer):
+                jsonschema.validate(item, schema, cls=jsonschema.Draft202012Validator)
+                if "contentSchema" in str(schema):
+                    inner = schema["properties"]["data"]["contentSchema"] | {"components": newer["components"]}
+                    jsonschema.validate(json.loads(item["data"]), inner, cls=jsonschema.Draft202012Validator)
+                checked += 1
+    assert checked > 3 * (len(SEQUENCES) - 1)
+
+
+def items_of(newer: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    """What is described as a sequence, with its path."""
+    return [
+        (path, content)
+        for path, item in newer["paths"].items()
+        for operation in item.values()
+        for part in [operation.get("requestBody", {}), *operation["responses"].values()]
+        for content in part.get("content", {}).values()
+        if "itemSchema" in content
+    ]
+
+
+async def items(answer: httpx.Response) -> AsyncIterator[dict[str, Any]]:
+    """The lines of an answer, or its events up to the one that says that history is over."""
+    event: dict[str, Any] = {}
+    async for line in answer.aiter_lines():
+        if line.startswith("{"):
+            yield json.loads(line)
+        elif line.startswith(("id:", "event:", "data:")):
+            name, _, value = line.partition(": ")
+            event[name] = value
+        elif not line and "data" in event:
+            yield event
+            if event.get("event") == "caught-up":
+                return
+            event = {}
 
 
 def test_operation_ids_are_short_and_unique() -> None:

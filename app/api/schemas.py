@@ -1,0 +1,98 @@
+"""The structs of the wire as the schemas of the OpenAPI document, told so that generated clients read well.
+
+The service takes and gives what the structs say. Only how it is told changes: generators make a class of each choice,
+with a name of their own if it has none, and take an integer for one of 32 bits.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+Schema = dict[str, Any]
+
+TEMPLATE = "#/components/schemas/{name}"
+NULL = {"type": "null"}
+TEXT = {"type": "string"}
+TEXTS = {"type": "array", "items": TEXT}
+LONG = {"type": "integer", "format": "int64"}
+ITEM_SCHEMA = "itemSchema"  # new in OpenAPI 3.2
+SHORT = {"version", "versions", "factversion", "status"}  # members whose integers have no more than 32 bits
+
+# What several structs and parameters share without being a struct, by the name that its class shall have.
+SHARED: dict[str, Schema] = {
+    "Bound": {"title": "Bound", "description": "A cursor, or a position.", "oneOf": [LONG, TEXT]},
+    "EventNames": {"title": "EventNames", "type": "string", "enum": ["type"]},
+    "MetaValue": {"title": "MetaValue", "description": "One value, or several.", "oneOf": [TEXT, TEXTS]},
+    "Order": {"title": "Order", "type": "string", "enum": ["asc", "desc"], "default": "asc"},
+}
+
+
+def schemas_of(structs: Iterable[type]) -> dict[str, Schema]:
+    """The schemas of structs and of all that they consist of, by name."""
+    _, made = msgspec.json.schema_components(structs, ref_template=TEMPLATE)
+    return dict(sorted({**{name: told(schema) for name, schema in made.items()}, **SHARED}.items()))
+
+
+def ref(name: str) -> Schema:
+    return {"$ref": TEMPLATE.format(name=name)}
+
+
+def told(schema: Schema) -> Schema:
+    """A schema with all below it, as generators understand it best."""
+    told_below = {name: below(name, value) for name, value in schema.items()}
+    if told_below.get("type") == "integer":
+        return {"format": LONG["format"], **told_below}
+    return named(told_below) if "anyOf" in told_below else told_below
+
+
+def below(name: str, value: Any) -> Any:
+    match name:
+        case "properties":
+            return {member: told_member(member, schema) for member, schema in value.items()}
+        case "items" | "additionalProperties" if isinstance(value, dict):
+            return told(value)
+        case "anyOf":
+            return [told(schema) for schema in value]
+    return value
+
+
+def named(schema: Schema) -> Schema:
+    """A choice by its name. One of something and null is that thing, and without a default the thing can be null."""
+    for name, shared in SHARED.items():
+        if shared.get("oneOf") == schema["anyOf"]:
+            del schema["anyOf"]
+            return {**ref(name), **schema}
+    [something] = [one for one in schema.pop("anyOf") if one != NULL]
+    if "default" not in schema:
+        return {**something, **schema, "type": [something["type"], NULL["type"]]}
+    del schema["default"]
+    return {**something, **schema}
+
+
+def told_member(name: str, schema: Schema) -> Schema:
+    """What is called `…_at` is a time, here as everywhere."""
+    if name.endswith("_at"):
+        return {**told(schema), "format": "date-time"}
+    return schema if name in SHORT else told(schema)
+
+
+def event_of(data: Schema) -> Schema:
+    """An event of a stream whose facts are told in a certain way."""
+    moved = {"type": "object", "properties": {"position": LONG, "head": LONG}, "required": ["position"]}
+    return {
+        "type": "object",
+        "properties": {
+            "id": {**TEXT, "description": "The cursor behind it."},
+            "event": {
+                **TEXT,
+                "description": "`caught-up`, `position` or `problem`. A fact has none, or what `event` asked for.",
+            },
+            "data": {
+                **TEXT,
+                "contentMediaType": "application/json",
+                "contentSchema": {"anyOf": [data, moved, ref("Problem")]},
+            },
+        },
+        "required": ["id", "data"],
+    }
