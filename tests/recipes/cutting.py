@@ -9,12 +9,16 @@ class Relay:
     """Passes bytes on. `room` is how many come through to a client before its connection is cut off, or stalls.
 
     `answers_to_lose` is how many connections are cut off once the service has answered, with nothing of it passed on.
+    While `publishing` is not set, publishes are held back.
     """
 
     def __init__(self, port: int) -> None:
         self._port = port
         self._writers: set[asyncio.StreamWriter] = set()
         self.requests = 0
+        self.publishes = 0
+        self.publishing = asyncio.Event()
+        self.publishing.set()
         self.room: float = float("inf")
         self.stalls = False
         self.answers_to_lose = 0
@@ -38,6 +42,9 @@ class Relay:
         with suppress(OSError):
             while chunk := await reader.read(64 * 1024):
                 self.requests += 1
+                if chunk.startswith(b"POST /v1/facts "):
+                    self.publishes += 1
+                    await self.publishing.wait()
                 writer.write(chunk)
                 await writer.drain()
         writer.close()

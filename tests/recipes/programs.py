@@ -64,13 +64,22 @@ async def running(command: Sequence[str], *, log_path: Path, key: str | None = N
         await program.ended()
 
 
-async def run(command: Sequence[str], *, key: str | None = None) -> tuple[int, str]:
+async def run(command: Sequence[str], *, key: str | None = None, given: bytes = b"") -> tuple[int, str]:
     """The exit code of a program that ends, and what it said."""
     environment = clean_environment() | ({} if key is None else {"KEY": key})
-    done = await asyncio.to_thread(
-        subprocess.run, command, env=environment, capture_output=True, text=True, timeout=UNTIL_SECONDS, check=False
+    pipe = asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(
+        *command, env=environment, stdin=pipe, stdout=pipe, stderr=asyncio.subprocess.STDOUT
     )
-    return done.returncode, done.stdout + done.stderr
+    try:
+        async with asyncio.timeout(UNTIL_SECONDS):
+            said, _ = await process.communicate(given)
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    assert process.returncode is not None
+    return process.returncode, said.decode()
 
 
 async def refused(command: Sequence[str], *, key: str | None = None) -> str:
@@ -83,6 +92,15 @@ async def refused(command: Sequence[str], *, key: str | None = None) -> str:
 
 def python(name: str, *arguments: object) -> list[str]:
     return [sys.executable, str(DOCS / name), *map(str, arguments)]
+
+
+def altered(command: list[str], old: str, new: str, *, directory: Path) -> list[str]:
+    """The command of a program in which something was replaced, to see what that is good for."""
+    program = Path(command[1])
+    assert program.read_text().count(old) == 1
+    copy = directory / f"altered-{program.name}"
+    copy.write_text(program.read_text().replace(old, new))
+    return [command[0], str(copy), *command[2:]]
 
 
 def node(name: str, *arguments: object, directory: Path) -> list[str]:
@@ -111,6 +129,14 @@ async def publish(url: str, *facts: Fact, key: str | None = None) -> int:
         answer = await client.post("/v1/facts", json=publication(*facts))
     assert answer.is_success, answer.text
     return int(answer.json()["position"])
+
+
+async def published(url: str, namespace: str) -> list[Fact]:
+    """Every fact of a namespace, in order."""
+    async with httpx.AsyncClient(base_url=url, timeout=60, verify=False) as client:
+        answer = await client.get("/v1/facts/export", params={"namespace": namespace})
+    assert answer.is_success, answer.text
+    return [json.loads(line) for line in answer.text.split("\n") if line]
 
 
 async def import_facts(url: str, facts: Iterable[Fact]) -> None:
