@@ -33,7 +33,7 @@ def add_to(commands: "Commands[Parser]") -> None:
 
 
 def examine(options: argparse.Namespace, settings: Settings) -> int:
-    from app import doctor
+    from app.operating import doctor
 
     processes = options.processes or settings.workers
     wanted = doctor.Wanted(processes=processes, publish_in=options.publish_in, idle_seconds=options.seconds)

@@ -90,7 +90,7 @@ def kept_hash(text: str) -> tuple[Position, str]:
 
 
 def verify(options: argparse.Namespace, settings: Settings) -> int:
-    from app import keeping
+    from app.operating import keeping
     from app.store.master_keys import load_master_keys
 
     wanted = keeping.Wanted(
@@ -103,7 +103,7 @@ def verify(options: argparse.Namespace, settings: Settings) -> int:
 
 
 def raise_the_epoch(options: argparse.Namespace, settings: Settings) -> int:
-    from app.key_commands import COMMAND_LINE
+    from app.operating.keys import COMMAND_LINE
     from app.store.epochs import raise_epoch
 
     async def work(connection: "Connection") -> int:
@@ -115,26 +115,26 @@ def raise_the_epoch(options: argparse.Namespace, settings: Settings) -> int:
 
 
 def export_erasures(options: argparse.Namespace, settings: Settings) -> int:
-    from app import keeping
+    from app.operating import keeping
 
     return keep(settings, keeping.export_erasures)
 
 
 def apply_erasures(options: argparse.Namespace, settings: Settings) -> int:
-    from app import keeping
+    from app.operating import keeping
 
     lines = keeping.lines_of(options.file)
     return keep(settings, lambda connection: keeping.apply_erasures(connection, lines))
 
 
 def new_key(options: argparse.Namespace, settings: Settings) -> int:
-    from app import keeping
+    from app.operating import keeping
 
     return keeping.print_master_key()
 
 
 def rotate_master_key(options: argparse.Namespace, settings: Settings) -> int:
-    from app import keeping
+    from app.operating import keeping
     from app.store.master_keys import load_master_keys
 
     master_keys = load_master_keys(*settings.master_key_sources)
@@ -142,6 +142,6 @@ def rotate_master_key(options: argparse.Namespace, settings: Settings) -> int:
 
 
 def keep(settings: Settings, work: Callable[["Connection"], Awaitable[int]]) -> int:
-    from app import keeping
+    from app.operating import keeping
 
     return asyncio.run(keeping.on_database(url_of(with_database(settings)), work))

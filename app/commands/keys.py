@@ -43,11 +43,11 @@ def add_to(commands: "Commands[Parser]") -> None:
 
 def running(name: str) -> Callable[[argparse.Namespace, Settings], int]:
     def run(options: argparse.Namespace, settings: Settings) -> int:
-        from app import key_commands
+        from app.operating import keys
 
         settings = with_database(settings)
         prepare_schema(settings)  # so that there can be a first key before the service has run
-        return key_commands.run_key_command(url_of(settings), getattr(key_commands, name), options)
+        return keys.run_key_command(url_of(settings), getattr(keys, name), options)
 
     return run
 

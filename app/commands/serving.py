@@ -56,10 +56,10 @@ def add_to(commands: "Commands[Parser]") -> None:
 
 def serve(options: argparse.Namespace, settings: Settings) -> int:
     from app.access.claims import by_value_from
-    from app.server import bind, run
+    from app.serving.server import bind, run
+    from app.serving.tls import CertificateRefused, certificate_of
+    from app.serving.workers import Workers
     from app.store.master_keys import load_master_keys
-    from app.tls import CertificateRefused, certificate_of
-    from app.workers import Workers
 
     if settings.is_open_to_others:
         complain(OPEN_TO_OTHERS.format(host=settings.host))
@@ -98,7 +98,7 @@ def greet(url: str) -> None:
 
 
 def work(options: argparse.Namespace, settings: Settings) -> int:
-    from app.server import bind, run
+    from app.serving.server import bind, run
 
     run(settings, bind(settings.host, settings.port, shared=True), parent=options.parent)
     return Exit.DONE

@@ -24,7 +24,7 @@ DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT /
 PROTOCOL_CODES = {
     "headers-too-large",
     "malformed-request",
-}  # by app/patience.py, before there is a request
+}  # by app/serving/patience.py, before there is a request
 
 LINK = re.compile(r"(?<!!)\[([^\]]*)\]\(([^)\s]+)\)")
 HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
@@ -73,7 +73,9 @@ def test_every_problem_has_a_heading_and_every_heading_a_problem() -> None:
 
 
 def test_what_the_server_itself_refuses_has_a_heading() -> None:
-    refusals = re.findall(r'self\._refuse\(\s*\d+, b"[^"]+", b"([a-z-]+)"', (ROOT / "app" / "patience.py").read_text())
+    refusals = re.findall(
+        r'self\._refuse\(\s*\d+, b"[^"]+", b"([a-z-]+)"', (ROOT / "app" / "serving" / "patience.py").read_text()
+    )
     assert sorted(refusals) == ["headers-too-large", "malformed-request", "request-timeout"]
     assert set(refusals) <= codes() | PROTOCOL_CODES
 

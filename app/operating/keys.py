@@ -1,4 +1,4 @@
-"""The commands for keys. They work on the database itself, so that there can be a first key."""
+"""Keys, made and ended in the database itself, so that there can be a first one."""
 
 import argparse
 import asyncio

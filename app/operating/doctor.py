@@ -9,8 +9,8 @@ from functools import partial
 import asyncpg
 import httpx
 
-from app import probing
 from app.domain.finding import Finding, note, wrong
+from app.operating import probing
 from app.settings import Settings
 from app.store import embedded, examining, measuring
 from app.store.database import Connection

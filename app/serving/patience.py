@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from app.access.guests import Guests
-from app.downgrading import DowngradingProtocol
+from app.serving.downgrading import DowngradingProtocol
 
 DISCARDED_BYTES_MAX = 64 * 1024 * 1024
 TRAILER_BYTES_MAX = 8 * 1024

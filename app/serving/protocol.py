@@ -8,7 +8,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from app.access.guests import Guests
 from app.api.asgi import JSON, OUTLET, Shortcut, header
-from app.patience import PatientProtocol
+from app.serving.patience import PatientProtocol
 from app.settings import Settings
 
 

@@ -1,4 +1,4 @@
-"""The commands that work on the database itself: verify, erasures and master-key."""
+"""Work on the database itself: verify, erasures and master keys."""
 
 import json
 import sys

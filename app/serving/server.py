@@ -22,11 +22,11 @@ from app.api.origins import shared
 from app.api.publishing import PublishingAtOnce
 from app.api.routing import Direct
 from app.main import create_app
-from app.patience import is_worth_a_line
-from app.protocol import GuardedProtocol, guarded_protocol
+from app.serving.patience import is_worth_a_line
+from app.serving.protocol import GuardedProtocol, guarded_protocol
+from app.serving.tls import certificate_of
 from app.settings import Settings
 from app.telemetry.metrics import Metrics
-from app.tls import certificate_of
 
 log = logging.getLogger(__name__)
 
@@ -85,7 +85,7 @@ def run(settings: Settings, listening: socket.socket, *, parent: int | None = No
         http=guarded_protocol(settings, shortcut, guests, draining=lambda: context.draining),
         ssl_context_factory=None if tls is None else lambda config, default: tls,
         ws="none",
-        loop="uvloop" if tls is None else "app.tls:ImpatientLoop",
+        loop="uvloop" if tls is None else "app.serving.tls:ImpatientLoop",
         lifespan="on",
         access_log=False,
         log_config=None,

@@ -8,7 +8,7 @@ import sys
 import time
 from types import FrameType
 
-from app.server import bind
+from app.serving.server import bind
 from app.settings import Settings
 
 log = logging.getLogger(__name__)

@@ -1,0 +1,1 @@
+"""The processes and their connections: what the application runs on."""
