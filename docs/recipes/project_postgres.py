@@ -19,7 +19,8 @@ import httpx
 HEADERS = {"authorization": f"Bearer {os.environ['KEY']}"} if "KEY" in os.environ else {}
 QUERY = {"namespace": "shop", "type": "OrderPlaced"}
 BEGIN = "create schema if not exists orders; set search_path to orders;"
-BEGIN_REBUILD = "drop schema if exists orders_new cascade; create schema orders_new; set search_path to orders_new;"
+BEGIN_REBUILD = """create schema if not exists orders; drop schema if exists orders_new, orders_old cascade;
+create schema orders_new; set search_path to orders_new;"""
 TABLES = """
 create table if not exists per_day (customer text, day date, orders bigint, cents bigint, primary key (customer, day));
 create table if not exists progress (cursor text not null, build uuid not null default gen_random_uuid());
@@ -27,7 +28,9 @@ insert into progress select 'start' where not exists (select 1 from progress)"""
 MOVE = "update progress set cursor = $1 where (cursor, build) = ($2, $3) returning true"
 ADD = """insert into per_day values ($1, $2, 1, $3)
   on conflict (customer, day) do update set orders = per_day.orders + 1, cents = per_day.cents + excluded.cents"""
-SHOW = "drop schema if exists orders cascade; alter schema orders_new rename to orders; set search_path to orders"
+SHOW = """alter schema orders rename to orders_old; alter schema orders_new rename to orders;
+set search_path to orders"""
+DROP = "drop schema orders_old cascade"
 
 
 async def keep(view: asyncpg.Connection, cursor: str, build: UUID, events: list[dict[str, str]]) -> str:
@@ -37,9 +40,6 @@ async def keep(view: asyncpg.Connection, cursor: str, build: UUID, events: list[
     facts = [json.loads(event["data"]) for event in events if "event" not in event]
     orders = [(fact["payload"], date.fromisoformat(fact["published_at"][:10])) for fact in facts]
     await view.executemany(ADD, [(order["customer"], day, order["cents"]) for order, day in orders if order])
-    caught_up = any(event.get("event") == "caught-up" for event in events)
-    if caught_up and await view.fetchval("select current_schema()") == "orders_new":
-        await view.execute(SHOW)
     return events[-1]["id"]
 
 
@@ -62,8 +62,8 @@ async def follow(client: httpx.AsyncClient, cursor: str) -> AsyncIterator[list[d
 
 
 async def project(url: str, database_url: str, *options: str) -> None:
-    view = await asyncpg.connect(database_url)
-    await view.execute((BEGIN_REBUILD if "--rebuild" in options else BEGIN) + TABLES)
+    view, hidden = await asyncpg.connect(database_url), "--rebuild" in options
+    await view.execute((BEGIN_REBUILD if hidden else BEGIN) + TABLES)
     [(cursor, build)] = await view.fetch("select cursor, build from progress")
     timeout = httpx.Timeout(10, read=45)  # three heartbeats that did not come: the connection is dead
     async with httpx.AsyncClient(base_url=url, headers=HEADERS, timeout=timeout) as client:
@@ -72,6 +72,10 @@ async def project(url: str, database_url: str, *options: str) -> None:
                 async for events in follow(client, cursor):
                     async with view.transaction():  # the view and its cursor, both or neither
                         cursor = await keep(view, cursor, build, events)
+                    if hidden and any(event.get("event") == "caught-up" for event in events):
+                        hidden = False
+                        await view.execute(SHOW)  # one transaction as well
+                        await view.execute(DROP)  # apart, since it waits for readers, and others would wait behind it
             await asyncio.sleep(random.uniform(1, 2))
 
 

@@ -17,7 +17,7 @@ from tests.builders import Fact, new_fact
 from tests.conftest import StartService
 from tests.postgres import Databases
 from tests.recipes.cutting import relaying
-from tests.recipes.programs import import_facts, publish, published, python, run, running, until
+from tests.recipes.programs import UNTIL_SECONDS, import_facts, publish, published, python, run, running, until
 
 FACTS = 10_000
 KILLS = 4
@@ -45,7 +45,7 @@ class Projector(Protocol):
         return (await self.look())[1]
 
     async def orders(self) -> int:
-        return sum(orders for orders, _ in (await self.seen()).values())
+        return sum(orders for orders, _ in (await self.look())[1].values())
 
     async def stands_at(self, position: int) -> bool:
         return (await self.look())[0] == f"1:{position}"
@@ -86,11 +86,13 @@ class IntoPostgres(Projector):
     async def look(self) -> tuple[str, Rows]:
         try:
             async with self.reader.transaction(isolation="repeatable_read", readonly=True):
-                cursor = await self.reader.fetchval("select cursor from orders.progress")
-                rows = await self.reader.fetch("select customer, day::text, orders, cents from orders.per_day")
+                return await self.reader.fetchval("select cursor from orders.progress"), await self.seen()
         except (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError):
             return "", {}  # not there yet
-        return cursor, {(row[0], row[1]): (row[2], row[3]) for row in rows}
+
+    async def seen(self) -> Rows:
+        rows = await self.reader.fetch("select customer, day::text, orders, cents from orders.per_day")
+        return {(row[0], row[1]): (row[2], row[3]) for row in rows}
 
     async def spoil(self) -> None:
         await self.reader.execute("update orders.per_day set cents = cents + 1")
@@ -184,18 +186,50 @@ async def test_readers_see_the_old_view_until_the_rebuild_has_caught_up(
         wrong, right = await projector.seen(), await expected(service.url)
         assert wrong == {key: (right[key][0], cents + 1) for key, (_, cents) in right.items()}
 
-        async def rebuilt() -> bool:
-            seen = await projector.seen()
-            assert seen in (wrong, right)
-            return seen == right
-
         async with running(projector.command(service.url, "--rebuild"), log_path=tmp_path / "rebuild.log"):
-            await until(rebuilt)
+            await read_until(right, projector, before=wrong)
             await publish(service.url, order(1))
             await until(lambda: projector.stands_at(FACTS + 2))
             assert await old.ended() == 1  # whichever of them sees the order first
             assert "another projector has taken over" in old.said
     assert await projector.seen() == await expected(service.url)
+
+
+async def read_until(right: Rows, projector: Projector, *, before: Rows) -> None:
+    """Look without a pause, since nothing else may be seen, however short."""
+    async with asyncio.timeout(UNTIL_SECONDS):
+        while (seen := await projector.seen()) != right:
+            assert seen == before
+            await asyncio.sleep(0)
+
+
+PAUSE = """
+create function pause() returns event_trigger language plpgsql as $$ begin
+  if to_regnamespace('orders_old') is not null then perform pg_advisory_xact_lock_shared(1); end if;
+end $$;
+create event trigger pause on ddl_command_start when tag in ('ALTER SCHEMA') execute function pause();
+select pg_advisory_lock(1)
+"""
+PAUSED = "select exists (select from pg_locks where locktype = 'advisory' and objid = 1 and not granted)"
+
+
+async def test_readers_in_the_middle_of_the_exchange_see_the_old_view(
+    start_service: StartService, into_postgres: IntoPostgres
+) -> None:
+    """The old schema has lost its name by then, and the new one has not got it."""
+    url = (await start_service()).url
+    await publish(url, *map(order, range(20)))
+    async with running(into_postgres.command(url), log_path=into_postgres.log_path) as program:
+        await until(lambda: into_postgres.stands_at(20))
+        await program.kill()
+    await into_postgres.spoil()
+    wrong = await into_postgres.seen()
+    await into_postgres.reader.execute(PAUSE)
+    async with running(into_postgres.command(url, "--rebuild"), log_path=into_postgres.log_path):
+        await until(lambda: into_postgres.reader.fetchval(PAUSED))
+        assert await into_postgres.seen() == wrong
+        await into_postgres.reader.execute("select pg_advisory_unlock(1)")
+        await read_until(await expected(url), into_postgres, before=wrong)
 
 
 async def test_of_two_that_project_at_once_one_is_left(
