@@ -6,11 +6,11 @@ PYTHON ?= $(shell for name in python3 python3.14 python3.13 python3.12 python3.1
 VENV := .venv/bin
 RUNTIME := .venv/runtime.stamp
 DEVELOPMENT := .venv/development.stamp
-PEERS := .venv-peers/peers.stamp
-PLOT := .venv-plot/plot.stamp
-SDKS := .venv-sdks/sdks.stamp
-SITE := .venv-site/site.stamp
-DEPLOY := .venv-deploy/deploy.stamp
+PEERS := .venv-peers/stamp
+PLOT := .venv-plot/stamp
+SDKS := .venv-sdks/stamp
+SITE := .venv-site/stamp
+DEPLOY := .venv-deploy/stamp
 DEPLOY_TOOLS := .venv-deploy/bin/kubectl .venv-deploy/bin/promtool
 PEERS_NODE := bench/peers/node_modules/.package-lock.json
 CODE := $(wildcard app tests bench docs)
@@ -146,28 +146,16 @@ $(DEVELOPMENT): requirements-dev.txt | $(VENV)/python
 	@$(VENV)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
 	@touch $@
 
-$(PEERS): bench/peers/requirements.txt | $(VENV)/python
-	@echo "Installing $< into .venv-peers"
-	@$(VENV)/python -m venv --clear .venv-peers
-	@.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
-	@touch $@
-
-$(PLOT): bench/growth/requirements.txt | $(VENV)/python
-	@echo "Installing $< into .venv-plot"
-	@$(VENV)/python -m venv --clear .venv-plot
-	@.venv-plot/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
-	@touch $@
-
-$(SDKS): tests/sdks/requirements.txt | $(VENV)/python
-	@echo "Installing $< into .venv-sdks"
-	@$(VENV)/python -m venv --clear .venv-sdks
-	@.venv-sdks/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
-	@touch $@
-
-$(SITE): docs/site/requirements.txt | $(VENV)/python
-	@echo "Installing $< into .venv-site"
-	@$(VENV)/python -m venv --clear .venv-site
-	@.venv-site/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+# Tools have environments of their own, each beside what it is for.
+$(PEERS): bench/peers/requirements.txt
+$(PLOT): bench/growth/requirements.txt
+$(SDKS): tests/sdks/requirements.txt
+$(SITE): docs/site/requirements.txt
+$(DEPLOY): tests/deploy/requirements.txt
+$(PEERS) $(PLOT) $(SDKS) $(SITE) $(DEPLOY): | $(VENV)/python
+	@echo "Installing $< into $(@D)"
+	@$(VENV)/python -m venv --clear $(@D)
+	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	@touch $@
 
 $(PEERS_NODE): bench/peers/package-lock.json
@@ -175,12 +163,6 @@ $(PEERS_NODE): bench/peers/package-lock.json
 		{ echo "Some peers need Node 20 or newer with npm: apt-get install nodejs npm" >&2; exit 1; }
 	@echo "Installing $< into bench/peers/node_modules"
 	@cd bench/peers && npm ci --ignore-scripts --no-audit --no-fund --silent
-	@touch $@
-
-$(DEPLOY): tests/deploy/requirements.txt | $(VENV)/python
-	@echo "Installing $< into .venv-deploy"
-	@$(VENV)/python -m venv --clear .venv-deploy
-	@.venv-deploy/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	@touch $@
 
 $(DEPLOY_TOOLS): .venv-deploy/bin/%: | $(DEPLOY)
