@@ -134,7 +134,7 @@ async def test_killed_before_it_keeps_its_cursor_shipping_ships_once(
     if derived:
         assert ids == [str(uuid5(UUID(order["id"]), "shipped"))]
     else:
-        assert len(ids) == 2
+        assert len(ids) > 1
 
 
 async def shipped(url: str) -> bool:
