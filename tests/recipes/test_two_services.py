@@ -152,11 +152,11 @@ async def test_an_order_that_is_repeated_is_placed_once(start_service: StartServ
     async with relaying(service.port) as (relay, url):
         orders = Orders(url, tmp_path)
         async with running(orders.command, log_path=tmp_path / "orders.log"):
-            await until(orders.follows)  # so that the answer to lose is not that of the stream
+            await until(orders.follows)
             relay.publishing.clear()
             placing = asyncio.create_task(orders.place("order-1"))
             await until(lambda: relay.publishes == 1)
-            relay.answers_to_lose = 1
+            relay.publishes_to_lose = 1
             relay.publishing.set()
             assert not await placing
             assert await orders.place("order-1")
