@@ -68,7 +68,7 @@ def checked(answer: httpx.Response) -> httpx.Response:
 
 
 def main(url: str, user: str, email: str) -> str:
-    with httpx.Client(base_url=url, headers=HEADERS, timeout=10) as client:
+    with httpx.Client(base_url=url, headers=HEADERS, timeout=30) as client:
         for attempt in range(ATTEMPTS):
             with suppress(httpx.TransportError, Overtaken):
                 return claim(client, user, email)

@@ -65,7 +65,7 @@ def checked(answer: httpx.Response) -> httpx.Response:
 
 def withdraw(url: str, account_id: str, amount: int, id: str) -> str:
     account = Account(account_id)
-    with httpx.Client(base_url=url, headers=HEADERS, timeout=10) as client:
+    with httpx.Client(base_url=url, headers=HEADERS, timeout=30) as client:
         for attempt in range(ATTEMPTS):
             with suppress(httpx.TransportError, httpx.HTTPStatusError):
                 read(client, account)

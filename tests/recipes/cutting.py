@@ -9,7 +9,7 @@ class Relay:
     """Passes bytes on. `room` is how many come through to a client before its connection is cut off, or stalls.
 
     `answers_to_lose` is how many connections are cut off once the service has answered, with nothing of it passed on.
-    While `publishing` is not set, publishes are held back.
+    `publishes_to_lose` is the same of connections that publish. While `publishing` is not set, publishes are held back.
     """
 
     def __init__(self, port: int) -> None:
@@ -17,6 +17,7 @@ class Relay:
         self._writers: set[asyncio.StreamWriter] = set()
         self.requests = 0
         self.publishes = 0
+        self.publishes_to_lose = 0
         self.publishing = asyncio.Event()
         self.publishing.set()
         self.room: float = float("inf")
@@ -28,8 +29,9 @@ class Relay:
         self._writers.add(writer)
         try:
             from_service, to_service = await asyncio.open_connection("127.0.0.1", self._port)
-            asking = asyncio.create_task(self._ask(reader, to_service))
-            await self._answer(from_service, writer)
+            publishes = asyncio.Event()
+            asking = asyncio.create_task(self._ask(reader, to_service, publishes))
+            await self._answer(from_service, writer, publishes)
             asking.cancel()
             to_service.transport.abort()
         except OSError:
@@ -38,22 +40,28 @@ class Relay:
             self._writers.discard(writer)
             writer.close()
 
-    async def _ask(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _ask(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, publishes: asyncio.Event) -> None:
         with suppress(OSError):
             while chunk := await reader.read(64 * 1024):
                 self.requests += 1
                 if chunk.startswith(b"POST /v1/facts "):
+                    publishes.set()
                     self.publishes += 1
                     await self.publishing.wait()
                 writer.write(chunk)
                 await writer.drain()
         writer.close()
 
-    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _answer(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, publishes: asyncio.Event
+    ) -> None:
         room = self.room
         while chunk := await reader.read(64 * 1024):
             if self.answers_to_lose:
                 self.answers_to_lose -= 1
+                return self._cut(writer)
+            if self.publishes_to_lose and publishes.is_set():
+                self.publishes_to_lose -= 1
                 return self._cut(writer)
             if len(chunk) > room:
                 writer.write(chunk[: int(room)])

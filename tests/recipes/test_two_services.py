@@ -50,11 +50,17 @@ class Orders:
             return None  # it does not run
 
     def seen(self) -> int:
+        return len(self.look("select id from orders"))
+
+    def follows(self) -> bool:
+        return self.look("select cursor from progress") not in ([], [("start",)])
+
+    def look(self, statement: str) -> list[tuple[str]]:
         try:
             with closing(sqlite3.connect(f"file:{self.path}?mode=ro", uri=True)) as state:
-                return sum(1 for _ in state.execute("select id from orders"))
+                return state.execute(statement).fetchall()
         except sqlite3.OperationalError:
-            return 0  # not there yet
+            return []  # not there yet
 
 
 class Shipping:
@@ -134,7 +140,7 @@ async def test_killed_before_it_keeps_its_cursor_shipping_ships_once(
     if derived:
         assert ids == [str(uuid5(UUID(order["id"]), "shipped"))]
     else:
-        assert len(ids) == 2
+        assert len(ids) > 1
 
 
 async def shipped(url: str) -> bool:
@@ -146,11 +152,11 @@ async def test_an_order_that_is_repeated_is_placed_once(start_service: StartServ
     async with relaying(service.port) as (relay, url):
         orders = Orders(url, tmp_path)
         async with running(orders.command, log_path=tmp_path / "orders.log"):
-            await until(lambda: orders.know({}))
+            await until(orders.follows)
             relay.publishing.clear()
             placing = asyncio.create_task(orders.place("order-1"))
             await until(lambda: relay.publishes == 1)
-            relay.answers_to_lose = 1
+            relay.publishes_to_lose = 1
             relay.publishing.set()
             assert not await placing
             assert await orders.place("order-1")

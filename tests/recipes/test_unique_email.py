@@ -91,7 +91,7 @@ async def test_a_lost_answer_claims_once(start_service: StartService) -> None:
         relay.publishing.clear()
         claiming = asyncio.create_task(claim(url, "user-1", "ada@example.com"))
         await until(lambda: relay.publishes == 1)
-        relay.answers_to_lose = 1
+        relay.publishes_to_lose = 1
         relay.publishing.set()
         assert await claiming == "claimed"
         assert relay.cut == 1

@@ -79,7 +79,7 @@ async def test_a_lost_answer_withdraws_once(start_service: StartService) -> None
         relay.publishing.clear()
         withdrawing = asyncio.create_task(run(command(url, 30)))
         await until(lambda: relay.publishes == 1)
-        relay.answers_to_lose = 1
+        relay.publishes_to_lose = 1
         relay.publishing.set()
         assert await withdrawing == (0, "withdrawn\n")
         assert relay.cut == 1
@@ -93,7 +93,7 @@ async def test_many_whose_answers_are_lost_withdraw_what_they_say(start_service:
         relay.publishing.clear()
         running = [asyncio.create_task(run(command(url, 10))) for _ in range(CLIENTS)]
         await until(lambda: relay.publishes == CLIENTS)
-        relay.answers_to_lose = CLIENTS
+        relay.publishes_to_lose = CLIENTS
         relay.publishing.set()
         assert await asyncio.gather(*running) == [(0, "withdrawn\n")] * CLIENTS
         assert relay.cut == CLIENTS
