@@ -55,6 +55,7 @@ class DowngradingProtocol(HttpToolsProtocol):
                 lines.append(b"%b: %b" % (name, value))
         self._without_offer = b"\r\n".join([*lines, b"", self._arriving[stopped.args[0] :]])
         self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn has it
 
 
 def options_of(value: bytes) -> list[bytes]:

@@ -32,11 +32,13 @@ class PatientProtocol(DowngradingProtocol):
     # takes a kilobyte more for each of them.
     __slots__ = (
         "_arriving_bytes",
+        "_begun",
         "_discarded_bytes",
         "_guest",
         "_header_bytes",
         "_header_timer",
         "_in_headers",
+        "_refusal",
         "_rest_timer",
         "_trailer_bytes",
         "_unread_bytes",
@@ -53,7 +55,9 @@ class PatientProtocol(DowngradingProtocol):
         self._guest: str | None = None
         self._header_bytes = 0
         self._arriving_bytes = 0
+        self._begun = 0
         self._in_headers = True
+        self._refusal = b""
         self._discarded_bytes = 0
         self._trailer_bytes = 0
         self._unread_bytes = 0
@@ -81,13 +85,19 @@ class PatientProtocol(DowngradingProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        if self._refusal:
+            self._discard(len(data))
+            return
         self._arriving_bytes = len(data)
+        self._begun = 0
         was_idle = self._is_idle()
+        may_begin = was_idle or self.cycle is None
         super().data_received(data)
         if self.transport.is_closing():
             return
         if self._in_headers:
-            self._header_bytes += len(data)
+            if self._begun <= may_begin:  # otherwise some of it belongs to the requests before
+                self._header_bytes += len(data)
             if self._header_bytes > self.header_bytes_max:
                 self._refuse_size()
             else:
@@ -99,6 +109,7 @@ class PatientProtocol(DowngradingProtocol):
     # Headers
 
     def on_message_begin(self) -> None:
+        self._begun += 1
         self._in_headers = True
         self._header_bytes = self._trailer_bytes = 0
         self._unset_keepalive_if_required()
@@ -161,6 +172,9 @@ class PatientProtocol(DowngradingProtocol):
     def on_response_complete(self) -> None:
         super().on_response_complete()
         cycle: RequestResponseCycle | None = self.cycle
+        if self._refusal and not self.transport.is_closing() and (cycle is None or cycle.response_complete):
+            self.transport.write(self._refusal)
+            self.transport.close()
         if cycle is not None and cycle.response_complete and cycle.more_body and self._rest_timer is None:
             self._rest_timer = self.loop.call_later(self.body_seconds, self.transport.close)
 
@@ -177,9 +191,12 @@ class PatientProtocol(DowngradingProtocol):
         """
         cycle: RequestResponseCycle | None = self.cycle
         if cycle is not None and cycle.response_complete and cycle.more_body:
-            self._discarded_bytes += received
-            if self._discarded_bytes > DISCARDED_BYTES_MAX:
-                self.transport.close()
+            self._discard(received)
+
+    def _discard(self, received: int) -> None:
+        self._discarded_bytes += received
+        if self._discarded_bytes > DISCARDED_BYTES_MAX:
+            self.transport.close()
 
     # A client that does not read
 
@@ -216,13 +233,26 @@ class PatientProtocol(DowngradingProtocol):
         self._refuse(431, b"Request Header Fields Too Large", b"headers-too-large", b"The headers are too large.")
 
     def _refuse(self, status: int, phrase: bytes, code: bytes, detail: bytes) -> None:
+        """Refuse what arrives, behind the answers that are due before: in their place it would be taken for theirs."""
         self._stop_timer()
-        if not self.transport.is_closing():
-            body = b'{"type":"urn:factwire:problem:%b","title":"%b","status":%d,"detail":"%b"}' % (
-                code,
-                detail,
-                status,
-                detail,
-            )
-            self.transport.write(REFUSAL % (status, phrase, len(body), body))
+        if self.transport.is_closing():
+            return
+        body = b'{"type":"urn:factwire:problem:%b","title":"%b","status":%d,"detail":"%b"}' % (
+            code,
+            detail,
+            status,
+            detail,
+        )
+        refusal = REFUSAL % (status, phrase, len(body), body)
+        cycle: RequestResponseCycle | None = self.cycle
+        if cycle is None or cycle.response_complete or self._is_alone_at_fault(cycle):
+            self.transport.write(refusal)
             self.transport.close()
+        elif cycle.more_body:
+            self.transport.abort()  # it will never have its body, nor its answer
+        else:
+            self._refusal = refusal
+
+    def _is_alone_at_fault(self, cycle: RequestResponseCycle) -> bool:
+        """Whether the request whose answer is due is the one that is refused, for its body."""
+        return cycle.more_body and not cycle.response_started and not self.pipeline

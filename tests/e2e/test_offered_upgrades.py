@@ -96,3 +96,10 @@ async def test_a_tunnel_is_refused(service: ServiceProcess) -> None:
     assert await statuses(reader, 1) == [400]
     assert await asyncio.wait_for(reader.read(), 10) == b""
     writer.close()
+
+
+async def test_what_stands_behind_an_offer_to_close_does_not_take_its_answer(service: ServiceProcess) -> None:
+    offer = OFFER.replace(b"Connection: ", b"Connection: close, ")
+    reader, writer = await send(service, b"".join(publish_request(chunked=False, offer=offer)) + b"GET / HTTP/1.1\r\n")
+    assert await statuses(reader, 1) == [201]
+    writer.close()

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator
 
 import httpx
@@ -134,6 +135,57 @@ async def test_headers_behind_a_body_are_neither_kept_nor_believed(start_service
     writer.write(JSON_HEAD + b"transfer-encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n")
     pad = b"x: %b\r\n" % (b"y" * 1000)
     assert b" 201 " not in await sent_until_closed(reader, writer, b"authorization: Bearer fw_x\r\n" + pad)
+
+
+async def test_the_beginning_of_a_request_behind_a_large_one_is_not_counted_with_it(
+    start_service: StartService,
+) -> None:
+    service = await start_service()
+    reader, writer = await connect(service.url)
+    writer.write(publishing(new_fact(payload="x" * 80_000)) + ASKED[:-10])
+    assert (await answer(reader)).startswith(b"HTTP/1.1 201 ")
+    writer.write(ASKED[-10:])
+    assert (await answer(reader)).startswith(b"HTTP/1.1 200 ")
+    writer.close()
+
+
+@pytest.mark.parametrize(
+    "behind", [b"junk\r\n\r\n", b"CONNECT a:1 HTTP/1.1\r\n\r\n", b"GET / HTTP/1.1\r\nx: " + b"y" * 80_000]
+)
+async def test_a_refusal_does_not_take_the_place_of_the_answer_before_it(
+    start_service: StartService, behind: bytes
+) -> None:
+    service = await start_service(header_seconds=3)
+    fact = new_fact()
+    reader, writer = await connect(service.url)
+    writer.write(publishing(fact) + behind)
+    assert (await answer(reader)).startswith(b"HTTP/1.1 201 ")
+    assert (await asyncio.wait_for(reader.read(), 10)).startswith(b"HTTP/1.1 4")
+    writer.close()
+    async with httpx.AsyncClient(base_url=service.url, verify=False) as client:
+        assert (await client.get(f"/v1/facts/{fact['id']}")).is_success
+
+
+async def test_a_request_that_is_begun_behind_a_long_poll_does_not_take_its_answer(start_service: StartService) -> None:
+    service = await start_service(header_seconds=1)
+    reader, writer = await connect(service.url)
+    writer.write(b"GET /v1/facts?wait_seconds=3 HTTP/1.1\r\nhost: localhost\r\n\r\nGET /v1")
+    assert (await answer(reader)).startswith(b"HTTP/1.1 200 ")
+    assert (await asyncio.wait_for(reader.read(), 10)).startswith(b"HTTP/1.1 408 ")
+    writer.close()
+
+
+def publishing(fact: dict[str, object]) -> bytes:
+    body = json.dumps(publication(fact)).encode()
+    return JSON_HEAD + b"content-length: %d\r\n\r\n%b" % (len(body), body)
+
+
+async def answer(reader: asyncio.StreamReader) -> bytes:
+    """One answer, with its body."""
+    async with asyncio.timeout(15):
+        head = await reader.readuntil(b"\r\n\r\n")
+        [length] = re.findall(rb"content-length: (\d+)", head)
+        return head + await reader.readexactly(int(length))
 
 
 async def test_a_client_that_pipelines_without_end_and_reads_nothing_is_cut_off(start_service: StartService) -> None:
