@@ -5,8 +5,6 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from types import FrameType
-from typing import NoReturn
 
 from pydantic import ValidationError
 
@@ -24,7 +22,7 @@ from app.commands import (
     serving,
     tailing,
 )
-from app.commands.exits import Exit, Stopped
+from app.commands.exits import Exit, Stopped, leave
 from app.commands.serving import complain
 from app.settings import Settings, range_of
 from app.telemetry.logs import configure_logging
@@ -90,10 +88,6 @@ def is_expected(error: Exception) -> bool:
     from app.store.migrations import MigrationRefused
 
     return isinstance(error, MigrationRefused | MasterKeyRefused | NotInstalled | asyncpg.PostgresError)
-
-
-def leave(number: int, frame: FrameType | None) -> NoReturn:
-    sys.exit(128 + number)
 
 
 def new_parser() -> argparse.ArgumentParser:

@@ -1,8 +1,10 @@
 """The catalogue: namespaces, types and versions that exist, with counts."""
 
 from itertools import groupby
+from typing import Annotated
 
 import msgspec
+from msgspec import Meta
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -73,7 +75,7 @@ class Type(msgspec.Struct):
 class Activity(msgspec.Struct):
     """How many facts were published in each interval up to a time, the oldest first, whatever may be read of them."""
 
-    until: str
+    until: Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
     interval_seconds: float
     facts: list[int]
 

@@ -4,6 +4,7 @@ import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
+from uuid import UUID
 
 from app.api.admitting import Rule
 from app.api.asgi import JSON
@@ -11,7 +12,7 @@ from app.api.bodies import NDJSON
 from app.api.parameters import describe
 from app.api.problems import MEDIA_TYPE, STATUSES, type_uri
 from app.api.routing import RULE
-from app.api.schemas import ITEM_SCHEMA, LONG, TEXT, event_of, ref
+from app.api.schemas import ITEM_SCHEMA, LINES, LONG, TEXT, UUID_TEXT, event_of, ref
 from app.api.sse import MEDIA_TYPE as EVENT_STREAM
 from app.api.wire import Problem
 from app.beside import beside
@@ -19,6 +20,7 @@ from app.domain import errors
 from app.domain.errors import FactwireError
 
 SECURITY_SCHEME = "credentials"
+EXAMPLE_ID = UUID("0193595a-7c5f-7e1a-8f31-2f6a3c7d9b10")
 EXAMPLES = beside("openapi") / "examples"
 SEQUENTIAL = frozenset({NDJSON, EVENT_STREAM})
 
@@ -72,7 +74,7 @@ def operation(
     status: int = 200,
     media_type: str = JSON,
     other_results: Mapping[int, str] | None = None,
-    path_parameters: Mapping[str, str | int] | None = None,
+    path_parameters: Mapping[str, str | int | UUID] | None = None,
     parameters: Sequence[str] = (),
     header_parameters: Sequence[str] = (),
     body: type | None = None,
@@ -135,7 +137,7 @@ def media(media_type: str, type: type, example: str | None) -> dict[str, Any]:
     described: dict[str, Any] = {"schema": TEXT if type is str else reference(type)}
     if media_type in SEQUENTIAL:
         item = described["schema"]
-        described = {"schema": TEXT, ITEM_SCHEMA: event_of(item) if media_type == EVENT_STREAM else item}
+        described = {"schema": LINES, ITEM_SCHEMA: event_of(item) if media_type == EVENT_STREAM else item}
     if example is not None:
         described["example"] = load_example(example)
     return described
@@ -178,9 +180,10 @@ def problem_responses(problems: Sequence[type[FactwireError]]) -> dict[str, Any]
     }
 
 
-def path_parameter(name: str, example: str | int) -> dict[str, Any]:
-    schema = LONG if isinstance(example, int) else TEXT
-    return {"name": name, "in": "path", "required": True, "schema": schema, "example": example}
+def path_parameter(name: str, example: str | int | UUID) -> dict[str, Any]:
+    schema = {int: LONG, UUID: UUID_TEXT}.get(type(example), TEXT)
+    shown = example if isinstance(example, int) else str(example)
+    return {"name": name, "in": "path", "required": True, "schema": schema, "example": shown}
 
 
 def header_parameter(name: str) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from app.api.admitting import Rule, principal_of
 from app.api.asgi import JSON
 from app.api.context import context_of
 from app.api.decoding import Decoder
-from app.api.documenting import operation
+from app.api.documenting import EXAMPLE_ID, operation
 from app.api.parameters import parameters_of
 from app.api.routing import new_router
 from app.api.wire import ErasedDataSubject, Redaction, RedactionBody
@@ -54,7 +54,7 @@ async def erase(request: Request) -> Response:
         "redact",
         "Take the payload out of a fact.",
         rule=Rule.MANAGE_FACTS,
-        path_parameters={"id": "0193595a-7c5f-7e1a-8f31-2f6a3c7d9b10"},
+        path_parameters={"id": EXAMPLE_ID},
         body=RedactionBody,
         body_example="redaction",
         result=Redaction,

@@ -9,7 +9,7 @@ from app.api.admitting import Rule, principal_of, reader_of
 from app.api.bodies import NDJSON
 from app.api.context import context_of
 from app.api.decoding import Decoder
-from app.api.documenting import READ_PROBLEMS, operation
+from app.api.documenting import EXAMPLE_ID, READ_PROBLEMS, operation
 from app.api.encoding import encoded_response
 from app.api.exporting import EXPORT_PARAMETERS, answer_export
 from app.api.parameters import FILTERS, Parameters, parameters_of
@@ -121,7 +121,7 @@ async def get_fact_at(request: Request) -> Response:
         "get_fact",
         "The fact with an id.",
         rule=Rule.READ,
-        path_parameters={"id": "0193595a-7c5f-7e1a-8f31-2f6a3c7d9b10"},
+        path_parameters={"id": EXAMPLE_ID},
         result=Fact,
         result_example="fact",
         problems=READ_PROBLEMS,

@@ -20,7 +20,7 @@ from app.api.parameters import parameters_of
 from app.api.problems import problem
 from app.api.routing import new_router
 from app.api.spending import Pace, pace_of
-from app.api.wire import ImportCounts, ImportLine, NewFactBody, fact_from
+from app.api.wire import ImportCounts, ImportLine, NewFactLine, fact_from
 from app.domain import errors
 from app.domain.errors import FactwireError, FieldError, LimitExceeded, OutcomeUnknown, RequestTimeout, Unavailable
 from app.domain.fact import NewFact
@@ -29,7 +29,7 @@ from app.stream.grouping import Published
 
 router = new_router("facts")
 
-LINE = Decoder(NewFactBody)
+LINE = Decoder(NewFactLine)
 BATCH_LINES_MAX = 500
 PROGRESS_SECONDS = 1.0
 LINGER_SECONDS = 0.2
@@ -42,7 +42,7 @@ FORWARDED = (b"x-forwarded-for", b"x-real-ip", b"forwarded", b"via")
         "import_facts",
         "Publish facts as lines, each on its own. Answers progress, and a result or a problem as the last line.",
         rule=Rule.PUBLISH,
-        body=NewFactBody,
+        body=NewFactLine,
         body_media_type=NDJSON,
         body_example="new-facts",
         result=ImportLine,

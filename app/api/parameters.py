@@ -200,9 +200,9 @@ DESCRIPTIONS: Mapping[str, tuple[dict[str, Any], str, Any]] = {
     "after": (TEXT, "Exclusive: a cursor, a position, the id of a fact, `start` or `head`.", "start"),
     "until": (TEXT, "Inclusive: a cursor, a position, the id of a fact, or `head`.", None),
     "limit": ({"type": "integer", "minimum": 1, "maximum": 1000, "default": 100}, "Facts of one page at most.", 100),
-    "order": (ref("Order"), "Oldest or newest first.", "asc"),
+    "order": (ref("SortOrder"), "Oldest or newest first.", "asc"),
     "wait_seconds": (
-        {"type": "number", "minimum": 0, "maximum": 60, "default": 0},
+        {"type": "number", "format": "double", "minimum": 0, "maximum": 60, "default": 0},
         "How long an empty page waits for the first match.",
         0,
     ),
@@ -210,7 +210,7 @@ DESCRIPTIONS: Mapping[str, tuple[dict[str, Any], str, Any]] = {
     "event": (ref("EventNames"), "`type` names each event `<namespace>/<type>`.", None),
     "ticket": (TEXT, "A ticket for this query, in place of other credentials.", None),
     "interval_seconds": (
-        {"type": "number", "minimum": 1, "maximum": 86400, "default": 60},
+        {"type": "number", "format": "double", "minimum": 1, "maximum": 86400, "default": 60},
         "How long one interval is.",
         60,
     ),

@@ -15,9 +15,12 @@ Schema = dict[str, Any]
 TEMPLATE = "#/components/schemas/{name}"
 NULL = {"type": "null"}
 TEXT = {"type": "string"}
+UUID_TEXT = {"type": "string", "format": "uuid"}
+LINES = {"type": "string", "format": "binary"}  # as OpenAPI 3.0 had it: generators write it to a file, or read bytes
 TEXTS = {"type": "array", "items": TEXT}
 LONG = {"type": "integer", "format": "int64"}
 ITEM_SCHEMA = "itemSchema"  # new in OpenAPI 3.2
+FORMATS = {"integer": "int64", "number": "double"}
 SHORT = {"version", "versions", "factversion", "status"}  # members whose integers have no more than 32 bits
 
 # What several structs and parameters share without being a struct, by the name that its class shall have.
@@ -25,7 +28,7 @@ SHARED: dict[str, Schema] = {
     "Bound": {"title": "Bound", "description": "A cursor, or a position.", "oneOf": [LONG, TEXT]},
     "EventNames": {"title": "EventNames", "type": "string", "enum": ["type"]},
     "MetaValue": {"title": "MetaValue", "description": "One value, or several.", "oneOf": [TEXT, TEXTS]},
-    "Order": {"title": "Order", "type": "string", "enum": ["asc", "desc"], "default": "asc"},
+    "SortOrder": {"title": "SortOrder", "type": "string", "enum": ["asc", "desc"], "default": "asc"},
 }
 
 
@@ -43,8 +46,8 @@ def told(schema: Schema) -> Schema:
     """A schema with all below it, as generators understand it best."""
     can_be_null = "default" not in schema
     told_below = {name: below(name, value) for name, value in schema.items() if name != "default"}
-    if told_below.get("type") == "integer":
-        return {"format": LONG["format"], **told_below}
+    if told_below.get("type") in FORMATS:
+        return {"format": FORMATS[told_below["type"]], **told_below}
     return named(told_below, can_be_null=can_be_null) if "anyOf" in told_below else told_below
 
 

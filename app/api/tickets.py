@@ -70,7 +70,10 @@ async def asked_query(request: Request, parameters: Parameters) -> Query:
     query = parameters.query()
     if header(request.scope, b"content-length") in (b"", b"0") and not header(request.scope, b"transfer-encoding"):
         return query
-    body, _ = QUERY.decode(await context_of(request).bodies.read_json(request))
+    raw = await context_of(request).bodies.read_json(request)
+    if raw.strip() == b"null":  # from generated clients, where there is no query
+        return query
+    body, _ = QUERY.decode(raw)
     if query.items:
         raise InvalidRequest([FieldError("a body cannot be combined with filters", pointer="/items")])
     return query_from(body)

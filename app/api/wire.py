@@ -38,6 +38,13 @@ class NewFactBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     ] = None
 
 
+class NewFactLine(NewFactBody, forbid_unknown_fields=True, kw_only=True):
+    """A fact to import. A line of an export can be taken as it is; where the fact stood there is passed over."""
+
+    position: int | None = None
+    published_at: str | None = None
+
+
 class QueryItemBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """One item of a query: all parts that are given must match."""
 
@@ -149,16 +156,39 @@ class ImportCounts(msgspec.Struct):
     published: int = 0
     replayed: int = 0
     position: int = 0
-    cursor: str = ""
+    cursor: str = "start"
 
 
-class Problem(msgspec.Struct):
-    """What went wrong (RFC 9457). Further members depend on the type; docs/problems.md lists them."""
+class ProblemField(msgspec.Struct):
+    """What is wrong with one field."""
+
+    detail: str
+    pointer: Annotated[str | UnsetType, Meta(description="A JSON pointer into the body.")] = UNSET
+    parameter: Annotated[str | UnsetType, Meta(description="The name of a parameter.")] = UNSET
+
+
+class Problem(msgspec.Struct, kw_only=True):
+    """What went wrong (RFC 9457). What there is beside the first four depends on the type; docs/problems.md tells."""
 
     type: str
     title: str
     status: int
     detail: str
+    errors: list[ProblemField] | UnsetType = UNSET
+    id: str | UnsetType = UNSET
+    ids: list[str] | UnsetType = UNSET
+    position: int | UnsetType = UNSET
+    epoch: int | UnsetType = UNSET
+    head: int | UnsetType = UNSET
+    floor: int | UnsetType = UNSET
+    forked_after: int | UnsetType = UNSET
+    limit: str | UnsetType = UNSET
+    maximum: int | UnsetType = UNSET
+    expected: str | UnsetType = UNSET
+    data_subject: str | UnsetType = UNSET
+    retry_after_seconds: float | UnsetType = UNSET
+    line: Annotated[int | UnsetType, Meta(description="Of an import: the line that failed, from 1.")] = UNSET
+    progress: Annotated[ImportCounts | UnsetType, Meta(description="Of an import: what is committed.")] = UNSET
 
 
 class ImportLine(msgspec.Struct):

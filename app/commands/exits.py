@@ -1,6 +1,9 @@
 """How commands end: the codes, and what ends one before its time."""
 
+import sys
 from enum import IntEnum
+from types import FrameType
+from typing import NoReturn
 
 
 class Exit(IntEnum):
@@ -21,3 +24,8 @@ class Stopped(Exception):
         super().__init__(told)
         self.told = told if told.startswith("{") else f"factwire: {told}"  # a problem stays JSON
         self.code = code
+
+
+def leave(number: int, frame: FrameType | None) -> NoReturn:
+    """End at a signal as shells know it, and run what is to be run at the end."""
+    sys.exit(128 + number)

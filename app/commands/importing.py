@@ -3,7 +3,6 @@
 import argparse
 import gzip
 import json
-import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from app.commands.exits import Exit, Stopped
-from app.commands.parsing import Commands, Parser, add_command, add_url
+from app.commands.parsing import Commands, Parser, add_command, add_json, add_url
 from app.settings import Settings
 
 if TYPE_CHECKING:
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
 
 CHUNK_BYTES = 256 * 1024
 LINE_BYTES_MAX = 256 * 1024 * 1024  # no service takes a longer one
-STORED = re.compile(rb'^\{"position":\d+,"published_at":"[^"]*",', re.MULTILINE)
 AGAIN = "run it again: facts with ids that are stored already are not written twice"
 
 
@@ -31,13 +29,14 @@ def add_to(commands: "Commands[Parser]") -> None:
     )
     parser.add_argument("file", help="a file, possibly .gz, or - for standard input")
     add_url(parser)
+    add_json(parser)
 
 
 def import_file(options: argparse.Namespace, settings: Settings) -> int:
     """Publish the lines of a file; progress goes to standard error, the result to standard output."""
     import httpx
 
-    from app.commands.printing import progress
+    from app.commands.printing import Printer, progress
     from app.commands.service import client_of, said
 
     with opened(options.file) as (raw, lines), client_of(settings) as client:
@@ -49,9 +48,14 @@ def import_file(options: argparse.Namespace, settings: Settings) -> int:
                 raise Stopped(f"the import broke off: {said(error)}\n{AGAIN}", Exit.UNREACHABLE) from None
     if "result" not in last and "problem" not in last:
         raise Stopped(f"the answer was cut\n{AGAIN}", Exit.UNREACHABLE)
-    print(json.dumps(last))
     if "problem" in last:
-        return Exit.CONFLICT if last["problem"]["status"] == 409 else Exit.FAILED
+        problem = last["problem"]
+        told = json.dumps(last) if not sys.stderr.isatty() else f"line {problem['line']}: {problem['detail']}"
+        raise Stopped(told, Exit.CONFLICT if problem["status"] == 409 else Exit.FAILED)
+    counts = last["result"]
+    Printer(as_json=options.json).told(
+        last, f"{counts['lines']} lines: {counts['published']} published, {counts['replayed']} published before"
+    )
     return Exit.DONE
 
 
@@ -75,7 +79,11 @@ def opened(file: str) -> Iterator[tuple[BinaryIO, BinaryIO]]:
     if file == "-":
         yield sys.stdin.buffer, sys.stdin.buffer
         return
-    with Path(file).open("rb") as raw:
+    try:
+        found = Path(file).open("rb")  # noqa: SIM115
+    except OSError as error:
+        raise Stopped(f"{file}: {error.strerror}", Exit.USAGE) from None
+    with found as raw:
         if Path(file).suffix != ".gz":
             yield raw, raw
             return
@@ -84,10 +92,7 @@ def opened(file: str) -> Iterator[tuple[BinaryIO, BinaryIO]]:
 
 
 def chunks_of(lines: BinaryIO, raw: BinaryIO, bar: "Bar") -> Iterator[bytes]:
-    """What is there to read, as it comes: a pipe's line is not held back until more arrive.
-
-    Where lines are those of an export, what only the store gives is left out.
-    """
+    """What is there to read, as it comes: a pipe's line is not held back until more arrive."""
     read = getattr(lines, "read1", lines.read)
     rest = b""
     while chunk := read(CHUNK_BYTES):
@@ -95,8 +100,8 @@ def chunks_of(lines: BinaryIO, raw: BinaryIO, bar: "Bar") -> Iterator[bytes]:
         if len(rest) > LINE_BYTES_MAX:
             raise Stopped(f"a line has more than {LINE_BYTES_MAX} bytes", Exit.FAILED)
         if end:
-            yield STORED.sub(b"{", whole + end)
+            yield whole + end
         if raw.seekable():
             bar.reach(raw.tell())
     if rest:
-        yield STORED.sub(b"{", rest)
+        yield rest

@@ -4,6 +4,7 @@ import argparse
 import math
 from collections.abc import Callable
 
+from app.commands.exits import Exit, Stopped
 from app.settings import Settings
 
 Parser = argparse.ArgumentParser
@@ -52,6 +53,9 @@ def add_filters(parser: Parser) -> None:
 
 def filters_of(options: argparse.Namespace) -> list[tuple[str, str]]:
     """The filters as the parameters of a request."""
+    for text in options.meta:
+        if ":" not in text:
+            raise Stopped(f"--meta: expected KEY:VALUE, not {text}", Exit.USAGE)
     pairs = [(name, value) for name in FILTERS for value in getattr(options, name)]
     return [*pairs, ("query", options.query)] if options.query is not None else pairs
 

@@ -87,14 +87,24 @@ def payload_of(given: str) -> bytes:
             print("factwire: reading the payload from standard input; end it with Ctrl-D", file=sys.stderr)
         payload = sys.stdin.buffer.read()
     elif given.startswith("@"):
-        payload = Path(given[1:]).read_bytes()
+        payload = content_of(Path(given[1:]))
     else:
         payload = given.encode("utf-8", "surrogateescape")
+    if not payload.strip():
+        raise Stopped("the payload is empty: give JSON as an argument, @FILE or standard input", Exit.USAGE)
     try:
         json.loads(payload)
     except ValueError as error:
-        raise Stopped(f"the payload is no JSON: {error}", Exit.USAGE) from None
+        hint = "" if payload[:1] in b'{["' else """; a text has quotes of its own, as in '"hello"'"""
+        raise Stopped(f"the payload is no JSON: {error}{hint}", Exit.USAGE) from None
     return payload
+
+
+def content_of(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise Stopped(f"{path}: {error.strerror}", Exit.USAGE) from None
 
 
 def item_of(text: str) -> Any:

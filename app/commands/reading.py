@@ -4,11 +4,13 @@ import argparse
 import json
 from typing import Any
 
-from app.commands.exits import Exit
+from app.commands.exits import Exit, Stopped
 from app.commands.parsing import Commands, Parser, add_command, add_filters, add_json, add_url, bounded, filters_of
+from app.domain.position import FACT_ID
 from app.settings import Settings
 
 RETRY_SECONDS = 10.0
+LIMIT = 100
 
 
 def add_to(commands: "Commands[Parser]") -> None:
@@ -21,7 +23,7 @@ def add_to(commands: "Commands[Parser]") -> None:
     parser.add_argument("--until", help="inclusive: the same; the head without it")
     parser.add_argument("--newest", action="store_true", help="the newest first")
     parser.add_argument(
-        "--limit", type=bounded(1, 10**9, whole=True), default=100, help="facts at most; 100. See export for all"
+        "--limit", type=bounded(1, 10**9, whole=True), help=f"facts at most; {LIMIT}. See export for all"
     )
     add_url(parser)
     add_json(parser)
@@ -29,16 +31,17 @@ def add_to(commands: "Commands[Parser]") -> None:
 
 def read(options: argparse.Namespace, settings: Settings) -> int:
     from app.commands.printing import Printer
-    from app.commands.service import check, client_of, persist
+    from app.commands.service import check, client_of, persist, tell
 
     printer = Printer(as_json=options.json)
     with client_of(settings) as client:
-        if options.fact is not None:
-            by = "at/" if options.fact.isdecimal() else ""
-            printer.fact(check(client.get(f"/v1/facts/{by}{options.fact}")).text)
-            return Exit.DONE
-        left = int(options.limit)
         parameters = parameters_of(options)
+        if options.fact is not None:
+            if parameters or filters_of(options) or options.limit:
+                raise Stopped("give a fact or filters, and not both", Exit.USAGE)
+            printer.fact(check(client.get(f"/v1/facts/{path_of(options.fact)}")).text)
+            return Exit.DONE
+        left = int(options.limit or LIMIT)
         while left:
             pairs = [*filters_of(options), *parameters.items()]
             response = persist(lambda pairs=pairs: check(client.get("/v1/facts", params=pairs)), seconds=RETRY_SECONDS)  # type: ignore[misc]
@@ -48,8 +51,19 @@ def read(options: argparse.Namespace, settings: Settings) -> int:
             left -= min(left, len(lines))
             if page["caught_up"]:
                 break
+            if not left and options.limit is None:
+                tell(f"these were {LIMIT}, and there may be more: see --limit, and export")
             parameters |= {"until": page["until"]} if options.newest else {"after": page["cursor"]}
     return Exit.DONE
+
+
+def path_of(fact: str) -> str:
+    if fact.isdecimal():
+        return f"at/{fact}"
+    if not FACT_ID.fullmatch(fact):
+        told = f"{fact} is neither an id nor a position of a fact; --aggregate-id finds what is about something"
+        raise Stopped(told, Exit.USAGE)
+    return fact
 
 
 def parameters_of(options: argparse.Namespace) -> dict[str, str]:

@@ -34,6 +34,9 @@ class Unavailable(Exception):
 def client_of(settings: Settings) -> Iterator[httpx.Client]:
     """A client for the service at FACTWIRE_URL. What cannot be reached is told as Unavailable."""
     headers = {**settings.credentials, "user-agent": "factwire"}
+    if not settings.url.startswith(("http://", "https://")) or settings.url.rstrip("/").endswith("/v1"):
+        told = f"expected the address of the service, such as http://127.0.0.1:8000, without /v1, not {settings.url}"
+        raise Stopped(f"--url or FACTWIRE_URL: {told}", Exit.USAGE)
     try:
         with httpx.Client(base_url=settings.url, headers=headers, timeout=TIMEOUT, follow_redirects=False) as client:
             yield client

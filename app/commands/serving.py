@@ -22,6 +22,7 @@ publish:  curl {url}/v1/facts -H 'content-type: application/json' -d '{{"facts":
 read:     curl '{url}/v1/facts?aggregate_id=order-1'
 follow:   curl -N '{url}/v1/stream?namespace=shop'
 """
+EMBEDDED = "The database is the embedded one in {directory} (FACTWIRE_DATABASE_URL and FACTWIRE_DATA_DIR name others)."
 
 OPEN_TO_OTHERS = (
     "FACTWIRE_AUTH: without it the service listens on loopback addresses only, and {host} is none. Set"
@@ -77,13 +78,15 @@ def serve(options: argparse.Namespace, settings: Settings) -> int:
         complain(str(error))
         return Exit.USAGE
     load_master_keys(*settings.master_key_sources)  # where they are wrong, no worker need find out
-    settings = with_database(settings)
-    prepare_schema(settings)
     if settings.workers > 1:
+        settings = with_database(settings)
+        prepare_schema(settings)
         workers = Workers(settings)
         greet(reachable_url(settings, workers.port))
         return workers.run()
     listening = bind(settings.host, settings.port, shared=False)
+    settings = with_database(settings)
+    prepare_schema(settings)
     greet(reachable_url(settings, listening.getsockname()[1]))
     run(settings, listening)
     return Exit.DONE
@@ -126,7 +129,10 @@ def with_database(settings: Settings) -> Settings:
 
     if settings.database_url is not None:
         return settings
-    server = embedded.start(settings.data_dir or embedded.default_directory())
+    directory = settings.data_dir or embedded.default_directory()
+    server = embedded.start(directory)
+    if not logs_json():
+        print(EMBEDDED.format(directory=directory), file=sys.stderr)
     return settings.model_copy(update={"database_url": SecretStr(server.get_uri())})
 
 

@@ -3,14 +3,18 @@
 import argparse
 import json
 import os
+import signal
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from app.commands.exits import Exit
+from app.commands.exits import Exit, Stopped, leave
 from app.commands.parsing import Commands, Parser, add_command, add_filters, add_json, add_url, filters_of
+from app.domain.position import parse_cursor
 from app.settings import Settings
 
 if TYPE_CHECKING:
@@ -33,7 +37,7 @@ def add_to(commands: "Commands[Parser]") -> None:
         metavar="FILE",
         help="keeps the cursor; where it exists it wins over --after, and after a crash the last facts may come again",
     )
-    parser.add_argument("--until-caught-up", action="store_true", help="end where the log ends now")
+    parser.add_argument("--until-caught-up", action="store_true", help="end where the log ends now; with --after")
     add_url(parser)
     add_json(parser)
 
@@ -47,11 +51,9 @@ def tail(options: argparse.Namespace, settings: Settings) -> int:
     parameters = httpx.QueryParams([("after", options.after), *filters_of(options)])
     place = Place(options.cursor_file)
     place.load()
-    try:
-        with client_of(settings) as client:
-            return follow(client, parameters, place, Printer(as_json=options.json), options.until_caught_up)
-    finally:
-        place.save()
+    signal.signal(signal.SIGTERM, leave)  # so that the cursor is saved on the way out
+    with place.kept(), client_of(settings) as client:
+        return follow(client, parameters, place, Printer(as_json=options.json), options.until_caught_up)
 
 
 def follow(
@@ -86,7 +88,6 @@ def follow(
             tell(f"{said(error)}; trying again")
             pause = max(retry_seconds, pause_seconds(tries))
             tries += 1
-        place.save()
         time.sleep(pause)
 
 
@@ -97,24 +98,44 @@ class Place:
     file: Path | None
     cursor: str = ""
     saved: str = ""
-    saved_at: float = 0.0
 
     def load(self) -> None:
         if self.file is not None and self.file.exists():
             self.cursor = self.saved = self.file.read_text().strip()
+            try:
+                parse_cursor(self.cursor)
+            except ValueError:
+                raise Stopped(f"{self.file}: there is no cursor in it", Exit.USAGE) from None
 
     def move(self, cursor: str) -> None:
         self.cursor = cursor or self.cursor
-        if time.monotonic() - self.saved_at > SAVE_SECONDS:
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """Save it now and then beside the follower, which may wait long for the next fact, and at the end."""
+        over = threading.Event()
+
+        def keep() -> None:
+            while not over.wait(SAVE_SECONDS):
+                self.save()
+
+        keeper = threading.Thread(target=keep, daemon=True)
+        keeper.start()
+        try:
+            yield
+        finally:
+            over.set()
+            keeper.join()
             self.save()
 
     def save(self) -> None:
         if self.file is None or self.cursor == self.saved:
             return
+        cursor = self.cursor
         new = self.file.with_name(f"{self.file.name}.new")
-        new.write_text(f"{self.cursor}\n")
+        new.write_text(f"{cursor}\n")
         os.replace(new, self.file)
-        self.saved, self.saved_at = self.cursor, time.monotonic()
+        self.saved = cursor
 
 
 @dataclass(slots=True)

@@ -50,7 +50,7 @@ def run_key_command(url: str, command: Command, options: argparse.Namespace) -> 
 async def create(connection: Connection, options: argparse.Namespace) -> None:
     grants = Grants(publish=options.publish, read=options.read, manage=options.manage)
     if grants == Grants():
-        print("factwire: the key grants nothing; see --publish, --read and --manage", file=sys.stderr)
+        print("factwire: warning: the key grants nothing; see --publish, --read and --manage", file=sys.stderr)
     expires_at = None if options.expires_days is None else datetime.now(UTC) + timedelta(days=options.expires_days)
     show(await keys.create(connection, COMMAND_LINE, name=options.name, grants=grants, expires_at=expires_at))
 

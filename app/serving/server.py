@@ -63,7 +63,9 @@ def bind(host: str, port: int, *, shared: bool) -> socket.socket:
     try:
         bound.bind((host, port))
     except OSError as error:
-        raise OSError(error.errno, f"cannot listen on {host} port {port}: {error.strerror}") from None
+        raise OSError(
+            error.errno, f"cannot listen on {host} port {port}: {error.strerror} (FACTWIRE_PORT names another)"
+        ) from None
     return bound
 
 

@@ -27,7 +27,8 @@ class Operation:
     def body(self) -> tuple[str, str] | None:
         """The media type of the body, and the name of its schema."""
         for media_type, content in self.described.get("requestBody", {}).get("content", {}).items():
-            return media_type, content["schema"]["$ref"].rpartition("/")[2]
+            schema = content.get("itemSchema") or content["schema"]
+            return media_type, schema["$ref"].rpartition("/")[2]
         return None
 
     def names(self, place: str) -> list[str]:
@@ -38,7 +39,7 @@ class Operation:
 
 
 def operations() -> list[Operation]:
-    document = json.loads((ROOT / "openapi" / "openapi.json").read_text())
+    document = json.loads((ROOT / "openapi" / "openapi-3.2.json").read_text())
     return [
         Operation(method, path, described)
         for path, item in document["paths"].items()
@@ -121,7 +122,7 @@ BODIES: dict[str, Callable[[Things], list[Any]]] = {
     "CloudEvent": lambda things: [
         {"specversion": "1.0", "id": "1", "source": "x", "type": "Stolen", "namespace": things.namespace},
     ],
-    "NewFactBody": lambda things: [{"namespace": things.namespace, "type": "Stolen", "payload": 1}],
+    "NewFactLine": lambda things: [{"namespace": things.namespace, "type": "Stolen", "payload": 1}],
     "KeyBody": lambda things: [{"name": "mine", "grants": {"read": {"include": [things.namespace]}}}],
     "RedactionBody": lambda things: [{"reason": "stolen"}],
     "RotationBody": lambda things: [{"grace_seconds": 0}],

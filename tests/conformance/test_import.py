@@ -79,6 +79,14 @@ async def test_an_import_ends_with_its_result(client: httpx.AsyncClient, namespa
     assert [{member: one[member] for member in facts[0]} for one in stored] == facts
 
 
+@pytest.mark.case("import-of-an-export")
+async def test_the_lines_of_an_export_are_taken_as_they_are(client: httpx.AsyncClient, namespace: str) -> None:
+    await result(client, ndjson([identified(namespace, meta={"k": ["v", "w"]}, payload={"n": n}) for n in range(3)]))
+    exported = (await client.get("/v1/facts/export", params={"namespace": namespace})).content
+    assert b'"position":' in exported
+    assert counts(await result(client, exported)) == (3, 0, 3)
+
+
 @pytest.mark.case("import-without-ids")
 async def test_lines_without_ids_are_published_too(client: httpx.AsyncClient, namespace: str) -> None:
     told = await result(client, ndjson([fact(namespace), fact(namespace)]))

@@ -62,7 +62,8 @@ async def test_import_stops_at_a_bad_line_and_says_which(start_service: StartSer
     service = await start_service()
     content = lines(new_fact(), new_fact()) + b'{"namespace": "shop"}\n' + lines(new_fact())
     done = await asyncio.to_thread(run, service, "import", "-", stdin=content)
-    problem = json.loads(done.stdout)["problem"]
+    assert done.stdout == b""
+    problem = json.loads(done.stderr.splitlines()[-1])["problem"]
     assert (done.returncode, problem["line"], problem["progress"]["published"]) == (1, 3, 2)
     assert len(await exported(service.url)) == 2
 

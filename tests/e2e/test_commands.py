@@ -98,7 +98,16 @@ async def test_a_publish_waits_for_a_service_that_is_not_there_yet(start_service
         (("publish", "shop", "Noted", "1", "--after", "1"), Exit.USAGE),
         (("publish", "shop", "Noted", "1", "--meta", "x"), Exit.USAGE),
         (("publish", "a b", "Noted", "1"), Exit.FAILED),
+        (("publish", "shop", "Noted", "hello"), Exit.USAGE),
+        (("publish", "shop", "Noted", "@no-file"), Exit.USAGE),
+        (("import", "no-file"), Exit.USAGE),
         (("read", "--limit", "0"), Exit.USAGE),
+        (("read", "--meta", "tenant"), Exit.USAGE),
+        (("read", "1:14"), Exit.USAGE),
+        (("read", "1", "--newest"), Exit.USAGE),
+        (("read", "--url", "127.0.0.1:8000"), Exit.USAGE),
+        (("read", "--url", "http://127.0.0.1:8000/v1"), Exit.USAGE),
+        (("tail", "--cursor-file", "LICENSE"), Exit.USAGE),
         (("read", "99"), Exit.FAILED),
         (("read", "--query", "{"), Exit.FAILED),
         (("tail", "--after", "99"), Exit.CONFLICT),
@@ -141,6 +150,27 @@ async def test_tail_goes_on_from_its_file_without_a_gap(start_service: StartServ
     assert [fact["position"] for fact in first + second] == [*range(1, 31), 32, 33]
     assert file.read_text() == "1:33\n"
     assert (await run(service, *arguments)).stdout == b""
+
+
+async def test_a_tail_that_waits_has_saved_its_cursor_and_ends_at_a_signal(
+    start_service: StartService, tmp_path: Path
+) -> None:
+    service = await start_service()
+    await publish(service, *new_facts(3))
+    file = tmp_path / "cursor"
+    tailing = subprocess.Popen(  # noqa: ASYNC220
+        [sys.executable, "-m", "app", "tail", "--after", "start", "--cursor-file", str(file)],
+        cwd=ROOT,
+        env=clean_environment() | {"FACTWIRE_URL": service.url},
+        stdout=subprocess.DEVNULL,
+    )
+    async with asyncio.timeout(30):
+        while not file.exists() or file.read_text() != "1:3\n":
+            assert tailing.poll() is None
+            await asyncio.sleep(0.05)
+    tailing.terminate()
+    assert await asyncio.to_thread(tailing.wait, 20) == 128 + signal.SIGTERM
+    assert file.read_text() == "1:3\n"
 
 
 async def test_a_killed_tail_loses_nothing(start_service: StartService, tmp_path: Path) -> None:

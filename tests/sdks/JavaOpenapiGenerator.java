@@ -3,17 +3,20 @@ import com.fasterxml.jackson.databind.ObjectMapper;
 import factwire.client.ApiClient;
 import factwire.client.ApiException;
 import factwire.client.api.FactsApi;
+import factwire.client.api.FactsApi.APIExportFactsRequest;
 import factwire.client.api.FactsApi.APIGetPositionRequest;
 import factwire.client.api.FactsApi.APIReadRequest;
 import factwire.client.model.ConditionBody;
 import factwire.client.model.Fact;
+import factwire.client.model.ImportLine;
 import factwire.client.model.NewFactBody;
 import factwire.client.model.Page;
 import factwire.client.model.Problem;
 import factwire.client.model.PublishBody;
 import factwire.client.model.QueryItemBody;
+import java.io.File;
 import java.io.IOException;
-import java.math.BigDecimal;
+import java.nio.file.Files;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
@@ -27,7 +30,9 @@ public class JavaOpenapiGenerator {
         FactsApi direct = facts(urls[0]);
         FactsApi throughABadNetwork = facts(urls[1]);
         publishWithAConditionAndRetry(direct);
-        follow(throughABadNetwork, page(direct));
+        String cursor = page(direct);
+        exportAndImport(direct);
+        follow(throughABadNetwork, cursor);
     }
 
     private static FactsApi facts(String url) {
@@ -90,6 +95,14 @@ public class JavaOpenapiGenerator {
         }
     }
 
+    private static void exportAndImport(FactsApi facts) throws Exception {
+        File lines = facts.exportFacts(APIExportFactsRequest.newBuilder().namespace(List.of("shop")).build());
+        List<String> answer = Files.readAllLines(facts.importFacts(lines).toPath());
+        ImportLine last = JSON.readValue(answer.get(answer.size() - 1), ImportLine.class);
+        int exported = Files.readAllLines(lines.toPath()).size();
+        tell(Map.of("exported", exported, "replayed_by_import", last.getResult().getReplayed()));
+    }
+
     private static void follow(FactsApi facts, String cursor) throws Exception {
         tell(Map.of("following", true));
         List<Long> followed = new ArrayList<>();
@@ -97,7 +110,7 @@ public class JavaOpenapiGenerator {
             APIReadRequest request = APIReadRequest.newBuilder()
                     .namespace(List.of("shop"))
                     .after(cursor)
-                    .waitSeconds(BigDecimal.valueOf(20))
+                    .waitSeconds(20.0)
                     .build();
             try {
                 Page read = facts.read(request);

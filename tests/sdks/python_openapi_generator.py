@@ -64,6 +64,12 @@ def page(facts: FactsApi) -> str:
             return cursor
 
 
+def export_and_import(facts: FactsApi) -> None:
+    lines = facts.export_facts(namespace=["shop"])
+    last = facts.import_facts(bytes(lines)).decode().splitlines()[-1]
+    tell(exported=len(lines.splitlines()), replayed_by_import=json.loads(last)["result"]["replayed"])
+
+
 def follow(facts: FactsApi, cursor: str) -> None:
     tell(following=True)
     followed: list[int] = []
@@ -81,4 +87,6 @@ def follow(facts: FactsApi, cursor: str) -> None:
 
 direct, through_a_bad_network = (FactsApi(ApiClient(Configuration(host=url))) for url in sys.argv[1:3])
 publish_with_a_condition_and_retry(direct)
-follow(through_a_bad_network, page(direct))
+cursor = page(direct)
+export_and_import(direct)
+follow(through_a_bad_network, cursor)

@@ -12,8 +12,16 @@ from tests.builders import new_fact
 from tests.conftest import StartService
 from tests.recipes.cutting import Relay, relaying
 from tests.recipes.programs import Program, publish, running, until
-from tests.sdks.generating import MAKERS, PAGE, SDKS
+from tests.sdks.generating import (
+    MAKERS,
+    PAGE,
+    SDKS,
+    java_openapi_generator,
+    python_openapi_generator,
+    typescript_openapi_generator,
+)
 
+WITH_LINES = (python_openapi_generator, typescript_openapi_generator, java_openapi_generator)
 CUTS = 3
 ROOM = 400  # bytes: less than an answer with a fact
 
@@ -39,6 +47,7 @@ async def test_a_generated_client_does_what_a_user_needs(
     assert steps["paged"] == [1, 2, 3, 4, 5, 6]
     assert steps["labels"] == ["x", "y"]
     assert steps["followed"] == expected
+    assert make not in WITH_LINES or (steps["exported"], steps["replayed_by_import"]) == (6, 6)
 
 
 def test_what_the_page_shows_stands_in_a_scenario() -> None:

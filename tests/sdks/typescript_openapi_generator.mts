@@ -43,6 +43,13 @@ async function page(facts: FactsApi): Promise<string> {
   }
 }
 
+async function exportAndImport(facts: FactsApi): Promise<void> {
+  const lines = await facts.exportFacts({ namespace: ["shop"] });
+  const answer = await (await facts.importFacts({ body: lines })).text();
+  const { result } = JSON.parse(answer.trimEnd().split("\n").at(-1)!);
+  tell({ exported: (await lines.text()).trimEnd().split("\n").length, replayed_by_import: result.replayed });
+}
+
 async function follow(facts: FactsApi, after: string): Promise<void> {
   tell({ following: true });
   const followed: number[] = [];
@@ -62,4 +69,6 @@ async function follow(facts: FactsApi, after: string): Promise<void> {
 const [direct, throughABadNetwork] = process.argv.slice(2, 4)
   .map((basePath) => new FactsApi(new Configuration({ basePath }))) as [FactsApi, FactsApi];
 await publishWithAConditionAndRetry(direct);
-await follow(throughABadNetwork, await page(direct));
+const cursor = await page(direct);
+await exportAndImport(direct);
+await follow(throughABadNetwork, cursor);
