@@ -21,7 +21,8 @@ from tests.sdks.generating import (
     typescript_openapi_generator,
 )
 
-WITH_LINES = (python_openapi_generator, typescript_openapi_generator, java_openapi_generator)
+IMPORTING = {python_openapi_generator, typescript_openapi_generator}
+EXPORTING = {*IMPORTING, java_openapi_generator}
 CUTS = 3
 ROOM = 400  # bytes: less than an answer with a fact
 
@@ -47,14 +48,15 @@ async def test_a_generated_client_does_what_a_user_needs(
     assert steps["paged"] == [1, 2, 3, 4, 5, 6]
     assert steps["labels"] == ["x", "y"]
     assert steps["followed"] == expected
-    assert make not in WITH_LINES or (steps["exported"], steps["replayed_by_import"]) == (6, 6)
+    assert steps.get("exported", 6) == steps.get("replayed_by_import", 6) == 6
+    assert ("exported" in steps, "replayed_by_import" in steps) == (make in EXPORTING, make in IMPORTING)
 
 
 def test_what_the_page_shows_stands_in_a_scenario() -> None:
     scenarios = [stripped(path.read_text()) for path in SDKS.glob("*openapi*") if path.suffix != ".json"]
     scenarios += [stripped(path.read_text()) for path in SDKS.glob("*.java")]
     shown = re.findall(r"^```(?:python|ts|java)\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
-    assert len(shown) == len(MAKERS)
+    assert len(shown) > len(MAKERS)
     for block in shown:
         assert any(stripped(block) in scenario for scenario in scenarios), block
 
