@@ -92,7 +92,7 @@ class Settings(BaseSettings):
     url: str = "http://127.0.0.1:8000"
     """Where the command line finds the service."""
     key: SecretStr | None = None
-    """The key, or the token, with which `import`, `tail` and `doctor` come to the service."""
+    """The key, or the token, with which commands come to the service."""
 
     read_connections_max: int = Field(8, ge=2, le=100)
     """Connections of one process for reads; three more follow the log, one appends and one listens."""

@@ -37,6 +37,7 @@ BASE64 = "base64"
 PLACED = frozenset(
     {"specversion", "id", "type", "subject", "data", "data_base64", "namespace"}
     | {"factversion", "factaggregateids", "factmeta", "factsubject", "factposition", "factpublishedat"}
+    | {"factredacted", "facterased"}
 )
 POINTERS = ((re.compile(r"^/aggregate_ids/\d+$"), "/subject"), (re.compile(r"^/meta/ce-"), "/"))
 FIELDS = {
@@ -107,6 +108,9 @@ def fact_from_event(event: Event, payloads: Payloads, limits: Limits, *, namespa
     if namespace is None and "namespace" not in attributes:
         raise refused("/namespace", "expected this extension, since FACTWIRE_CLOUDEVENTS_NAMESPACE is not set")
     payload, encoding = payload_of(event, payloads)
+    meta = meta_of(attributes)
+    if meta.get(DATA) == BASE64 and payload.startswith(b'"'):
+        raise refused("/factmeta", f"{DATA} would make the data of the event binary: give data_base64")
     try:
         return new_fact(
             id=fact_id(attributes["id"], attributes["source"]),
@@ -114,7 +118,7 @@ def fact_from_event(event: Event, payloads: Payloads, limits: Limits, *, namespa
             type=attributes["type"],
             version=version_of(attributes),
             aggregate_ids=aggregate_ids_of(attributes),
-            meta=meta_of(attributes) | encoding,
+            meta=meta | encoding,
             payload=payload,
             limits=limits,
             data_subject=attributes.get("factsubject"),
@@ -198,9 +202,18 @@ def meta_of(attributes: Mapping[str, str]) -> MetaValues:
         meta = META.decode(attributes.get("factmeta", "{}"))
     except msgspec.MsgspecError:
         raise refused("/factmeta", "expected a JSON object of texts, or of arrays of texts") from None
+    for key, value in meta.items():
+        if is_attribute(key, value):
+            raise refused("/factmeta", f"{key} would go out as an attribute of the event: give it as one")
     id_is_kept = attributes["id"] != attributes["id"].lower() or not FACT_ID.fullmatch(attributes["id"])
-    kept = {f"{KEPT}{name}": value for name, value in attributes.items() if name not in PLACED}
+    kept = {f"{KEPT}{name}": value for name, value in attributes.items() if is_told(name, attributes)}
     return meta | kept | ({f"{KEPT}id": attributes["id"]} if id_is_kept else {})
+
+
+def is_told(name: str, attributes: Mapping[str, str]) -> bool:
+    """Whether an attribute is kept: not what every fact that has none is given on the way out."""
+    given = {"source": f"/v1/namespaces/{attributes.get('namespace')}", "time": attributes.get("factpublishedat")}
+    return name not in PLACED and attributes[name] != given.get(name)
 
 
 def as_attribute(field: FieldError) -> FieldError:
@@ -219,7 +232,7 @@ def event_from_fact(line: bytes) -> bytes:
     kept: dict[str, str] = {}
     meta: MetaValues = {}
     for key, value in fact.meta.items():
-        if isinstance(value, str) and key.startswith(KEPT) and is_kept(key.removeprefix(KEPT)):
+        if isinstance(value, str) and is_attribute(key, value):
             kept[key.removeprefix(KEPT)] = value
         elif not (is_base64 and key == DATA):
             meta[key] = value
@@ -230,7 +243,6 @@ def event_from_fact(line: bytes) -> bytes:
         "type": fact.type,
         "time": kept.pop("time", fact.published_at),
         **({"subject": fact.aggregate_ids[0]} if len(fact.aggregate_ids) == 1 else {}),
-        **({} if is_base64 else {"datacontenttype": kept.pop("datacontenttype", "application/json")}),
         **kept,
         "namespace": fact.namespace,
         "factposition": str(fact.position),
@@ -242,9 +254,11 @@ def event_from_fact(line: bytes) -> bytes:
     return EVENT_JSON.encode(event)
 
 
-def is_kept(name: str) -> bool:
-    """Whether this is an attribute of an event that goes out as it came in."""
-    return ATTRIBUTE.fullmatch(name) is not None and name not in PLACED - {"id"}
+def is_attribute(key: str, value: str | list[str]) -> bool:
+    """Whether this part of meta is an attribute of an event, which goes out as it came in."""
+    name = key.removeprefix(KEPT)
+    is_named = key != name and ATTRIBUTE.fullmatch(name) is not None
+    return is_named and isinstance(value, str) and name not in PLACED - {"id"}
 
 
 def extensions_of(fact: StoredFact, meta: MetaValues) -> dict[str, Any]:

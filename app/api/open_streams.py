@@ -1,12 +1,14 @@
 """Open streams: who follows what in this process, and how far behind."""
 
 from datetime import UTC, datetime
+from typing import Annotated
 
 import msgspec
+from msgspec import UNSET, Meta, UnsetType
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.api.admitting import Rule
+from app.api.admitting import Rule, principal_of
 from app.api.context import context_of
 from app.api.documenting import operation
 from app.api.encoding import encoded_response
@@ -15,6 +17,8 @@ from app.api.routing import new_router
 from app.api.wire import QueryBody, query_body_from
 from app.domain import errors
 from app.domain.fact import utc
+from app.domain.grants import Namespaces
+from app.domain.query import Query
 from app.stream.following import OpenStream
 
 router = new_router("operations")
@@ -30,7 +34,9 @@ class OneStream(msgspec.Struct):
     caught_up: bool
     position: int
     lag: int
-    query: QueryBody
+    query: Annotated[QueryBody | UnsetType, Meta(description="Left out where it may match what you may not read.")] = (
+        UNSET
+    )
 
 
 class OpenStreams(msgspec.Struct):
@@ -56,11 +62,13 @@ async def list_streams(request: Request) -> Response:
     parameters_of(request)
     context = context_of(request)
     head = context.tail.head
-    told = [one_stream(stream, head) for stream in context.streams.furthest_behind(STREAMS_TOLD_MAX)]
+    readable = principal_of(request).grants.readable
+    told = [one_stream(stream, head, readable) for stream in context.streams.furthest_behind(STREAMS_TOLD_MAX)]
     return await encoded_response(request, msgspec.json.encode(OpenStreams(context.streams.open, head, told)))
 
 
-def one_stream(stream: OpenStream, head: int) -> OneStream:
+def one_stream(stream: OpenStream, head: int, readable: Namespaces) -> OneStream:
+    query = stream.following.query
     position = stream.pace.cursor
     return OneStream(
         principal=stream.following.reader.name,
@@ -68,5 +76,13 @@ def one_stream(stream: OpenStream, head: int) -> OneStream:
         caught_up=stream.pace.caught_up,
         position=position,
         lag=max(0, head - position),
-        query=query_body_from(stream.following.query),
+        query=query_body_from(query) if is_within(query, readable) else UNSET,
+    )
+
+
+def is_within(query: Query, readable: Namespaces) -> bool:
+    """Whether a query can match only what may be read."""
+    return readable.are_all or (
+        bool(query.items)
+        and all(item.namespaces and all(name in readable for name in item.namespaces) for item in query.items)
     )

@@ -3,9 +3,15 @@
 export function h(tag, attributes = {}, ...children) {
   const element = document.createElement(tag);
   fill(element, attributes);
-  element.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false));
+  for (const child of children.flat(Infinity)) {  // one by one: a call takes no hundred thousand arguments
+    if (child !== null && child !== undefined && child !== false) element.append(child instanceof Node ? child : visible(String(child)));
+  }
   return element;
 }
+
+// What turns the direction of a text round, or cannot be seen, would make one name look like another.
+const visible = (text) => text.replace(/[\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff]/g,
+  (found) => `\\u${found.charCodeAt(0).toString(16).padStart(4, "0")}`);
 
 export function svg(tag, attributes = {}, ...children) {
   const element = document.createElementNS("http://www.w3.org/2000/svg", tag);

@@ -22,8 +22,7 @@ let turn = 0;
 async function route() {
   const [path, query = ""] = location.hash.replace(/^#\/?/, "").split("?");
   const [name, ...rest] = path.split("/");
-  const view = VIEWS[name] ?? VIEWS[""];
-  const argument = decodeURIComponent(rest.join("/"));
+  const view = Object.hasOwn(VIEWS, name) ? VIEWS[name] : VIEWS[""];
   const parameters = new URLSearchParams(query);
   end?.();
   end = null;
@@ -31,7 +30,7 @@ async function route() {
   const main = h("div", {});
   const place = document.getElementById("main");
   try {
-    const ending = await view.render(main, argument, parameters);
+    const ending = await view.render(main, decodeURIComponent(rest.join("/")), parameters);
     if (mine !== turn) { ending?.(); return; }
     end = ending ?? null;
   } catch (error) {
@@ -55,12 +54,12 @@ function showNavigation(current) {
 
 function help() {
   const views = Object.values(VIEWS).filter((view) => view.label && (view.shown?.() ?? true));
-  const keys = [["/", "search"], ["j, k", "next and last fact"], ["Enter", "open it"], ["c", "copy as curl"],
+  const keys = [["/", "search"], ["j, k", "next and previous fact"], ["Enter", "open it"], ["c", "copy as curl"],
     ["p", "pause, and go on, in the live view"], ...views.map((view) => [`g ${view.key}`, view.label]), ["?", "this"]];
   show("Help", h("p", {}, "A search has the names of the API: ", h("code", {}, "namespace=shop type=OrderPlaced aggregate_id=order-1"
     + " meta=tenant:a"), ". Repeated names of namespaces and types are alternatives, the others add up; ", h("code", {}, "OR"),
     " begins another item. The JSON of a query is taken as well."),
-  h("h2", {}, "Keys"), h("dl", {}, keys.flatMap(([key, does]) => [h("dt", {}, h("kbd", {}, key)), h("dd", {}, does)])),
+  h("p", {}, "Times are UTC."), h("h2", {}, "Keys"), h("dl", {}, keys.flatMap(([key, does]) => [h("dt", {}, h("kbd", {}, key)), h("dd", {}, does)])),
   h("p", {}, h("a", { href: "/docs" }, "Every operation of the API"), ` · Factwire ${surroundings.version}`));
 }
 

@@ -119,6 +119,19 @@ async def test_a_fact_is_shown_to_the_byte_and_never_as_markup(start_service: St
         assert EXACT in await page.run(TEXT)
 
 
+async def test_what_is_large_or_made_to_mislead_is_shown(start_service: StartService) -> None:
+    service = await start_service()
+    await publish_exactly(service, f"[{','.join(['0'] * 100_000)}]")
+    await publish(service, order(1, aggregate_ids=["order-\u202e1"]))
+    async with exploring(service, "#/fact/1") as page:
+        assert await page.run("document.querySelector('main pre').innerText.split('\\n').length") == 100_002
+        await open_view(page, "#/fact/2")
+        assert "order-\\u202e1" in await page.run(TEXT)
+        for link in ("#/fact/%", "#/constructor"):
+            await open_view(page, link)
+            assert await page.complaints() == []
+
+
 async def test_a_timeline_has_the_facts_of_its_aggregate_in_order(start_service: StartService) -> None:
     service = await start_service()
     await publish(service, order(1), order(2), order(1, "OrderPaid"), order(1, "OrderShipped"))

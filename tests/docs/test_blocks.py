@@ -38,7 +38,8 @@ RUN_BY = {
         "make run": "test_blocks",
         "create role": "test_blocks",
         "export FACTWIRE_DATABASE_URL": "test_blocks",
-        "export FACTWIRE_AUTH=keys": "test_blocks",
+        "FACTWIRE_AUTH=keys make run": "test_blocks",
+        "KEY=": "test_blocks",
         "make check test": ".ci/run",
     },
     "deploy/README.md": {"kubectl": "tests/deploy"},
@@ -125,9 +126,9 @@ async def test_a_role_as_in_the_readme_is_enough_and_keys_are_made(
     named, started = block("README.md", "export FACTWIRE_DATABASE_URL").splitlines()
     assert (named.split("=", 1)[0], started) == ("export FACTWIRE_DATABASE_URL", "make run")
     service = await start_service(auth="keys", database_url=readme_url)
-    making = block("README.md", "export FACTWIRE_AUTH=keys").replace("http://127.0.0.1:8000", service.url)
-    making = making.replace("make run\n", "").replace(".venv/bin/factwire keys", "KEY=$(factwire keys")
-    making = making.replace("'   # prints the key, once", "')\nsleep 3").replace("curl", "curl -s --noproxy '*'")
+    assert block("README.md", "FACTWIRE_AUTH=keys") == "FACTWIRE_AUTH=keys make run\n"
+    making = block("README.md", "KEY=").replace("http://127.0.0.1:8000", service.url)
+    making = making.replace(".venv/bin/", "").replace("sleep 2", "sleep 4").replace("curl", "curl -s --noproxy '*'")
     environment = clean_environment() | {"FACTWIRE_DATABASE_URL": readme_url}
     assert json.loads(shell(f"set -e\n{making}", environment, tmp_path))["facts"] == []
     await service.close()

@@ -14,7 +14,8 @@ export default {
         key.value = "";
         location.hash = given.get("then") || "#/";
       } catch (error) {
-        told.replaceChildren(problem(error));
+        told.replaceChildren(error.status !== 401 ? problem(error)
+          : h("p", { class: "problem", role: "alert" }, "This key or token is not known here, or has ended."));
       }
     };
     const end = async () => {

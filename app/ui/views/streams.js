@@ -18,7 +18,7 @@ export default {
         h("thead", {}, h("tr", {}, columns.map((name) => h("th", { scope: "col" }, name)),
           h("th", { scope: "col", class: "count" }, "Position"), h("th", { scope: "col", class: "count" }, "Lag"))),
         h("tbody", {}, streams.map((stream) => h("tr", {},
-          h("td", {}, h("code", {}, queryText(stream.query))), h("td", {}, stream.principal), h("td", { class: "when" }, when(stream.opened_at)),
+          h("td", {}, stream.query ? h("code", {}, queryText(stream.query)) : "what you may not read"), h("td", {}, stream.principal), h("td", { class: "when" }, when(stream.opened_at)),
           h("td", {}, stream.caught_up ? "live" : "catching up"), h("td", { class: "count" }, count(stream.position)),
           h("td", { class: "count" }, count(stream.lag))))))) : h("p", {}, "No stream is open."));
   },
