@@ -17,6 +17,12 @@ class FieldError:
     parameter: str | None = None
 
 
+def blaming(field: FieldError, *, otherwise: str = "") -> str:
+    """What is wrong, with the field that it is wrong with."""
+    name = field.pointer or field.parameter or otherwise
+    return f"{name}: {field.detail}" if name else field.detail
+
+
 class FactwireError(Exception):
     """Something that was asked for could not be done."""
 
@@ -63,8 +69,7 @@ class InvalidRequest(FactwireError):
     code = "invalid-request"
 
     def __init__(self, errors: Sequence[FieldError]) -> None:
-        first = errors[0]
-        super().__init__(f"{first.pointer or first.parameter or 'body'}: {first.detail}", errors=list(errors))
+        super().__init__(blaming(errors[0], otherwise="body"), errors=list(errors))
 
 
 class LimitExceeded(FactwireError):
@@ -73,7 +78,7 @@ class LimitExceeded(FactwireError):
     code = "limit-exceeded"
 
     def __init__(self, limit: str, maximum: int, *, field: FieldError) -> None:
-        super().__init__(field.detail, limit=limit, maximum=maximum, errors=[field])
+        super().__init__(blaming(field), limit=limit, maximum=maximum, errors=[field])
 
 
 class BodyTooLarge(FactwireError):
