@@ -1,6 +1,7 @@
 """The HTTP server of one process: uvicorn with a socket of ours, and a drain that ends streams."""
 
 import asyncio
+import errno
 import gc
 import logging
 import os
@@ -63,9 +64,8 @@ def bind(host: str, port: int, *, shared: bool) -> socket.socket:
     try:
         bound.bind((host, port))
     except OSError as error:
-        raise OSError(
-            error.errno, f"cannot listen on {host} port {port}: {error.strerror} (FACTWIRE_PORT names another)"
-        ) from None
+        hint = " (FACTWIRE_PORT names another)" if error.errno == errno.EADDRINUSE else ""
+        raise OSError(error.errno, f"cannot listen on {host} port {port}: {error.strerror}{hint}") from None
     return bound
 
 
