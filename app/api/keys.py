@@ -71,7 +71,9 @@ class KeyBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 class RotationBody(msgspec.Struct, forbid_unknown_fields=True):
     """How a key gets its new secret."""
 
-    grace_seconds: Annotated[float, Meta(description="For how long the secret before it still holds.")] = GRACE_SECONDS
+    grace_seconds: Annotated[
+        float, Meta(description="For how long the secret before it still holds; an hour without it.")
+    ] = GRACE_SECONDS
 
 
 class Key(msgspec.Struct, kw_only=True):

@@ -30,7 +30,7 @@ class NewFactBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     id: Annotated[UUID | None, Meta(description="Makes retries safe. The store makes a UUIDv7 if none is given.")] = (
         None
     )
-    version: Annotated[int, Meta(description="The version of the payload's schema.")] = 1
+    version: Annotated[int, Meta(description="The version of the payload's schema; 1 without it.")] = 1
     aggregate_ids: Annotated[list[str], Meta(description="The entities that the fact is about: a set.")] = []
     meta: Annotated[MetaValues, Meta(description="Small attributes to match on.")] = {}
     data_subject: Annotated[
