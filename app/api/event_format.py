@@ -211,9 +211,12 @@ def meta_of(attributes: Mapping[str, str]) -> MetaValues:
 
 
 def is_told(name: str, attributes: Mapping[str, str]) -> bool:
-    """Whether an attribute is kept: not what every fact that has none is given on the way out."""
-    given = {"source": f"/v1/namespaces/{attributes.get('namespace')}", "time": attributes.get("factpublishedat")}
-    return name not in PLACED and attributes[name] != given.get(name)
+    """Whether an attribute is kept: not the source that every fact without one is given on the way out.
+
+    Its time is: in another log, when the fact was published here is no longer known from anything else.
+    """
+    is_source_of_facts = name == "source" and attributes[name] == f"/v1/namespaces/{attributes.get('namespace', '')}"
+    return name not in PLACED and not is_source_of_facts
 
 
 def as_attribute(field: FieldError) -> FieldError:

@@ -78,15 +78,14 @@ def serve(options: argparse.Namespace, settings: Settings) -> int:
         complain(str(error))
         return Exit.USAGE
     load_master_keys(*settings.master_key_sources)  # where they are wrong, no worker need find out
-    if settings.workers > 1:
-        settings = with_database(settings)
-        prepare_schema(settings)
+    # Before a database is made for nothing.
+    listening = bind(settings.host, settings.port, shared=False) if settings.workers == 1 else None
+    settings = with_database(settings)
+    prepare_schema(settings)
+    if listening is None:
         workers = Workers(settings)
         greet(reachable_url(settings, workers.port))
         return workers.run()
-    listening = bind(settings.host, settings.port, shared=False)
-    settings = with_database(settings)
-    prepare_schema(settings)
     greet(reachable_url(settings, listening.getsockname()[1]))
     run(settings, listening)
     return Exit.DONE

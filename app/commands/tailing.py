@@ -71,7 +71,7 @@ def follow(
             with client.stream(
                 "GET", "/v1/stream", params=parameters, headers=headers, timeout=STREAM_TIMEOUT
             ) as response:
-                for event in events_of(lines_of(check(response))):
+                for event in events_of(place.watched(lines_of(check(response)))):
                     tries = 0
                     retry_seconds = event.retry_seconds or retry_seconds
                     if event.name == "message":
@@ -98,8 +98,11 @@ class Place:
     file: Path | None
     cursor: str = ""
     saved: str = ""
+    failure: OSError | None = None
 
     def load(self) -> None:
+        if self.file is not None and not self.file.parent.is_dir():
+            raise Stopped(f"{self.file.parent}: there is no such folder", Exit.USAGE)
         if self.file is not None and self.file.exists():
             self.cursor = self.saved = self.file.read_text().strip()
             try:
@@ -110,14 +113,24 @@ class Place:
     def move(self, cursor: str) -> None:
         self.cursor = cursor or self.cursor
 
+    def watched(self, lines: Iterator[str]) -> Iterator[str]:
+        """The lines of a stream, heartbeats included, for as long as the cursor can be saved."""
+        for line in lines:
+            if self.failure is not None:
+                raise self.failure
+            yield line
+
     @contextmanager
     def kept(self) -> Iterator[None]:
         """Save it now and then beside the follower, which may wait long for the next fact, and at the end."""
         over = threading.Event()
 
         def keep() -> None:
-            while not over.wait(SAVE_SECONDS):
-                self.save()
+            while not over.wait(SAVE_SECONDS) and self.failure is None:
+                try:
+                    self.save()
+                except OSError as error:  # told by the follower, which goes no further
+                    self.failure = error
 
         keeper = threading.Thread(target=keep, daemon=True)
         keeper.start()

@@ -25,6 +25,7 @@ from app.api.wire import NewFactBody, Problem
 from app.settings import Settings
 from tests.builders import publication
 from tests.conftest import StartService
+from tests.docs.shell import shell
 from tests.docs.test_documents import DOCUMENTS, ROOT
 from tests.postgres import run_sql
 from tests.service import POLL_SECONDS, clean_environment, free_port
@@ -213,19 +214,3 @@ async def ready(client: httpx.AsyncClient, process: subprocess.Popen[bytes]) -> 
                 if (await client.get("/readyz")).is_success:
                     return
             await asyncio.sleep(POLL_SECONDS)
-
-
-def shell(script: str, environment: dict[str, str], directory: Path) -> str:
-    """What a script prints, run as a reader would whose `factwire` is on the path."""
-    path = f"{ROOT / '.venv' / 'bin'}{os.pathsep}{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    done = subprocess.run(
-        ["bash", "-c", script],
-        cwd=directory,
-        env=environment | {"PATH": path},
-        capture_output=True,
-        text=True,
-        timeout=50,
-        check=False,
-    )
-    assert done.returncode == 0, f"{script}\n{done.stdout}{done.stderr}"
-    return done.stdout

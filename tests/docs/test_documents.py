@@ -2,10 +2,8 @@
 
 import ast
 import json
-import os
 import re
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +15,7 @@ from app.api.wire import Fact
 from app.domain import errors
 from app.domain.errors import FactwireError
 from app.settings import Settings, range_of
+from tests.docs.shell import shell
 from tests.service import ServiceProcess, clean_environment
 
 ROOT = Path(__file__).parents[2]
@@ -189,11 +188,7 @@ OTHER_BLOCKS = [
 @pytest.mark.parametrize(("path", "block"), OTHER_BLOCKS, ids=[path.name for path, _ in OTHER_BLOCKS])
 def test_the_commands_of_a_page_run(service: ServiceProcess, tmp_path: Path, path: Path, block: str) -> None:
     script = f"set -eo pipefail\n{block}".replace("http://127.0.0.1:8000", service.url)
-    environment = clean_environment() | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-    done = subprocess.run(
-        ["bash", "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=50, check=False
-    )
-    assert done.returncode == 0, f"{done.stdout}{done.stderr}"
+    shell(script, clean_environment(), tmp_path)
 
 
 def run(block: str, url: str) -> str:

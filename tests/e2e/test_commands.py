@@ -5,6 +5,7 @@ import gzip
 import json
 import os
 import pty
+import shutil
 import signal
 import subprocess
 import sys
@@ -171,6 +172,25 @@ async def test_a_tail_that_waits_has_saved_its_cursor_and_ends_at_a_signal(
     tailing.terminate()
     assert await asyncio.to_thread(tailing.wait, 20) == 128 + signal.SIGTERM
     assert file.read_text() == "1:3\n"
+
+
+async def test_a_tail_that_can_no_longer_save_its_cursor_ends(start_service: StartService, tmp_path: Path) -> None:
+    service = await start_service(heartbeat_seconds=3)
+    folder = tmp_path / "kept"
+    folder.mkdir()
+    await publish(service, new_fact())
+    tailing = asyncio.create_task(run(service, "tail", "--after", "start", "--cursor-file", str(folder / "cursor")))
+    async with asyncio.timeout(30):
+        while not (folder / "cursor").exists():
+            await asyncio.sleep(0.05)
+    shutil.rmtree(folder)
+    await publish(service, new_fact())
+    done = await tailing
+    assert done.returncode == Exit.FAILED
+    assert b"kept" in done.stderr
+    assert b"Traceback" not in done.stderr
+    nowhere = await run(service, "tail", "--cursor-file", str(folder / "cursor"))
+    assert nowhere.returncode == Exit.USAGE
 
 
 async def test_a_killed_tail_loses_nothing(start_service: StartService, tmp_path: Path) -> None:
