@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 
 from app import __version__
 from app.access.access import Access, Authenticator
+from app.access.addresses import Proxies
 from app.access.allowances import allowances_of
 from app.access.claims import ClaimGrants, by_value_from
 from app.access.keyring import Keyring
@@ -40,6 +41,8 @@ from app.api.bodies import Bodies
 from app.api.context import Context
 from app.api.problems import answer_factwire_error, answer_http_exception, answer_unexpected
 from app.api.sse import leave_shutdown_to_us
+from app.api.tenants import Tenants
+from app.domain.budget import Budget
 from app.domain.errors import FactwireError, Unavailable
 from app.domain.fact import NewFact
 from app.domain.limits import Limits
@@ -133,6 +136,7 @@ def build(settings: Settings) -> tuple[Context, dict[str, Callable[[], Awaitable
         master_keys=load_master_keys(*settings.master_key_sources),
     )
     metrics, tracing = Metrics(), tracing_of(settings)
+    tenants = Tenants(Proxies(settings.proxies, header=settings.forwarded_header))
     ring = Ring(bytes_max=settings.ring_bytes_max, batch_bytes_max=BATCH_BYTES_MAX)
     on_extended = partial(note_traces, tracing) if tracing else None
     tail = Tail(database, ring, poll_seconds=settings.poll_seconds, on_extended=on_extended)
@@ -154,7 +158,10 @@ def build(settings: Settings) -> tuple[Context, dict[str, Callable[[], Awaitable
         tickets=Tickets(database, access.current, seconds=settings.ticket_seconds),
         sessions=Sessions(database, access.current, seconds=settings.session_seconds),
         database=database,
-        bodies=bodies_of(settings),
+        bodies=bodies_of(settings, tenants),
+        tenants=tenants,
+        unread=unread_of(settings),
+        queries=queries_of(settings),
         publisher=publisher,
         tail=tail,
         moments=Moments(database),
@@ -215,6 +222,8 @@ def publisher_of(settings: Settings, database: Database, tail: Tail, notifier: N
         waiting_requests_max=settings.publishes_waiting_max,
         waiting_bytes_max=settings.publish_bytes_waiting_max,
         condition_seconds=settings.condition_seconds,
+        group_postings_max=settings.group_postings_max,
+        tail=tail,
         on_appended=on_appended,
         metrics=metrics,
     )
@@ -251,10 +260,25 @@ def tracing_of(settings: Settings) -> "Tracing | None":
     return Tracing(version=__version__)
 
 
-def bodies_of(settings: Settings) -> Bodies:
+def bodies_of(settings: Settings, tenants: Tenants) -> Bodies:
     return Bodies(
-        bytes_max=settings.body_bytes_max, all_bytes_max=settings.bodies_bytes_max, seconds=settings.body_seconds
+        tenants,
+        bytes_max=settings.body_bytes_max,
+        all_bytes_max=settings.bodies_bytes_max,
+        seconds=settings.body_seconds,
     )
+
+
+def unread_of(settings: Settings) -> Budget:
+    refusal = (
+        "Too many answers are waiting to be read: FACTWIRE_UNREAD_BYTES_MAX bounds them, and half for each principal."
+    )
+    return Budget(settings.unread_bytes_max, refusal=refusal)
+
+
+def queries_of(settings: Settings) -> Budget:
+    refusal = "Too many queries are open: FACTWIRE_QUERIES_BYTES_MAX bounds them, and half of it for each principal."
+    return Budget(settings.queries_bytes_max, refusal=refusal)
 
 
 def measure(context: Context, listener: Listener, upkeep: Upkeep) -> None:

@@ -107,6 +107,10 @@ class Settings(BaseSettings):
 
     facts_max: int = Field(1000, ge=1, le=1000)
     """Facts in one publish request."""
+    postings_max: int = Field(10_000, ge=400, le=1_000_000)
+    """Postings of one publish request: each aggregate id, each meta value and the type of each fact is one."""
+    group_postings_max: int = Field(20_000, ge=400, le=1_000_000)
+    """Postings that are written under one hold of the append lock, unless one request has more."""
     body_bytes_max: int = Field(4 * MIB, ge=1024, le=256 * MIB)
     """Bytes of one request body; for an import, of one batch."""
     bodies_bytes_max: int = Field(256 * MIB, ge=MIB, le=64 * GIB)
@@ -167,6 +171,11 @@ class Settings(BaseSettings):
     """Facts published by one principal. Unset: no limit."""
     principal_streams_max: int | None = Field(None, ge=1)
     """Open streams of one principal. Unset: no limit."""
+
+    unread_bytes_max: int = Field(256 * MIB, ge=8 * MIB, le=64 * GIB)
+    """Bytes of answers of one process that clients have yet to read; half of it for each principal."""
+    queries_bytes_max: int = Field(64 * MIB, ge=MIB, le=64 * GIB)
+    """Memory of the queries of open streams and long polls of one process; half of it for each principal."""
 
     streams_max: int = Field(10_000, ge=1, le=1_000_000)
     """Open streams of one process; beyond it a stream is asked to come back."""

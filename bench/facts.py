@@ -49,9 +49,9 @@ def publishing_in_sequence() -> Requests:
 def pushing(facts_per_request: int) -> Requests:
     """What the floor of the fan-out pushes as it is: the frames of so many facts, as the service would send them."""
     chance = random.Random(_SEED)
-    head = b'id: 1:100000\ndata: {"position":100000,"published_at":"2026-11-23T10:00:00.123456Z",'
+    head = b'data: {"position":100000,"published_at":"2026-11-23T10:00:00.123456Z",'
     head += b'"id":"01938a3c-2f00-7000-8000-000000000000",'
-    frames = (head + _compact(_fact(chance))[1:] + b"\n\n" for _ in range(facts_per_request))
+    frames = (head + _compact(_fact(chance))[1:] + b"\nid: 1:100000\n\n" for _ in range(facts_per_request))
     return repeat(request_bytes("POST", "/push", body=b"".join(frames))).__next__
 
 

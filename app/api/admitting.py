@@ -14,13 +14,12 @@ from app.access.allowances import Allowances
 from app.api.context import Context
 from app.api.credentials import verified
 from app.api.spending import begin
+from app.api.tenants import PRINCIPAL
 from app.domain.condition import Condition
 from app.domain.errors import FactwireError, FieldError, Forbidden, RateLimited, Unavailable
 from app.domain.fact import NewFact
 from app.domain.principal import ANY_READER, ANYBODY, Principal, Reader
 from app.domain.query import restricted
-
-PRINCIPAL = "factwire.principal"
 
 
 class Rule(StrEnum):

@@ -30,10 +30,11 @@ async def answer_publish(request: Request, facts: Sequence[NewFact], condition: 
 
 async def publish_traced(request: Request, facts: Sequence[NewFact], condition: Condition | None) -> Published:
     context = context_of(request)
+    tenant = context.tenants.tenant_of(request.scope)
     if context.tracing is None:
-        return await context.publisher.publish(facts, condition)
+        return await context.publisher.publish(facts, condition, tenant=tenant)
     with context.tracing.publishing(request.headers.get("traceparent", ""), len(facts)) as span:
-        published = await context.publisher.publish(facts, condition)
+        published = await context.publisher.publish(facts, condition, tenant=tenant)
         span.set_attribute("factwire.position", published.cursor.position)
         return published
 

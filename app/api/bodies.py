@@ -8,11 +8,15 @@ from starlette.requests import Request
 from starlette.types import Message
 
 from app.api.asgi import JSON, WouldWait, at_once, header
+from app.api.content_coding import check_no_coding
+from app.api.tenants import Tenants
+from app.domain.budget import Budget
 from app.domain.errors import BodyTooLarge, RequestTimeout, Unavailable, UnsupportedMediaType
 
 NDJSON = "application/x-ndjson"
 
 # Nobody but the server cancels a request: when its time to finish what is under way is over.
+TOO_MANY = "Too many request bodies are under way: FACTWIRE_BODIES_BYTES_MAX bounds them, and half for each principal."
 STOPPED_FIRST = "The service stopped before the body was complete."
 
 
@@ -31,9 +35,10 @@ def check_media_type(request: Request, *expected: str) -> str:
 class Bodies:
     """Reads bodies whole, each within its limit and all that are under way within one for the process."""
 
-    def __init__(self, *, bytes_max: int, all_bytes_max: int, seconds: float) -> None:
+    def __init__(self, tenants: Tenants, *, bytes_max: int, all_bytes_max: int, seconds: float) -> None:
+        self._tenants = tenants
         self._bytes_max = bytes_max
-        self._room = all_bytes_max
+        self.budget = Budget(all_bytes_max, refusal=TOO_MANY)
         self._seconds = seconds
 
     async def read_json(self, request: Request) -> bytes:
@@ -43,6 +48,7 @@ class Bodies:
 
     async def read(self, request: Request) -> bytes:
         """One body. It is refused as soon as it is known to be too large, not after it was read."""
+        check_no_coding(request)
         declared = header(request.scope, b"content-length")
         if declared.isdigit():
             self.check_size(int(declared))
@@ -63,18 +69,19 @@ class Bodies:
 
     async def _read(self, request: Request, message: Message | None) -> bytes:
         chunks: list[bytes] = []
+        tenant = self._tenants.tenant_of(request.scope)
         try:
             async with asyncio.timeout(self._seconds):
-                await self._collect(request, message, chunks)
+                await self._collect(request, message, chunks, tenant)
         except TimeoutError:
             raise RequestTimeout(f"The body did not arrive within {self._seconds:g} s.") from None
         except asyncio.CancelledError:
             raise Unavailable(STOPPED_FIRST) from None
         finally:
-            self._room += sum(map(len, chunks))
+            self.budget.give_back(tenant, sum(map(len, chunks)))
         return b"".join(chunks)
 
-    async def _collect(self, request: Request, message: Message | None, chunks: list[bytes]) -> None:
+    async def _collect(self, request: Request, message: Message | None, chunks: list[bytes], tenant: str) -> None:
         total = 0
         while True:
             message = message or await request.receive()
@@ -83,9 +90,7 @@ class Bodies:
             chunk: bytes = message.get("body", b"")
             total += len(chunk)
             self.check_size(total)
-            if len(chunk) > self._room:
-                raise Unavailable("Too many request bodies are under way.")
-            self._room -= len(chunk)
+            self.budget.take(tenant, len(chunk))
             chunks.append(chunk)
             if not message.get("more_body"):
                 return

@@ -10,7 +10,7 @@ from app.api.answering import answer_publish
 from app.api.asgi import JsonAnswer
 from app.api.bodies import NDJSON, check_media_type
 from app.api.context import Context, context_of
-from app.api.decoding import Decoder
+from app.api.decoding import Decoder, texts_of
 from app.api.documenting import READ_PROBLEMS, WRITE_PROBLEMS, operation
 from app.api.event_format import BATCH, EVENT, CloudEvent, Event, events_from, fact_from_event, lines_as_events
 from app.api.exporting import EXPORT_PARAMETERS, answer_export
@@ -24,8 +24,8 @@ from app.domain.fact import NewFact
 
 router = new_router("cloudevents")
 
-ONE = Decoder(Event)
-SEVERAL = Decoder(list[Event])
+ONE = Decoder(Event, texts_of=texts_of)
+SEVERAL = Decoder(list[Event], texts_of=texts_of)
 
 
 @router.post(

@@ -10,6 +10,8 @@ from app.access.allowances import Allowances
 from app.access.keyring import Keyring
 from app.access.lending import Sessions, Tickets
 from app.api.bodies import Bodies
+from app.api.tenants import Tenants
+from app.domain.budget import Budget
 from app.domain.limits import Limits
 from app.settings import Settings
 from app.store.database import Database
@@ -38,6 +40,9 @@ class Context:
     bodies: Bodies
     publisher: Publisher
     tail: Tail
+    tenants: Tenants
+    unread: Budget
+    queries: Budget
     moments: Moments
     streams: Streams
     erasing: Erasing

@@ -1,37 +1,57 @@
-"""Decoding JSON bodies into the structs of the wire, with errors that point at what is wrong."""
+"""Decoding JSON bodies into the structs of the wire, with errors that point at what is wrong.
 
+Whatever a body holds, decoding takes time in proportion to its size, with a small constant, also where it is refused:
+a body may have megabytes, and while one is decoded the process does nothing else.
+"""
+
+import json
 import re
 import secrets
-from typing import Generic, TypeVar
+from collections.abc import Callable
+from itertools import islice
+from typing import Any, Generic, TypeVar
 
 import msgspec
 
 from app.domain.errors import FactwireError, FieldError, InvalidRequest, MalformedJson
+from app.domain.fact import escaped
 
 T = TypeVar("T")
 
-ESCAPE = re.compile(
-    rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|u([dD][89a-fA-F][0-9a-fA-F]{2})|.)", re.DOTALL
+ESCAPED_BACKSLASH, NEUTRAL = b"\\\\", b"\x00\x00"  # a NUL stands in no JSON text
+SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+LONE_SURROGATE = re.compile(
+    rb"\\u(?:[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F][0-9a-fA-F]{2})"
+    rb"|(?<!\\u[dD][89abAB][0-9a-fA-F]{2}\\u)[dD][c-fC-F][0-9a-fA-F]{2})"
 )
+LONE_SURROGATES_MAX = 10_000
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 SYNTAX = msgspec.json.Decoder(msgspec.Raw)
 LOCATION = re.compile(r" - at `(?:key in )?\$([^`]*)`$")
-FIELD = re.compile(r"Object (?:missing required|contains unknown) field `(.*?)`")
-STEP = re.compile(r"\[(\d+)\]|\.([^.\[]+)")
+UNKNOWN_FIELD = re.compile(r"Object contains unknown field `(.*)`", re.DOTALL)
+STEP = re.compile(r"\[(\d+|\.\.\.)\]|\.([^.\[]+)")
+NAME_SHOWN_MAX = 100
+SEARCHED_BYTES_MAX = 64 * 1024
 
 
 class Decoder(Generic[T]):
-    """Decodes one type. Raises MalformedJson for what is not JSON in UTF-8, InvalidRequest for what does not fit."""
+    """Decodes one type. Raises MalformedJson for what is not JSON in UTF-8, InvalidRequest for what does not fit.
 
-    def __init__(self, type: type[T]) -> None:
+    A member that stands twice is refused outside of payloads: a proxy that looks at the first would see another request
+    than the service. `texts_of` counts the texts of a value, the names of its members included; None leaves that out.
+    """
+
+    def __init__(self, type: type[T], *, texts_of: Callable[[T], int] | None = None) -> None:
         self._decoder = msgspec.json.Decoder(type)
+        self._texts_of = texts_of
 
     def decode(self, body: bytes) -> tuple[T, "Payloads"]:
-        """The value, and how its raw payloads are to be read."""
+        """The value, and how its raw payloads are to be read: each once, in the order of the body."""
         try:
             # A payload is taken over without being looked into, so that its UTF-8 is checked here.
             if not body.isascii():
                 body.decode()
-            return self._decoder.decode(body), VERBATIM
+            value = self._decoder.decode(body)
         except msgspec.ValidationError as error:
             raise self._invalid(body, error) from None
         except UnicodeDecodeError as error:
@@ -40,6 +60,9 @@ class Decoder(Generic[T]):
             raise MalformedJson("The body is nested too deeply.") from None
         except msgspec.DecodeError as error:
             return self._decode_with_lone_surrogates(body, error)
+        if self._texts_of is not None and self._texts_of(value) != texts_in(body):
+            raise repeated_member(body)
+        return value, VERBATIM
 
     def _decode_with_lone_surrogates(self, body: bytes, error: msgspec.DecodeError) -> tuple[T, "Payloads"]:
         """Decode once more with each escaped lone surrogate replaced by a mark.
@@ -47,53 +70,125 @@ class Decoder(Generic[T]):
         JSON allows "\\ud800" alone (RFC 8259, section 8.2) and a payload keeps it, but the decoder refuses it. The mark
         begins with a control character: anywhere but in a payload, the checks of the domain refuse it as such.
         """
-        mark = b"\\u0001" + secrets.token_hex(16).encode()
-        marked = with_lone_surrogates_marked(body, mark)
-        if marked == body:
-            raise MalformedJson(sentence(str(error))) from None
+        mark = b"\\u0001" + secrets.token_hex(8).encode()
+        marked, surrogates = with_lone_surrogates_marked(body, mark)
+        if not surrogates:
+            raise malformed(body, error) from None
         try:
-            return self._decoder.decode(marked), Payloads(mark)
+            value = self._decoder.decode(marked)
         except msgspec.ValidationError as invalid:
             raise invalid_request(str(invalid)) from None
         except (msgspec.DecodeError, RecursionError):
             raise MalformedJson(sentence(str(error))) from None
+        if self._texts_of is not None and self._texts_of(value) != texts_in(marked):
+            raise repeated_member(marked)
+        return value, Payloads(mark, surrogates)
 
     def _invalid(self, body: bytes, error: msgspec.ValidationError) -> FactwireError:
         """What is wrong with a body of which a part does not fit: the rest of it may not even be JSON."""
         try:
-            SYNTAX.decode(with_lone_surrogates_marked(body, b"\\u0001"))
-        except (msgspec.DecodeError, RecursionError) as malformed:
-            return MalformedJson(sentence(str(malformed)))
+            SYNTAX.decode(with_lone_surrogates_marked(body, b"\\u0001")[0])
+        except (msgspec.DecodeError, RecursionError) as wrong:
+            return malformed(body, wrong)
         return invalid_request(str(error))
 
 
 class Payloads:
-    """Gives the bytes of a raw payload as they were sent."""
+    """Gives the bytes of raw payloads as they were sent."""
 
-    def __init__(self, mark: bytes | None) -> None:
+    def __init__(self, mark: bytes | None, surrogates: list[bytes] | None = None) -> None:
         self._mark = mark
+        self._surrogates = iter(surrogates or ())
 
     def verbatim(self, raw: msgspec.Raw) -> bytes:
+        """The next payload of the body."""
         payload = bytes(raw)
-        return payload if self._mark is None else payload.replace(self._mark, b"\\u")
+        if self._mark is None or self._mark not in payload:
+            return payload
+        first, *others = payload.split(self._mark)
+        return first + b"".join([part for other in others for part in (next(self._surrogates), other)])
 
 
 VERBATIM = Payloads(None)
 
 
-def with_lone_surrogates_marked(body: bytes, mark: bytes) -> bytes:
-    return ESCAPE.sub(lambda escape: mark + escape[1] if escape[1] else escape[0], body)
+def with_lone_surrogates_marked(body: bytes, mark: bytes) -> tuple[bytes, list[bytes]]:
+    """A body with a mark for each lone surrogate, and the surrogates in their order."""
+    if SURROGATE.search(body) is None:
+        return body, []
+    neutral = body.replace(ESCAPED_BACKSLASH, NEUTRAL)  # what looks like an escape is one now
+    surrogates = [found[0] for found in islice(LONE_SURROGATE.finditer(neutral), LONE_SURROGATES_MAX + 1)]
+    if len(surrogates) > LONE_SURROGATES_MAX:
+        raise MalformedJson(f"The body has more than {LONE_SURROGATES_MAX} lone surrogates.")
+    # A function would be called for each; a template without groups is not.
+    marked = LONE_SURROGATE.sub(mark.replace(b"\\", ESCAPED_BACKSLASH), neutral)
+    return marked.replace(NEUTRAL, ESCAPED_BACKSLASH), surrogates
+
+
+def texts_in(json_text: bytes) -> int:
+    """How many texts a JSON text has, the names of members included: half of its quotes, apart from escaped ones."""
+    if b"\\" not in json_text:
+        return json_text.count(b'"') // 2
+    unescaped = json_text.replace(ESCAPED_BACKSLASH, b"")
+    return (unescaped.count(b'"') - unescaped.count(b'\\"')) // 2
+
+
+def texts_of(value: Any) -> int:
+    """How many texts a decoded value stands for. Members that are UNSET were not there; no others have a default."""
+    match value:
+        case str():
+            return 1
+        case msgspec.Raw():
+            return texts_in(bytes(value))
+        case list() | tuple():
+            return sum([texts_of(each) for each in value])
+        case dict():
+            return len(value) + sum([texts_of(each) for each in value.values()])
+        case msgspec.Struct():
+            members = [getattr(value, name) for name in value.__struct_fields__]
+            return sum([1 + texts_of(member) for member in members if member is not msgspec.UNSET])
+    return 0
+
+
+def repeated_member(body: bytes) -> InvalidRequest:
+    """That a member stands twice, by name where it is found quickly."""
+    names: list[str] = []
+
+    def keep(pairs: list[tuple[str, Any]]) -> None:
+        seen: set[str] = set()
+        names.extend([name for name, _ in pairs if name in seen or seen.add(name)])  # type: ignore[func-returns-value]
+
+    if len(body) <= SEARCHED_BYTES_MAX:
+        json.loads(body, object_pairs_hook=keep)
+    named = f" ({names[-1][:NAME_SHOWN_MAX]})" if names else ""
+    return InvalidRequest([FieldError(f"a member stands twice in an object{named}", pointer="")])
+
+
+def malformed(body: bytes, error: Exception) -> MalformedJson:
+    if body.startswith(BYTE_ORDER_MARK):
+        return MalformedJson("The body begins with a byte order mark (U+FEFF). Send UTF-8 without it.")
+    return MalformedJson(
+        "The body is nested too deeply." if isinstance(error, RecursionError) else sentence(str(error))
+    )
 
 
 def invalid_request(message: str) -> InvalidRequest:
-    """A decoder's message with its location as a JSON pointer."""
+    """A decoder's message with its location as a JSON pointer, which leads to something in the body that was sent.
+
+    It is the member itself where there is one, and the object where a member is missing, or which one is not known.
+    """
     location = LOCATION.search(message)
-    path = location[1] if location else ""
-    pointer = "".join(f"/{index or name}" for index, name in STEP.findall(path) if (index or name) != "..")
+    pointer = ""
+    for index, name in STEP.findall(location[1] if location else ""):
+        if index == "...":
+            break
+        pointer += f"/{index or name}"
     text = message[: location.start()] if location else message
-    field = FIELD.search(text)
-    if field is not None:
-        pointer += f"/{field[1]}"
+    unknown = UNKNOWN_FIELD.fullmatch(text)
+    if unknown is not None and len(unknown[1]) <= NAME_SHOWN_MAX:
+        pointer += f"/{escaped(unknown[1])}"
+    elif unknown is not None:
+        text = f"Object contains unknown field `{unknown[1][:NAME_SHOWN_MAX]}…`"
     return InvalidRequest([FieldError(sentence(text), pointer=pointer)])
 
 

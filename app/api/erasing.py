@@ -7,7 +7,7 @@ from starlette.responses import Response
 from app.api.admitting import Rule, principal_of
 from app.api.asgi import JSON
 from app.api.context import context_of
-from app.api.decoding import Decoder
+from app.api.decoding import Decoder, texts_of
 from app.api.documenting import EXAMPLE_ID, operation
 from app.api.parameters import parameters_of
 from app.api.routing import new_router
@@ -19,7 +19,7 @@ from app.domain.position import FACT_ID
 
 router = new_router("erasure")
 
-REDACTION = Decoder(RedactionBody)
+REDACTION = Decoder(RedactionBody, texts_of=texts_of)
 
 
 @router.delete(

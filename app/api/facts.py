@@ -8,7 +8,7 @@ from starlette.responses import Response
 from app.api.admitting import Rule, principal_of, reader_of
 from app.api.bodies import NDJSON
 from app.api.context import context_of
-from app.api.decoding import Decoder
+from app.api.decoding import Decoder, texts_of
 from app.api.documenting import EXAMPLE_ID, READ_PROBLEMS, operation
 from app.api.encoding import encoded_response
 from app.api.exporting import EXPORT_PARAMETERS, answer_export
@@ -24,7 +24,7 @@ from app.stream.paging import Found, Reading, read
 
 router = new_router("facts")
 
-QUERY = Decoder(QueryBody)
+QUERY = Decoder(QueryBody, texts_of=texts_of)
 LIMIT_DEFAULT = 100
 PAGING = ("after", "until", "limit", "order", "wait_seconds")
 
@@ -141,8 +141,7 @@ async def answer_fact(request: Request, at: UUID | Position) -> Response:
         position, body = await read_fact(
             connection, at, principal_of(request).grants.readable, master_keys=context.database.master_keys
         )
-    if context.tail.forked_after is not None and position > context.tail.forked_after:
-        context.tail.refuse_fork()
+    context.tail.refuse_beyond_fork(position)
     return await encoded_response(request, body)
 
 

@@ -1,11 +1,15 @@
 """Import: facts as NDJSON of any length, each line on its own, committed in batches, with progress."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 import msgspec
+from msgspec import UNSET
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
@@ -13,23 +17,26 @@ from starlette.types import Receive, Scope, Send
 from app.api.admitting import Rule, forbidden_namespace, principal_of, reader_of
 from app.api.asgi import header
 from app.api.bodies import NDJSON, STOPPED_FIRST, check_media_type
+from app.api.content_coding import coding_of, decoded
 from app.api.context import Context, context_of
 from app.api.decoding import Decoder
 from app.api.documenting import operation
-from app.api.parameters import parameters_of
+from app.api.parameters import parameters_of, parse_meta_key
 from app.api.problems import problem
 from app.api.routing import new_router
 from app.api.spending import Pace, pace_of
-from app.api.wire import ImportCounts, ImportLine, NewFactLine, fact_from
+from app.api.wire import ImportCounts, ImportLine, NewFactLine, Skipped, fact_from, texts_of_line
 from app.domain import errors
 from app.domain.errors import FactwireError, FieldError, LimitExceeded, OutcomeUnknown, RequestTimeout, Unavailable
-from app.domain.fact import NewFact
+from app.domain.fact import RESERVED_NAMESPACE, NewFact
 from app.domain.principal import Principal, Reader
 from app.stream.grouping import Published
 
 router = new_router("facts")
 
-LINE = Decoder(NewFactLine)
+LINE = Decoder(NewFactLine, texts_of=texts_of_line)
+CODINGS = ("gzip", "zstd")
+PUBLISHED_AT_META = "published_at_meta"
 BATCH_LINES_MAX = 500
 PROGRESS_SECONDS = 1.0
 LINGER_SECONDS = 0.2
@@ -42,25 +49,35 @@ FORWARDED = (b"x-forwarded-for", b"x-real-ip", b"forwarded", b"via")
         "import_facts",
         "Publish facts as lines, each on its own. Answers progress, and a result or a problem as the last line.",
         rule=Rule.PUBLISH,
+        parameters=(PUBLISHED_AT_META,),
         body=NewFactLine,
         body_media_type=NDJSON,
         body_example="new-facts",
         result=ImportLine,
         result_example="imported",
         media_type=NDJSON,
-        problems=(errors.MalformedParameter, errors.UnsupportedMediaType, errors.UnknownParameter, errors.Unavailable),
+        problems=(
+            errors.MalformedParameter,
+            errors.UnsupportedMediaType,
+            errors.UnsupportedContentCoding,
+            errors.UnknownParameter,
+            errors.Unavailable,
+        ),
     ),
 )
 async def import_facts(request: Request) -> Response:
-    parameters_of(request)
+    parameters = parameters_of(request, PUBLISHED_AT_META)
     check_media_type(request, NDJSON)
     context = context_of(request)
     importing = Importing(
         context,
         tells_progress=may_answer_early(request),
         principal=principal_of(request),
+        tenant=context.tenants.tenant_of(request.scope),
         reader=reader_of(request, context),
         pace=pace_of(request.scope),
+        coding=coding_of(request, CODINGS),
+        published_at_meta=parameters.get(PUBLISHED_AT_META, parse_meta_key, None),
     )
     lines = importing.run(request)
     first = await anext(lines)
@@ -100,50 +117,44 @@ class Importing:
     context: Context
     tells_progress: bool
     principal: Principal
+    tenant: str
     reader: Reader
     pace: Pace
+    coding: str
+    published_at_meta: str | None
     counts: ImportCounts = field(default_factory=ImportCounts)
 
     async def run(self, request: Request) -> AsyncIterator[bytes]:
         loop = asyncio.get_running_loop()
         told_at = loop.time()
+        lines = Lines(self.context, self.tenant)
         try:
-            async for lines in self._batches(request):
-                self.reader.check()
-                await self._publish_in_time(lines)
-                if self.tells_progress and loop.time() - told_at >= PROGRESS_SECONDS:
-                    told_at = loop.time()
-                    yield line({"progress": self.counts})
+            async with aclosing(self._batches(request, lines)) as batches:
+                async for batch in batches:
+                    self.reader.check()
+                    await self._publish_in_time(batch)
+                    lines.give_back(batch)
+                    if self.tells_progress and loop.time() - told_at >= PROGRESS_SECONDS:
+                        told_at = loop.time()
+                        yield line({"progress": self.counts})
         except FactwireError as error:
             yield line({"problem": {**problem(error), "line": self.counts.lines + 1, "progress": self.counts}})
         else:
             yield line({"result": self.counts})
+        finally:
+            lines.close()
 
-    async def _batches(self, request: Request) -> AsyncIterator[list[bytes]]:
+    async def _batches(self, request: Request, lines: "Lines") -> AsyncGenerator[list[bytes]]:
         """Lines as they arrive, in batches. One that is not full is not held back while its client pauses."""
-        bytes_max = self.context.limits.body_bytes_max
-        lines: list[bytes] = []
-        size = 0
-        rest = b""
-        async for chunk in chunks(request, seconds=self.context.settings.body_seconds):
-            *complete, rest = (rest + chunk).split(b"\n")
-            for text in complete:
-                lines.append(text)
-                size += len(text)
-                if len(lines) >= BATCH_LINES_MAX or size >= bytes_max:
-                    yield lines
-                    lines, size = [], 0
-            paused = not chunk
-            if lines and (paused or len(rest) > bytes_max):
-                yield lines
-                lines, size = [], 0
-            if len(rest) > bytes_max:
-                detail = f"a line may have at most {bytes_max} bytes"
-                raise LimitExceeded("body_bytes_max", bytes_max, field=FieldError(detail))
-        if rest:
-            lines.append(rest)
-        if lines:
-            yield lines
+        arriving = chunks(request, seconds=self.context.settings.body_seconds)
+        async for piece in decoded(arriving, self.coding):
+            lines.add(piece)
+            while batch := lines.take(only_full=bool(piece)):
+                yield batch
+            lines.check()
+        lines.end()
+        while batch := lines.take():
+            yield batch
 
     async def _publish_in_time(self, lines: list[bytes]) -> None:
         try:
@@ -155,48 +166,65 @@ class Importing:
         """Publish a batch in order, up to its first line that fails, which is raised."""
         facts: list[NewFact | None] = []
         failure: FactwireError | None = None
+        skipped: list[str | None] = []
         for text in lines:
             try:
-                facts.append(self._decode(text))
+                fact, reason = self._decode(text)
             except FactwireError as error:
                 failure = error
                 break
-        while facts:
-            facts = await self._publish_distinct(facts)
+            facts.append(fact)
+            skipped.append(reason)
+        start = 0
+        while start < len(facts):
+            end = self._end_of_unit(facts, start)
+            await self._publish_unit(facts[start:end], skipped[start:end])
+            start = end
         if failure is not None:
             raise failure
 
-    def _decode(self, text: bytes) -> NewFact | None:
-        """The fact of a line; None for a blank one."""
+    def _decode(self, text: bytes) -> tuple[NewFact | None, str | None]:
+        """The fact of a line; None for a blank one, and for one that is skipped, with the reason."""
         if not text.strip():
-            return None
+            return None, None
         body, payloads = LINE.decode(text)
+        reason = reason_to_skip(body)
+        if reason is not None:
+            return None, reason
+        if self.published_at_meta is not None and body.published_at:
+            body.meta = {self.published_at_meta: body.published_at, **(body.meta or {})}
         fact = fact_from(body, payloads, self.context.limits)
         if fact.namespace not in self.principal.grants.publish:
             raise forbidden_namespace(fact.namespace, "/namespace")
-        return fact
+        return fact, None
 
-    async def _publish_distinct(self, facts: list[NewFact | None]) -> list[NewFact | None]:
-        """Publish the lines up to the first whose id stands before it among them, and return the others.
-
-        Within one batch for the publisher no two lines may share an id.
-        """
+    def _end_of_unit(self, facts: Sequence[NewFact | None], start: int) -> int:
+        """Where the lines end that are published together: before a repeated id, or too many postings."""
         seen: set[str] = set()
-        count = 0
-        for fact in facts:
-            if fact is not None and fact.id in seen:
-                break
+        postings = 0
+        for place, fact in enumerate(facts[start:], start):
             if fact is not None:
+                postings += len(fact.tags) + 1
+                if fact.id in seen or (seen and postings > self.context.limits.postings_max):
+                    return place
                 seen.add(fact.id)
-            count += 1
-        distinct = [fact for fact in facts[:count] if fact is not None]
-        await self.pace(len(distinct))
-        outcomes = iter(await self.context.publisher.publish_each(distinct))
-        for fact in facts[:count]:
+        return len(facts)
+
+    async def _publish_unit(self, facts: Sequence[NewFact | None], skipped: Sequence[str | None]) -> None:
+        new = [fact for fact in facts if fact is not None]
+        await self.pace(len(new))
+        outcomes = iter(await self.context.publisher.publish_in_order(new, tenant=self.tenant) if new else ())
+        for fact, reason in zip(facts, skipped, strict=True):
             if fact is not None:
                 self._count(next(outcomes))
+            elif reason is not None:
+                self._skip(reason)
             self.counts.lines += 1
-        return facts[count:]
+
+    def _skip(self, reason: str) -> None:
+        if self.counts.skipped is UNSET:
+            self.counts.skipped = Skipped()
+        setattr(self.counts.skipped, reason, getattr(self.counts.skipped, reason) + 1)
 
     def _count(self, outcome: Published | FactwireError) -> None:
         if isinstance(outcome, FactwireError):
@@ -208,6 +236,78 @@ class Importing:
         if outcome.cursor.position >= self.counts.position:
             self.counts.position = outcome.cursor.position
             self.counts.cursor = str(outcome.cursor)
+
+
+def reason_to_skip(body: NewFactLine) -> str | None:
+    """Why a line of an export is left out: its payload is gone, or it tells of the log that it comes from."""
+    for reason in ("redacted", "erased", "unreadable"):
+        if getattr(body, reason) is True:
+            return reason
+    is_exported = body.position is not UNSET or body.published_at is not UNSET
+    return "reserved" if is_exported and body.namespace == RESERVED_NAMESPACE else None
+
+
+class Lines:
+    """The lines of a body that are yet to be published: counted among all bodies that are under way, and bounded."""
+
+    def __init__(self, context: Context, tenant: str) -> None:
+        self._budget = context.bodies.budget
+        self._tenant = tenant
+        self._bytes_max = context.limits.body_bytes_max
+        self._complete: deque[bytes] = deque()
+        self._rest: list[bytes] = []
+        self._rest_bytes = 0
+        self._held = 0
+
+    def add(self, piece: bytes) -> None:
+        """Take what has arrived. Raises Unavailable where there is no room for it."""
+        self._budget.take(self._tenant, len(piece))
+        self._held += len(piece)
+        first, *others = piece.split(b"\n")
+        self._rest.append(first)
+        self._rest_bytes += len(first)
+        if others:
+            self._complete.append(b"".join(self._rest))
+            self._complete.extend(others[:-1])
+            self._rest, self._rest_bytes = [others[-1]], len(others[-1])
+
+    def take(self, *, only_full: bool = False) -> list[bytes]:
+        """The next batch; none where it is not full, if `only_full`."""
+        batch: list[bytes] = []
+        size = 0
+        for text in islice(self._complete, BATCH_LINES_MAX):
+            if batch and size + len(text) > self._bytes_max:
+                break
+            batch.append(text)
+            size += len(text)
+        is_full = len(batch) == BATCH_LINES_MAX or len(batch) < len(self._complete) or size >= self._bytes_max
+        if only_full and not is_full and self._rest_bytes <= self._bytes_max:
+            return []
+        for _ in batch:
+            self._complete.popleft()
+        return batch
+
+    def check(self) -> None:
+        """Raises LimitExceeded where the line that arrives is too long."""
+        if self._rest_bytes > self._bytes_max:
+            detail = f"a line may have at most {self._bytes_max} bytes"
+            raise LimitExceeded("body_bytes_max", self._bytes_max, field=FieldError(detail))
+
+    def end(self) -> None:
+        """Nothing more arrives: what is left is the last line."""
+        if self._rest_bytes:
+            self._complete.append(b"".join(self._rest))
+        self._rest, self._rest_bytes = [], 0
+
+    def give_back(self, batch: Sequence[bytes]) -> None:
+        """A batch was published."""
+        count = min(self._held, sum(map(len, batch)) + len(batch))  # with the line feeds
+        self._held -= count
+        self._budget.give_back(self._tenant, count)
+
+    def close(self) -> None:
+        self._budget.give_back(self._tenant, self._held)
+        self._held = 0
 
 
 async def chunks(request: Request, *, seconds: float) -> AsyncIterator[bytes]:

@@ -7,7 +7,7 @@ from http import HTTPStatus
 from typing import Annotated, Any
 
 import msgspec
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -17,10 +17,11 @@ from app.access.keys import Made
 from app.api.admitting import Rule, principal_of
 from app.api.asgi import JSON
 from app.api.context import context_of
-from app.api.decoding import Decoder
+from app.api.decoding import Decoder, texts_of
 from app.api.documenting import operation
 from app.api.parameters import parameters_of, parse_time
 from app.api.routing import new_router
+from app.api.wire import Texts
 from app.domain import errors
 from app.domain.errors import FieldError, Forbidden, InvalidRequest, Unavailable
 from app.domain.fact import utc
@@ -45,19 +46,19 @@ BODY_PROBLEMS = (
 PROBLEMS = (errors.MalformedParameter, errors.UnknownParameter, errors.Unavailable)
 
 
-class NamespacesBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+class NamespacesBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Namespaces by pattern: `loans` is that one, `loans.*` are all below it, `*` is each. Exclusion wins."""
 
-    include: list[str] = []
-    exclude: list[str] = []
+    include: Texts = UNSET
+    exclude: Texts = UNSET
 
 
-class GrantsBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+class GrantsBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What may be done, and in which namespaces. Nothing granted means nothing seen."""
 
-    publish: NamespacesBody = NamespacesBody()
-    read: NamespacesBody = NamespacesBody()
-    manage: NamespacesBody = NamespacesBody()
+    publish: NamespacesBody | UnsetType = UNSET
+    read: NamespacesBody | UnsetType = UNSET
+    manage: NamespacesBody | UnsetType = UNSET
 
 
 class KeyBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -65,15 +66,16 @@ class KeyBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 
     name: Annotated[str, Meta(description="For people: whose it is, or what for.", examples=["shop, production"])]
     grants: GrantsBody
-    expires_at: Annotated[str | None, Meta(description="When it ends; never without it.")] = None
+    expires_at: Annotated[str | UnsetType | None, Meta(description="When it ends; never without it.")] = UNSET
 
 
 class RotationBody(msgspec.Struct, forbid_unknown_fields=True):
     """How a key gets its new secret."""
 
     grace_seconds: Annotated[
-        float, Meta(description="For how long the secret before it still holds; an hour without it.")
-    ] = GRACE_SECONDS
+        float | UnsetType,
+        Meta(description="For how long the secret before it still holds; an hour without it."),
+    ] = UNSET
 
 
 class Key(msgspec.Struct, kw_only=True):
@@ -100,8 +102,8 @@ class Keys(msgspec.Struct):
     keys: list[Key]
 
 
-KEY = Decoder(KeyBody)
-ROTATION = Decoder(RotationBody)
+KEY = Decoder(KeyBody, texts_of=texts_of)
+ROTATION = Decoder(RotationBody, texts_of=texts_of)
 
 
 @router.get(
@@ -132,7 +134,7 @@ async def list_keys(request: Request) -> Response:
 async def create_key(request: Request) -> Response:
     parameters_of(request)
     body, _ = KEY.decode(await context_of(request).bodies.read_json(request))
-    grants, expires_at = granted(body.grants), None if body.expires_at is None else end_of(body.expires_at)
+    grants, expires_at = granted(body.grants), end_of(body.expires_at)
     async with managing(request) as connection:
         made = await keys.create(
             connection, principal_of(request), name=body.name, grants=grants, expires_at=expires_at
@@ -176,11 +178,12 @@ async def get_key(request: Request) -> Response:
 async def rotate_key(request: Request) -> Response:
     parameters_of(request)
     body, _ = ROTATION.decode(await context_of(request).bodies.read_json(request))
-    if not 0 <= body.grace_seconds <= GRACE_SECONDS_MAX:
+    grace_seconds = GRACE_SECONDS if body.grace_seconds is UNSET else body.grace_seconds
+    if not 0 <= grace_seconds <= GRACE_SECONDS_MAX:
         detail = f"expected a number from 0 to {GRACE_SECONDS_MAX}"
         raise InvalidRequest([FieldError(detail, pointer="/grace_seconds")])
     async with managing(request) as connection:
-        made = await keys.rotate(connection, principal_of(request), id_of(request), grace_seconds=body.grace_seconds)
+        made = await keys.rotate(connection, principal_of(request), id_of(request), grace_seconds=grace_seconds)
     return answer(shown_with_secret(made))
 
 
@@ -234,7 +237,9 @@ def granted(body: GrantsBody) -> Grants:
         raise InvalidRequest([FieldError(str(error), pointer="/grants")]) from None
 
 
-def end_of(text: str) -> datetime:
+def end_of(text: str | UnsetType | None) -> datetime | None:
+    if text is None or text is UNSET:
+        return None
     try:
         return parse_time(text)
     except ValueError as error:

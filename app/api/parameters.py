@@ -8,7 +8,7 @@ from urllib.parse import unquote, unquote_to_bytes
 
 from starlette.requests import Request
 
-from app.api.decoding import Decoder
+from app.api.decoding import Decoder, texts_of
 from app.api.schemas import TEXT, TEXTS, ref
 from app.api.wire import QueryBody, QueryItemBody, item_from, query_from
 from app.domain.errors import (
@@ -20,6 +20,8 @@ from app.domain.errors import (
     MalformedParameter,
     UnknownParameter,
 )
+from app.domain.fact import META_KEY
+from app.domain.limits import NAME_LENGTH_MAX
 from app.domain.position import Bound, parse_bound
 from app.domain.query import EVERYTHING, Query
 
@@ -27,7 +29,7 @@ T = TypeVar("T")
 
 REPEATABLE = frozenset({"namespace", "type", "aggregate_id", "meta"})
 FILTERS = (*sorted(REPEATABLE), "query")
-QUERY = Decoder(QueryBody)
+QUERY = Decoder(QueryBody, texts_of=texts_of)
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +164,13 @@ def parse_number(text: str) -> float:
     return float(text)
 
 
+def parse_meta_key(text: str) -> str:
+    """A key of meta. Raises ValueError."""
+    if len(text) > NAME_LENGTH_MAX or META_KEY.fullmatch(text) is None:
+        raise ValueError(f"expected a meta key: a name without ':', of at most {NAME_LENGTH_MAX} characters")
+    return text
+
+
 def parse_time(text: str) -> datetime:
     """A time as RFC 3339 has it. Raises ValueError."""
     try:
@@ -215,5 +224,6 @@ DESCRIPTIONS: Mapping[str, tuple[dict[str, Any], str, Any]] = {
         60,
     ),
     "intervals": ({"type": "integer", "minimum": 1, "maximum": 120, "default": 60}, "How many intervals.", 60),
+    "published_at_meta": (TEXT, "Keep the `published_at` of each line in meta, under this key.", None),
     "at": ({"type": "string", "format": "date-time"}, "The last fact published before this time.", None),
 }

@@ -12,8 +12,7 @@ from app.api.parameters import parameters_of, parse_time
 from app.api.routing import new_router
 from app.api.wire import LogPosition
 from app.domain.fact import utc
-from app.domain.position import Cursor
-from app.store.reading import read_last_before, read_published_at, resolve
+from app.store.reading import read_position
 
 router = new_router("facts")
 
@@ -36,13 +35,11 @@ async def get_position(request: Request) -> Response:
     readable = principal_of(request).grants.readable
     time = parameters.get("at", parse_time, None) if "at" in parameters.values else None
     async with context.database.reading.reading() as connection:
-        state = await resolve(connection, "head")
-        at = state.head if time is None else (await read_last_before(connection, time))[0]
-        published_at = await read_published_at(connection, at, readable)
+        state, published_at = await read_position(connection, time, readable)
     context.tail.refuse_fork()
     result = LogPosition(
-        position=at,
-        cursor=str(Cursor(state.epoch, at)),
+        position=state.position,
+        cursor=str(state.cursor),
         head=state.head,
         published_at=None if published_at is None else utc(published_at),
     )

@@ -18,9 +18,12 @@ log = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = "1"
+TEXT_MAX = 1000
+ERRORS_MAX = 100
 
 STATUSES: Mapping[type[FactwireError], int] = {
     errors.MalformedJson: 400,
+    errors.MalformedBody: 400,
     errors.MalformedParameter: 400,
     errors.Unauthenticated: 401,
     errors.Forbidden: 403,
@@ -42,6 +45,7 @@ STATUSES: Mapping[type[FactwireError], int] = {
     errors.CursorExpired: 410,
     errors.BodyTooLarge: 413,
     errors.UnsupportedMediaType: 415,
+    errors.UnsupportedContentCoding: 415,
     errors.WrongHost: 421,
     errors.InvalidRequest: 422,
     errors.LimitExceeded: 422,
@@ -54,6 +58,8 @@ STATUSES: Mapping[type[FactwireError], int] = {
     errors.OutcomeUnknown: 503,
     errors.KeyUnavailable: 503,
     errors.HistoryForked: 503,
+    errors.StandbyBehind: 503,
+    errors.LogDamaged: 503,
 }
 
 # The rest of such a request's body is not read, so that the connection cannot carry another one.
@@ -66,21 +72,33 @@ def type_uri(error: type[FactwireError]) -> str:
 
 def problem(error: FactwireError) -> dict[str, Any]:
     """The members of the problem that stands for an error."""
-    members = dict(error.members)
+    members: dict[str, Any] = {
+        name: shortened(value) if isinstance(value, str) else value for name, value in error.members.items()
+    }
     if "errors" in members:
-        members["errors"] = [plain(field) for field in members["errors"]]
+        members["errors"] = [plain(field) for field in members["errors"][:ERRORS_MAX]]
     kind = type(error)
     return {
         "type": type_uri(kind),
         "title": kind.title(),
         "status": STATUSES[kind],
-        "detail": error.detail,
+        "detail": shortened(error.detail),
         **members,
     }
 
 
 def plain(field: FieldError) -> dict[str, str]:
-    return {name: value for name, value in asdict(field).items() if value is not None}
+    """A field as it is sent. A pointer that is too long ends at an object above what it points to."""
+    members = {name: value for name, value in asdict(field).items() if value is not None}
+    pointer: str = members.get("pointer", "")
+    while len(pointer) > TEXT_MAX:
+        pointer = pointer.rpartition("/")[0]
+    return {name: pointer if name == "pointer" else shortened(value) for name, value in members.items()}
+
+
+def shortened(text: str) -> str:
+    """A text that may repeat a part of the request, which may have megabytes."""
+    return text if len(text) <= TEXT_MAX else f"{text[:TEXT_MAX]}…"
 
 
 def problem_response(error: FactwireError, headers: Mapping[str, str] | None = None) -> Response:
@@ -90,6 +108,8 @@ def problem_response(error: FactwireError, headers: Mapping[str, str] | None = N
         extra["retry-after"] = RETRY_AFTER_SECONDS
     if status == 401:
         extra["www-authenticate"] = "Bearer"
+    if isinstance(error, errors.UnsupportedContentCoding):
+        extra["accept-encoding"] = error.members["expected"]
     if isinstance(error, errors.RateLimited):
         extra["retry-after"] = str(error.retry_after_seconds)
     if isinstance(error, UNREAD_BODY):

@@ -4,10 +4,11 @@ import logging
 from functools import partial
 from http import HTTPStatus
 
+from msgspec import UNSET
 from starlette.requests import Request
 from starlette.types import Scope
 
-from app.api.admitting import PRINCIPAL, Rule, check_publishable, looking_at_readable, principal_of
+from app.api.admitting import Rule, check_publishable, looking_at_readable, principal_of
 from app.api.answering import answer_publish, result, status_of
 from app.api.asgi import Exchange, JsonAnswer, header
 from app.api.context import Context, context_of
@@ -18,7 +19,8 @@ from app.api.identifying import Ids
 from app.api.parameters import parameters_of
 from app.api.problems import problem_response
 from app.api.routing import new_router
-from app.api.wire import PublishBody, PublishResult, condition_from, facts_from
+from app.api.tenants import PRINCIPAL
+from app.api.wire import PublishBody, PublishResult, condition_from, facts_from, texts_of_publish
 from app.domain.condition import Condition
 from app.domain.errors import FactwireError, InternalError
 from app.domain.fact import NewFact
@@ -30,7 +32,7 @@ log = logging.getLogger(__name__)
 
 router = new_router("facts")
 
-PUBLISH = Decoder(PublishBody)
+PUBLISH = Decoder(PublishBody, texts_of=texts_of_publish)
 HEADERS = b"content-type: application/json\r\ncontent-length: %d\r\nx-request-id: %b\r\n"
 
 
@@ -72,6 +74,8 @@ class PublishingAtOnce:
         """Whether it is known without waiting who asks, and that they may publish at all."""
         if self._hosts is not None and header(scope, b"host") not in self._hosts:
             return False
+        if header(scope, b"content-encoding"):
+            return False
         principal = self._context.access.known(header(scope, b"authorization"))
         scope["state"][PRINCIPAL] = principal
         return principal is not None and bool(principal.grants.publish.include)
@@ -82,7 +86,9 @@ class PublishingAtOnce:
         try:
             self._context.bodies.check_size(len(exchange.whole_body))
             principal = exchange.scope["state"][PRINCIPAL]
-            self._context.publisher.submit(*wanted(self._context, principal, exchange.whole_body), answer)
+            facts, condition = wanted(self._context, principal, exchange.whole_body)
+            tenant = self._context.tenants.tenant_of(exchange.scope)
+            self._context.publisher.submit(facts, condition, answer, tenant=tenant)
         except FactwireError as error:
             answer(error)
         except Exception:
@@ -119,6 +125,6 @@ def wanted(context: Context, principal: Principal, raw: bytes) -> tuple[list[New
     body, payloads = PUBLISH.decode(raw)
     facts = facts_from(body, payloads, context.limits)
     check_publishable(principal, facts)
-    if body.condition is None:
+    if body.condition is None or body.condition is UNSET:
         return facts, None
     return facts, looking_at_readable(principal, condition_from(body.condition))

@@ -5,7 +5,7 @@ with a name of their own if it has none, take an integer for one of 32 bits, and
 is always there (openapi-typescript, `defaultNonNullable`).
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import msgspec
@@ -42,19 +42,21 @@ def ref(name: str) -> Schema:
     return {"$ref": TEMPLATE.format(name=name)}
 
 
-def told(schema: Schema) -> Schema:
+def told(schema: Schema, *, can_be_null: bool = True) -> Schema:
     """A schema with all below it, as generators understand it best."""
-    can_be_null = "default" not in schema
-    told_below = {name: below(name, value) for name, value in schema.items() if name != "default"}
+    required = schema.get("required", ())
+    told_below = {name: below(name, value, required) for name, value in schema.items() if name != "default"}
     if told_below.get("type") in FORMATS:
         return {"format": FORMATS[told_below["type"]], **told_below}
     return named(told_below, can_be_null=can_be_null) if "anyOf" in told_below else told_below
 
 
-def below(name: str, value: Any) -> Any:
+def below(name: str, value: Any, required: Collection[str]) -> Any:
     match name:
         case "properties":
-            return {member: told_member(member, schema) for member, schema in value.items()}
+            return {
+                member: told_member(member, schema, can_be_null=member in required) for member, schema in value.items()
+            }
         case "items" | "additionalProperties" if isinstance(value, dict):
             return told(value)
         case "anyOf":
@@ -72,11 +74,13 @@ def named(schema: Schema, *, can_be_null: bool) -> Schema:
     return {**something, **schema, **({"type": [something["type"], NULL["type"]]} if can_be_null else {})}
 
 
-def told_member(name: str, schema: Schema) -> Schema:
+def told_member(name: str, schema: Schema, *, can_be_null: bool) -> Schema:
     """What is called `…_at` is a time, here as everywhere."""
     if name.endswith("_at"):
-        return {**told(schema), "format": "date-time"}
-    return {key: value for key, value in schema.items() if key != "default"} if name in SHORT else told(schema)
+        return {**told(schema, can_be_null=can_be_null), "format": "date-time"}
+    if name in SHORT:
+        return {key: value for key, value in schema.items() if key != "default"}
+    return told(schema, can_be_null=can_be_null)
 
 
 def event_of(data: Schema) -> Schema:

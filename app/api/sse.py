@@ -1,8 +1,9 @@
 """Server-Sent Events on the wire. The only module that knows sse-starlette.
 
 Every byte rule here has a client or proxy that misbehaves without it: line feeds only, one `data:` line, an `id:` on
-every event, never a blank line without data before it, a heartbeat of exactly a colon and a line feed, headers and
-a first line at once.
+every event and after its data (clients that keep an id as soon as they have read its line would skip an event that is
+cut between the two), never a blank line without data before it, a heartbeat of exactly a colon and a line feed,
+headers and a first line at once.
 """
 
 import asyncio
@@ -195,4 +196,4 @@ def part(body: bytes) -> Message:
 
 
 def event(name: str, cursor: Cursor, data: bytes) -> bytes:
-    return b"event: %b\nid: %b\ndata: %b\n\n" % (name.encode(), str(cursor).encode(), data)
+    return b"event: %b\ndata: %b\nid: %b\n\n" % (name.encode(), data, str(cursor).encode())

@@ -5,7 +5,7 @@ from starlette.responses import Response
 
 from app.api.admitting import Rule
 from app.api.context import context_of
-from app.api.decoding import Decoder
+from app.api.decoding import Decoder, texts_of
 from app.api.documenting import READ_PROBLEMS, operation
 from app.api.following import OPTIONS, TICKET
 from app.api.opening import answer_stream
@@ -17,7 +17,7 @@ from app.domain import errors
 
 router = new_router("streams")
 
-QUERY = Decoder(QueryBody)
+QUERY = Decoder(QueryBody, texts_of=texts_of)
 
 
 @router.get(

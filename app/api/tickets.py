@@ -7,7 +7,7 @@ from starlette.responses import Response
 from app.api.admitting import Rule, principal_of
 from app.api.asgi import JSON, header
 from app.api.context import context_of
-from app.api.decoding import Decoder
+from app.api.decoding import Decoder, texts_of
 from app.api.documenting import READ_PROBLEMS, operation
 from app.api.following import OPTIONS, follow_options
 from app.api.parameters import FILTERS, Parameters, parameters_of
@@ -20,7 +20,7 @@ from app.domain.query import Query
 
 router = new_router("access")
 
-QUERY = Decoder(QueryBody)
+QUERY = Decoder(QueryBody, texts_of=texts_of)
 
 
 class Ticket(msgspec.Struct):

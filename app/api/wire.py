@@ -8,17 +8,18 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 from uuid_utils import uuid7
 
-from app.api.decoding import Payloads
+from app.api.decoding import Payloads, texts_in, texts_of
 from app.domain.condition import Condition
 from app.domain.errors import FactwireError, FieldError, InvalidRequest, LimitExceeded
 from app.domain.fact import AGGREGATE, META, NewFact, check_maximum, check_text, new_fact, refused, repeated
 from app.domain.limits import ITEMS_MAX, VALUES_MAX, Limits
-from app.domain.position import Cursor, parse_cursor
+from app.domain.position import FACT_ID, Cursor, parse_cursor
 from app.domain.query import Item, Query, new_item
 
 T = TypeVar("T")
 
 MetaValues = dict[str, str | list[str]]
+Texts = list[str] | UnsetType
 
 
 class NewFactBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -27,51 +28,71 @@ class NewFactBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     namespace: Annotated[str, Meta(description="The owner of the type.", examples=["shop"])]
     type: Annotated[str, Meta(description="The kind of fact.", examples=["OrderPlaced"])]
     payload: Annotated[msgspec.Raw, Meta(description="Any JSON; it comes back as it was sent.")]
-    id: Annotated[UUID | None, Meta(description="Makes retries safe. The store makes a UUIDv7 if none is given.")] = (
-        None
-    )
-    version: Annotated[int, Meta(description="The version of the payload's schema; 1 without it.")] = 1
-    aggregate_ids: Annotated[list[str], Meta(description="The entities that the fact is about: a set.")] = []
-    meta: Annotated[MetaValues, Meta(description="Small attributes to match on.")] = {}
+    id: Annotated[
+        str | UnsetType | None,
+        Meta(
+            description="Makes retries safe: a UUID with hyphens. The store makes a UUIDv7 if none is given.",
+            extra_json_schema={"format": "uuid"},
+        ),
+    ] = UNSET
+    version: Annotated[
+        int | UnsetType,
+        Meta(description="The version of the payload's schema; 1 without it."),
+    ] = UNSET
+    aggregate_ids: Annotated[
+        list[str] | UnsetType,
+        Meta(description="The entities that the fact is about: a set."),
+    ] = UNSET
+    meta: Annotated[
+        MetaValues | UnsetType,
+        Meta(description="Small attributes to match on."),
+    ] = UNSET
     data_subject: Annotated[
-        str | None, Meta(description="Whose key encrypts the payload: a name that tells nothing of the person.")
-    ] = None
+        str | UnsetType | None,
+        Meta(description="Whose key encrypts the payload: a name that tells nothing of the person."),
+    ] = UNSET
 
 
 class NewFactLine(NewFactBody, forbid_unknown_fields=True, kw_only=True):
-    """A fact to import. A line of an export can be taken as it is; where the fact stood there is passed over."""
+    """A fact to import. A line of an export can be taken as it is; its place in that log is passed over."""
 
-    position: int | None = None
-    published_at: str | None = None
+    position: int | UnsetType | None = UNSET
+    published_at: str | UnsetType | None = UNSET
+    redacted: Annotated[bool | UnsetType, Meta(description="Its payload was taken out: it is skipped.")] = UNSET
+    erased: Annotated[bool | UnsetType, Meta(description="Its payload was erased: it is skipped.")] = UNSET
+    unreadable: Annotated[bool | UnsetType, Meta(description="Its payload was damaged: it is skipped.")] = UNSET
 
 
 class QueryItemBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """One item of a query: all parts that are given must match."""
 
-    namespaces: Annotated[list[str], Meta(description="The namespace is one of these.")] = []
-    types: Annotated[list[str], Meta(description="The type is one of these.")] = []
-    aggregate_ids: Annotated[list[str], Meta(description="The fact has all of these.")] = []
-    meta: Annotated[MetaValues, Meta(description="The fact has all of these pairs.")] = {}
+    namespaces: Annotated[Texts, Meta(description="The namespace is one of these.")] = UNSET
+    types: Annotated[Texts, Meta(description="The type is one of these.")] = UNSET
+    aggregate_ids: Annotated[Texts, Meta(description="The fact has all of these.")] = UNSET
+    meta: Annotated[MetaValues | UnsetType, Meta(description="The fact has all of these pairs.")] = UNSET
 
 
 class QueryBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """Which facts: any item matches. Without items, every fact."""
 
-    items: list[QueryItemBody] = []
+    items: list[QueryItemBody] | UnsetType = UNSET
 
 
 class ConditionBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """Publish only if no fact matches any of the items after a position."""
 
     fail_if_match: list[QueryItemBody]
-    after: Annotated[int | str, Meta(description="A cursor or a position, exclusive; the whole log without it.")] = 0
+    after: Annotated[
+        int | str | UnsetType,
+        Meta(description="A cursor or a position, exclusive; the whole log without it."),
+    ] = UNSET
 
 
 class PublishBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """Facts to publish together, at consecutive positions, or not at all."""
 
     facts: list[NewFactBody]
-    condition: ConditionBody | None = None
+    condition: ConditionBody | UnsetType | None = UNSET
 
 
 class PublishedFact(msgspec.Struct):
@@ -105,6 +126,9 @@ class Fact(msgspec.Struct, kw_only=True):
     payload: Any
     redacted: Annotated[bool | UnsetType, Meta(description="The payload was taken out.")] = UNSET
     erased: Annotated[bool | UnsetType, Meta(description="The key was destroyed, and with it the payload.")] = UNSET
+    unreadable: Annotated[bool | UnsetType, Meta(description="The stored fact is damaged: its columns are left.")] = (
+        UNSET
+    )
 
 
 class Page(msgspec.Struct):
@@ -149,6 +173,15 @@ class Redaction(msgspec.Struct):
     redacted_at: str
 
 
+class Skipped(msgspec.Struct):
+    """Lines of an export that were left out, by reason; `reserved` are facts about the other log itself."""
+
+    redacted: int = 0
+    erased: int = 0
+    unreadable: int = 0
+    reserved: int = 0
+
+
 class ImportCounts(msgspec.Struct):
     """How far an import came."""
 
@@ -157,6 +190,7 @@ class ImportCounts(msgspec.Struct):
     replayed: int = 0
     position: int = 0
     cursor: str = "start"
+    skipped: Annotated[Skipped | UnsetType, Meta(description="Left out where no line was skipped.")] = UNSET
 
 
 class ProblemField(msgspec.Struct):
@@ -209,16 +243,7 @@ def all_facts(given: Sequence[T], make: Callable[[T], NewFact], limits: Limits, 
     if not given:
         raise InvalidRequest([FieldError("expected at least one fact", pointer=pointer)])
     check_maximum(len(given), "facts_max", limits.facts_max, pointer, "facts")
-    facts: list[NewFact] = []
-    wrong: list[FieldError] = []
-    for index, one in enumerate(given):
-        try:
-            facts.append(make(one))
-        except FactwireError as error:
-            within = [below(f"{pointer}/{index}", field) for field in error.members["errors"]]
-            if isinstance(error, LimitExceeded):
-                raise LimitExceeded(error.members["limit"], error.members["maximum"], field=within[0]) from None
-            wrong.extend(within)
+    facts, wrong = made_and_wrong(given, make, limits, pointer)
     if wrong:
         raise InvalidRequest(wrong)
     twice = repeated([fact.id for fact in facts]) if len(facts) > 1 else None
@@ -227,24 +252,88 @@ def all_facts(given: Sequence[T], make: Callable[[T], NewFact], limits: Limits, 
     return facts
 
 
+def made_and_wrong(
+    given: Sequence[T], make: Callable[[T], NewFact], limits: Limits, pointer: str
+) -> tuple[list[NewFact], list[FieldError]]:
+    """The facts, and what is wrong with others. Raises LimitExceeded at the first that is beyond a limit."""
+    facts: list[NewFact] = []
+    wrong: list[FieldError] = []
+    postings = len(given)
+    for index, one in enumerate(given):
+        try:
+            facts.append(make(one))
+        except FactwireError as error:
+            within = [below(f"{pointer}/{index}", field) for field in error.members["errors"]]
+            if isinstance(error, LimitExceeded):
+                raise LimitExceeded(error.members["limit"], error.members["maximum"], field=within[0]) from None
+            wrong.extend(within)
+            continue
+        postings += len(facts[-1].tags)
+        if postings > limits.postings_max:
+            raise_postings(limits, pointer)
+    return facts, wrong
+
+
+def raise_postings(limits: Limits, pointer: str) -> None:
+    """Refuse more postings than one request may have: all of them are written while nobody else publishes."""
+    detail = (
+        f"the facts have more than the {limits.postings_max} postings of postings_max: "
+        "each aggregate id, each value of meta and the type of each fact is one"
+    )
+    field = FieldError(detail, pointer=pointer)
+    raise LimitExceeded("postings_max", limits.postings_max, field=field)
+
+
 def fact_from(body: NewFactBody, payloads: Payloads, limits: Limits) -> NewFact:
     """One fact in its normal form. Raises InvalidRequest or LimitExceeded with pointers relative to the fact."""
     return new_fact(
-        id=str(body.id or uuid7()),
+        id=str(uuid7()) if body.id is None or body.id is UNSET else canonical_id(body.id),
         namespace=body.namespace,
         type=body.type,
-        version=body.version,
-        aggregate_ids=body.aggregate_ids,
-        meta=body.meta,
+        version=1 if body.version is UNSET else body.version,
+        aggregate_ids=body.aggregate_ids or [],
+        meta=body.meta or {},
         payload=payloads.verbatim(body.payload),
         limits=limits,
-        chosen_id=body.id is not None,
-        data_subject=body.data_subject,
+        chosen_id=isinstance(body.id, str),
+        data_subject=None if body.data_subject is UNSET else body.data_subject,
     )
 
 
+def canonical_id(given: str) -> str:
+    if FACT_ID.fullmatch(given) is None:
+        raise refused("/id", "expected a UUID such as 0193595a-7c5f-7e1a-8f31-2f6a3c7d9b10")
+    return given.lower()
+
+
+def texts_of_publish(body: PublishBody) -> int:
+    """How many texts a body has, the names of its members included; the same as texts_of, for the hot path."""
+    condition = 0 if body.condition is UNSET else 1 + texts_of(body.condition)
+    return 1 + sum([texts_of_fact(fact) for fact in body.facts]) + condition
+
+
+def texts_of_fact(fact: NewFactBody) -> int:
+    texts = 5 + texts_in(bytes(fact.payload))  # namespace and type with their names, and the name of the payload
+    if fact.id is not UNSET:
+        texts += 1 if fact.id is None else 2
+    if fact.version is not UNSET:
+        texts += 1
+    if fact.aggregate_ids is not UNSET:
+        texts += 1 + len(fact.aggregate_ids)
+    if fact.meta is not UNSET:
+        texts += 1 + texts_of(fact.meta) if fact.meta else 1
+    if fact.data_subject is not UNSET:
+        texts += 1 if fact.data_subject is None else 2
+    return texts
+
+
+def texts_of_line(line: NewFactLine) -> int:
+    more = (line.position, line.published_at, line.redacted, line.erased, line.unreadable)
+    return texts_of_fact(line) + sum([1 + texts_of(member) for member in more if member is not UNSET])
+
+
 def query_from(body: QueryBody) -> Query:
-    return Query(items_from(body.items, "/items"))
+    return Query(items_from(body.items or (), "/items"))
 
 
 def condition_from(body: ConditionBody) -> Condition:
@@ -256,7 +345,7 @@ def condition_from(body: ConditionBody) -> Condition:
     for index, item in enumerate(items):
         if item == Item():
             raise refused(f"{pointer}/{index}", "an item of a condition needs at least one part")
-    return Condition(Query(items), condition_after(body.after))
+    return Condition(Query(items), condition_after(0 if body.after is UNSET else body.after))
 
 
 def condition_after(after: int | str) -> Cursor:
@@ -274,17 +363,19 @@ def items_from(bodies: Sequence[QueryItemBody], pointer: str) -> tuple[Item, ...
 
 
 def item_from(body: QueryItemBody, pointer: str) -> Item:
-    if any(":" in key for key in body.meta):
+    given = body.meta or {}
+    if any(":" in key for key in given):
         raise refused(f"{pointer}/meta", "a meta key has no ':'")
-    if [] in body.meta.values():
+    if [] in given.values():
         raise refused(f"{pointer}/meta", "expected at least one value for each key")
     meta = [
-        (key, value) for key, values in body.meta.items() for value in ([values] if isinstance(values, str) else values)
+        (key, value) for key, values in given.items() for value in ([values] if isinstance(values, str) else values)
     ]
+    namespaces, types, aggregate_ids = body.namespaces or [], body.types or [], body.aggregate_ids or []
     parts = {
-        "namespaces": body.namespaces,
-        "types": body.types,
-        "aggregate_ids": body.aggregate_ids,
+        "namespaces": namespaces,
+        "types": types,
+        "aggregate_ids": aggregate_ids,
         "meta": [text for pair in meta for text in pair],
     }
     for name, values in parts.items():
@@ -292,7 +383,7 @@ def item_from(body: QueryItemBody, pointer: str) -> Item:
         check_maximum(count, "query_values_max", VALUES_MAX, f"{pointer}/{name}", "values")
         for value in values:
             check_text(value, f"{pointer}/{name}")
-    return new_item(namespaces=body.namespaces, types=body.types, aggregate_ids=body.aggregate_ids, meta=meta)
+    return new_item(namespaces=namespaces, types=types, aggregate_ids=aggregate_ids, meta=meta)
 
 
 def query_body_from(query: Query) -> QueryBody:

@@ -99,6 +99,22 @@ class UnsupportedMediaType(FactwireError):
         super().__init__(f"Send the body with content-type: {expected}.", expected=expected)
 
 
+class MalformedBody(FactwireError):
+    """The body is not what its Content-Encoding says."""
+
+    code = "malformed-body"
+
+
+class UnsupportedContentCoding(FactwireError):
+    """The body has a Content-Encoding that the operation does not take."""
+
+    code = "unsupported-content-coding"
+
+    def __init__(self, known: Sequence[str]) -> None:
+        expected = ", ".join(known) or "identity"
+        super().__init__(f"Send the body with one of these codings, or without any: {expected}.", expected=expected)
+
+
 class RequestTimeout(FactwireError):
     """The request did not arrive in time."""
 
@@ -202,6 +218,15 @@ class CursorAhead(FactwireError):
         super().__init__(f"The head of the log is at position {head} of epoch {epoch}.", epoch=epoch, head=head)
 
 
+class StandbyBehind(FactwireError):
+    """The cursor is beyond what this standby has received."""
+
+    code = "standby-behind"
+
+    def __init__(self, position: int, head: int) -> None:
+        super().__init__(f"The standby has received facts up to position {head}, and not yet {position}.", head=head)
+
+
 class CursorExpired(FactwireError):
     """The facts after the cursor are no longer all retained."""
 
@@ -264,16 +289,28 @@ class FactReserved(FactwireError):
 
 
 class HistoryForked(FactwireError):
-    """The history changed behind its readers and is not served from there on until the epoch is raised."""
+    """History was replaced by another one: until the epoch is raised nothing is published, nor served from there on."""
 
     code = "history-forked"
 
-    def __init__(self, *, forked_after: int) -> None:
-        super().__init__(
-            f"Facts after position {forked_after} were replaced by others. "
-            f"Run `factwire epoch raise --forked-after {forked_after}`.",
-            forked_after=forked_after,
-        )
+    def __init__(self, *, forked_after: int | None) -> None:
+        if forked_after is None:
+            super().__init__(
+                "Facts were replaced by others after an unknown position. Find the last one that both histories have, "
+                "N, and run `factwire epoch raise --forked-after N`."
+            )
+        else:
+            super().__init__(
+                f"Facts after position {forked_after} were replaced by others. "
+                f"Run `factwire epoch raise --forked-after {forked_after}`.",
+                forked_after=forked_after,
+            )
+
+
+class LogDamaged(FactwireError):
+    """A fact that must be stored is missing: the database is damaged."""
+
+    code = "log-damaged"
 
 
 class Unavailable(FactwireError):

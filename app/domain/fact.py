@@ -61,7 +61,8 @@ class NewFact(msgspec.Struct, frozen=True, gc=False):
     `tags` are what queries match on, `digest` is what makes two publications of one id equal (P5), and `document`
     is the JSON of the fact from `"id"` on, to which the store adds position and time. `chosen_id` says that the
     publisher chose the id: only then may a fact with it be stored already. Of a fact about a data subject the payload
-    is taken out of the document before it is stored, and `seal` holds it, encrypted with the key `key_id`.
+    is taken out of the document before it is stored, and `seal` holds it, encrypted with the key `key_id`. Where that
+    is stored with the fact, `new_key` is the key itself, wrapped, and the name of the master key that opens it.
     """
 
     id: str
@@ -75,6 +76,7 @@ class NewFact(msgspec.Struct, frozen=True, gc=False):
     data_subject: str = ""
     key_id: str = ""
     seal: bytes = b""
+    new_key: tuple[bytes, str] | tuple[()] = ()
 
 
 def new_fact(

@@ -19,3 +19,4 @@ class Limits:
     aggregate_ids_max: int = 32
     meta_keys_max: int = 32
     meta_values_max: int = 64
+    postings_max: int = 10_000

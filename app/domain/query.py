@@ -1,11 +1,14 @@
 """Queries: which facts. `Query.matches` is the reference for what the SQL of the store finds."""
 
-from collections.abc import Collection
+from collections.abc import Set
 from dataclasses import dataclass, field, replace
 from itertools import chain
 
 from app.domain.fact import aggregate_tag, meta_tag
 from app.domain.grants import EVERY_NAMESPACE, Namespaces
+
+ITEM_BYTES = 1024  # of the object, its sets, and its place in an index
+VALUE_BYTES = 160  # of a text, its places in a tuple and in a set
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,31 +23,58 @@ class Item:
     types: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()
     within: Namespaces = EVERY_NAMESPACE
+    _namespaces: frozenset[str] = field(init=False, repr=False, compare=False)
+    _types: frozenset[str] = field(init=False, repr=False, compare=False)
+    _tags: frozenset[str] = field(init=False, repr=False, compare=False)
 
-    def matches(self, namespace: str, type: str, tags: Collection[str]) -> bool:
+    def __post_init__(self) -> None:
+        # Looked up in for each fact, whatever their size.
+        object.__setattr__(self, "_namespaces", frozenset(self.namespaces))
+        object.__setattr__(self, "_types", frozenset(self.types))
+        object.__setattr__(self, "_tags", frozenset(self.tags))
+
+    @property
+    def looks(self) -> int:
+        """How many look-ups it may take to compare a fact with the item."""
+        return 3 + len(self.tags)
+
+    @property
+    def bytes(self) -> int:
+        """About how much memory it takes: its texts, and what Python adds to each of them."""
+        values = (*self.namespaces, *self.types, *self.tags)
+        return ITEM_BYTES + VALUE_BYTES * len(values) + sum(map(len, values))
+
+    def matches(self, namespace: str, type: str, tags: Set[str]) -> bool:
         return (
-            (not self.namespaces or namespace in self.namespaces)
+            (not self.namespaces or namespace in self._namespaces)
+            and (not self.types or type in self._types)
+            and self._tags <= tags
             and (self.within is EVERY_NAMESPACE or namespace in self.within)
-            and (not self.types or type in self.types)
-            and (not self.tags or all(tag in tags for tag in self.tags))
         )
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """OR of items; without any, every fact. Equal queries are equal values, so that streams can share their matches."""
+    """OR of items; without any, every fact. Equal queries are equal values, so that streams can share their matches.
+
+    `looks` is how many look-ups it may take to compare a fact with it, `bytes` about how much memory it takes.
+    """
 
     items: tuple[Item, ...] = ()
+    looks: int = field(init=False, repr=False, compare=False)
+    bytes: int = field(init=False, repr=False, compare=False)
     _hash: int = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_hash", hash(self.items))
+        object.__setattr__(self, "looks", 1 + sum([item.looks for item in self.items]))
+        object.__setattr__(self, "bytes", sum([item.bytes for item in self.items]))
 
     def __hash__(self) -> int:
         # Streams look their query up for each fact, and hashing all its texts takes longer than matching.
         return self._hash
 
-    def matches(self, namespace: str, type: str, tags: Collection[str]) -> bool:
+    def matches(self, namespace: str, type: str, tags: Set[str]) -> bool:
         for item in self.items:  # any() with a generator would take twice as long, for each fact and query
             if item.matches(namespace, type, tags):
                 return True

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import accumulate
+from typing import NamedTuple
 
 import asyncpg
 
@@ -14,7 +15,7 @@ from app.domain.query import Query
 from app.store.database import Connection
 from app.store.matching import SEPARATOR, query_arrays
 
-# How the order of the log comes about stands in alembic/sql/append_v2.sql, at the line that makes it.
+# How the order of the log comes about stands in alembic/sql/append_v3.sql, at the line that makes it.
 # Lists travel as text, and are split by the server: of the elements of an array asyncpg asks one by one what they are,
 # which costs more than all else that is done with them. U+001F and U+001E stand in no name, id or value.
 APPEND_FACTS = """
@@ -48,7 +49,14 @@ select head, head_id, epoch, published_at, refused, outcomes, positions, erasure
     $26::text::uuid[],
     $27,
     $28::text::integer[],
-    $29::text::integer[])
+    $29::text::integer[],
+    $30,
+    $31,
+    $32,
+    $33::text[],
+    $34::text::uuid[],
+    $35::bytea[],
+    $36::text[])
 """
 
 KNOWN_FACTS = """
@@ -59,11 +67,9 @@ select k.id, k.position, k.digest, f.published_at, l.epoch, r.position is not nu
   left join factwire.redactions r on r.position = k.position
 """
 
-# A transaction that writes: its commit waits for the synchronous standby, and with it for all that was before.
-WAIT_FOR_STANDBY = """
-select case when current_setting('synchronous_standby_names') <> ''
-            then pg_logical_emit_message(true, 'factwire', '') is not null end
-"""
+WAIT_FOR_STANDBY = "select factwire.wait_for_standby()"
+
+LIMIT_TIME = "select set_config('statement_timeout', $1, true)"
 
 FIRST_MATCH = """
 select w.positions[1] as position, w.through, h.head, l.epoch
@@ -75,6 +81,9 @@ select w.positions[1] as position, w.through, h.head, l.epoch
 FACT_ID_AT = "select id from factwire.facts where position = $1"
 
 NO_SEALS = ("", "{}", b"", "{}", "{}")
+NO_NEW_KEYS: tuple[list[str], str, list[bytes], list[str]] = ([], "{}", [], [])
+
+FORKED_SQLSTATE = "FW006"
 
 UNDER_LOCK_VISITS_MAX = 10_000
 WITHOUT_LOCK_VISITS_MAX = 100_000
@@ -117,6 +126,17 @@ class Appended:
     erasures: int
 
 
+class Witness(NamedTuple):
+    """A fact that was seen at a position, in an epoch: it is there for as long as history is not replaced."""
+
+    epoch: int
+    position: Position
+    id: str
+
+
+NO_WITNESS = (None, None, None)
+
+
 @dataclass(frozen=True, slots=True)
 class KnownFact:
     """A fact whose id is stored already. `published_at` is None where the fact itself was archived."""
@@ -138,11 +158,17 @@ class FirstMatch:
     epoch: int
 
 
-async def append(connection: Connection, requests: Sequence[tuple[Sequence[NewFact], Condition | None]]) -> Appended:
+async def append(
+    connection: Connection,
+    requests: Sequence[tuple[Sequence[NewFact], Condition | None]],
+    *,
+    witness: Witness | None = None,
+) -> Appended:
     """Append the facts of all requests that may be, in one transaction.
 
     No two requests share an id, and no condition forbids a fact of an earlier request: such a request goes into
-    the next call. Raises what asyncpg raises; `is_certainly_not_written` tells what that means.
+    the next call. Raises what asyncpg raises; `is_certainly_not_written` tells what that means, and `is_forked` whether
+    nothing was appended because history was replaced, by what somebody has noticed or the `witness` shows.
     """
     facts = [fact for facts, _ in requests for fact in facts]
     indexes = [index for index, (facts, _) in enumerate(requests) for _ in facts]
@@ -172,6 +198,8 @@ async def append(connection: Connection, requests: Sequence[tuple[Sequence[NewFa
         *condition_texts(requests),
         UNDER_LOCK_VISITS_MAX,
         *(seal_texts(facts) if any([fact.data_subject for fact in facts]) else NO_SEALS),
+        *(NO_WITNESS if witness is None else witness),
+        *(new_key_arrays(facts) if any([fact.new_key for fact in facts]) else NO_NEW_KEYS),
     )
     assert row is not None
     refused = {
@@ -222,6 +250,13 @@ def seal_texts(facts: Sequence[NewFact]) -> tuple[str, str, bytes, str, str]:
     )
 
 
+def new_key_arrays(facts: Sequence[NewFact]) -> tuple[list[str], str, list[bytes], list[str]]:
+    """The keys that are stored with their first facts: data subject, id, the key itself, its master key."""
+    new = {fact.key_id: (fact.data_subject, *fact.new_key) for fact in facts if fact.new_key}
+    data_subjects, wrapped, masters = zip(*new.values(), strict=True)
+    return list(data_subjects), array_text(new), list(wrapped), list(masters)
+
+
 def condition_texts(
     requests: Sequence[tuple[Sequence[NewFact], Condition | None]],
 ) -> tuple[str, str, str, str, str, str]:
@@ -243,14 +278,26 @@ def condition_texts(
 def is_certainly_not_written(error: Exception) -> bool:
     """Whether the server itself refused the call, and so rolled it back.
 
-    Errors of the connection, and of a server that is going down (class 57P: the commit may have happened while it
-    waited for a standby), leave the outcome unknown. https://www.postgresql.org/docs/current/errcodes-appendix.html
+    Errors of the connection, of a server that is going down (class 57P: the commit may have happened while it waited
+    for a standby), and all that end the session leave the outcome unknown, as 40003 says of itself.
+    https://www.postgresql.org/docs/current/errcodes-appendix.html
     """
     return (
         isinstance(error, asyncpg.PostgresError)
         and not isinstance(error, asyncpg.PostgresConnectionError)
-        and not str(error.sqlstate).startswith(("57P", "08"))
+        and not str(error.sqlstate).startswith(("57P", "08", "40003"))
+        and getattr(error, "severity_en", None) not in ("FATAL", "PANIC")
     )
+
+
+def is_forked(error: Exception) -> bool:
+    """Whether nothing was appended because history was replaced."""
+    return isinstance(error, asyncpg.PostgresError) and error.sqlstate == FORKED_SQLSTATE
+
+
+async def limit_time(connection: Connection, *, seconds: float) -> None:
+    """Give each statement of this transaction only so much time."""
+    await connection.fetchval(LIMIT_TIME, f"{int(seconds * 1000)}ms")
 
 
 async def known_facts(connection: Connection, ids: Sequence[str]) -> dict[str, KnownFact]:

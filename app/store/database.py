@@ -4,6 +4,7 @@ With them go the master keys, which open what is stored sealed.
 """
 
 import asyncio
+import logging
 import math
 import time
 from collections.abc import AsyncIterator
@@ -16,8 +17,10 @@ from asyncpg.pool import PoolConnectionProxy
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
-from app.domain.errors import Unavailable
+from app.domain.errors import LogDamaged, Unavailable
 from app.store.master_keys import NO_KEYS, MasterKeys
+
+log = logging.getLogger(__name__)
 
 CONNECT_SECONDS = 5.0
 FAILURE_SECONDS = 30.0  # a lane that nobody uses after it failed says nothing of the database any more
@@ -55,7 +58,15 @@ CONNECTION_FAILURES = (
     asyncpg.UndefinedTableError,
     # The role may not do it: somebody has yet to grant it.
     asyncpg.InsufficientPrivilegeError,
+    # The server gave the transaction up: a deadlock, or on a standby a conflict with what it receives.
+    asyncpg.TransactionRollbackError,
+    # It could not read its own files, or found them damaged.
+    asyncpg.PostgresSystemError,
+    asyncpg.InternalServerError,
 )
+
+DAMAGED_SQLSTATE = "FW005"
+STANDBY_WAIT = "SyncRepWaitForLSN"
 
 # After these a connection is of no use. It leads to a standby by now, and the next one finds the primary; or the server
 # did not even end the statement at its own time limit, and will not answer a request to cancel it either; or the
@@ -197,7 +208,14 @@ class Lane:
             async with self.connection() as connection:
                 yield connection
         except (*CONNECTION_FAILURES, asyncpg.QueryCanceledError) as error:
+            if isinstance(error, asyncpg.PostgresSystemError | asyncpg.InternalServerError):
+                log.error("the database cannot read what it stores: %s", error)
             raise Unavailable("The database did not answer.") from error
+        except asyncpg.PostgresError as error:
+            if error.sqlstate != DAMAGED_SQLSTATE:
+                raise
+            log.error("%s", error)
+            raise LogDamaged(f"{str(error)[:1].upper()}{str(error)[1:]}.") from error
 
 
 class Keeper:
@@ -210,11 +228,11 @@ class Keeper:
 
     @asynccontextmanager
     async def lent(self) -> AsyncIterator[Connection]:
-        """Lend the connection, like Lane.connection. Raises CommitInDoubt where the server warned meanwhile.
+        """Lend the connection, like Lane.connection. Raises CommitInDoubt where the wait for the standby was cancelled.
 
-        A wait for the synchronous standby that is cancelled ends with a commit and a warning: the facts are stored, and
-        a fail-over may lose them (https://www.postgresql.org/docs/current/warm-standby.html). The warning's text is in
-        the server's language and it has no code of its own, but nothing else warns on the way.
+        Such a commit is done, and a fail-over may lose it (https://www.postgresql.org/docs/current/warm-standby.html).
+        It is told by a warning in the server's language and without a code of its own, as anybody's trigger may send
+        one: the server's function that sends it is what makes it known.
         """
         if self._kept is None or not is_open(self._kept):
             await self.aclose()
@@ -241,7 +259,7 @@ class Keeper:
             await self._lane.release(kept)
 
     def _hear(self, connection: Connection, message: asyncpg.PostgresLogMessage) -> None:
-        if message.severity_en == "WARNING":
+        if getattr(message, "server_source_function", None) == STANDBY_WAIT:
             self._warning = message.message
 
 

@@ -1,4 +1,4 @@
-"""Epochs: what is said after history was lost, so that no cursor skips what took its place."""
+"""Epochs: the remedy after history was replaced, so that no cursor skips a fact, and the notice that asks for it."""
 
 from uuid_utils import uuid7
 
@@ -6,23 +6,36 @@ from app.domain.audit import audit_fact
 from app.domain.position import Position
 from app.store.appending import append
 from app.store.database import Connection
+from app.store.reading import Fork
+
+# A statement of its own, before the row of the log is touched: erasing takes the two in this order as well, and the
+# head that is read in the next statement is that of a log to which nobody appends meanwhile.
+LOCK_LOG = "select factwire.lock_log()"
 
 RAISE_EPOCH = """
 with raised as (
-  update factwire.log set epoch = epoch + 1 returning epoch
+  update factwire.log set epoch = epoch + 1, forked_at = null, forked_after = null returning epoch
 )
 insert into factwire.epochs (epoch, forked_after)
 select epoch, least($1::bigint, factwire.head()) from raised
 returning epoch, forked_after
 """
 
+# The first notice stays, unless it did not know how much was lost.
+KEEP_NOTICE = """
+update factwire.log
+   set forked_at = coalesce(forked_at, clock_timestamp()), forked_after = $2
+ where epoch = $1 and (forked_at is null or (forked_after is null and $2::bigint is not null))
+"""
+
 
 async def raise_epoch(connection: Connection, *, forked_after: Position | None, by: str) -> tuple[int, Position]:
-    """Begin a new epoch: older cursors stay good up to `forked_after` (the head, unless one is given).
+    """Begin a new epoch: older cursors stay good up to `forked_after` (default: the head).
 
-    Its first fact is the one that tells of it.
+    Its first fact is the one that tells of it. From then on facts are published again.
     """
     async with connection.transaction(isolation="read_committed"):
+        await connection.execute(LOCK_LOG)
         row = await connection.fetchrow(RAISE_EPOCH, 2**63 - 1 if forked_after is None else forked_after)
         assert row is not None
         raised = {"epoch": row["epoch"], "forked_after": row["forked_after"]}
@@ -31,3 +44,8 @@ async def raise_epoch(connection: Connection, *, forked_after: Position | None, 
             connection, [([audit_fact("EpochRaised", id=str(uuid7()), by=by, about=about, payload=raised)], None)]
         )
     return row["epoch"], row["forked_after"]
+
+
+async def keep_notice(connection: Connection, *, epoch: int, fork: Fork) -> None:
+    """Store that history was replaced, so that no process publishes until the epoch is raised."""
+    await connection.execute(KEEP_NOTICE, epoch, fork.after)

@@ -27,7 +27,10 @@ select outcome, position, reason, redacted_at, erasures
 """
 
 STORED_DOCUMENT = """
-select f.position, f.namespace, substr(f.document, 2 * length(f.position::text) + 66) as document
+select f.position, f.namespace,
+       substr(
+         factwire.fact_json(f.position, f.published_at, f.id, f.namespace, f.type, f.version, f.document),
+         length(f.position::text) + 59) as document
   from factwire.fact_ids k
   join factwire.facts f on f.position = k.position
  where k.id = $1

@@ -4,13 +4,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from itertools import pairwise
 from typing import Literal, NamedTuple
 from uuid import UUID
 
 import asyncpg
 import msgspec
 
-from app.domain.errors import CursorAhead, CursorExpired, CursorForked, FactNotFound, InternalError
+from app.domain.errors import (
+    CursorAhead,
+    CursorExpired,
+    CursorForked,
+    FactNotFound,
+    InternalError,
+    LogDamaged,
+    StandbyBehind,
+)
 from app.domain.fact import PAYLOAD_MARK, fact_tags, utc
 from app.domain.grants import EVERY_NAMESPACE, Namespaces
 from app.domain.position import START, Bound, Cursor, Position
@@ -18,7 +27,7 @@ from app.domain.query import Query
 from app.store.database import Connection
 from app.store.master_keys import NO_KEYS, MasterKeys
 from app.store.matching import query_arrays
-from app.store.sealing import Opener, read_seals
+from app.store.sealing import UNREADABLE, Opener, read_seals
 
 # One statement, so that head, epoch and facts are of one moment. A page with sealed payloads has no body.
 READ_PAGE = """
@@ -29,10 +38,11 @@ select p.head, p.epoch, p.through, p.facts, p.last_position,
  cross join lateral factwire.holds_sealed($4, p.through, p.positions) s (sealed)
 """
 
-LIST_PAGE = "select position, id, fact from factwire.list_page($1, $2, $3, $4, $5, $6)"
+LIST_FACTS = "select position, id, namespace, type, fact from factwire.list_facts($1, $2, $3, $4)"
 
 READ_TAIL = """
-select l.epoch, l.erasures, t.position, t.published_at, t.id, t.namespace, t.type, t.document
+select l.epoch, l.erasures, l.forked_at is not null as forked, l.forked_after, pg_is_in_recovery() as on_standby,
+       t.position, t.published_at, t.id, t.namespace, t.type, t.document
   from factwire.log l
   left join lateral factwire.read_tail($1, $2, $3) t on true
 """
@@ -42,6 +52,7 @@ LOG = """
 select factwire.head() as head,
        l.epoch,
        l.floor,
+       pg_is_in_recovery() as on_standby,
        array(select e.epoch from factwire.epochs e order by e.epoch) as epochs,
        array(select e.forked_after from factwire.epochs e order by e.epoch) as forks
   from factwire.log l
@@ -77,16 +88,22 @@ select f.position,
    and not exists (select from unnest($3::text[]) p (pattern) where factwire.covers(p.pattern, f.namespace))
 """
 
-# published_at never decreases as positions grow, so that a position is found by halving.
-POSITION_BEFORE = "select position, published_at from factwire.last_before($1)"
-
-PUBLISHED_AT = "select published_at, namespace from factwire.facts where position = $1"
+# published_at never decreases as positions grow, so that a position is found by halving. One statement, so that it is
+# not beyond the head.
+POSITION = """
+select factwire.head() as head, l.epoch, p.position, f.published_at, f.namespace
+  from factwire.log l
+ cross join lateral (
+         select case when $1::timestamptz is null then factwire.head()
+                     else (factwire.last_before($1)).position end as position) p
+  left join factwire.facts f on f.position = p.position
+"""
 
 MARKS_AT = "select position, id, published_at from factwire.facts where position = any ($1)"
 
 
 class Form(StrEnum):
-    """How the facts of a page are composed; see compose_page in alembic/sql."""
+    """The form of a page; see compose_page in alembic/sql."""
 
     EVENTS = "events"
     TYPED_EVENTS = "typed-events"
@@ -123,15 +140,19 @@ class PageBounds:
 
 @dataclass(frozen=True, slots=True)
 class Log:
-    """The log at one moment; `forks` says of each epoch up to where cursors of older ones are good."""
+    """The log at one moment; `forks` says of each epoch up to where cursors of older ones are good.
+
+    A standby shows the log as it was a moment ago.
+    """
 
     head: Position
     epoch: int
     floor: Position
     forks: Mapping[int, Position]
+    on_standby: bool = False
 
     def locate(self, bound: Cursor | Literal["start", "head"]) -> "LogState":
-        """Where a bound lies. Raises CursorForked, CursorAhead or CursorExpired where it lies nowhere."""
+        """Where a bound lies. Raises CursorForked, CursorAhead, CursorExpired or StandbyBehind."""
         match bound:
             case "start":
                 return LogState(self.head, self.epoch, max(START, self.floor))
@@ -143,6 +164,8 @@ class Log:
                 return self.at(bound.position)
 
     def at(self, position: Position) -> "LogState":
+        if position > self.head and self.on_standby:
+            raise StandbyBehind(position, self.head)
         if position > self.head:
             raise CursorAhead(epoch=self.epoch, head=self.head)
         if position < self.floor:
@@ -184,14 +207,24 @@ class TailFact(NamedTuple):
     tags: tuple[str, ...]
     document: bytes
     data_subject: str = ""
+    unreadable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Fork:
+    """History was replaced by another one after a position; None where that is unknown."""
+
+    after: Position | None
 
 
 @dataclass(frozen=True, slots=True)
 class TailRead:
-    """What one look at the tail sees: the epoch, how often something was erased or redacted, and facts."""
+    """One look at the tail: the epoch, the number of erasures and redactions, a fork that was noticed, and facts."""
 
     epoch: int
     erasures: int
+    fork: Fork | None
+    on_standby: bool
     facts: Sequence[TailFact]
 
 
@@ -208,6 +241,7 @@ class KnownParts(msgspec.Struct):
 
 
 KNOWN_PARTS = msgspec.json.Decoder(KnownParts)
+UNKNOWN_PARTS = KnownParts([], {})
 ALL_BYTES = 2**31 - 1  # of what was bounded already
 
 
@@ -238,14 +272,12 @@ async def read_page(
     page = Page(row["head"], row["epoch"], row["through"], row["facts"], row["last_position"], row["body"] or b"")
     if row["body"] is not None:
         return page
-    listed = await connection.fetch(
-        LIST_PAGE, form, page.epoch, after, page.through, row["positions"], bounds.bytes_max
-    )
+    listed = await connection.fetch(LIST_FACTS, after, page.through, row["positions"], bounds.bytes_max)
     facts = await opened(connection, listed, master_keys)
     last = listed[-1]["position"]
     # With their payloads they may be more than one page holds.
     through = page.through if len(facts) == page.facts else last - descending
-    return Page(page.head, page.epoch, through, len(facts), last, composed(facts, form, epoch=page.epoch))
+    return Page(page.head, page.epoch, through, len(facts), last, composed(listed, facts, form, epoch=page.epoch))
 
 
 async def opened(connection: Connection, listed: Sequence[asyncpg.Record], master_keys: MasterKeys) -> list[bytes]:
@@ -255,22 +287,37 @@ async def opened(connection: Connection, listed: Sequence[asyncpg.Record], maste
     return [opener.opened(row["fact"], str(row["id"]), row["position"], seals.get(row["position"])) for row in listed]
 
 
-def composed(facts: Sequence[bytes], form: Form, *, epoch: int) -> bytes:
+def composed(listed: Sequence[asyncpg.Record], facts: Sequence[bytes], form: Form, *, epoch: int) -> bytes:
     """Facts as a page, byte for byte as compose_page has it."""
-    first = b"id: %d:" % epoch if form is Form.EVENTS else b""
-    behind = {Form.LINES: b"\n", Form.ELEMENTS: b","}.get(form, b"\n\n")
-    return b"".join([part for fact in facts for part in (first, fact, behind)])
+    if form in (Form.LINES, Form.ELEMENTS):
+        behind = b"\n" if form is Form.LINES else b","
+        return b"".join([part for fact in facts for part in (fact, behind)])
+    typed = form is Form.TYPED_EVENTS
+    return b"".join(
+        b"%bdata: %b\nid: %d:%d\n\n"
+        % (f"event: {row['namespace']}/{row['type']}\n".encode() if typed else b"", fact, epoch, row["position"])
+        for row, fact in zip(listed, facts, strict=True)
+    )
 
 
 async def read_tail(connection: Connection, *, anchor: Position, facts_max: int, bytes_max: int) -> TailRead:
-    """What is there from the anchor on, the fact at the anchor included."""
+    """The facts from the anchor on, the one at the anchor included. Raises LogDamaged where one of them is missing."""
     rows = await connection.fetch(READ_TAIL, anchor, facts_max, bytes_max)
     facts = [tail_fact(row) for row in rows if row["position"] is not None]
-    return TailRead(rows[0]["epoch"], rows[0]["erasures"], facts)
+    for before, fact in pairwise(facts):
+        if fact.position != before.position + 1:
+            raise LogDamaged(f"The fact at position {before.position + 1} is missing.")
+    log = rows[0]
+    fork = Fork(log["forked_after"]) if log["forked"] else None
+    return TailRead(log["epoch"], log["erasures"], fork, log["on_standby"], facts)
 
 
 def tail_fact(row: asyncpg.Record) -> TailFact:
-    parts = known_parts(row["document"])
+    """A fact as it is stored; one whose document cannot be parsed is marked as unreadable and has no tags."""
+    try:
+        parts = known_parts(row["document"])
+    except (ValueError, msgspec.MsgspecError):
+        parts = UNKNOWN_PARTS
     return TailFact(
         row["position"],
         row["published_at"],
@@ -280,6 +327,7 @@ def tail_fact(row: asyncpg.Record) -> TailFact:
         parts.tags,
         row["document"],
         parts.data_subject,
+        parts is UNKNOWN_PARTS or row["document"].endswith(UNREADABLE),
     )
 
 
@@ -312,7 +360,8 @@ async def open_tail(
 async def read_log(connection: Connection) -> Log:
     row = await connection.fetchrow(LOG)
     assert row is not None
-    return Log(row["head"], row["epoch"], row["floor"], dict(zip(row["epochs"], row["forks"], strict=True)))
+    forks = dict(zip(row["epochs"], row["forks"], strict=True))
+    return Log(row["head"], row["epoch"], row["floor"], forks, row["on_standby"])
 
 
 async def resolve(connection: Connection, bound: Bound, readable: Namespaces = EVERY_NAMESPACE) -> LogState:
@@ -356,22 +405,19 @@ async def read_fact(
         )
     if row["body"] is None:
         position = row["position"]
-        listed = await connection.fetch(LIST_PAGE, Form.ELEMENTS, 0, position - 1, position, None, ALL_BYTES)
+        listed = await connection.fetch(LIST_FACTS, position - 1, position, None, ALL_BYTES)
         return position, (await opened(connection, listed, master_keys))[0]
     return row["position"], row["body"][:-1]
 
 
-async def read_last_before(connection: Connection, time: datetime) -> tuple[Position, datetime | None]:
-    """The last fact published before a time: its position and time, or the start and None."""
-    row = await connection.fetchrow(POSITION_BEFORE, time)
+async def read_position(
+    connection: Connection, time: datetime | None, readable: Namespaces
+) -> tuple[LogState, datetime | None]:
+    """The newest fact, or the last one published before a time: where it stands, and its time if it may be read."""
+    row = await connection.fetchrow(POSITION, time)
     assert row is not None
-    return row["position"], row["published_at"]
-
-
-async def read_published_at(connection: Connection, position: Position, readable: Namespaces) -> datetime | None:
-    """When a fact was published; None where there is none, or none that may be read."""
-    row = await connection.fetchrow(PUBLISHED_AT, position)
-    return None if row is None or row["namespace"] not in readable else row["published_at"]
+    published_at = row["published_at"] if row["namespace"] is not None and row["namespace"] in readable else None
+    return LogState(row["head"], row["epoch"], row["position"]), published_at
 
 
 async def read_marks(connection: Connection, positions: Sequence[Position]) -> list[tuple[Position, Mark]]:

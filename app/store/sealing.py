@@ -4,6 +4,7 @@ import hmac
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from uuid import uuid4
 
 import asyncpg
 import msgspec
@@ -26,26 +27,20 @@ select id, key_id, wrapped_key, master_key, erased_at is not null as erased
  where id = any ($1)
 """
 
-ADD_KEYS = """
-insert into factwire.data_subjects (id, key_id, wrapped_key, master_key)
-select n.id, gen_random_uuid(), n.wrapped_key, n.master_key
-  from unnest($1::text[], $2::bytea[], $3::text[]) n (id, wrapped_key, master_key)
- order by n.id
-    on conflict do nothing
-"""
-
 MAC_BYTES = 32
 WITHOUT_PAYLOAD = b"null}"
+UNREADABLE = b'"unreadable":true}'
 ERASED = b',"erased":true}'
 REDACTED = b',"redacted":true}'
 
 
 @dataclass(frozen=True, slots=True)
 class StoredKey:
-    """The key of a data subject as it is stored; None where it was erased."""
+    """The key of a data subject as it is stored; None where it was erased. A new one is stored with its first fact."""
 
     key_id: str
     key: WrappedKey | None
+    is_new: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +64,12 @@ class Seal:
         return len(self.content) == MAC_BYTES
 
 
-def sealed(fact: NewFact, key: DataKey) -> NewFact:
-    """A fact as it is stored.
+def new_stored_key(key: WrappedKey) -> StoredKey:
+    return StoredKey(str(uuid4()), key, is_new=True)
+
+
+def sealed(fact: NewFact, key: DataKey, *, new_key: WrappedKey | None = None) -> NewFact:
+    """A fact as it is stored, together with the key of its data subject if that is a new one.
 
     Its digest is over what stays readable and over a digest of the whole with a key that goes with the data subject:
     what is left can still be verified, and what was erased cannot be guessed. The payload is bound to the fact's id.
@@ -84,6 +83,7 @@ def sealed(fact: NewFact, key: DataKey) -> NewFact:
         digest=sealed_digest(document, mac),
         key_id=key.id,
         seal=mac + encrypted(key.encrypting, payload, fact.id.encode()),
+        new_key=() if new_key is None else (new_key.wrapped, new_key.master_key),
     )
 
 
@@ -105,7 +105,7 @@ class Opener:
 
     def opened(self, fact: bytes, id: str, position: Position, seal: Seal | None) -> bytes:
         """A fact as it is sent, whatever stands before its document. Raises KeyUnavailable or InternalError."""
-        if seal is None:
+        if seal is None or fact.endswith(UNREADABLE):
             return fact
         if seal.erased:
             return fact[:-1] + ERASED
@@ -145,13 +145,6 @@ async def read_seals(connection: Connection, positions: Sequence[Position], *, b
 async def read_keys(connection: Connection, data_subjects: Iterable[str]) -> Mapping[str, StoredKey]:
     rows = await connection.fetch(READ_KEYS, list(data_subjects))
     return {row["id"]: stored_key(row) for row in rows}
-
-
-async def add_keys(connection: Connection, keys: Mapping[str, WrappedKey]) -> None:
-    """Store the keys of new data subjects; one that another process has stored meanwhile stays."""
-    await connection.execute(
-        ADD_KEYS, list(keys), [key.wrapped for key in keys.values()], [key.master_key for key in keys.values()]
-    )
 
 
 def stored_key(row: asyncpg.Record) -> StoredKey:

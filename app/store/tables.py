@@ -35,6 +35,10 @@ log = Table(
     Column("floor", BigInteger, nullable=False, server_default=text("0")),
     Column("partition_facts", BigInteger, nullable=False, server_default=text("10000000")),
     Column("erasures", BigInteger, nullable=False, server_default=text("0")),
+    Column("forked_at", DateTime(timezone=True)),
+    Column("forked_after", BigInteger),
+    Column("system_identifier", BigInteger),
+    Column("timeline", Integer),
 )
 
 epochs = Table(

@@ -13,6 +13,7 @@ from app.domain.errors import (
     HistoryForked,
     InternalError,
     KeyUnavailable,
+    LogDamaged,
     Unauthenticated,
     Unavailable,
 )
@@ -42,6 +43,7 @@ REASONS = (
     Unauthenticated.code,
     Unavailable.code,
     KeyUnavailable.code,
+    LogDamaged.code,
     InternalError.code,
 )
 STARTS_AT_ONCE = 16
@@ -190,10 +192,7 @@ class Streams:
         tail, epoch = self.tail, following.after.epoch
         async with aclosing(Ahead(lambda cursor: self._read_history(following, cursor), tail)) as history:
             while clock() < pace.ends_at and tail.epoch == epoch and not (link and link.left):
-                tail.refuse_fork()
-                following.reader.check()
-                if self.draining:
-                    pace.end_within(clock(), self._drain_seconds)
+                self._check(following, pace)
 
                 # Looking and waiting are one step: between take() and the wait nothing else is awaited, so that no fact
                 # can arrive unnoticed in between. A stream that looked, awaited anything else and then waited would
@@ -204,15 +203,31 @@ class Streams:
                 happenings = pace.advance(found, tail.head, clock())
                 for happening in happenings:
                     yield happening
-                if not happenings and pace.cursor >= tail.head:
-                    await self._wait(following, pace, link)
+                await self._pause(following, pace, link, moved=bool(happenings))
                 if clock() >= pace.quiet_at:
                     yield pace.sign_of_life(clock())
         if pace.told != pace.cursor and tail.epoch == epoch:
             yield Moved(Cursor(epoch, pace.cursor))
 
+    def _check(self, following: Following, pace: Pace) -> None:
+        """Raises FactwireError where the stream must not go on."""
+        if pace.cursor < self.tail.head:
+            self.tail.refuse_fork()
+        else:
+            self.tail.refuse_to_follow()
+        following.reader.check()
+        if self.draining:
+            pace.end_within(asyncio.get_running_loop().time(), self._drain_seconds)
+
+    async def _pause(self, following: Following, pace: Pace, link: Link | None, *, moved: bool) -> None:
+        """Wait for more at the head; before it, let others have their turn: a batch was work, even an empty one."""
+        if pace.cursor < self.tail.head:
+            await asyncio.sleep(0)
+        elif not moved:
+            await self._wait(following, pace, link)
+
     async def _wait(self, following: Following, pace: Pace, link: Link | None) -> None:
-        if self.tail.epoch != pace.epoch or self.tail.forked_after is not None:
+        if self.tail.epoch != pace.epoch or self.tail.fork is not None:
             return
         # Being pushed to is for streams that have nothing else to tell, and `caught-up` is told here.
         if link is None or not pace.caught_up or pace.cursor > self.tail.head:

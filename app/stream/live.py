@@ -3,16 +3,18 @@
 import asyncio
 import logging
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from time import perf_counter
 
+from app.domain.fact import NewFact
 from app.domain.position import Position
 from app.domain.query import Query
+from app.store.reading import TailFact
 from app.stream.pace import MOVE_POSITIONS, Facts, Happening, Pace
 from app.stream.ring import Batch
-from app.stream.standing import Standing
+from app.stream.standing import Finding, Standing
 from app.stream.tail import Tail
 
 log = logging.getLogger(__name__)
@@ -20,7 +22,8 @@ log = logging.getLogger(__name__)
 TICK_SECONDS = 1.0
 DRAIN_TICK_SECONDS = 0.05  # streams that end at the same tick come back together
 STREAMS_AT_ONCE = 50  # then others get their turn: half a millisecond
-LOOKS_AT_ONCE = 5_000  # at queries, as long
+LOOKS_AT_ONCE = 5_000  # as many look-ups for queries take about as long
+FACTS_AT_ONCE = 200
 FEW_STREAMS = 16  # whose pass takes less than the answer to a publish
 LONG_PASS_SECONDS = 0.0005  # as long as a publish takes at least
 MORE_SECONDS_MAX = 0.005
@@ -92,7 +95,7 @@ class Live:
         self._on_passed = on_passed
         self._groups: dict[tuple[int, Query, bool], Group] = {}
         self._standing: Standing[Group] = Standing()
-        self._order = (tail.epoch, tail.forked_after)
+        self._order = self._order_of(tail)
         self._tick_seconds = TICK_SECONDS
         self._pass_seconds = 0.0
         self._passing = False
@@ -151,13 +154,18 @@ class Live:
                 await self._gather()
             # What changes while the pass below yields is seen by the next one, which does not wait then.
             changes = self._tail.changes
-            if self._order != (self._tail.epoch, self._tail.forked_after):
-                self._order = (self._tail.epoch, self._tail.forked_after)
+            if self._order != self._order_of(self._tail):
+                self._order = self._order_of(self._tail)
                 self.wake()
             await self._pass_on()
             if clock() >= ticked_at + self._tick_seconds:
                 ticked_at = clock()
                 await in_turns(self._tick())
+
+    @staticmethod
+    def _order_of(tail: Tail) -> tuple[object, ...]:
+        """The streams look by themselves where one of these has changed."""
+        return (tail.epoch, tail.fork, tail.damage)
 
     def _regroup(self, key: tuple[int, Query, bool], cursor: Position) -> Group:
         """Begin a group, in the place of one that was emptied."""
@@ -186,8 +194,9 @@ class Live:
     def _pass_on_to_few(self) -> None:
         """Push to a few streams on the spot: until the task has its turn, the publisher would be answered first."""
         if not self._passing and len(self._groups) <= FEW_STREAMS and self.streams <= FEW_STREAMS:
-            for _ in self._pass():
-                pass
+            for may_stop in self._pass():
+                if may_stop:  # it takes long after all, and is left to the task
+                    break
 
     async def _pass_on(self) -> None:
         began_at = perf_counter()
@@ -198,10 +207,11 @@ class Live:
             self._passing = False
         self._pass_seconds = perf_counter() - began_at
 
-    def _pass(self) -> Iterator[None]:
+    def _pass(self) -> Iterator[bool]:
         """Push to every group what is in the ring now, and no more: a busy group must not keep the others waiting.
 
-        It pauses where others should have their turn, and whatever may change meanwhile is looked at anew.
+        It pauses where others should have their turn, and whatever may change meanwhile is looked at anew. Each pause
+        says whether the pass may be given up there: between groups, not among the streams of one.
         """
         ring = self._tail.ring
         until = ring.head
@@ -209,8 +219,10 @@ class Live:
         while behind := [group for group in elsewhere if self._is_behind(group, until)]:
             now = asyncio.get_running_loop().time()
             cursor = min(group.cursor for group in behind)
-            facts = islice(ring.behind(cursor), until - cursor)
-            found, through = self._standing.find(facts, after=cursor, looks_max=LOOKS_AT_ONCE)
+            # A list, since the ring may drop the oldest of them meanwhile.
+            facts = list(islice(ring.behind(cursor), min(until - cursor, FACTS_AT_ONCE)))
+            finding = yield from self._find(facts, cursor)
+            found, through = finding.positions, finding.through
             for group in behind:
                 if not self._is_behind(group, through):
                     continue
@@ -219,12 +231,21 @@ class Live:
                 else:
                     group.cursor = through
             if through < until:
-                yield
+                yield True
             elsewhere = self._elsewhere(until)
         for group in elsewhere:
             self._wake_outside(group)
         if self._on_passed is not None:
             self._on_passed(until, self.streams)
+
+    def _find(
+        self, facts: Sequence[tuple[Position, NewFact | TailFact]], cursor: Position
+    ) -> Generator[bool, None, Finding[Group]]:
+        for finding in self._standing.find(facts, after=cursor, looks_max=LOOKS_AT_ONCE):
+            if finding is not None:
+                return finding
+            yield True
+        raise AssertionError("a search ends with what it found")
 
     def _elsewhere(self, position: Position) -> list[Group]:
         """The groups that are not at a position."""
@@ -243,7 +264,7 @@ class Live:
             for link in group.members:
                 link.wake()
 
-    def _move(self, group: Group, found: Sequence[Position], through: Position, now: float) -> Iterator[None]:
+    def _move(self, group: Group, found: Sequence[Position], through: Position, now: float) -> Iterator[bool]:
         """Push to the streams of a group what was found for it up to a position, as much as is pushed at once."""
         if found[0] <= group.cursor:
             found = found[bisect_right(found, group.cursor) :]
@@ -271,7 +292,7 @@ class Live:
             self._pushed = (batch, Facts.of(batch, batch.last))
         return self._pushed[1]
 
-    def _tick(self) -> Iterator[None]:
+    def _tick(self) -> Iterator[bool]:
         """Give signs of life where they are due, and wake the streams whose time has come."""
         now = asyncio.get_running_loop().time()
         for group in list(self._groups.values()):
@@ -293,13 +314,13 @@ class Live:
                 if self._seen >= STREAMS_AT_ONCE:
                     yield from self._breathe()
 
-    def _breathe(self) -> Iterator[None]:
+    def _breathe(self) -> Iterator[bool]:
         """Let others run after so many streams, of whichever groups."""
         self._seen = 0
-        yield
+        yield False
 
 
-async def in_turns(steps: Iterator[None]) -> None:
+async def in_turns(steps: Iterator[bool]) -> None:
     """Go on with what pauses now and then, and let others run at each pause."""
     for _ in steps:
         await asyncio.sleep(0)

@@ -65,6 +65,7 @@ async def read(database: Database, tail: Tail, reading: Reading) -> Found:
             batch = tail.ring.take(reading.query, seen, typed=False)
             if batch.facts == 0 and batch.through > seen:
                 found = moved(found, batch.through, descending=reading.descending)
+                await asyncio.sleep(0)
                 continue
         if tail.head > seen:
             async with database.reading.reading() as connection:
@@ -146,13 +147,15 @@ async def _resolve(connection: Connection, tail: Tail, reading: Reading) -> tupl
     readable = reading.reader.readable
     state = await resolve(connection, reading.after, readable)
     until = None if reading.until is None else (await resolve(connection, reading.until, readable)).position
-    fork = tail.forked_after
-    if fork is None or (until is not None and until <= fork and state.position < fork):
+    if tail.fork is None:
+        return state, until, False
+    served_until = tail.fork.after
+    if served_until is not None and until is not None and until <= served_until and state.position < served_until:
         return state, until, False
     # Descending, what was asked for first is what may not be served. Ascending, the next page is refused.
-    if reading.descending or state.position >= fork:
+    if served_until is None or reading.descending or state.position >= served_until:
         tail.refuse_fork()
-    return state, fork, True
+    return state, served_until, True
 
 
 async def _search(

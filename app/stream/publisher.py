@@ -2,8 +2,7 @@
 
 import asyncio
 import logging
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing, suppress
 from functools import partial
 from time import perf_counter
@@ -12,23 +11,41 @@ from typing import cast
 import asyncpg
 
 from app.domain import errors
+from app.domain.budget import Budget
 from app.domain.condition import Condition
-from app.domain.errors import FactwireError, InternalError, OutcomeUnknown, Unavailable
+from app.domain.errors import (
+    DataSubjectErased,
+    FactIdConflict,
+    FactwireError,
+    HistoryForked,
+    InternalError,
+    OutcomeUnknown,
+    Unavailable,
+)
 from app.domain.fact import NewFact
 from app.domain.position import Position
 from app.store import appending
-from app.store.appending import Appended
+from app.store.appending import Appended, KnownFact
 from app.store.database import CONNECTION_FAILURES, Database
 from app.store.rights import lacking_rights
-from app.stream.grouping import GROUP_REQUESTS_MAX, Group, Outcome, Published, Request
+from app.stream.fair_queue import FairQueue, Turn
+from app.stream.grouping import GROUP_POSTINGS_MAX, Group, Outcome, Published, Request
 from app.stream.sealing import Sealing
 from app.stream.settling import Settling, replay_or_conflict
+from app.stream.tail import Tail
 from app.telemetry.logs import said
 from app.telemetry.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
 TELL_SECONDS = 10.0
+LOOKS_MAX = 10
+ALONE_SECONDS = 2.0
+COST_OF_A_SECOND = 1 / 3.2e-6  # in postings, as the design measured them
+TOO_MANY = (
+    "Too many publishes are waiting: FACTWIRE_PUBLISHES_WAITING_MAX and FACTWIRE_PUBLISH_BYTES_WAITING_MAX bound them, "
+    "and half of that for each principal."
+)
 
 OUTCOMES = (
     "published",
@@ -43,6 +60,7 @@ OUTCOMES = (
             errors.CursorForked,
             errors.CursorAhead,
             errors.DataSubjectErased,
+            errors.HistoryForked,
             errors.Unavailable,
             errors.OutcomeUnknown,
             errors.InternalError,
@@ -62,22 +80,24 @@ class Publisher:
         waiting_requests_max: int,
         waiting_bytes_max: int,
         condition_seconds: float,
+        group_postings_max: int = GROUP_POSTINGS_MAX,
+        tail: Tail | None = None,
         on_appended: Callable[[Appended, Sequence[NewFact]], None] = lambda appended, facts: None,
         metrics: Metrics | None = None,
     ) -> None:
         self._wait_seconds = wait_seconds
-        self._waiting_requests_max = waiting_requests_max
-        self._waiting_bytes_max = waiting_bytes_max
+        self._group_postings_max = group_postings_max
+        self._tail = tail
         self._on_appended = on_appended
         self._metrics = metrics or Metrics()
-        self._queue: deque[Request] = deque()
+        self._queue = FairQueue()
         self._arrived = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
-        self._settling = Settling(database, condition_seconds=condition_seconds, retry=self._retry)
-        self._waiting_requests = 0
-        self._waiting_bytes = 0
         self._sealing = Sealing(database)
+        self._settling = Settling(database, self._sealing, condition_seconds=condition_seconds, retry=self._retry)
+        self._waiting = Budget(waiting_requests_max, refusal=TOO_MANY)
+        self._waiting_bytes = Budget(waiting_bytes_max, refusal=TOO_MANY)
         self._connection = database.appending.keeper()
         self._database = database
         self._refused = 0
@@ -87,12 +107,14 @@ class Publisher:
     @property
     def waiting(self) -> int:
         """Publishes under way."""
-        return self._waiting_requests
+        return self._waiting.used
 
-    async def publish(self, facts: Sequence[NewFact], condition: Condition | None = None) -> Published:
+    async def publish(
+        self, facts: Sequence[NewFact], condition: Condition | None = None, *, tenant: str = ""
+    ) -> Published:
         """Publish facts together. Raises FactwireError; each says whether the facts are certainly not written."""
         waiting = asyncio.get_running_loop().create_future()
-        request = self.submit(facts, condition, partial(tell, waiting))
+        request = self.submit(facts, condition, partial(tell, waiting), tenant=tenant)
         try:
             outcome: Outcome = await waiting
         finally:
@@ -101,49 +123,56 @@ class Publisher:
             raise outcome
         return outcome
 
-    async def publish_each(self, facts: Sequence[NewFact]) -> list[Outcome]:
-        """Publish facts one by one, in order but in few calls, up to the first that is refused.
+    async def publish_in_order(self, facts: Sequence[NewFact], *, tenant: str = "") -> list[Outcome]:
+        """Publish facts up to the first that is refused; the outcomes up to that one. No two facts share an id.
 
-        Each has its own outcome; no two share an id. What is stored already is looked up first, so that nothing
-        behind a conflict is written. (A conflict with a fact that another publisher stores in this very moment is
-        noticed by the call itself, and the facts behind it are then written all the same.)
+        Facts that are stored already keep their places. All others are appended together or not at all, so that nothing
+        that stands after a refused fact is ever submitted. Where another publisher stores one of their ids in this very
+        moment, or erases a data subject, the same is done once more.
         """
-        facts, refusal = await self._sealing.seal_first(facts)
-        known = await self._settling.known_facts([fact for fact in facts if fact.chosen_id])
-        waiting: list[asyncio.Future[Outcome]] = []
-        requests: list[Request] = []
-        for fact in facts:
-            outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-            waiting.append(outcome)
-            if fact.id in known:
-                tell(outcome, replay_or_conflict([fact], known))
-            else:
-                requests.append(self.submit([fact], None, partial(tell, outcome)))
-            if outcome.done() and isinstance(outcome.result(), FactwireError):
-                break
-        else:
-            if refusal is not None:
-                waiting.append(asyncio.get_running_loop().create_future())
-                tell(waiting[-1], refusal)
-        try:
-            return await asyncio.gather(*waiting)
-        finally:
-            for request in requests:
-                request.end(None)
+        for _ in range(LOOKS_MAX):
+            ready, refusal = await self._sealing.seal_first(facts)
+            known = await self._settling.known_facts([fact for fact in ready if fact.chosen_id])
+            if any(fact.new_key and fact.id in known for fact in ready):
+                continue  # they were stored since, sealed with another key
+            outcomes, refusal = outcomes_of_known(ready, known, otherwise=refusal)
+            new = [fact for fact, outcome in zip(facts, outcomes, strict=False) if outcome is None]
+            try:
+                published = await self.publish(new, tenant=tenant) if new else None
+            except (FactIdConflict, DataSubjectErased):
+                continue
+            except FactwireError as error:
+                # Which of the new facts is at fault is not known, and none is written, unless the outcome is unknown.
+                outcomes, refusal, published = outcomes[: outcomes.index(None)], error, None
+            placed = iter([] if published is None else each_alone(published))
+            settled: list[Outcome] = [next(placed) if outcome is None else outcome for outcome in outcomes]
+            return settled if refusal is None else [*settled, refusal]
+        raise Unavailable("Others publish the same ids, again and again.")
 
-    def submit(self, facts: Sequence[NewFact], condition: Condition | None, tell: Callable[[Outcome], None]) -> Request:
+    def submit(
+        self,
+        facts: Sequence[NewFact],
+        condition: Condition | None,
+        tell: Callable[[Outcome], None],
+        *,
+        tenant: str = "",
+    ) -> Request:
         """Publish facts together, and tell the outcome when it is known: perhaps before this returns.
 
-        `tell` must not raise: it is called between the outcomes of other requests.
+        `tell` must not raise: it is called between the outcomes of other requests. Requests of one `tenant` keep their
+        order, and share with those of others; see FairQueue.
         """
         # The loop's clock counts whole milliseconds: enough for limits, too coarse to measure with.
         give_up_at = asyncio.get_running_loop().time() + self._wait_seconds
-        request = Request(facts, condition, tell, self._forget, perf_counter(), give_up_at)
-        self._waiting_requests += 1
-        self._waiting_bytes += request.bytes
+        request = Request(facts, condition, tell, self._forget, perf_counter(), give_up_at, tenant)
+        fits = self._waiting.fits(tenant, 1) and self._waiting_bytes.fits(tenant, request.bytes)
+        self._waiting.hold(tenant, 1)
+        self._waiting_bytes.hold(tenant, request.bytes)
         self._idle.clear()
-        if self._waiting_requests > self._waiting_requests_max or self._waiting_bytes > self._waiting_bytes_max:
-            request.end(Unavailable("Too many publishes are waiting."))
+        if not fits:
+            request.end(Unavailable(TOO_MANY))
+        elif self._tail is not None and self._tail.fork is not None:
+            request.end(HistoryForked(forked_after=self._tail.fork.after))
         elif any([fact.data_subject and not fact.seal for fact in facts]):
             self._settling.settle_later([request], self._seal(request))
         else:
@@ -153,7 +182,8 @@ class Publisher:
 
     async def _seal(self, request: Request) -> None:
         """Let a request wait for its turn as soon as its payloads are sealed."""
-        request.facts = await self._sealing.seal(request.facts)
+        request.unsealed = request.facts
+        request.facts = await self._sealing.seal(request.unsealed)
         self._queue.append(request)
         self._arrived.set()
 
@@ -171,37 +201,40 @@ class Publisher:
         await self._idle.wait()
 
     def _retry(self, request: Request) -> None:
-        """Let a request go first in the next call."""
-        self._queue.appendleft(request)
+        """Let a request go before the others of its tenant."""
+        self._queue.return_first(request)
         self._arrived.set()
 
     def _forget(self, request: Request, outcome: Outcome | None) -> None:
-        self._waiting_requests -= 1
-        self._waiting_bytes -= request.bytes
-        if not self._waiting_requests:
+        self._waiting.give_back(request.tenant, 1)
+        self._waiting_bytes.give_back(request.tenant, request.bytes)
+        if not self._waiting.used:
             self._idle.set()
         self._metrics.publish_ended(word_for(outcome), perf_counter() - request.arrived_at)
         if outcome is not None:
             request.tell(outcome)
 
     def _next_group(self) -> Group | None:
-        """Take the next requests off the queue; those that must follow them stay at its front, in their order."""
+        """Take the next requests off the queue, as many as one call may append; None where none waits."""
         if not self._queue:
             return None
-        group = Group()
-        later: list[Request] = []
+        group = Group(self._group_postings_max)
         now = asyncio.get_running_loop().time()
-        while self._queue and group.has_room_for(self._queue[0]) and len(later) < GROUP_REQUESTS_MAX:
-            request = self._queue.popleft()
+
+        def ask(request: Request) -> Turn:
             if request.ended:
-                continue
+                return Turn.DROP
             if request.give_up_at < now:
                 request.end(Unavailable("The publish waited too long for its turn."))
-            elif group.must_precede(request):
-                later.append(request)
-            else:
-                group.add(request)
-        self._queue.extendleft(reversed(later))
+                return Turn.DROP
+            if not group.has_room_for(request):
+                return Turn.STOP
+            if group.must_precede(request):
+                return Turn.HOLD
+            group.add(request)
+            return Turn.TAKE
+
+        self._queue.take(ask)
         return group
 
     async def _append(self, requests: list[Request]) -> None:
@@ -209,8 +242,7 @@ class Publisher:
             return
         began_at = perf_counter()
         try:
-            async with self._connection.lent() as connection:
-                appended = await appending.append(connection, [(r.facts, r.condition) for r in requests])
+            appended = await self._call(requests)
             facts = self._settle_all(requests, appended)
         except Exception as error:
             await self._refuse_all(requests, error)
@@ -221,7 +253,28 @@ class Publisher:
                 append_seconds=perf_counter() - began_at,
             )
             if facts:
-                self._on_appended(appended, facts)
+                self._hand_on(appended, facts)
+        finally:
+            if requests[0].alone:
+                self._queue.charge(requests[0].tenant, (perf_counter() - began_at) * COST_OF_A_SECOND)
+
+    async def _call(self, requests: list[Request]) -> Appended:
+        """One call of append; for a request that goes alone with less time, since everybody waits for it."""
+        pairs = [(request.facts, request.condition) for request in requests]
+        witness = None if self._tail is None else self._tail.witness
+        async with self._connection.lent() as connection:
+            if not requests[0].alone:
+                return await appending.append(connection, pairs, witness=witness)
+            async with connection.transaction(isolation="read_committed"):
+                await appending.limit_time(connection, seconds=ALONE_SECONDS)
+                return await appending.append(connection, pairs, witness=witness)
+
+    def _hand_on(self, appended: Appended, facts: Sequence[NewFact]) -> None:
+        """Hand on facts that are stored: whatever fails there, their publishers have their outcomes."""
+        try:
+            self._on_appended(appended, facts)
+        except Exception:
+            log.exception("facts that were published could not be handed on to streams")
 
     def _settle_all(self, requests: list[Request], appended: Appended) -> list[NewFact]:
         """Tell each request its outcome; the facts that were appended, in order."""
@@ -242,7 +295,8 @@ class Publisher:
                 again.append(request)
             else:
                 self._settling.refuse(request, refused, appended.epoch)
-        self._queue.extendleft(reversed(again))
+        for request in reversed(again):
+            self._queue.return_first(request)
         if known:
             self._settling.compare(known)
         return facts
@@ -250,6 +304,10 @@ class Publisher:
     async def _refuse_all(self, requests: list[Request], error: Exception) -> None:
         """Tell each request what the failure of its call means for it."""
         refusal = refusal_of(error)
+        if isinstance(refusal, HistoryForked) and self._tail is not None:
+            self._tail.hint()
+        if isinstance(error, asyncpg.QueryCanceledError) and await self._part(requests):
+            return
         if refusal is None and len(requests) > 1:
             # One of them carries something that the checks did not foresee: the others must not suffer for it.
             for request in requests:
@@ -263,6 +321,20 @@ class Publisher:
         for request in requests:
             unknown = isinstance(refusal, OutcomeUnknown)
             request.end(OutcomeUnknown([str(fact.id) for fact in request.facts]) if unknown else refusal)
+
+    async def _part(self, requests: list[Request]) -> bool:
+        """After a call that took too long, append what has no condition again, and let the others come back alone.
+
+        It is a condition that may take long. False where there was nothing to part.
+        """
+        suspects = [request for request in requests if request.condition is not None and not request.alone]
+        if len(requests) == 1 or not suspects:
+            return False
+        for request in reversed(suspects):
+            request.alone = True
+            self._queue.return_first(request)
+        await self._append([request for request in requests if not request.alone])
+        return True
 
     async def _tell_refused(self, count: int, refusal: FactwireError, cause: BaseException) -> None:
         """Log why publishes are refused, once in a while for as long as it is the same reason."""
@@ -283,6 +355,28 @@ class Publisher:
         return ""
 
 
+def outcomes_of_known(
+    facts: Sequence[NewFact], known: Mapping[str, KnownFact], *, otherwise: FactwireError | None
+) -> tuple[list[Published | None], FactwireError | None]:
+    """The outcomes of facts up to the first that is in conflict with a stored one: None for those that are new.
+
+    And why that one, or else the one after all of them, is refused.
+    """
+    outcomes: list[Published | None] = []
+    for fact in facts:
+        outcome = replay_or_conflict([fact], known) if fact.id in known else None
+        if isinstance(outcome, FactwireError):
+            return outcomes, outcome
+        outcomes.append(outcome)
+    return outcomes, otherwise
+
+
+def each_alone(published: Published) -> Iterator[Published]:
+    """The outcome of each fact of a request."""
+    for id, position in zip(published.ids, published.positions, strict=True):
+        yield published._replace(ids=[id], positions=[position])
+
+
 def tell(waiting: asyncio.Future[Outcome], outcome: Outcome) -> None:
     if not waiting.done():
         waiting.set_result(outcome)
@@ -301,6 +395,9 @@ def refusal_of(error: Exception) -> FactwireError | None:
     """What the failure of a call means for each of its requests; None where the database objects to what they carry."""
     if isinstance(error, Unavailable):
         return error
+    if appending.is_forked(error):
+        detail = getattr(error, "detail", "")
+        return HistoryForked(forked_after=int(detail) if detail else None)
     if not appending.is_certainly_not_written(error):
         return OutcomeUnknown()
     if isinstance(error, (*CONNECTION_FAILURES, asyncpg.QueryCanceledError, asyncpg.CheckViolationError)):

@@ -11,7 +11,10 @@ from app.domain.position import Position
 from app.domain.query import Query
 from app.store.reading import Mark, TailFact
 
-FACT_OVERHEAD_BYTES = 600  # what Python adds to a fact: objects, tags, list entry
+FACT_OVERHEAD_BYTES = 600  # what Python adds to a fact: objects, list entry
+TAG_OVERHEAD_BYTES = 64  # and to each of its tags
+TAG_TEXT_BYTES_MAX = 300  # of a tag, which stands in the document as well
+LOOKS_MAX = 10_000  # at facts, for one batch: about a millisecond
 BATCH_OVERHEAD_BYTES = 400
 PLACE_BYTES = 64  # a position in the key of a batch
 NEWEST_FACTS_MAX = 1000
@@ -30,12 +33,18 @@ class Segment:
         return Position(self.first + len(self.facts) - 1)
 
     def size(self) -> int:
-        return sum(len(fact.document) for fact in self.facts) + FACT_OVERHEAD_BYTES * len(self.facts)
+        return sum([memory_of(fact) for fact in self.facts])
 
     def behind(self, cursor: Position) -> Iterator[tuple[Position, NewFact | TailFact]]:
         skipped = max(0, cursor + 1 - self.first)
         for offset in range(skipped, len(self.facts)):
             yield Position(self.first + offset), self.facts[offset]
+
+
+def memory_of(fact: NewFact | TailFact) -> int:
+    """About how much memory a fact takes: its tags are held beside its document, and are a part of it."""
+    size, tags = len(fact.document), len(fact.tags)
+    return FACT_OVERHEAD_BYTES + size + TAG_OVERHEAD_BYTES * tags + min(size, TAG_TEXT_BYTES_MAX * tags)
 
 
 def segments(facts: Sequence[TailFact]) -> list[Segment]:
@@ -97,13 +106,13 @@ class Ring:
         return self._walk(cursor) if self.head - cursor > NEWEST_FACTS_MAX else self._newest_behind(cursor)
 
     def take(self, query: Query, cursor: Position, *, typed: bool) -> Batch:
-        """What follows the cursor. Streams with the same query at the same cursor share one result."""
+        """What follows the cursor, as far as was looked. Streams with one query at one cursor share a result."""
         key = (query, typed, cursor)
         batch = self._batches.get(key)
         if batch is None:
             positions, through = self._match(query, cursor, typed=typed)
             batch = self._batches[key] = self.gather(positions, through=through, typed=typed)
-            self._note_bytes(BATCH_OVERHEAD_BYTES)
+            self._note_bytes(BATCH_OVERHEAD_BYTES + query.bytes)
         return batch
 
     def gather(self, positions: Sequence[Position], *, through: Position, typed: bool) -> Batch:
@@ -158,11 +167,17 @@ class Ring:
         return max(0, bisect_right(self._segments, position, key=attrgetter("first")) - 1)
 
     def _match(self, query: Query, cursor: Position, *, typed: bool) -> tuple[list[Position], Position]:
-        """Where the facts are that a batch of a query holds, and how far it reaches."""
-        matching = (
-            position for position, fact in self.behind(cursor) if query.matches(fact.namespace, fact.type, fact.tags)
-        )
-        return self._fit(matching, self.head, typed=typed)
+        """The positions of a batch of a query, and how far it reaches: no further than is looked at once."""
+        fitting: list[Position] = []
+        total = looks = 0
+        for position, fact in self.behind(cursor):
+            if query.matches(fact.namespace, fact.type, frozenset(fact.tags)):
+                fitting.append(position)
+                total += len(self._frame(position, typed=typed))
+            looks += query.looks + len(fact.tags)
+            if total >= self._batch_bytes_max or looks >= LOOKS_MAX:
+                return fitting, position
+        return fitting, self.head
 
     def _fit(self, positions: Iterable[Position], through: Position, *, typed: bool) -> tuple[list[Position], Position]:
         """As many of the facts as fit into one batch, and how far it reaches with them."""
@@ -190,5 +205,5 @@ class Ring:
 def event_frame(fact: NewFact | TailFact, published_at: str, position: Position, *, epoch: int, typed: bool) -> bytes:
     """A fact as one event, byte for byte as compose_page has it."""
     name = f"event: {fact.namespace}/{fact.type}\n" if typed else ""
-    head = f'{name}id: {epoch}:{position}\ndata: {{"position":{position},"published_at":"{published_at}",'
-    return b"%b%b\n\n" % (head.encode(), fact.document)
+    head = f'{name}data: {{"position":{position},"published_at":"{published_at}",'
+    return b"%b%b\nid: %d:%d\n\n" % (head.encode(), fact.document, epoch, position)

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from app.domain.errors import DataSubjectErased, EncryptionNotConfigured, FactwireError, Unavailable
+from app.domain.errors import DataSubjectErased, EncryptionNotConfigured, FactwireError
 from app.domain.fact import NewFact
 from app.store.database import Database
 from app.store.master_keys import DataKey
-from app.store.sealing import StoredKey, add_keys, read_keys, sealed
+from app.store.sealing import StoredKey, new_stored_key, read_keys, sealed
 
 
 class Sealing:
@@ -32,7 +32,9 @@ class Sealing:
             for fact in facts:
                 if fact.data_subject:
                     stored = stored or await self._stored_keys(data_subjects)
-                    fact = sealed(fact, self._key_for(fact.data_subject, stored, keys))
+                    key = self._key_for(fact.data_subject, stored, keys)
+                    kept = stored[fact.data_subject]
+                    fact = sealed(fact, key, new_key=kept.key if kept.is_new else None)
                 ready.append(fact)
         except FactwireError as error:
             return ready, error
@@ -40,23 +42,18 @@ class Sealing:
 
     def _key_for(self, data_subject: str, stored: Mapping[str, StoredKey], keys: dict[str, DataKey]) -> DataKey:
         if data_subject not in keys:
-            kept = stored.get(data_subject)
-            if kept is None:
-                raise Unavailable("The key of a data subject could not be made.")
+            kept = stored[data_subject]
             if kept.key is None:
                 raise DataSubjectErased(data_subject)
             keys[data_subject] = self._database.master_keys.unwrap(data_subject, kept.key_id, kept.key)
         return keys[data_subject]
 
     async def _stored_keys(self, data_subjects: Iterable[str]) -> Mapping[str, StoredKey]:
-        """The keys as they are stored; a data subject that is new gets one."""
+        """The keys as they are stored; a data subject that is new gets one, which is stored with its first fact."""
         master_keys = self._database.master_keys
         if not master_keys:
             raise EncryptionNotConfigured("Set FACTWIRE_MASTER_KEY or FACTWIRE_MASTER_KEY_FILE to publish such facts.")
         async with self._database.reading.reading() as connection:
             stored = await read_keys(connection, data_subjects)
-            new = {each: master_keys.new_key(each) for each in data_subjects if each not in stored}
-            if not new:
-                return stored
-            await add_keys(connection, new)
-            return {**stored, **await read_keys(connection, new)}
+        new = {each: new_stored_key(master_keys.new_key(each)) for each in data_subjects if each not in stored}
+        return {**stored, **new}

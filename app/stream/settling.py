@@ -16,15 +16,17 @@ from app.domain.errors import (
     FactIdConflict,
     FactwireError,
     InternalError,
+    LogDamaged,
     OutcomeUnknown,
     Unavailable,
 )
 from app.domain.fact import NewFact
-from app.domain.position import Cursor
+from app.domain.position import Cursor, Position
 from app.store import appending
 from app.store.appending import KnownFact, Refusal, Refused
 from app.store.database import Database
 from app.stream.grouping import Published, Request
+from app.stream.sealing import Sealing
 
 log = logging.getLogger(__name__)
 
@@ -34,8 +36,11 @@ SLOW_CONDITIONS_MAX = 2
 class Settling:
     """Finds out, while the next call is under way, what refused requests are to be told."""
 
-    def __init__(self, database: Database, *, condition_seconds: float, retry: Callable[[Request], None]) -> None:
+    def __init__(
+        self, database: Database, sealing: Sealing, *, condition_seconds: float, retry: Callable[[Request], None]
+    ) -> None:
         self._database = database
+        self._sealing = sealing
         self._condition_seconds = condition_seconds
         self._retry = retry
         self._slow = asyncio.Semaphore(SLOW_CONDITIONS_MAX)
@@ -61,7 +66,7 @@ class Settling:
             case Refusal.ERASED:
                 request.end(DataSubjectErased(next(fact.data_subject for fact in request.facts if fact.data_subject)))
             case Refusal.UNKEYED:
-                request.end(Unavailable("The key of a data subject was replaced meanwhile."))
+                self.settle_later([request], self._seal_anew(request))
 
     def compare(self, requests: list[Request]) -> None:
         """Tell which requests are retries of what is stored, and which use its ids for something else."""
@@ -108,15 +113,40 @@ class Settling:
         self._tasks.create_task(settle())
 
     async def _compare(self, requests: list[Request]) -> None:
-        known = await self.known_facts([fact for request in requests for fact in request.facts])
-        for request in requests:
-            request.end(replay_or_conflict(request.facts, known))
+        """Compare what requests carry with what append has just found stored: that nothing is written is never said."""
+        facts = [await self._as_stored(request) for request in requests]
+        try:
+            known = await self.known_facts([fact for each in facts for fact in each])
+        except Unavailable as error:
+            raise OutcomeUnknown() from error
+        for request, each in zip(requests, facts, strict=True):
+            if any(fact.id in known for fact in each):
+                request.end(replay_or_conflict(each, known))
+            else:
+                request.end(OutcomeUnknown([fact.id for fact in each]))
+
+    async def _as_stored(self, request: Request) -> Sequence[NewFact]:
+        """The facts of a request, sealed with the keys that are stored by now where it had made new ones."""
+        if not any(fact.new_key for fact in request.facts) or not request.unsealed:
+            return request.facts
+        try:
+            return await self._sealing.seal(request.unsealed)
+        except FactwireError as error:
+            request.end(OutcomeUnknown([f.id for f in request.facts]) if isinstance(error, Unavailable) else error)
+            return request.facts
+
+    async def _seal_anew(self, request: Request) -> None:
+        """Somebody else has stored a key for the same data subject meanwhile."""
+        if not request.unsealed:
+            raise Unavailable("The key of a data subject was replaced meanwhile.")
+        request.facts = await self._sealing.seal(request.unsealed)
+        self._retry(request)
 
     async def _name_conflict(self, refused: Refused) -> None:
         assert refused.position is not None
         async with self._database.reading.reading() as connection:
             fact_id = await appending.fact_id_at(connection, refused.position)
-        raise ConditionFailed(refused.position, str(fact_id))
+        raise condition_failed(refused.position, fact_id)
 
     async def _search_without_lock(self, request: Request) -> None:
         """Evaluate an expensive condition outside the lock, then let the call check only what came since."""
@@ -134,7 +164,7 @@ class Settling:
                 after = Cursor(found.epoch, found.through)
                 if found.position is not None:
                     fact_id = await appending.fact_id_at(connection, found.position)
-                    raise ConditionFailed(found.position, str(fact_id))
+                    raise condition_failed(found.position, fact_id)
                 if found.through >= found.head:
                     break
                 if time.monotonic() > deadline:
@@ -142,6 +172,12 @@ class Settling:
                     raise ConditionTooExpensive(detail)
         request.condition = replace(request.condition, after=after)
         self._retry(request)
+
+
+def condition_failed(position: Position, fact_id: str | None) -> FactwireError:
+    if fact_id is None:
+        return LogDamaged(f"The fact at position {position} is missing.")
+    return ConditionFailed(position, fact_id)
 
 
 def replay_or_conflict(facts: Sequence[NewFact], known: Mapping[str, KnownFact]) -> Published | FactIdConflict:

@@ -1,8 +1,9 @@
 """Standing queries: who gets a fact of all that wait for some, found without asking each of them."""
 
 from collections import defaultdict
-from collections.abc import Hashable, Iterable
-from typing import Generic, TypeVar
+from collections.abc import Hashable, Iterable, Iterator, Set
+from dataclasses import dataclass, field
+from typing import Generic, NamedTuple, TypeVar
 
 from app.domain.fact import NewFact
 from app.domain.position import Position
@@ -14,6 +15,34 @@ Who = TypeVar("Who", bound=Hashable)
 ANYTHING = ""
 TYPE = "t:"
 NAMESPACE = "n:"
+LOOKS_COUNTED = 500
+
+
+class Asked(NamedTuple, Generic[Who]):
+    """The items of one of those who wait under a key, and how many look-ups they may take for one fact."""
+
+    who: Who
+    items: tuple[Item, ...]
+    looks: int
+
+    def matches(self, fact: NewFact | TailFact, tags: Set[str]) -> bool:
+        namespace, type = fact.namespace, fact.type
+        return any([item.matches(namespace, type, tags) for item in self.items])
+
+
+@dataclass(slots=True)
+class Finding(Generic[Who]):
+    """The positions that each of those who wait gets, in order, of all facts up to `through`."""
+
+    through: Position
+    positions: dict[Who, list[Position]] = field(default_factory=dict)
+    looks: int = 0
+    paused: bool = False
+
+    def add(self, who: Who, position: Position) -> None:
+        found = self.positions.setdefault(who, [])
+        if not found or found[-1] != position:
+            found.append(position)
 
 
 class Standing(Generic[Who]):
@@ -25,7 +54,7 @@ class Standing(Generic[Who]):
 
     def __init__(self) -> None:
         self._sure: defaultdict[str, set[Who]] = defaultdict(set)
-        self._asked: defaultdict[str, dict[Who, list[Item]]] = defaultdict(dict)
+        self._asked: defaultdict[str, dict[Who, Asked[Who]]] = defaultdict(dict)
 
     def add(self, who: Who, query: Query) -> None:
         """Let somebody wait for what matches a query. Nobody waits for two."""
@@ -34,7 +63,8 @@ class Standing(Generic[Who]):
                 if is_told_by_key(item):
                     self._sure[key].add(who)
                 else:
-                    self._asked[key].setdefault(who, []).append(item)
+                    asked = self._asked[key].get(who, Asked(who, (), 0))
+                    self._asked[key][who] = Asked(who, (*asked.items, item), asked.looks + item.looks)
 
     def discard(self, who: Who, query: Query) -> None:
         """Forget somebody who was added with this query."""
@@ -54,37 +84,43 @@ class Standing(Generic[Who]):
 
     def find(
         self, facts: Iterable[tuple[Position, NewFact | TailFact]], *, after: Position, looks_max: int
-    ) -> tuple[dict[Who, list[Position]], Position]:
-        """The positions that each of them gets of the facts after a position, in order, and how far was looked.
+    ) -> Iterator["Finding[Who] | None"]:
+        """Yield what was found of the facts after a position, once, and before that None at each pause.
 
-        It stops behind the fact at which it has looked at so many queries, so that nobody waits for it for long.
+        It pauses after so many look-ups, also within one fact, so that it never holds up others for long, and stops
+        after the fact at which it has paused. The facts must stay as they are meanwhile; queries may come and go.
         """
-        found: defaultdict[Who, list[Position]] = defaultdict(list)
-        looks, through = 0, after
+        finding: Finding[Who] = Finding(after)
         for position, fact in facts:
-            matching, looked_at = self._matching(fact)
-            for who in matching:
-                found[who].append(position)
-            looks += looked_at
-            through = position
-            if looks >= looks_max:
+            for looks in self._look_at(position, fact, finding):
+                finding.looks += looks
+                if finding.looks >= looks_max:
+                    yield None
+                    finding.looks, finding.paused = 0, True
+            finding.through = position
+            if finding.paused:
                 break
-        return found, through
+        yield finding
 
-    def _matching(self, fact: NewFact | TailFact) -> tuple[set[Who], int]:
-        """Who wants a fact, and how much work it was to tell."""
-        keys = (ANYTHING, f"{NAMESPACE}{fact.namespace}", f"{TYPE}{fact.type}", *fact.tags)
-        matching: set[Who] = set()
-        asked = 0
-        for key in keys:
+    def _look_at(self, position: Position, fact: NewFact | TailFact, finding: "Finding[Who]") -> Iterator[int]:
+        """Find those who get a fact, and say on the way how many look-ups that took."""
+        tags = frozenset(fact.tags)
+        looks = 0
+        for key in (ANYTHING, f"{NAMESPACE}{fact.namespace}", f"{TYPE}{fact.type}", *fact.tags):
+            looks += 1
             if key in self._sure:
-                matching |= self._sure[key]
+                looks += len(self._sure[key])
+                for who in self._sure[key]:
+                    finding.add(who, position)
             if key in self._asked:
-                for who, items in self._asked[key].items():
-                    asked += 1
-                    if any(item.matches(fact.namespace, fact.type, fact.tags) for item in items):
-                        matching.add(who)
-        return matching, asked + len(matching) + 1
+                for asked in list(self._asked[key].values()):
+                    if asked.matches(fact, tags):
+                        finding.add(asked.who, position)
+                    looks += asked.looks
+                    if looks >= LOOKS_COUNTED:
+                        yield looks
+                        looks = 0
+        yield looks
 
 
 def keys_of(item: Item) -> Iterable[str]:

@@ -1,17 +1,19 @@
-"""The tail of a process: follows the log for all its streams, and notices when history changed behind them."""
+"""The tail of a process: follows the log for all its streams, and notices when history was replaced."""
 
 import asyncio
 import logging
 import math
 from collections.abc import Callable, Sequence
 
-from app.domain.errors import HistoryForked, InternalError, KeyUnavailable, Unavailable
+from app.domain.errors import HistoryForked, InternalError, KeyUnavailable, LogDamaged, Unavailable
 from app.domain.fact import NewFact
-from app.domain.position import START, Position
-from app.store.appending import Appended
+from app.domain.position import Position
+from app.store.appending import Appended, Witness
 from app.store.database import CONNECTION_FAILURES, Connection, Database
-from app.store.reading import Mark, TailFact, open_tail, read_marks, read_tail, resolve
+from app.store.epochs import keep_notice
+from app.store.reading import Fork, Mark, TailFact, TailRead, open_tail, read_marks, read_tail, resolve
 from app.stream.ring import Ring, Segment, segments
+from app.stream.trail import Trail
 from app.telemetry.logs import said
 
 log = logging.getLogger(__name__)
@@ -27,8 +29,9 @@ STALE_SECONDS = 2.0
 class Tail:
     """Reads each new fact once and keeps the newest in a ring.
 
-    A hint makes it look at once; the poll is the guarantee. `forked_after` is set while the history that was seen is
-    not the history that is stored: nothing beyond that position may be served until the epoch is raised.
+    A hint makes it look at once; the poll is the guarantee. `fork` is set while the history that this process, or
+    another one, has seen is not the history that is stored: nothing is published then, and nothing beyond the fork
+    served, until the epoch is raised. `on_standby` is None before the first look.
     """
 
     def __init__(
@@ -50,7 +53,11 @@ class Tail:
         self.ring = ring
         self.epoch = 0
         self.erasures = 0
-        self.forked_after: Position | None = None
+        self.fork: Fork | None = None
+        self.on_standby: bool | None = None
+        self.unreadable = 0
+        self.damage: LogDamaged | None = None
+        self._trail = Trail()
         self._read_at = -math.inf
         self._cause = self._sealed_off = ""
         self.draining = False
@@ -98,7 +105,7 @@ class Tail:
         if (
             appended.epoch == self.epoch
             and appended.erasures == self.erasures
-            and self.forked_after is None
+            and self.fork is None
             and not any(fact.data_subject for fact in facts)
             and (appended.head, appended.head_id) == (self.head, self._last and self._last.id)
         ):
@@ -128,10 +135,26 @@ class Tail:
         except TimeoutError:
             pass
 
+    @property
+    def witness(self) -> Witness | None:
+        """The newest fact that this process has seen: where it is another one, history was replaced."""
+        return None if self._last is None else Witness(self.epoch, self.head, self._last.id)
+
     def refuse_fork(self) -> None:
-        """Raise HistoryForked while history has changed behind its readers."""
-        if self.forked_after is not None:
-            raise HistoryForked(forked_after=self.forked_after)
+        """Raise HistoryForked while history is not that which was seen."""
+        if self.fork is not None:
+            raise HistoryForked(forked_after=self.fork.after)
+
+    def refuse_beyond_fork(self, position: Position) -> None:
+        """Raise HistoryForked where the fact at a position may be of another history than the one that was seen."""
+        if self.fork is not None and (self.fork.after is None or position > self.fork.after):
+            self.refuse_fork()
+
+    def refuse_to_follow(self) -> None:
+        """Raise HistoryForked, or LogDamaged while a fact behind the head of the ring is missing."""
+        self.refuse_fork()
+        if self.damage is not None:
+            raise self.damage
 
     async def reach_epoch(self, epoch: int, *, seconds: float) -> bool:
         """Look at once, and wait a moment until the tail is in an epoch; whether it is."""
@@ -148,6 +171,9 @@ class Tail:
             try:
                 more = await self._look()
                 self._note(None)
+            except LogDamaged as error:
+                more = False
+                self._note_damage(error)
             except (Unavailable, *CONNECTION_FAILURES) as error:
                 more = False
                 self._note(error)
@@ -167,7 +193,15 @@ class Tail:
             log.info("the tail reads again")
         self._cause = cause
         if not cause:
+            self.damage = None
             self._read_at = asyncio.get_running_loop().time()
+
+    def _note_damage(self, damage: LogDamaged) -> None:
+        """Follow no further, and let the streams that wait for more say so."""
+        if self.damage is None:
+            log.error("%s", damage.detail)
+            self.damage = damage
+            self.wake()
 
     async def _look(self) -> bool:
         """Read what is new; whether there may be more of it."""
@@ -176,13 +210,17 @@ class Tail:
                 await self._begin(connection)
             anchor, mark, erasures = self.head, self._last, self.erasures
             read = await read_tail(connection, anchor=anchor, facts_max=POLL_FACTS_MAX, bytes_max=POLL_BYTES_MAX)
+            self._note_standby(read.on_standby)
             if read.epoch != self.epoch:
                 await self._begin(connection)
                 return True
-            if self.forked_after is not None:
+            if self.fork is not None or read.fork is not None:
+                await self._stay_forked(connection, read)
+                return False
+            if is_behind(read, mark):
                 return False
             if not continues(read.facts, mark):
-                await self._fork(connection)
+                await self._fork(connection, read)
                 return False
             # What this process published meanwhile is in the ring already.
             new = [fact for fact in read.facts if fact.position > self.head]
@@ -198,8 +236,8 @@ class Tail:
         """Put what is new into the ring, as far as it is ready."""
         if not new:
             self._at_head_at = asyncio.get_running_loop().time()
-        elif ready is None:
-            self._pass_over(new[-1])
+        elif ready is None or any(fact.unreadable for fact in new):
+            self._pass_over(new)
         else:
             self._extend(segments([fact for fact in ready if fact.position > self.head]))
 
@@ -211,8 +249,13 @@ class Tail:
             log.error("facts up to position %d cannot be opened: %s", facts[-1].position, error.detail)
             return None
 
-    def _pass_over(self, last: TailFact) -> None:
-        """Leave out facts that cannot be opened: who wants one of them reads history, and is told there."""
+    def _pass_over(self, new: Sequence[TailFact]) -> None:
+        """Leave facts that cannot be opened or parsed to pages of history, which have what is left of them."""
+        last = new[-1]
+        for fact in new:
+            if fact.unreadable:
+                self.unreadable += 1
+                log.error("the stored document of position %d cannot be read: run `factwire verify`", fact.position)
         if last.position > self.head:
             self.ring.reset(last.position, epoch=self.epoch)
             self._last = mark_of(last)
@@ -226,6 +269,7 @@ class Tail:
             if self._on_extended is not None:
                 self._on_extended(segment)
         self._last = Mark(added[-1].facts[-1].id, added[-1].published_at)
+        self._trail.keep(self.head, self._last)
         self.wake()
 
     async def _begin(self, connection: Connection) -> None:
@@ -236,21 +280,57 @@ class Tail:
             log.warning("epoch %d began at position %d", state.epoch, state.head)
         self.epoch = state.epoch
         self.erasures = read.erasures
-        self.forked_after = None
+        self.fork = read.fork
         self.ring.reset(state.head, epoch=state.epoch)
         self._last = mark_of(read.facts[0]) if read.facts else None
+        self._trail = Trail()
+        if self._last is not None:
+            self._trail.keep(state.head, self._last)
+        self._note_standby(read.on_standby)
         self.wake()
 
-    async def _fork(self, connection: Connection) -> None:
-        seen = self.ring.marks()
+    def _note_standby(self, on_standby: bool) -> None:
+        if on_standby != self.on_standby:
+            if on_standby:
+                log.info("the database is a standby: history and streams are served, nothing is published")
+            elif self.on_standby is not None:
+                log.info("the database is a primary from here on")
+            self.on_standby = on_standby
+
+    async def _fork(self, connection: Connection, read: TailRead) -> None:
+        """Find where the histories part, and let every process know."""
+        seen = [*self.ring.marks(), *self._trail.marks()]
         stored = dict(await read_marks(connection, [position for position, _ in seen]))
-        parted = next((position for position, mark in seen if stored.get(position) == mark), START)
-        log.error("history was replaced after position %d; raise the epoch to go on", parted)
-        self.forked_after = parted
+        parted = max((position for position, mark in seen if stored.get(position) == mark), default=None)
+        place = "an unknown position" if parted is None else f"position {parted}"
+        log.error("history was replaced after %s; raise the epoch to go on", place)
         self.forks += 1
-        self.ring.reset(parted, epoch=self.epoch)
+        self._adopt(Fork(parted))
+        await self._keep_notice(connection, read)
+
+    async def _stay_forked(self, connection: Connection, read: TailRead) -> None:
+        """Take over the notice of another process, or store the own one where it is not stored (any more)."""
+        if self.fork is None:
+            assert read.fork is not None
+            log.error("another process has noticed that history was replaced; raise the epoch to go on")
+            self._adopt(read.fork)
+        elif read.fork is None:
+            await self._keep_notice(connection, read)
+
+    def _adopt(self, fork: Fork) -> None:
+        self.fork = fork
+        self.ring.reset(self.head if fork.after is None else min(self.head, fork.after), epoch=self.epoch)
         self._last = None
         self.wake()
+
+    async def _keep_notice(self, connection: Connection, read: TailRead) -> None:
+        if self.fork is not None and not read.on_standby:
+            await keep_notice(connection, epoch=self.epoch, fork=self.fork)
+
+
+def is_behind(read: TailRead, mark: Mark | None) -> bool:
+    """Whether a standby has yet to receive what was seen elsewhere, or before it was restarted."""
+    return read.on_standby and mark is not None and not read.facts
 
 
 def continues(facts: Sequence[TailFact], mark: Mark | None) -> bool:

@@ -10,7 +10,7 @@ import asyncpg
 from bench.floors.group_commit import CREATE_TABLE, GroupCommit, Published
 
 _PUBLISHED_AT = b"2026-11-23T10:00:00.123456Z"
-_STREAM_START = b'retry: 2000\n:ok\nevent: caught-up\nid: 1:0\ndata: {"position":0,"head":0}\n\n'
+_STREAM_START = b'retry: 2000\n:ok\nevent: caught-up\ndata: {"position":0,"head":0}\nid: 1:0\n\n'
 _STREAM_HEAD = {
     "type": "http.response.start",
     "status": 200,
@@ -98,8 +98,8 @@ class Floor:
 def frames(published: Published, first: int) -> bytes:
     """The frames that the service would send for these facts, byte for byte in shape."""
     return b"".join(
-        b'id: 1:%d\ndata: {"position":%d,"published_at":"%s","id":"%s",%s\n\n'
-        % (position, position, _PUBLISHED_AT, id.encode(), bytes(document)[1:])
+        b'data: {"position":%d,"published_at":"%s","id":"%s",%s\nid: 1:%d\n\n'
+        % (position, _PUBLISHED_AT, id.encode(), bytes(document)[1:], position)
         for position, (id, document) in enumerate(zip(published.ids, published.documents, strict=True), start=first)
     )
 

@@ -72,11 +72,12 @@ class FrameParser:
 
 def _fields(lines: list[bytes]) -> tuple[str, str, bytes]:
     names = [line.partition(b": ")[0] for line in lines]
-    assert names in ([b"id", b"data"], [b"event", b"id", b"data"]), f"not the fields of an event: {lines!r}"
+    # The data first: some clients keep an id as soon as they have read its line, and would skip what is cut behind it.
+    assert names in ([b"data", b"id"], [b"event", b"data", b"id"]), f"not the fields of an event: {lines!r}"
     values = [line.partition(b": ")[2] for line in lines]
     event = values[0].decode() if len(values) == 3 else ""
     assert len(values) == 2 or event not in _FORBIDDEN_EVENTS, f"an event is never named {event!r}"
-    id_ = values[-2].decode()
+    id_ = values[-1].decode()
     assert _CURSOR.fullmatch(id_), f"an id is a cursor, not {id_!r}"
-    assert values[-1], "an event has data"
-    return event, id_, values[-1]
+    assert values[-2], "an event has data"
+    return event, id_, values[-2]

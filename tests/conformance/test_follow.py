@@ -41,7 +41,7 @@ def ids(frames: list[Frame]) -> list[str]:
 async def test_a_stream_of_an_empty_log_is_caught_up_at_once(empty_url: str) -> None:
     async with follow(empty_url) as stream:
         frame = await stream.next_frame()
-    assert frame.text == f'event: caught-up\nid: {frame.id}\ndata: {{"position":0,"head":0}}\n\n'.encode()
+    assert frame.text == f'event: caught-up\ndata: {{"position":0,"head":0}}\nid: {frame.id}\n\n'.encode()
     assert frame.position == 0
 
 
@@ -78,7 +78,7 @@ async def test_a_frame_is_exactly_the_id_and_the_fact(client: httpx.AsyncClient,
         f'"namespace":"{namespace}","type":"Placed","version":1,"aggregate_ids":["a","b"],'
         f'"meta":{{"k":"é","l":["x","y"]}},"payload":{{}}}}'
     )
-    assert frame.text == f"id: {answer['cursor']}\ndata: {document}\n\n".encode()
+    assert frame.text == f"data: {document}\nid: {answer['cursor']}\n\n".encode()
     async with follow(base_url, {"namespace": namespace}) as history:
         assert (await history.next_fact()).text == frame.text
 
@@ -312,7 +312,7 @@ async def test_the_cursor_of_a_sparse_consumer_moves_while_following(
         await stream.take_until_caught_up()
         unrelated = await publish(client, fact(f"{namespace}.other"))
         frame = (await stream.take_until(lambda frame: frame.position >= unrelated["position"]))[-1]
-    assert frame.text == b'event: position\nid: %b\ndata: {"position":%d}\n\n' % (frame.id.encode(), frame.position)
+    assert frame.text == b'event: position\ndata: {"position":%d}\nid: %b\n\n' % (frame.position, frame.id.encode())
     new = await publish_many(client, namespace, 1)
     async with follow(base_url, {"namespace": namespace}, headers={"last-event-id": frame.id}) as resumed:
         assert ids(await resumed.take_until_caught_up()) == new
@@ -324,7 +324,7 @@ async def test_a_heartbeat_is_a_colon_and_a_line_feed(base_url: str, namespace: 
         body = await stream.bytes_until(lambda body: body.endswith(b"\n:\n:\n"), within_seconds=15)
     live = body[body.index(b"event: caught-up") :].partition(b"\n\n")[2]
     # On a foreign log the cursor may move meanwhile.
-    moved = rb'event: position\nid: \d+:\d+\ndata: \{"position":\d+\}\n\n'
+    moved = rb'event: position\ndata: \{"position":\d+\}\nid: \d+:\d+\n\n'
     assert re.fullmatch(rb"(:\n){2,}", re.sub(moved, b"", live))
 
 
@@ -337,8 +337,10 @@ async def test_events_are_named_by_namespace_and_type_where_asked_for(
         history, caught_up = await stream.take_until_caught_up()
         new = await publish(client, fact(namespace, "Paid"))
         live = await stream.next_fact()
-    assert history.text.startswith(f"event: {namespace}/Order.Placed\nid: {old['cursor']}\ndata: ".encode())
-    assert live.text.startswith(f"event: {namespace}/Paid\nid: {new['cursor']}\ndata: ".encode())
+    assert history.text.startswith(f"event: {namespace}/Order.Placed\ndata: ".encode())
+    assert history.id == old["cursor"]
+    assert live.text.startswith(f"event: {namespace}/Paid\ndata: ".encode())
+    assert live.id == new["cursor"]
     assert caught_up.event == "caught-up"
 
 

@@ -7,12 +7,12 @@ import pytest
 from tests.conformance.frames import FrameParser
 
 OPENING = b"retry: 2000\n:ok\n"
-FACT = b"id: 1:42\ndata: {}\n\n"
+FACT = b"data: {}\nid: 1:42\n\n"
 
 
 @pytest.mark.case("parser-takes-what-the-contract-says")
 def test_the_parser_takes_a_stream_in_any_pieces() -> None:
-    body = OPENING + FACT + b":\nevent: caught-up\nid: 1:42\ndata: {}\n\n:\n:\n"
+    body = OPENING + FACT + b":\nevent: caught-up\ndata: {}\nid: 1:42\n\n:\n:\n"
     for size in (1, 7, len(body)):
         parser = FrameParser()
         frames = [frame for start in range(0, len(body), size) for frame in parser.feed(body[start : start + size])]
@@ -38,16 +38,16 @@ def test_the_parser_takes_a_stream_in_any_pieces() -> None:
         OPENING + b":\n\n",
         OPENING + b"id: 1:42\n\n",
         OPENING + b"data: {}\n\n",
-        OPENING + b"data: {}\nid: 1:42\n\n",
-        OPENING + b"id: 42\ndata: {}\n\n",
-        OPENING + b"id: 1:42\ndata:{}\n\n",
-        OPENING + b"id: 1:42\ndata: \n\n",
-        OPENING + b"id: 1:42\ndata: {\ndata: }\n\n",
-        OPENING + b"id: 1:42\n:\ndata: {}\n\n",
-        OPENING + b"id: 1:42\nretry: 1\ndata: {}\n\n",
-        OPENING + b"event: message\nid: 1:42\ndata: {}\n\n",
-        OPENING + b"event: error\nid: 1:42\ndata: {}\n\n",
-        OPENING + b"id: 1:42\r\ndata: {}\r\n\r\n",
+        OPENING + b"id: 1:42\ndata: {}\n\n",
+        OPENING + b"data: {}\nid: 42\n\n",
+        OPENING + b"data:{}\nid: 1:42\n\n",
+        OPENING + b"data: \nid: 1:42\n\n",
+        OPENING + b"data: {\ndata: }\nid: 1:42\n\n",
+        OPENING + b"data: {}\n:\nid: 1:42\n\n",
+        OPENING + b"data: {}\nretry: 1\nid: 1:42\n\n",
+        OPENING + b"event: message\ndata: {}\nid: 1:42\n\n",
+        OPENING + b"event: error\ndata: {}\nid: 1:42\n\n",
+        OPENING + b"data: {}\r\nid: 1:42\r\n\r\n",
         OPENING + FACT + b"retry: 1\n\n",
     ],
 )
@@ -57,7 +57,7 @@ def test_the_parser_refuses_what_the_contract_does_not_allow(body: bytes) -> Non
 
 
 @pytest.mark.case("parser-refuses-a-cut-event")
-@pytest.mark.parametrize("cut", [b"id: 1:42\n", b"id: 1:42\ndata: {}\n", b"id", b"data: {}"])
+@pytest.mark.parametrize("cut", [b"data: {}\n", b"data: {}\nid: 1:42\n", b"id", b"data: {}"])
 def test_the_parser_refuses_a_stream_that_is_cut_in_an_event(cut: bytes) -> None:
     parser = FrameParser()
     parser.feed(OPENING + FACT + cut)

@@ -2,9 +2,16 @@
 
 from datetime import UTC, datetime, timedelta
 
+from app.domain.grants import EVERY_NAMESPACE
 from app.store.catalogue import fold_counts, read_counts
-from app.store.reading import read_last_before
+from app.store.database import Connection
+from app.store.reading import read_position
 from tests.integration.store import a_fact, append_alone, opened
+
+
+async def position_before(connection: Connection, time: datetime) -> int:
+    state, _ = await read_position(connection, time, EVERY_NAMESPACE)
+    return state.position
 
 
 async def test_counts_are_exact_before_between_and_after_folds(database_url: str) -> None:
@@ -23,13 +30,13 @@ async def test_counts_are_exact_before_between_and_after_folds(database_url: str
 
 async def test_the_position_before_a_time_is_that_of_the_last_fact_published_before_it(database_url: str) -> None:
     async with opened(database_url) as database, database.appending.connection() as connection:
-        assert await read_last_before(connection, datetime.now(UTC)) == (0, None)
+        assert await position_before(connection, datetime.now(UTC)) == 0
         for _ in range(20):
             await append_alone(connection, a_fact())
         times = [row[0] for row in await connection.fetch("select published_at from factwire.facts order by position")]
         for index, time in enumerate(times):
             expected = sum(other < time for other in times)
-            assert (await read_last_before(connection, time))[0] == expected, index
-            assert (await read_last_before(connection, time + timedelta(microseconds=1)))[0] == sum(
+            assert await position_before(connection, time) == expected, index
+            assert await position_before(connection, time + timedelta(microseconds=1)) == sum(
                 other <= time for other in times
             )

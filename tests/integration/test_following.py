@@ -9,11 +9,12 @@ import asyncpg
 import pytest
 
 from app.domain.errors import CursorAhead, CursorForked, HistoryForked
+from app.domain.fact import NewFact
 from app.domain.position import START, Cursor, Position
 from app.domain.query import EVERYTHING, Query, new_item
 from app.store.epochs import raise_epoch
 from app.store.listening import listeners
-from app.store.reading import resolve
+from app.store.reading import Fork, resolve
 from app.stream.listener import Listener, Notifier
 from app.stream.live import Link
 from app.stream.pace import CaughtUp, Facts, Failed, Happening, Quiet
@@ -22,14 +23,21 @@ from tests.integration.logs import connected
 from tests.integration.store import a_fact, append_alone, execute, opened
 from tests.integration.streams import everything, positions_of, process, publish, until
 
-REWRITE_THE_LAST_TWO = """
-begin;
+LOSE_ALL_BEHIND_THE_THIRD = """
 set local session_replication_role = replica;
 delete from factwire.fact_ids where position > 3;
 delete from factwire.fact_tags where position > 3;
 delete from factwire.facts where position > 3;
-commit
+set local session_replication_role = origin
 """
+
+
+async def rewrite(url: str, *facts: NewFact) -> None:
+    """Lose all behind the third fact, and append others in their place, before anybody can notice."""
+    async with connected(url) as [connection], connection.transaction(isolation="read_committed"):
+        await connection.execute(LOSE_ALL_BEHIND_THE_THIRD)
+        for fact in facts:
+            await append_alone(connection, fact)
 
 
 async def positions_until(happenings: AsyncIterator[Happening], last: int) -> list[int]:
@@ -96,9 +104,8 @@ async def test_a_history_that_changed_is_noticed_and_not_served(fresh_database_u
         stream = running.streams.follow(everything(5))
         await positions_until(stream, 6)
         await until(lambda: running.tail.head == 6)
-        await execute(fresh_database_url, REWRITE_THE_LAST_TWO)
-        await publish(fresh_database_url, 4, 1)
-        await until(lambda: running.tail.forked_after is not None)
+        await rewrite(fresh_database_url, *(a_fact() for _ in range(4)))
+        await until(lambda: running.tail.fork is not None)
         assert running.tail.forks == 1
         ends = [happening async for happening in stream]
         assert isinstance(ends[-1], Failed)
@@ -109,7 +116,7 @@ async def test_a_history_that_changed_is_noticed_and_not_served(fresh_database_u
         async with running.database.reading.reading() as connection:
             assert await raise_epoch(connection, forked_after=Position(3), by="test") == (2, 3)
         await until(lambda: running.tail.epoch == 2)
-        assert running.tail.forked_after is None
+        assert running.tail.fork is None
         assert await positions_until(running.streams.follow(everything(3, epoch=2)), 8) == [4, 5, 6, 7, 8]
 
 
@@ -117,9 +124,8 @@ async def test_no_page_ends_at_a_fork_as_if_that_were_all(fresh_database_url: st
     async with process(fresh_database_url) as running:
         await publish(fresh_database_url, 5, 1)
         await until(lambda: running.tail.head == 5)
-        await execute(fresh_database_url, REWRITE_THE_LAST_TWO)
-        await publish(fresh_database_url, 4, 1)
-        await until(lambda: running.tail.forked_after == 3)
+        await rewrite(fresh_database_url, *(a_fact() for _ in range(4)))
+        await until(lambda: running.tail.fork == Fork(Position(3)))
         found = await read(running.database, running.tail, a_read(0))
         assert (found.page.facts, found.page.through, found.caught_up) == (3, 3, False)
         with pytest.raises(HistoryForked):
@@ -139,11 +145,9 @@ async def test_a_fact_that_was_lost_and_published_again_behind_another_one_is_a_
             for each in (lost, repeated):
                 await append_alone(connection, each)
             await until(lambda: running.tail.head == 5)
-            await execute(fresh_database_url, REWRITE_THE_LAST_TWO)
-            for each in (other, repeated):
-                await append_alone(connection, each)
-        await until(lambda: running.tail.forked_after is not None)
-        assert running.tail.forked_after == 3
+            await rewrite(fresh_database_url, other, repeated)
+        await until(lambda: running.tail.fork is not None)
+        assert running.tail.fork == Fork(Position(3))
 
 
 async def test_a_fork_below_an_equal_head_is_noticed(fresh_database_url: str) -> None:
@@ -155,7 +159,7 @@ async def test_a_fork_below_an_equal_head_is_noticed(fresh_database_url: str) ->
             await connection.execute("set local session_replication_role = replica")
             await connection.execute("update factwire.facts set id = gen_random_uuid() where position = 5")
         await connection.close()
-        await until(lambda: running.tail.forked_after is not None)
+        await until(lambda: running.tail.fork is not None)
 
 
 async def test_cursors_of_older_epochs_are_good_up_to_the_lowest_fork_after_them(fresh_database_url: str) -> None:

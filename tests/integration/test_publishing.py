@@ -52,10 +52,10 @@ def unless(*items: Item, after: int = 0, epoch: int = 0) -> Condition:
 
 
 async def outcome(
-    publisher: Publisher, facts: Sequence[NewFact], condition: Condition | None = None
+    publisher: Publisher, facts: Sequence[NewFact], condition: Condition | None = None, *, tenant: str = ""
 ) -> Published | Exception:
     try:
-        return await publisher.publish(facts, condition)
+        return await publisher.publish(facts, condition, tenant=tenant)
     except FactwireError as error:
         return error
 
@@ -144,11 +144,11 @@ async def test_a_failing_request_does_not_touch_the_others_of_its_group(fresh_da
     ] * 5
 
 
-async def test_facts_published_one_by_one_stop_at_the_first_conflict(fresh_database_url: str) -> None:
+async def test_facts_published_in_order_stop_at_the_first_conflict(fresh_database_url: str) -> None:
     async with publishers(fresh_database_url, 1) as (publisher,), opened(fresh_database_url) as database:
         known, fresh, behind = a_fact(), a_fact(), a_fact()
         await publisher.publish([known])
-        outcomes = await publisher.publish_each([fresh, a_fact(id=known.id, payload=b"2"), behind])
+        outcomes = await publisher.publish_in_order([fresh, a_fact(id=known.id, payload=b"2"), behind])
         assert [type(each) for each in outcomes] == [Published, FactIdConflict]
         async with database.reading.reading() as connection:
             assert await read_ids(connection) == [known.id, fresh.id]
@@ -181,9 +181,16 @@ async def test_an_expensive_condition_still_excludes_what_comes_meanwhile(fresh_
 
 
 async def test_waiting_publishes_are_bounded(fresh_database_url: str) -> None:
-    async with publishers(fresh_database_url, 1, waiting_requests_max=5) as (publisher,):
-        outcomes = await asyncio.gather(*(outcome(publisher, [a_fact()]) for _ in range(9)))
-    assert [type(each) for each in outcomes] == [Published] * 5 + [Unavailable] * 4
+    async with publishers(fresh_database_url, 1, waiting_requests_max=8) as (publisher,):
+        outcomes = await asyncio.gather(*(outcome(publisher, [a_fact()], tenant=f"t{n % 3}") for n in range(12)))
+    assert [type(each) for each in outcomes] == [Published] * 8 + [Unavailable] * 4
+
+
+async def test_one_tenant_waits_in_half_of_the_places(fresh_database_url: str) -> None:
+    async with publishers(fresh_database_url, 1, waiting_requests_max=8) as (publisher,):
+        flood = [outcome(publisher, [a_fact()], tenant="flood") for _ in range(8)]
+        outcomes = await asyncio.gather(*flood, outcome(publisher, [a_fact()], tenant="other"))
+    assert [type(each) for each in outcomes] == [Published] * 4 + [Unavailable] * 4 + [Published]
 
 
 async def test_a_publish_that_waits_too_long_for_the_lock_is_certainly_not_written(fresh_database_url: str) -> None:

@@ -18,11 +18,15 @@ from app.store.erasing import erase_data_subject, redact_fact
 from app.store.master_keys import KEY_BYTES, MasterKeys
 from app.store.reading import resolve
 from app.store.rotating import rotate
-from app.store.sealing import add_keys, read_keys, sealed
+from app.store.sealing import read_keys, sealed
 from app.store.verifying import Verifier
 from tests.integration.store import a_fact, append_alone
 
 MASTER_KEYS = MasterKeys([bytes(KEY_BYTES)])
+ADD_KEY = """
+insert into factwire.data_subjects (id, key_id, wrapped_key, master_key) values ($1, gen_random_uuid(), $2, $3)
+    on conflict do nothing
+"""
 BEHIND_THE_BACK = "set session_replication_role = replica"
 
 SWAP = """
@@ -41,7 +45,8 @@ async def flaws_of(
 
 
 async def sealed_fact(connection: Connection, data_subject: str, **changes: object) -> NewFact:
-    await add_keys(connection, {data_subject: MASTER_KEYS.new_key(data_subject)})
+    new = MASTER_KEYS.new_key(data_subject)
+    await connection.execute(ADD_KEY, data_subject, new.wrapped, new.master_key)
     stored = (await read_keys(connection, [data_subject]))[data_subject]
     assert stored.key is not None
     key = MASTER_KEYS.unwrap(data_subject, stored.key_id, stored.key)
@@ -84,9 +89,9 @@ SWAPPED_ROWS = """
 create temporary table swapped as select * from factwire.facts where position in (1, 6);
 update factwire.facts f
    set id = s.id,
-       document = convert_to(f.position || e'\\ndata: {"position":' || f.position || ',"published_at":"'
+       document = convert_to((f.position - 1) || e'\\n\\ndata: {"position":' || f.position || ',"published_at":"'
          || to_char(f.published_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') || '",', 'UTF8')
-         || substr(s.document, 2 * length(s.position::text) + 66)
+         || substr(s.document, position('"id":'::bytea in s.document))
   from swapped s
  where f.position in (1, 6) and s.position in (1, 6) and s.position <> f.position;
 update factwire.fact_ids set position = 7 - position where position in (1, 6);
@@ -95,9 +100,9 @@ update factwire.fact_ids set position = 7 - position where position in (1, 6);
 LATER = """
 update factwire.facts
    set published_at = published_at + interval '1 microsecond',
-       document = convert_to(position || e'\\ndata: {"position":' || position || ',"published_at":"'
+       document = convert_to((position - 1) || e'\\n\\ndata: {"position":' || position || ',"published_at":"'
          || to_char((published_at + interval '1 microsecond') at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
-         || '",', 'UTF8') || substr(document, 2 * length(position::text) + 66)
+         || '",', 'UTF8') || substr(document, position('"id":'::bytea in document))
  where position = 4
 """
 
@@ -107,7 +112,7 @@ with rewritten as (
   update factwire.facts
      set document = convert_to(replace(convert_from(document, 'UTF8'), '"number":0', '"number":9'), 'UTF8')
    where position = 4
-  returning id, substr(document, 2 * length(position::text) + 110) as content
+  returning id, substr(document, position('"id":'::bytea in document) + 44) as content
 )
 update factwire.fact_ids k
    set digest = sha256(substr(r.content, 1, length(r.content) - 1))

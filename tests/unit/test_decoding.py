@@ -51,7 +51,8 @@ def test_what_is_not_json_is_malformed(body: bytes) -> None:
 @pytest.mark.parametrize(
     ("body", "pointer"),
     [
-        (b"{}", "/payload"),
+        (b"{}", ""),
+        (b'{"payload":1,"a/b":2}', "/a~1b"),
         (b'{"payload":1,"other":2}', "/other"),
         (b'{"payload":1,"names":1}', "/names"),
         (b'{"payload":1,"names":["a",2]}', "/names/1"),

@@ -87,7 +87,7 @@ def test_a_batch_holds_only_what_matches_behind_the_cursor() -> None:
     extend(ring, facts(11, 5))
     batch = ring.take(Query((new_item(types=["Odd"]),)), Position(11), typed=True)
     assert (batch.facts, batch.last, batch.through) == (2, 15, 15)
-    assert batch.body.startswith(b"event: shop/Odd\nid: 1:13\ndata: ")
+    assert batch.body.startswith(b'event: shop/Odd\ndata: {"position":13,')
 
 
 def test_streams_with_the_same_query_share_one_result_until_facts_arrive() -> None:

@@ -9,7 +9,7 @@ from app.domain.errors import HistoryForked
 from app.domain.position import Cursor, Position
 from app.stream.pace import CaughtUp, Facts, Failed, Happening, Moved, Quiet
 
-BODY = b'id: 1:7\ndata: {"position":7}\n\n'
+BODY = b'data: {"position":7}\nid: 1:7\n\n'
 
 
 def at(position: int) -> Cursor:
@@ -54,15 +54,15 @@ async def test_a_heartbeat_is_a_colon_and_a_line_feed() -> None:
 
 async def test_caught_up_and_position_carry_their_cursor() -> None:
     assert (await stream_of(CaughtUp(at(7)), Moved(at(9)))) == [
-        b'event: caught-up\nid: 1:7\ndata: {"position":7,"head":7}\n\n',
-        b'event: position\nid: 1:9\ndata: {"position":9}\n\n',
+        b'event: caught-up\ndata: {"position":7,"head":7}\nid: 1:7\n\n',
+        b'event: position\ndata: {"position":9}\nid: 1:9\n\n',
     ]
 
 
 async def test_a_problem_carries_the_last_cursor_that_was_told() -> None:
     chunks = await stream_of(Facts(BODY, 1, at(7)), Failed(HistoryForked(forked_after=3)))
-    assert chunks[-1].startswith(b"event: problem\nid: 1:7\ndata: {")
-    assert chunks[-1].endswith(b"}\n\n")
+    assert chunks[-1].startswith(b"event: problem\ndata: {")
+    assert chunks[-1].endswith(b"}\nid: 1:7\n\n")
     assert chunks[-1].count(b"\n") == 4
 
 

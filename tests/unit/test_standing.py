@@ -46,6 +46,18 @@ def facts(chance: random.Random, count: int) -> list[tuple[Position, TailFact]]:
     ]
 
 
+def found_by(
+    standing: Standing[int],
+    added: list[tuple[Position, TailFact]],
+    *,
+    after: Position = START,
+    looks_max: int = 10**9,
+) -> tuple[dict[int, list[Position]], Position]:
+    found = [each for each in standing.find(added, after=after, looks_max=looks_max) if each is not None]
+    assert len(found) == 1
+    return found[0].positions, found[0].through
+
+
 def test_each_gets_the_facts_that_its_query_matches_in_order() -> None:
     chance = random.Random(7)
     standing: Standing[int] = Standing()
@@ -55,11 +67,11 @@ def test_each_gets_the_facts_that_its_query_matches_in_order() -> None:
     for gone in chance.sample(range(300), 100):
         standing.discard(gone, queries.pop(gone))
     added = facts(chance, 200)
-    found, through = standing.find(added, after=START, looks_max=10**9)
+    found, through = found_by(standing, added)
     assert through == 200
     assert set(found) <= set(queries)
     for who, query in queries.items():
-        matching = [position for position, one in added if query.matches(one.namespace, one.type, one.tags)]
+        matching = [position for position, one in added if query.matches(one.namespace, one.type, set(one.tags))]
         assert found.get(who, []) == matching, query
 
 
@@ -82,7 +94,7 @@ def test_it_stops_after_so_many_looks_and_goes_on_from_there() -> None:
     seen: list[Position] = []
     through = START
     while through < 30:
-        found, further = standing.find(added[through:], after=through, looks_max=25)
+        found, further = found_by(standing, added[through:], after=through, looks_max=25)
         assert through < further < through + 5
         assert set(map(tuple, found.values())) == {tuple(range(through + 1, further + 1))}
         seen, through = seen + found[0], further
@@ -94,4 +106,31 @@ def test_queries_that_do_not_match_count_as_looks() -> None:
     for who in range(100):
         standing.add(who, Query((new_item(namespaces=["shop"], types=["Placed", f"Other{who}"], aggregate_ids=["1"]),)))
     added = [fact(position, "loans", "Paid", ("a:1",)) for position in range(1, 11)]
-    assert standing.find(added, after=START, looks_max=250) == ({}, Position(3))
+    assert found_by(standing, added, looks_max=1000) == ({}, Position(3))
+
+
+def test_one_fact_is_looked_at_in_steps_however_large_the_queries_are() -> None:
+    standing: Standing[int] = Standing()
+    wide = [f"{number:03}" for number in range(95)]
+    for who in range(20):
+        items = [new_item(aggregate_ids=[*wide, f"not-{who}-{item}"]) for item in range(32)]
+        standing.add(who, Query(tuple(items)))
+    added = [fact(1, "shop", "Placed", tuple(f"a:{each}" for each in wide))]
+    steps = list(standing.find(added, after=START, looks_max=5_000))
+    assert len(steps) > 20 * 32 * 96 / 10_000
+    assert steps[-1] is not None
+    assert (steps[-1].positions, steps[-1].through) == ({}, 1)
+
+
+def test_queries_may_come_and_go_while_it_pauses() -> None:
+    standing: Standing[int] = Standing()
+    queries = {who: Query((new_item(types=["Placed"], aggregate_ids=["1"]),)) for who in range(300)}
+    for who, query in queries.items():
+        standing.add(who, query)
+    added = [fact(position, "shop", "Placed", ("a:1",)) for position in range(1, 4)]
+    finding = standing.find(added, after=START, looks_max=500)
+    assert next(finding) is None
+    standing.discard(299, queries[299])
+    standing.add(300, queries[0])
+    found = next(each for each in finding if each is not None)
+    assert set(range(299)) <= set(found.positions)

@@ -1,0 +1,29 @@
+-- The JSON of a stored fact, as every reader gets it. A plain expression, which the planner puts into its caller.
+--
+-- A document is stored as `<position - 1>\n\ndata: {"position":<position>,…}`, so that a page of events is documents with
+-- a constant between them; see compose_page. Facts from before 0009 are stored as `<position>\ndata: {…}`. Anything else
+-- was not written by append, and is never left out: what the columns tell of the fact is sent.
+create function factwire.fact_json(
+  p_position bigint,
+  p_published_at timestamptz,
+  p_id uuid,
+  p_namespace text,
+  p_type text,
+  p_version integer,
+  p_document bytea
+) returns bytea
+language sql
+stable
+as $$
+  select case
+           when substr(p_document, octet_length(p_document)) <> '}'::bytea then
+             factwire.unreadable_json(p_position, p_published_at, p_id, p_namespace, p_type, p_version)
+           when substr(p_document, 1, length((p_position - 1)::text) + 20)
+                = convert_to((p_position - 1) || e'\n\ndata: {"position":', 'UTF8') then
+             substr(p_document, length((p_position - 1)::text) + 9)
+           when substr(p_document, 1, length(p_position::text) + 19)
+                = convert_to(p_position || e'\ndata: {"position":', 'UTF8') then
+             substr(p_document, length(p_position::text) + 8)
+           else factwire.unreadable_json(p_position, p_published_at, p_id, p_namespace, p_type, p_version)
+         end
+$$;
