@@ -167,6 +167,8 @@ class Settings(BaseSettings):
     """Facts published by one principal. Unset: no limit."""
     principal_streams_max: int | None = Field(None, ge=1)
     """Open streams of one principal. Unset: no limit."""
+    principal_sessions_max: int = Field(100, ge=1, le=10_000)
+    """Sessions of one principal, in all processes together; one more ends the one that would end first."""
 
     streams_max: int = Field(10_000, ge=1, le=1_000_000)
     """Open streams of one process; beyond it a stream is asked to come back."""
