@@ -211,7 +211,7 @@ DESCRIPTIONS: Mapping[str, tuple[dict[str, Any], str, Any]] = {
     "limit": ({"type": "integer", "minimum": 1, "maximum": 1000, "default": 100}, "Facts of one page at most.", 100),
     "order": (ref("SortOrder"), "Oldest or newest first.", "asc"),
     "wait_seconds": (
-        {"type": "number", "format": "double", "minimum": 0, "maximum": 60, "default": 0},
+        {"type": "number", "format": "double", "minimum": 0, "maximum": 50, "default": 0},
         "How long an empty page waits for the first match.",
         0,
     ),
