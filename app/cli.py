@@ -1,6 +1,7 @@
 """The command line: what it understands, and how its commands end."""
 
 import argparse
+import io
 import os
 import signal
 import sys
@@ -35,6 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if os.getpid() == 1:
         # The kernel keeps from the first process of a container every signal for which it has no handler.
         signal.signal(signal.SIGTERM, leave)
+    write_any_character()
     options = new_parser().parse_args(arguments)
     try:
         settings = Settings(
@@ -64,6 +66,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         complain(f"factwire: {error}")
         return Exit.FAILED
+
+
+def write_any_character() -> None:
+    """Write UTF-8 to programs whatever the locale, and escape on a terminal the characters that it lacks."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding=None if stream.isatty() else "utf-8", errors="backslashreplace")
 
 
 def complain_of_settings(error: ValidationError) -> int:

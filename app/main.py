@@ -156,7 +156,9 @@ def build(settings: Settings) -> tuple[Context, dict[str, Callable[[], Awaitable
         access=access,
         keyring=keyring,
         tickets=Tickets(database, access.current, seconds=settings.ticket_seconds),
-        sessions=Sessions(database, access.current, seconds=settings.session_seconds),
+        sessions=Sessions(
+            database, access.current, seconds=settings.session_seconds, sessions_max=settings.principal_sessions_max
+        ),
         database=database,
         bodies=bodies_of(settings, tenants),
         tenants=tenants,

@@ -127,8 +127,8 @@ class Settings(BaseSettings):
     """The namespace of CloudEvents that have no extension `namespace`. Unset: they are refused."""
     page_facts_max: int = Field(1000, ge=1, le=1000)
     """Facts of one page: the greatest `limit`."""
-    wait_seconds_max: float = Field(60.0, ge=0, le=300)
-    """The greatest `wait_seconds` of a long poll."""
+    wait_seconds_max: float = Field(50.0, ge=0, le=300)
+    """The greatest `wait_seconds` of a long poll; less than what a proxy waits for an answer, often 60 s."""
 
     publish_wait_seconds: float = Field(30.0, ge=0.1, le=300)
     """How long a publish may wait for its turn."""
@@ -171,6 +171,8 @@ class Settings(BaseSettings):
     """Facts published by one principal. Unset: no limit."""
     principal_streams_max: int | None = Field(None, ge=1)
     """Open streams of one principal. Unset: no limit."""
+    principal_sessions_max: int = Field(100, ge=1, le=10_000)
+    """Sessions of one principal, in all processes together; one more ends the one that would end first."""
 
     unread_bytes_max: int = Field(256 * MIB, ge=8 * MIB, le=64 * GIB)
     """Bytes of answers of one process that clients have yet to read; half of it for each principal."""

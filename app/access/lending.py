@@ -29,6 +29,7 @@ TICKET_PREFIX = "fwt_"
 SESSION_PREFIX = "fws_"
 LOOK_SECONDS = 5.0
 SECRET_CHARACTERS = 43  # 32 random bytes
+TICKETS_MAX = 1000  # of one principal, that no stream has used yet
 
 Current = Callable[[Principal], Principal | None]
 """Who somebody is now, with the grants of now; None where the credentials were revoked."""
@@ -58,6 +59,8 @@ class Tickets:
                 digest(secret),
                 principal=written(principal),
                 query=fingerprint(query),
+                owner=owner(principal),
+                tickets_max=TICKETS_MAX,
                 seconds=seconds_left(principal, self._seconds),
             )
         return Lent(secret, expires_at)
@@ -79,18 +82,25 @@ class Sessions:
     Streams ask for as long as they are open whether theirs has ended; the database is asked for all of them together.
     """
 
-    def __init__(self, database: Database, current: Current, *, seconds: float) -> None:
+    def __init__(self, database: Database, current: Current, *, seconds: float, sessions_max: int) -> None:
         self._database = database
         self._current = current
         self._seconds = seconds
+        self._sessions_max = sessions_max
         self._asked_for: set[bytes] = set()
         self._ended: set[bytes] = set()
 
     async def begin(self, principal: Principal) -> Lent:
         secret = SESSION_PREFIX + token_urlsafe(32)
-        seconds = seconds_left(principal, self._seconds)
         async with self._database.reading.reading() as connection:
-            expires_at = await begin_session(connection, digest(secret), principal=written(principal), seconds=seconds)
+            expires_at = await begin_session(
+                connection,
+                digest(secret),
+                principal=written(principal),
+                owner=owner(principal),
+                sessions_max=self._sessions_max,
+                seconds=seconds_left(principal, self._seconds),
+            )
         return Lent(secret, expires_at)
 
     async def find(self, secret: str) -> Principal:
@@ -154,6 +164,11 @@ def seconds_left(principal: Principal, seconds: float) -> float:
 
 def written(principal: Principal) -> str:
     return json.dumps([principal.name, form_of(principal.grants), principal.expires_at, principal.credential])
+
+
+def owner(principal: Principal) -> str:
+    """The beginning that the stored texts of a principal have in common, whatever its grants and credentials are."""
+    return json.dumps([principal.name]).removesuffix("]") + ", "
 
 
 def read(text: str) -> Principal:

@@ -2,7 +2,8 @@
 
 import asyncio
 import gzip
-from collections.abc import AsyncIterator, Mapping
+import re
+from collections.abc import AsyncIterator, Iterable, Mapping
 from hashlib import sha256
 from zlib import MAX_WBITS, compressobj
 
@@ -13,6 +14,7 @@ from starlette.responses import Response, StreamingResponse
 CODINGS = ("zstd", "gzip")
 PLAIN_BYTES_MAX = 1024  # smaller bodies are sent as they are
 IN_LOOP_BYTES_MAX = 32 * 1024  # larger ones are compressed in a thread
+WEIGHT = re.compile(r"(?:0(?:\.[0-9]*)?|1(?:\.0*)?)")
 HEADERS = {"cache-control": "private, no-cache", "vary": "accept-encoding", "x-content-type-options": "nosniff"}
 
 
@@ -20,20 +22,19 @@ def chosen_coding(request: Request) -> str | None:
     """The best coding that the client accepts (RFC 9110, section 12.5.3), or None for none."""
     weights: dict[str, float] = {}
     for part in request.headers.get("accept-encoding", "").lower().split(","):
-        name, _, parameter = part.partition(";")
-        weights[name.strip()] = weight(parameter)
+        name, *parameters = part.split(";")
+        weights[name.strip()] = weight(parameters)
     best = max(CODINGS, key=lambda coding: weights.get(coding, weights.get("*", 0)))
     return best if weights.get(best, weights.get("*", 0)) > 0 else None
 
 
-def weight(parameter: str) -> float:
-    name, _, value = parameter.partition("=")
-    if name.strip() != "q":
-        return 1.0
-    try:
-        return float(value)
-    except ValueError:
-        return 0.0
+def weight(parameters: Iterable[str]) -> float:
+    """The first `q` of a coding; 1 without one, and 0 for one that is not a number from 0 to 1."""
+    for parameter in parameters:
+        name, _, value = parameter.partition("=")
+        if name.strip() == "q":
+            return float(value) if WEIGHT.fullmatch(value.strip()) else 0.0
+    return 1.0
 
 
 async def encoded_response(

@@ -1,5 +1,6 @@
 """Query parameters: parsed strictly, so that a misspelt filter never widens a read."""
 
+import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -30,6 +31,10 @@ T = TypeVar("T")
 REPEATABLE = frozenset({"namespace", "type", "aggregate_id", "meta"})
 FILTERS = (*sorted(REPEATABLE), "query")
 QUERY = Decoder(QueryBody, texts_of=texts_of)
+CLOCK = "(?:[01][0-9]|2[0-3]):[0-5][0-9]"
+DATE_TIME = re.compile(
+    rf"([0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}})[Tt]({CLOCK}):([0-5][0-9]|60)(?:\.([0-9]+))?([Zz]|[+-]{CLOCK})"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,13 +177,17 @@ def parse_meta_key(text: str) -> str:
 
 
 def parse_time(text: str) -> datetime:
-    """A time as RFC 3339 has it. Raises ValueError."""
+    """A date-time of RFC 3339, section 5.6, in UTC; digits after microseconds are cut. Raises ValueError."""
+    found = DATE_TIME.fullmatch(text)
+    if found is None:
+        raise ValueError("expected a time such as 2026-01-31T12:00:00Z")
+    date, minute, second, fraction, offset = found.groups(default="")
+    if second == "60":  # a leap second, which datetime does not have: the end of its minute
+        second, fraction = "59", "999999"
     try:
-        time = datetime.fromisoformat(text)
+        time = datetime.fromisoformat(f"{date}T{minute}:{second}.{fraction[:6]:0<6}{offset.upper()}")
     except ValueError:
         raise ValueError("expected a time such as 2026-01-31T12:00:00Z") from None
-    if time.tzinfo is None or len(text) < len("2026-01-31T12:00:00Z"):
-        raise ValueError("expected a time with its offset, such as 2026-01-31T12:00:00Z")
     try:
         return time.astimezone(UTC)
     except OverflowError:
@@ -211,7 +220,7 @@ DESCRIPTIONS: Mapping[str, tuple[dict[str, Any], str, Any]] = {
     "limit": ({"type": "integer", "minimum": 1, "maximum": 1000, "default": 100}, "Facts of one page at most.", 100),
     "order": (ref("SortOrder"), "Oldest or newest first.", "asc"),
     "wait_seconds": (
-        {"type": "number", "format": "double", "minimum": 0, "maximum": 60, "default": 0},
+        {"type": "number", "format": "double", "minimum": 0, "maximum": 50, "default": 0},
         "How long an empty page waits for the first match.",
         0,
     ),

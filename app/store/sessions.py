@@ -6,7 +6,23 @@ from datetime import datetime, timedelta
 
 from app.store.database import Connection
 
+# One of several that begin at once does not see the others, whose excess is left to the next one. Rows that another
+# process is deleting are left to it.
 BEGIN_SESSION = """
+with excess as materialized (
+  select digest
+    from factwire.sessions
+   where expires_at > clock_timestamp()
+     and starts_with(principal, $4)
+   order by expires_at desc
+  offset $5 - 1
+), ended as (
+  delete from factwire.sessions
+   where digest in (select s.digest
+                      from factwire.sessions s
+                     where s.digest in (select digest from excess)
+                       for update skip locked)
+)
 insert into factwire.sessions (digest, principal, expires_at)
 values ($1, $2, clock_timestamp() + $3)
 returning expires_at
@@ -42,9 +58,16 @@ class StoredSession:
     expires_at: datetime
 
 
-async def begin_session(connection: Connection, digest: bytes, *, principal: str, seconds: float) -> datetime:
-    """Keep a session, and return when it ends."""
-    expires_at: datetime = await connection.fetchval(BEGIN_SESSION, digest, principal, timedelta(seconds=seconds))
+async def begin_session(
+    connection: Connection, digest: bytes, *, principal: str, owner: str, sessions_max: int, seconds: float
+) -> datetime:
+    """Keep a session, and return when it ends.
+
+    Of the sessions whose principal begins with `owner`, the ones that would end first make room for it.
+    """
+    expires_at: datetime = await connection.fetchval(
+        BEGIN_SESSION, digest, principal, timedelta(seconds=seconds), owner, sessions_max
+    )
     return expires_at
 
 

@@ -5,7 +5,23 @@ from datetime import datetime, timedelta
 
 from app.store.database import Connection
 
+# One of several that are issued at once does not see the others, whose excess is left to the next one. Rows that
+# another process is deleting are left to it.
 ISSUE_TICKET = """
+with excess as materialized (
+  select digest
+    from factwire.tickets
+   where expires_at > clock_timestamp()
+     and starts_with(principal, $5)
+   order by expires_at desc
+  offset $6 - 1
+), ended as (
+  delete from factwire.tickets
+   where digest in (select t.digest
+                      from factwire.tickets t
+                     where t.digest in (select digest from excess)
+                       for update skip locked)
+)
 insert into factwire.tickets (digest, principal, query, expires_at)
 values ($1, $2, $3, clock_timestamp() + $4)
 returning expires_at
@@ -38,10 +54,22 @@ class IssuedTicket:
 
 
 async def issue_ticket(
-    connection: Connection, digest: bytes, *, principal: str, query: bytes, seconds: float
+    connection: Connection,
+    digest: bytes,
+    *,
+    principal: str,
+    query: bytes,
+    owner: str,
+    tickets_max: int,
+    seconds: float,
 ) -> datetime:
-    """Keep a ticket, and return when it ends."""
-    expires_at: datetime = await connection.fetchval(ISSUE_TICKET, digest, principal, query, timedelta(seconds=seconds))
+    """Keep a ticket, and return when it ends.
+
+    Of the tickets whose principal begins with `owner`, the ones that would end first make room for it.
+    """
+    expires_at: datetime = await connection.fetchval(
+        ISSUE_TICKET, digest, principal, query, timedelta(seconds=seconds), owner, tickets_max
+    )
     return expires_at
 
 

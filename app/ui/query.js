@@ -19,11 +19,12 @@ export function parse(text) {
 }
 
 function add(item, name, value) {
-  if (!(name in PARTS)) throw new Error(`${name}: names are ${Object.keys(PARTS).join(", ")}`);
+  if (!Object.hasOwn(PARTS, name)) throw new Error(`${name}: names are ${Object.keys(PARTS).join(", ")}`);
   if (name !== "meta") { (item[PARTS[name]] ??= []).push(value); return; }
   const colon = value.indexOf(":");
   if (colon < 1) throw new Error(`meta=${value}: write meta=key:value`);
-  ((item.meta ??= {})[value.slice(0, colon)] ??= []).push(value.slice(colon + 1));
+  // Without a prototype: a key may be called `constructor`.
+  ((item.meta ??= Object.create(null))[value.slice(0, colon)] ??= []).push(value.slice(colon + 1));
 }
 
 // What goes into a URL of the API for these items: single parameters where one item is enough.
@@ -49,7 +50,11 @@ export function matches(items, fact) {
     (!item.types?.length || item.types.includes(fact.type)) &&
     (item.aggregate_ids ?? []).every((id) => fact.aggregate_ids.includes(id)) &&
     Object.entries(item.meta ?? {}).every(([key, values]) =>
-      [values].flat().every((value) => [fact.meta[key] ?? []].flat().includes(value))));
+      [values].flat().every((value) => valuesOf(fact, key).includes(value))));
+}
+
+function valuesOf(fact, key) {
+  return Object.hasOwn(fact.meta, key) ? [fact.meta[key]].flat() : [];
 }
 
 export const term = (name, value) => `${name}=${/[\s"]/.test(value) || value === "" ? JSON.stringify(value) : value}`;

@@ -187,6 +187,18 @@ async def test_a_live_tail_comes_back_after_a_restart(start_service: StartServic
         await page.until("document.querySelectorAll('tbody tr').length === 2")
 
 
+@pytest.mark.parametrize("key", ["constructor", "toString", "hasOwnProperty"])
+async def test_a_meta_key_may_have_the_name_of_what_every_object_has(start_service: StartService, key: str) -> None:
+    service = await start_service()
+    async with exploring(service, "#/publish") as page:
+        await page.run(f"(document.getElementById('meta').value = '{key}:a,{key}:b', true)")
+        await page.run("(document.querySelector('main form').requestSubmit(), true)")
+        assert "Published at position 1." in await page.until("document.getElementById('told').innerText")
+        await publish(service, order(1))
+        await open_view(page, f"#/search?q=meta%3D{key}%3Ab")
+        assert await page.run("document.querySelectorAll('tbody tr').length") == 1
+
+
 async def test_a_form_publishes_where_only_this_machine_reaches_the_service(start_service: StartService) -> None:
     service = await start_service()
     async with exploring(service, "#/publish") as page:

@@ -72,7 +72,21 @@ async def test_after_every_fact_is_the_head(client: httpx.AsyncClient, namespace
 
 
 @pytest.mark.case("position-at-unparsable")
-@pytest.mark.parametrize("at", ["yesterday", "", "2026-13-01T00:00:00Z", "2026-01-01T00:00:00", "12", "-1"])
+@pytest.mark.parametrize(
+    "at",
+    [
+        "yesterday",
+        "",
+        "2026-13-01T00:00:00Z",
+        "2026-01-01T00:00:00",
+        "12",
+        "-1",
+        "2026-W48-7T05:00:00Z",
+        "2026-11-29T05:00:00,5Z",
+        "2026-11-29 05:00:00Z",
+        "20261129T050000Z",
+    ],
+)
 async def test_a_time_that_cannot_be_parsed_is_refused(client: httpx.AsyncClient, at: str) -> None:
     problem(await client.get("/v1/position", params={"at": at}), 400, "malformed-parameter")
 

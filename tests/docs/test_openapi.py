@@ -13,6 +13,7 @@ import jsonschema  # type: ignore[import-untyped]
 import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator, OpenAPIV32SpecValidator, validate
 
+from app.settings import Settings
 from tests.builders import new_fact
 from tests.service import ROOT, ServiceProcess, clean_environment
 
@@ -26,6 +27,7 @@ SEQUENCES = (
     ("/v1/stream", "post", "application/json"),
     ("/v1/stream/cloudevents", "get", None),
 )
+PROXY_SECONDS = 60  # of nginx (proxy_read_timeout) and of the load balancer of AWS (idle timeout), by default
 METHODS = {"get", "post", "put", "patch", "delete"}
 
 
@@ -50,6 +52,13 @@ def test_the_committed_documents_are_current(committed: Path, options: Sequence[
         command, cwd=ROOT, env=clean_environment(), capture_output=True, text=True, timeout=30, check=True
     )
     assert committed.read_text() == printed.stdout, "run make openapi"
+
+
+def test_the_longest_poll_is_shorter_than_proxies_wait_for_an_answer() -> None:
+    read = dict(operations())["get /v1/facts"]
+    (documented,) = [each["schema"]["maximum"] for each in read["parameters"] if each["name"] == "wait_seconds"]
+    assert documented == Settings.model_fields["wait_seconds_max"].default
+    assert documented < PROXY_SECONDS
 
 
 def test_the_documents_are_valid() -> None:

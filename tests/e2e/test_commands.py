@@ -28,9 +28,11 @@ PAYLOAD = '{"b":1.10,"a":1e400,"b":"\\ud800\u2028"}'
 
 
 def command(
-    *arguments: str, url: str, stdin: bytes | None = None, cwd: Path = ROOT
+    *arguments: str, url: str, stdin: bytes | None = None, cwd: Path = ROOT, encoding: str | None = None
 ) -> subprocess.CompletedProcess[bytes]:
     environment = clean_environment() | {"FACTWIRE_URL": url, "PYTHONPATH": str(ROOT)}
+    if encoding is not None:
+        environment["PYTHONIOENCODING"] = encoding
     return subprocess.run(
         [sys.executable, "-m", "app", *arguments],
         cwd=cwd,
@@ -276,6 +278,34 @@ async def test_a_terminal_gets_a_line_to_read_that_it_does_not_obey(
     assert "\\u009b31m\\u202etxt" in shown
     assert "\u009b" not in shown
     assert ("\x1b[36m" in shown) == coloured
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+async def test_facts_are_utf_8_to_programs_whatever_the_locale(start_service: StartService, encoding: str) -> None:
+    service = await start_service()
+    await publish(service, new_fact(namespace="shop", type="Noted", payload="Zo\u00eb \u2026 \U0001f600"))
+    for arguments in (("read",), ("read", "1"), ("tail", "--after", "start", "--until-caught-up"), ("export",)):
+        done = await asyncio.to_thread(command, *arguments, url=service.url, encoding=encoding)
+        assert done.returncode == Exit.DONE, done.stderr
+        assert '"Zo\u00eb \u2026 \U0001f600"'.encode() in done.stdout
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_help_and_complaints_are_written_whatever_the_locale(encoding: str) -> None:
+    shown = command("tail", "--help", url="", encoding=encoding)
+    assert (shown.returncode, shown.stderr) == (Exit.DONE, b"")
+    assert '{"items": [\u2026]}'.encode() in shown.stdout
+    refused = command("read", "--url", "\u2026", url="", encoding=encoding)
+    assert refused.returncode == Exit.USAGE
+    assert "not \u2026".encode() in refused.stderr
+
+
+async def test_a_terminal_that_lacks_a_character_gets_its_escape(start_service: StartService) -> None:
+    service = await start_service()
+    await publish(service, new_fact(namespace="shop", payload="Zo\u00eb \u2026"))
+    environment = clean_environment() | {"FACTWIRE_URL": service.url, "PYTHONIOENCODING": "ascii"}
+    shown = await asyncio.to_thread(on_terminal, [sys.executable, "-m", "app", "read"], environment)
+    assert "Zo\\xeb \\u2026" in shown
 
 
 def on_terminal(arguments: list[str], environment: dict[str, str]) -> str:

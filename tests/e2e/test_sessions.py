@@ -44,6 +44,28 @@ async def test_a_session_is_good_in_every_process_until_it_is_ended(
             assert (await browser.get("/v1/facts")).status_code == 401
 
 
+async def test_beginning_one_session_too_many_ends_the_one_that_would_end_first(
+    start_service: StartService, issuer: IssuerServer
+) -> None:
+    services = [await start(start_service, issuer, principal_sessions_max=2) for _ in range(2)]
+    cookies = []
+    for number, sub in enumerate(("alice", "alice, 2", 'alice"', "alice", "alice")):
+        # Neither other grants nor another end of the token make another principal.
+        claims = {
+            "sub": sub,
+            "grants": {"read": {"include": [f"shop-{number}"]}},
+            "exp": int(time.time()) + 600 + number,
+        }
+        async with client_of(services[number % 2], issuer, **claims) as client:
+            begun = await client.post("/v1/session")
+            assert begun.status_code == 201
+            cookies.append({"cookie": f"factwire={begun.cookies['factwire']}"})
+    for service in services:
+        async with httpx.AsyncClient(base_url=service.url, verify=False) as browser:
+            answers = [await browser.get("/v1/facts", headers=cookie) for cookie in cookies]
+            assert [answer.status_code for answer in answers] == [401, 200, 200, 200, 200]
+
+
 FOREIGN: tuple[dict[str, str], ...] = (
     {},
     {"sec-fetch-site": "cross-site"},

@@ -135,6 +135,25 @@ async def test_a_ticket_that_nobody_used_in_time_opens_nothing_and_is_forgotten(
         await asyncio.to_thread(until_empty, service.database_url)
 
 
+COPY_TICKETS = """
+insert into factwire.tickets (digest, principal, query, expires_at)
+select sha256(number::text::bytea), principal, query, expires_at + number * interval '1 microsecond'
+  from factwire.tickets, generate_series(1, $1) as number
+"""
+
+
+async def test_one_ticket_too_many_ends_the_one_of_its_principal_that_would_end_first(
+    start_service: StartService, issuer: IssuerServer
+) -> None:
+    service = await start(start_service, issuer)
+    async with client_of(service, issuer) as alice, client_of(service, issuer, sub="bob") as bob:
+        first = await ticket_for(alice)
+        await asyncio.to_thread(run_sql, service.database_url, COPY_TICKETS, 999)
+        of_bob, last = await ticket_for(bob), await ticket_for(alice)
+        assert await asyncio.to_thread(tickets_kept, service.database_url) == 1001
+    assert [(await opened(service.url, f"ticket={ticket}"))[0] for ticket in (first, of_bob, last)] == [401, 200, 200]
+
+
 async def test_what_is_no_ticket_opens_nothing(start_service: StartService, issuer: IssuerServer) -> None:
     service = await start(start_service, issuer)
     for ticket in ("", "x", "fwt_", f"fwt_{'x' * 43}", f"fwt_{'é' * 43}", "x" * 5000):
@@ -256,6 +275,11 @@ async def until(claim: Callable[[], Awaitable[bool]]) -> None:
 def until_empty(database_url: str) -> None:
     """Wait until no ticket is kept any more."""
     deadline = time.monotonic() + 20
-    while run_sql(database_url, "select count(*) from factwire.tickets where $1", True)[0][0]:
+    while tickets_kept(database_url):
         assert time.monotonic() < deadline
         time.sleep(0.1)
+
+
+def tickets_kept(database_url: str) -> int:
+    kept: int = run_sql(database_url, "select count(*) from factwire.tickets where $1", True)[0][0]
+    return kept

@@ -65,7 +65,7 @@ async def test_positions_are_dense_and_in_commit_order(fresh_database_url: str) 
 
 
 async def test_a_reader_notices_facts_that_become_visible_out_of_order(fresh_database_url: str) -> None:
-    """With a sequence instead of the lock live readers would lose facts: the hole is reported, and never passed over."""
+    """With a sequence instead of the lock live readers would lose facts: the hole is reported, not passed over."""
     await execute(fresh_database_url, SLOW_COMMITS)
     await execute(fresh_database_url, without_the_lock())
     async with opened(fresh_database_url) as database:

@@ -25,6 +25,14 @@ from app.api.encoding import chosen_coding
         ("*, zstd;q=0", "gzip"),
         ("gzip;q=x", None),
         ("gzip;q=nan", None),
+        ("gzip;q=inf, zstd", "zstd"),
+        ("gzip;q=", None),
+        ("gzip;q=1.0;foo=bar", "gzip"),
+        ("gzip; foo=bar;q=0.5, zstd;q=0.4", "gzip"),
+        ("gzip; foo=bar;q=0.5, zstd;q=0.6", "zstd"),
+        ("gzip; foo=bar", "gzip"),
+        ("gzip ; Q = 0.5 , zstd;q=0.4", "gzip"),
+        ("gzip;q=0.5x, zstd;q=0.4", "zstd"),
     ],
 )
 def test_the_best_coding_that_the_client_accepts_is_chosen(accepted: str | None, coding: str | None) -> None:

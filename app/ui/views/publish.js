@@ -21,7 +21,7 @@ export default {
     // The payload goes out as it was typed: the JSON of the request is put together around it.
     const body = () => {
       JSON.parse(payload.value);
-      const meta = {};
+      const meta = Object.create(null); // a key may be called `constructor`
       for (const pair of listed(inputs.meta.value)) (meta[pair.split(":")[0]] ??= []).push(pair.slice(pair.indexOf(":") + 1));
       const fact = { namespace: inputs.namespace.value.trim(), type: inputs.type.value.trim(),
         aggregate_ids: listed(inputs.aggregate_ids.value), meta };
