@@ -10,6 +10,7 @@ from statistics import median
 import asyncpg
 
 from app.domain.finding import Finding, note, ok, wrong
+from app.store import database
 from app.store.database import CONNECT_SECONDS, SESSION, Connection
 from app.store.durability import weak_settings
 from app.store.migrations import VERSION_MIN, missing_rights, newest_revision, read_revision
@@ -68,12 +69,7 @@ RESETS = {
 
 async def connect(url: str) -> "asyncpg.Connection[asyncpg.Record]":
     """A connection as the service makes them."""
-    return await asyncpg.connect(
-        url,
-        timeout=CONNECT_SECONDS,
-        command_timeout=CONNECT_SECONDS,
-        server_settings={**SESSION, "application_name": "factwire doctor"},
-    )
+    return await database.connect(url, application_name="factwire doctor", statement_seconds=CONNECT_SECONDS)
 
 
 def explain_failure(error: Exception) -> tuple[str, str]:

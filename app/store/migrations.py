@@ -11,7 +11,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy.exc import DBAPIError
 
 from app.beside import beside
-from app.store.database import CONNECT_SECONDS, Connection
+from app.store.database import MIGRATING, Connection, connect
 
 SCRIPTS = beside("alembic")
 
@@ -80,7 +80,7 @@ def is_empty(database_url: str) -> bool:
     """Whether the database has no log yet."""
 
     async def look() -> bool:
-        connection = await asyncpg.connect(database_url, timeout=CONNECT_SECONDS)
+        connection = await connect(database_url, application_name=MIGRATING)
         try:
             return await connection.fetchval("select to_regclass('factwire.alembic_version') is null") is True
         finally:
@@ -90,7 +90,7 @@ def is_empty(database_url: str) -> bool:
 
 
 async def check_rights(database_url: str) -> None:
-    connection = await asyncpg.connect(database_url, timeout=CONNECT_SECONDS)
+    connection = await connect(database_url, application_name=MIGRATING)
     try:
         missing = await missing_rights(connection)
     finally:
