@@ -7,6 +7,10 @@ from app.domain.position import Position
 from app.store.appending import append
 from app.store.database import Connection
 
+# First of all, as whoever erases does: the other way round, they would wait for each other. And a statement of its own:
+# the next one then sees every publish that was acknowledged before, so that none is above the head that it reads.
+LOCK_LOG = "select factwire.lock_log()"
+
 RAISE_EPOCH = """
 with raised as (
   update factwire.log set epoch = epoch + 1 returning epoch
@@ -23,6 +27,7 @@ async def raise_epoch(connection: Connection, *, forked_after: Position | None, 
     Its first fact is the one that tells of it.
     """
     async with connection.transaction(isolation="read_committed"):
+        await connection.execute(LOCK_LOG)
         row = await connection.fetchrow(RAISE_EPOCH, 2**63 - 1 if forked_after is None else forked_after)
         assert row is not None
         raised = {"epoch": row["epoch"], "forked_after": row["forked_after"]}
