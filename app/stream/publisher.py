@@ -52,7 +52,10 @@ OUTCOMES = (
 
 
 class Publisher:
-    """Appends the facts of all requests of this process, one call at a time."""
+    """Appends the facts of all requests of this process, one call at a time.
+
+    It refuses them all until `lock_proved`: a lock that excludes nobody would not order the log.
+    """
 
     def __init__(
         self,
@@ -64,7 +67,9 @@ class Publisher:
         condition_seconds: float,
         on_appended: Callable[[Appended, Sequence[NewFact]], None] = lambda appended, facts: None,
         metrics: Metrics | None = None,
+        lock_proved: bool = True,
     ) -> None:
+        self.lock_proved = lock_proved
         self._wait_seconds = wait_seconds
         self._waiting_requests_max = waiting_requests_max
         self._waiting_bytes_max = waiting_bytes_max
@@ -142,7 +147,9 @@ class Publisher:
         self._waiting_requests += 1
         self._waiting_bytes += request.bytes
         self._idle.clear()
-        if self._waiting_requests > self._waiting_requests_max or self._waiting_bytes > self._waiting_bytes_max:
+        if not self.lock_proved:
+            request.end(Unavailable("The lock of the database that orders the log is not proved yet."))
+        elif self._waiting_requests > self._waiting_requests_max or self._waiting_bytes > self._waiting_bytes_max:
             request.end(Unavailable("Too many publishes are waiting."))
         elif any([fact.data_subject and not fact.seal for fact in facts]):
             self._settling.settle_later([request], self._seal(request))

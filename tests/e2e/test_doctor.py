@@ -20,7 +20,7 @@ from tests.e2e.proxy import Proxy, proxied
 from tests.e2e.wire import Acknowledged, exported, keep_publishing
 from tests.faults.pair import Pair
 from tests.integration.store import a_fact, append_alone
-from tests.postgres import Databases, name_of, run_sql
+from tests.postgres import Databases, give_stub_locks, name_of, run_sql
 from tests.service import ROOT, clean_environment, free_port, settings_of
 
 SMALL_PARTITIONS = """
@@ -204,6 +204,13 @@ async def test_an_old_transaction_is_told_with_its_process(fresh_database_url: s
         assert finding.verdict == "ok"
     await one.close()
     await other.close()
+
+
+def test_locks_that_exclude_nobody_are_told(fresh_database_url: str) -> None:
+    assert found(database_url=fresh_database_url)["lock"]["verdict"] != "wrong"
+    give_stub_locks(fresh_database_url)
+    lock = found(database_url=fresh_database_url)["lock"]
+    assert (lock["verdict"], "two sessions" in lock["told"]) == ("wrong", True)
 
 
 def test_notifications_that_do_not_arrive_are_told(databases: Databases, fresh_database_url: str) -> None:
