@@ -50,6 +50,7 @@ from app.settings import Settings
 from app.store.appending import Appended
 from app.store.database import Database, new_database
 from app.store.durability import weak_settings
+from app.store.lock_proof import GRANTED_TWICE, lock_excludes
 from app.store.master_keys import load_master_keys
 from app.store.migrations import schema_is_current
 from app.store.rotating import has_foreign_key
@@ -228,6 +229,7 @@ def publisher_of(settings: Settings, database: Database, tail: Tail, notifier: N
         tail=tail,
         on_appended=on_appended,
         metrics=metrics,
+        lock_proved=False,
     )
 
 
@@ -342,8 +344,24 @@ async def kept_running(name: str, run: Callable[[], Awaitable[None]]) -> None:
             await asyncio.sleep(RESTART_SECONDS)
 
 
+async def prove_lock(context: Context) -> None:
+    """Let publishers in once the lock that orders the log was seen to exclude."""
+    database, publisher = context.database, context.publisher
+    told = False
+    while not publisher.lock_proved:
+        with suppress(Unavailable):
+            async with database.watching.reading() as holder, database.reading.reading() as other:
+                publisher.lock_proved = await lock_excludes(holder, other)
+            if not publisher.lock_proved and not told:
+                told = True
+                log.error("%s; nothing is published", GRANTED_TWICE)
+        if not publisher.lock_proved:
+            await asyncio.sleep(context.settings.poll_seconds)
+
+
 async def see_schema(context: Context) -> None:
-    """Wait until the schema was seen current once: from then on the process is ready."""
+    """Wait until the lock was proved and the schema seen current once: from then on the process is ready."""
+    await prove_lock(context)
     warned = False
     while not context.schema_seen:
         with suppress(Unavailable):

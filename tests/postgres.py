@@ -34,6 +34,14 @@ insert into factwire.epochs (epoch, forked_after) select epoch, 0 from factwire.
 commit
 """
 
+# As databases have them that are compatible in name only. Where pg_catalog is named, public may come before it.
+STUB_LOCKS = """
+create function public.pg_advisory_xact_lock(bigint) returns void language sql as 'select';
+create function public.pg_try_advisory_xact_lock(bigint) returns boolean language sql as 'select true';
+alter database "{name}" set search_path = public, pg_catalog
+"""
+DROP_STUB_LOCKS = "drop function public.pg_advisory_xact_lock; drop function public.pg_try_advisory_xact_lock"
+
 
 class ThrowawayPostgres:
     """An embedded PostgreSQL in a directory of its own; a test may stop it, crash it and start it again."""
@@ -143,6 +151,11 @@ def run_sql(database_url: str, statement: str, *arguments: object) -> list[async
 
     with asyncio.Runner() as runner:
         return runner.run(run())
+
+
+def give_stub_locks(database_url: str) -> None:
+    """Let advisory locks of new sessions exclude nobody."""
+    run_sql(database_url, STUB_LOCKS.format(name=name_of(database_url)))
 
 
 def start_embedded(run_directory: Path) -> str:

@@ -6,13 +6,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-import asyncpg
-
 from app.domain.errors import FactNotFound, FactwireError
 from app.domain.fact import is_name
 from app.domain.position import FACT_ID, START, Position
 from app.store.chain import Flaw, read_hash_at
-from app.store.database import CONNECT_SECONDS, Connection
+from app.store.database import Connection, connect
 from app.store.erasing import DATA_SUBJECT_ERASED, FACT_REDACTED, erase_data_subject, read_erasures, redact_fact
 from app.store.master_keys import MasterKeys, new_master_key
 from app.store.reading import resolve
@@ -33,9 +31,7 @@ class Wanted:
 
 
 async def on_database(url: str, work: Callable[[Connection], Awaitable[int]]) -> int:
-    connection = await asyncpg.connect(
-        url, timeout=CONNECT_SECONDS, server_settings={"application_name": "factwire keep"}
-    )
+    connection = await connect(url, application_name="factwire keep")
     try:
         return await work(connection)
     finally:

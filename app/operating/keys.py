@@ -17,11 +17,10 @@ from app.domain.errors import FactwireError
 from app.domain.fact import utc
 from app.domain.grants import EVERYTHING, Grants
 from app.domain.principal import Principal
-from app.store.database import Connection
+from app.store.database import CONNECT_SECONDS, Connection, connect
 from app.store.keys import StoredKey, stored_keys
 
 COMMAND_LINE = Principal("command-line", EVERYTHING)
-CONNECT_SECONDS = 10.0
 STATEMENT_SECONDS = 30.0
 
 
@@ -30,7 +29,7 @@ Command = Callable[[Connection, argparse.Namespace], Awaitable[None]]
 
 def run_key_command(url: str, command: Command, options: argparse.Namespace) -> int:
     async def run() -> None:
-        connection = await asyncpg.connect(url, timeout=CONNECT_SECONDS, command_timeout=STATEMENT_SECONDS)
+        connection = await connect(url, application_name="factwire keys", statement_seconds=STATEMENT_SECONDS)
         try:
             await command(connection, options)
         finally:

@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 CONNECT_SECONDS = 5.0
 FAILURE_SECONDS = 30.0  # a lane that nobody uses after it failed says nothing of the database any more
 MOMENTS_SECONDS = 2.0
+MIGRATING = "factwire migrate"
 
 # The server ends what a client that vanished or was stopped left behind.
 SESSION = {
@@ -81,6 +82,22 @@ Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProx
 # every 4 KiB of it: 3.0 instead of 0.9 us of the server's CPU a fact. Freeing one larger block raises the threshold for
 # the life of the session. https://man7.org/linux/man-pages/man3/mallopt.3.html, M_MMAP_THRESHOLD
 KEEP_MEMORY = "select octet_length(repeat(' ', 4194304))"
+
+
+async def connect(
+    url: str, *, application_name: str, statement_seconds: float | None = None
+) -> "asyncpg.Connection[asyncpg.Record]":
+    """Open a connection of its own, whose session the server ends like those of the service.
+
+    A command that vanishes between an append and its commit would else hold the lock of the log for as long as the
+    server's TCP believes in it: two hours, by default.
+    """
+    return await asyncpg.connect(
+        url,
+        timeout=CONNECT_SECONDS,
+        command_timeout=statement_seconds,
+        server_settings={**SESSION, "application_name": application_name},
+    )
 
 
 class CommitInDoubt(Exception):
@@ -319,9 +336,7 @@ def new_database(
 def sqlalchemy_engine(url: str) -> AsyncEngine:
     """An engine that takes the same URLs as asyncpg itself, several hosts and sockets included."""
 
-    async def connect() -> Any:
-        return await asyncpg.connect(
-            url, timeout=CONNECT_SECONDS, server_settings={"application_name": "factwire migrate"}
-        )
+    async def open_one() -> Any:
+        return await connect(url, application_name=MIGRATING)
 
-    return create_async_engine("postgresql+asyncpg://", async_creator=connect, poolclass=NullPool)
+    return create_async_engine("postgresql+asyncpg://", async_creator=open_one, poolclass=NullPool)

@@ -8,8 +8,8 @@ from app.store.appending import append
 from app.store.database import Connection
 from app.store.reading import Fork
 
-# A statement of its own, before the row of the log is touched: erasing takes the two in this order as well, and the
-# head that is read in the next statement is that of a log to which nobody appends meanwhile.
+# First of all, as whoever erases does: the other way round, they would wait for each other. And a statement of its own:
+# the next one then sees every publish that was acknowledged before, so that none is above the head that it reads.
 LOCK_LOG = "select factwire.lock_log()"
 
 RAISE_EPOCH = """

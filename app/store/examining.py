@@ -10,6 +10,7 @@ from statistics import median
 import asyncpg
 
 from app.domain.finding import Finding, note, ok, wrong
+from app.store import database
 from app.store.database import CONNECT_SECONDS, SESSION, Connection
 from app.store.durability import weak_settings
 from app.store.migrations import VERSION_MIN, missing_rights, newest_revision, read_revision
@@ -57,6 +58,38 @@ select current_setting('max_connections')::int
          where backend_type = 'client backend' and not starts_with(application_name, 'factwire')) as others
 """
 
+# Of this database, since locks are. The lock's key has 64 bits, which pg_locks shows in two halves. A prepared
+# transaction has no process.
+FOREIGN_LOCK_HOLDERS = """
+select k.pid,
+       coalesce(a.usename, '') as role,
+       coalesce(a.application_name, '') as application
+  from factwire.log l
+  join pg_locks k
+    on k.locktype = 'advisory'
+   and k.granted
+   and k.database = (select oid from pg_database where datname = current_database())
+   and (k.classid::bigint << 32 | k.objid::bigint) = l.lock_key
+   and k.objsubid = 1
+  left join pg_stat_activity a on a.pid = k.pid
+ where not starts_with(coalesce(a.application_name, ''), 'factwire ')
+ order by k.pid
+"""
+
+# The owner of the schema may do anything with the log, and so may superusers.
+STRANGERS = """
+select count(r.oid) as count,
+       quote_ident(current_database()) as database,
+       concat_ws(', ', quote_ident(current_user), nullif(quote_ident(o.name), quote_ident(current_user))) as ours
+  from (select pg_get_userbyid(max(nspowner)) as name from pg_namespace where nspname = 'factwire') as o
+  left join pg_roles r
+    on r.rolcanlogin
+   and not r.rolsuper
+   and r.rolname not in (current_user, coalesce(o.name, current_user))
+   and has_database_privilege(r.oid, current_database(), 'connect')
+ group by o.name
+"""
+
 SESSION_NOW = "select name, current_setting(name, true) as value from unnest($1::text[]) as name"
 
 RESETS = {
@@ -68,12 +101,7 @@ RESETS = {
 
 async def connect(url: str) -> "asyncpg.Connection[asyncpg.Record]":
     """A connection as the service makes them."""
-    return await asyncpg.connect(
-        url,
-        timeout=CONNECT_SECONDS,
-        command_timeout=CONNECT_SECONDS,
-        server_settings={**SESSION, "application_name": "factwire doctor"},
-    )
+    return await database.connect(url, application_name="factwire doctor", statement_seconds=CONNECT_SECONDS)
 
 
 def explain_failure(error: Exception) -> tuple[str, str]:
@@ -213,6 +241,34 @@ async def count_connections(connection: Connection, *, needed: int) -> AsyncIter
         yield note("connections", told, change)
     else:
         yield ok("connections", told)
+
+
+async def name_lock_holders(connection: Connection) -> AsyncIterator[Finding]:
+    """Whoever holds the lock of the log and does not call itself Factwire."""
+    try:
+        holders = await connection.fetch(FOREIGN_LOCK_HOLDERS)
+    except (asyncpg.InvalidSchemaNameError, asyncpg.UndefinedTableError, asyncpg.InsufficientPrivilegeError):
+        return  # schema and rights tell
+    for row in holders:
+        if row["pid"] is None:
+            told, change = "a prepared transaction", "roll it back: see pg_prepared_xacts"
+        else:
+            told = f"process {row['pid']} of role {row['role']}, application {row['application'] or 'without a name'},"
+            change = f"select pg_terminate_backend({row['pid']}), and see who it was"
+        yield wrong("lock", f"{told} holds the lock that orders the log: nothing is published meanwhile", change)
+
+
+async def count_strangers(connection: Connection) -> AsyncIterator[Finding]:
+    """How many others may connect: the key of the lock is no secret, and no right protects an advisory lock."""
+    row = await connection.fetchrow(STRANGERS)
+    assert row is not None
+    if row["count"]:
+        told = f"{row['count']} other roles may connect: each can hold the lock that orders the log and stop publishing"
+        change = "revoke connect on database {database} from public; grant connect on database {database} to {ours}"
+        change = change.format(**row)
+        yield note("lock", told, change)
+    else:
+        yield ok("lock", "no other role may connect and hold it, but superusers")
 
 
 async def compare_session(connection: Connection) -> AsyncIterator[Finding]:

@@ -4,9 +4,7 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 
-import asyncpg
-
-from app.store.database import CONNECT_SECONDS, SESSION, Connection
+from app.store.database import CONNECT_SECONDS, Connection, connect
 
 CHANNEL = "factwire"
 LISTENING = "factwire listen"
@@ -40,12 +38,7 @@ async def listen(
 
     The connection is probed: a server that vanished is noticed by TCP alone only after minutes.
     """
-    connection = await asyncpg.connect(
-        url,
-        timeout=CONNECT_SECONDS,
-        command_timeout=CONNECT_SECONDS,
-        server_settings={**SESSION, "application_name": LISTENING},
-    )
+    connection = await connect(url, application_name=LISTENING, statement_seconds=CONNECT_SECONDS)
     lost = asyncio.Event()
     try:
         connection.add_termination_listener(lambda _: lost.set())

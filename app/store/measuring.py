@@ -18,6 +18,7 @@ from app.domain.position import Cursor, Position
 from app.store.database import Connection
 from app.store.examining import ROUND_TRIP, connect, explain_failure, time_of
 from app.store.listening import NOTIFY
+from app.store.lock_proof import GRANTED_TWICE, lock_excludes
 from app.store.partitions import read_room
 
 SLOW_COMMIT_SECONDS = 0.010
@@ -162,6 +163,20 @@ async def try_statements(connection: Connection, *, url: str) -> AsyncIterator[F
         yield wrong("statements", "a pooler loses prepared statements: requests will fail", change)
     finally:
         other.terminate()
+
+
+async def try_lock(connection: Connection, *, url: str) -> AsyncIterator[Finding]:
+    """Whether a lock that one session holds is refused to another one."""
+    other = await connect(url)
+    try:
+        excludes = await lock_excludes(connection, other)
+    finally:
+        other.terminate()
+    if excludes:
+        yield ok("lock", "an advisory lock that one session holds is refused to others")
+    else:
+        change = "use PostgreSQL itself, or see which functions shadow pg_advisory_xact_lock in the search_path"
+        yield wrong("lock", GRANTED_TWICE, change)
 
 
 async def try_listening(

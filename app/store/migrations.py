@@ -3,6 +3,8 @@
 import asyncio
 import logging
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import asyncpg
 from alembic import command
@@ -11,7 +13,8 @@ from alembic.script import ScriptDirectory
 from sqlalchemy.exc import DBAPIError
 
 from app.beside import beside
-from app.store.database import CONNECT_SECONDS, Connection
+from app.store.database import MIGRATING, Connection, connect
+from app.store.lock_proof import GRANTED_TWICE, lock_excludes
 
 SCRIPTS = beside("alembic")
 
@@ -36,16 +39,18 @@ log = logging.getLogger(__name__)
 
 
 class MigrationRefused(Exception):
-    """The database does not let the schema be created; the message says which right is missing."""
+    """The database does not let the schema be created; the message says what is missing."""
 
 
 def migrate(database_url: str, *, patience_seconds: float = PATIENCE_SECONDS) -> None:
     """Create or upgrade the schema. Raises MigrationRefused, naming each right that the role lacks.
 
+    A database whose locks exclude nobody is refused as well, before anything is created in it.
+
     Whoever wants a table behind a migration that waits for it waits as well, publishers included. So a migration waits
     only for a moment (`lock_timeout` in alembic/env.py), and is repeated as a whole until it comes through.
     """
-    asyncio.run(check_rights(database_url))
+    asyncio.run(check_database(database_url))
     give_up_at = time.monotonic() + patience_seconds
     while not came_through(database_url):
         if time.monotonic() > give_up_at:
@@ -80,23 +85,28 @@ def is_empty(database_url: str) -> bool:
     """Whether the database has no log yet."""
 
     async def look() -> bool:
-        connection = await asyncpg.connect(database_url, timeout=CONNECT_SECONDS)
-        try:
+        async with connected(database_url) as connection:
             return await connection.fetchval("select to_regclass('factwire.alembic_version') is null") is True
-        finally:
-            await connection.close()
 
     return asyncio.run(look())
 
 
-async def check_rights(database_url: str) -> None:
-    connection = await asyncpg.connect(database_url, timeout=CONNECT_SECONDS)
-    try:
+async def check_database(database_url: str) -> None:
+    async with connected(database_url) as connection, connected(database_url) as other:
+        if not await lock_excludes(connection, other):
+            raise MigrationRefused(GRANTED_TWICE)
         missing = await missing_rights(connection)
-    finally:
-        await connection.close()
     if missing:
         raise MigrationRefused("; ".join(missing))
+
+
+@asynccontextmanager
+async def connected(database_url: str) -> AsyncIterator[Connection]:
+    connection = await connect(database_url, application_name=MIGRATING)
+    try:
+        yield connection
+    finally:
+        await connection.close()
 
 
 async def missing_rights(connection: Connection) -> list[str]:

@@ -70,7 +70,10 @@ OUTCOMES = (
 
 
 class Publisher:
-    """Appends the facts of all requests of this process, one call at a time."""
+    """Appends the facts of all requests of this process, one call at a time.
+
+    It refuses them all until `lock_proved`: a lock that excludes nobody would not order the log.
+    """
 
     def __init__(
         self,
@@ -84,7 +87,9 @@ class Publisher:
         tail: Tail | None = None,
         on_appended: Callable[[Appended, Sequence[NewFact]], None] = lambda appended, facts: None,
         metrics: Metrics | None = None,
+        lock_proved: bool = True,
     ) -> None:
+        self.lock_proved = lock_proved
         self._wait_seconds = wait_seconds
         self._group_postings_max = group_postings_max
         self._tail = tail
@@ -165,20 +170,28 @@ class Publisher:
         # The loop's clock counts whole milliseconds: enough for limits, too coarse to measure with.
         give_up_at = asyncio.get_running_loop().time() + self._wait_seconds
         request = Request(facts, condition, tell, self._forget, perf_counter(), give_up_at, tenant)
-        fits = self._waiting.fits(tenant, 1) and self._waiting_bytes.fits(tenant, request.bytes)
+        refusal = self._refusal_at_once(request)
         self._waiting.hold(tenant, 1)
         self._waiting_bytes.hold(tenant, request.bytes)
         self._idle.clear()
-        if not fits:
-            request.end(Unavailable(TOO_MANY))
-        elif self._tail is not None and self._tail.fork is not None:
-            request.end(HistoryForked(forked_after=self._tail.fork.after))
+        if refusal is not None:
+            request.end(refusal)
         elif any([fact.data_subject and not fact.seal for fact in facts]):
             self._settling.settle_later([request], self._seal(request))
         else:
             self._queue.append(request)
             self._arrived.set()
         return request
+
+    def _refusal_at_once(self, request: Request) -> FactwireError | None:
+        """Why a request cannot even wait for its turn."""
+        if not self.lock_proved:
+            return Unavailable("The lock of the database that orders the log is not proved yet.")
+        if self._tail is not None and self._tail.fork is not None:
+            return HistoryForked(forked_after=self._tail.fork.after)
+        if not self._waiting.fits(request.tenant, 1) or not self._waiting_bytes.fits(request.tenant, request.bytes):
+            return Unavailable(TOO_MANY)
+        return None
 
     async def _seal(self, request: Request) -> None:
         """Let a request wait for its turn as soon as its payloads are sealed."""

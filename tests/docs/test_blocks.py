@@ -52,6 +52,7 @@ RUN_BY = {
     "docs/operations.md": {
         "docker": "tests/image",
         "grant": "tests/docs/test_least_rights.py",
+        "revoke connect": "tests/docs/test_least_rights.py",
         "jq": "test_blocks",
         "factwire erasures": "test_blocks",
     },

@@ -15,10 +15,11 @@ from app.store.keys import note_uses
 from tests.access.keys import EVERYTHING_GRANTED, known, make_key, new_client
 from tests.builders import new_facts, publication
 from tests.conftest import StartService
-from tests.postgres import run_sql
+from tests.postgres import name_of, run_sql
 from tests.service import ROOT
 
 GRANTS = re.compile(r"^```sql\n(grant .*?)^```", re.MULTILINE | re.DOTALL)
+CONNECTING = re.compile(r"^```sql\n(revoke connect .*?)^```", re.MULTILINE | re.DOTALL)
 
 
 @pytest.fixture
@@ -69,3 +70,15 @@ async def test_the_documented_rights_are_enough_to_manage_keys(start_service: St
     await note_uses(connection, {made.key.id: datetime.now(UTC)})
     await connection.close()
     assert "denied" not in service.log
+
+
+def test_the_documented_rights_to_connect_keep_others_out(fresh_database_url: str, serving_url: str) -> None:
+    found = CONNECTING.search((ROOT / "docs" / "operations.md").read_text())
+    assert found is not None
+    role = urlsplit(serving_url).username
+    statements = found[1].replace("database factwire", f'database "{name_of(fresh_database_url)}"')
+    run_sql(fresh_database_url, statements.replace("to owner, app", "to current_user"))
+    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+        run_sql(serving_url, "select 1")
+    run_sql(fresh_database_url, statements.replace("owner, app", f"current_user, {role}"))
+    run_sql(serving_url, "select 1")

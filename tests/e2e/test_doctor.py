@@ -15,12 +15,13 @@ import asyncpg
 import pytest
 
 from app.store.measuring import find_old_transactions
+from app.store.migrations import migrate
 from tests.conftest import StartPostgres, StartService
 from tests.e2e.proxy import Proxy, proxied
 from tests.e2e.wire import Acknowledged, exported, keep_publishing
 from tests.faults.pair import Pair
 from tests.integration.store import a_fact, append_alone
-from tests.postgres import Databases, name_of, run_sql
+from tests.postgres import Databases, give_stub_locks, name_of, run_sql
 from tests.service import ROOT, clean_environment, free_port, settings_of
 
 SMALL_PARTITIONS = """
@@ -30,6 +31,7 @@ update factwire.log set partition_facts = 50;
 select factwire.create_partition(0);
 """
 
+LOCK_LOG = "select factwire.lock_log()"
 PASSWORD = "open-sesame"
 
 Findings = dict[str, dict[str, str]]
@@ -204,6 +206,49 @@ async def test_an_old_transaction_is_told_with_its_process(fresh_database_url: s
         assert finding.verdict == "ok"
     await one.close()
     await other.close()
+
+
+def test_locks_that_exclude_nobody_are_told(fresh_database_url: str) -> None:
+    assert found(database_url=fresh_database_url)["lock"]["verdict"] != "wrong"
+    give_stub_locks(fresh_database_url)
+    lock = found(database_url=fresh_database_url)["lock"]
+    assert (lock["verdict"], "two sessions" in lock["told"]) == ("wrong", True)
+
+
+async def test_a_foreign_session_that_holds_the_lock_of_the_log_is_named(fresh_database_url: str) -> None:
+    for application in ("psql", "", "factwire append"):
+        holder = await asyncpg.connect(fresh_database_url, server_settings={"application_name": application})
+        async with holder.transaction():
+            await holder.execute(LOCK_LOG)
+            lock = (await asyncio.to_thread(found, database_url=fresh_database_url))["lock"]
+        is_foreign = application != "factwire append"
+        assert (lock["verdict"] == "wrong") == is_foreign
+        assert (f"process {holder.get_server_pid()} of role" in lock["told"]) == is_foreign
+        await holder.close()
+
+
+async def test_a_prepared_transaction_that_holds_the_lock_of_the_log_is_told(start_postgres: StartPostgres) -> None:
+    postgres = await asyncio.to_thread(start_postgres)
+    await asyncio.to_thread(migrate, postgres.url)
+    await asyncio.to_thread(run_sql, postgres.url, "alter system set max_prepared_transactions = 1")
+    await asyncio.to_thread(postgres.stop)
+    await asyncio.to_thread(postgres.start)
+    await asyncio.to_thread(run_sql, postgres.url, f"begin; {LOCK_LOG}; prepare transaction 'forgotten'")
+    lock = (await asyncio.to_thread(found, database_url=postgres.url))["lock"]
+    assert (lock["verdict"], "pg_prepared_xacts" in lock["change"]) == ("wrong", True)
+
+
+def test_roles_that_could_hold_the_lock_of_the_log_are_counted(fresh_database_url: str, poor_url: str) -> None:
+    database, role = name_of(fresh_database_url), urlsplit(poor_url).username
+    lock = found(database_url=fresh_database_url)["lock"]
+    assert (lock["verdict"], "other roles may connect" in lock["told"]) == ("note", True)
+    apply(fresh_database_url, lock["change"])
+    lock = found(database_url=fresh_database_url)["lock"]
+    assert (lock["verdict"], "superusers" in lock["told"]) == ("ok", True)
+    run_sql(fresh_database_url, f'grant connect on database "{database}" to {role}')
+    assert found(database_url=fresh_database_url)["lock"]["told"].startswith("1 other roles")
+    # Its own role is the one that the service has.
+    assert found(database_url=poor_url)["lock"]["verdict"] == "ok"
 
 
 def test_notifications_that_do_not_arrive_are_told(databases: Databases, fresh_database_url: str) -> None:

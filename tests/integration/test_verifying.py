@@ -355,3 +355,16 @@ async def test_an_erasure_that_cannot_be_told_of_does_not_happen(log: Connection
     finally:
         await log.execute("drop trigger fail on factwire.log")
     assert await flaws_of(log) == []
+
+
+async def test_whoever_reads_flaws_slowly_is_not_cut_off(log: Connection) -> None:
+    await log.execute(BEHIND_THE_BACK)
+    await log.execute("insert into factwire.fact_tags (tag, position) values ('a:nowhere', 1)")
+    await log.execute("set idle_in_transaction_session_timeout = '10s'")
+    head = (await resolve(log, "head")).position
+    limits = [
+        await log.fetchval("show idle_in_transaction_session_timeout")
+        async for found in Verifier(log, MASTER_KEYS).run(after=START, until=head)
+        if isinstance(found, Flaw) and "it is found by" in found.what
+    ]
+    assert limits == ["0"]
