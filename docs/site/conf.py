@@ -20,6 +20,7 @@ docs/problems
 docs/cli
 docs/explorer
 docs/sdks
+docs/clients
 docs/followers/README
 docs/recipes/README
 ```
