@@ -30,6 +30,7 @@ docs/recipes/README
 :caption: Run it
 
 docs/operations
+docs/copying
 deploy/README
 docs/access
 docs/access-tokens
