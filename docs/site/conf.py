@@ -20,6 +20,7 @@ docs/problems
 docs/cli
 docs/explorer
 docs/sdks
+docs/clients
 docs/followers/README
 docs/recipes/README
 ```
@@ -29,6 +30,7 @@ docs/recipes/README
 :caption: Run it
 
 docs/operations
+docs/copying
 deploy/README
 docs/access
 docs/access-tokens
