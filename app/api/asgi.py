@@ -86,6 +86,12 @@ def small_chunk(body: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(body), body)
 
 
+def body_of(chunked: Sequence[bytes]) -> bytes:
+    """The part of a body that a chunk holds."""
+    whole = b"".join(chunked)
+    return whole[whole.index(b"\n") + 1 : -2]
+
+
 def outlet_of(scope: Scope) -> Outlet | None:
     outlet: Outlet | None = scope.get("state", {}).get(OUTLET)
     return outlet

@@ -62,6 +62,7 @@ class StreamResponse(EventSourceResponse):
         respell: Respell | None = None,
     ) -> None:
         super().__init__(NOTHING, headers=HEADERS, media_type=f"{MEDIA_TYPE}; charset=utf-8", ping=0)
+        del self.headers["connection"]  # the server says it, and it may have to be closed
         self.opening = opening
         self._follow = follow
         self._send_seconds = send_seconds

@@ -7,7 +7,8 @@ from typing import Any, ClassVar
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from app.access.guests import Guests
-from app.api.asgi import JSON, OUTLET, Shortcut, header
+from app.api.asgi import JSON, OUTLET, Shortcut, body_of, header
+from app.serving.http10 import UnframedBody
 from app.serving.patience import PatientProtocol
 from app.settings import Settings
 
@@ -88,6 +89,12 @@ class GuardedProtocol(PatientProtocol):
         self._unfinished.append(self.cycle)
         if self.draining():
             self.leave()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        if cycle.scope["http_version"] < "1.1":
+            cycle.keep_alive = False
+            app = UnframedBody(app, cycle)
+        super()._start_asgi_task(cycle, app)
 
     def leave(self) -> None:
         """Let every answer from here on say that the connection closes behind it, so that its client goes elsewhere."""
@@ -195,10 +202,13 @@ class Outlet:
         return True
 
     def push(self, parts: Sequence[bytes]) -> bool:
-        """Write a chunk of a body that goes on, framed as such; whether it was written, or nobody is there any more."""
+        """Write a chunk of a body that goes on, framed as such; whether it was written, or nobody is there any more.
+
+        HTTP/1.0 gets it without its frame.
+        """
         cycle = self._cycle
-        if cycle.flow.write_paused or not cycle.chunked_encoding:
+        if cycle.flow.write_paused or cycle.chunked_encoding is None:
             return False
         if not cycle.disconnected and not cycle.transport.is_closing():
-            cycle.transport.writelines(parts)
+            cycle.transport.writelines(parts if cycle.chunked_encoding else [body_of(parts)])
         return True
