@@ -9,6 +9,7 @@ from starlette.types import Receive, Scope, Send
 
 T = TypeVar("T")
 
+COMMENT = "factwire.comment"  # of a stream: what may be written between two parts of its body and means nothing
 JSON = "application/json"
 OUTLET = "factwire.outlet"
 REQUEST_ID = "factwire.request-id"

@@ -7,10 +7,13 @@ from typing import Any, ClassVar
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from app.access.guests import Guests
-from app.api.asgi import JSON, OUTLET, Shortcut, body_of, header
+from app.api.asgi import COMMENT, JSON, OUTLET, Shortcut, body_of, chunk, header
 from app.serving.http10 import UnframedBody
 from app.serving.patience import PatientProtocol
 from app.settings import Settings
+
+LOOK_SECONDS = 0.05
+LOOK_SECONDS_MAX = 10.0
 
 
 def guarded_protocol(
@@ -35,7 +38,7 @@ class GuardedProtocol(PatientProtocol):
     the ordinary: without a cycle and a task of its own, which cost as much as publishing a fact does.
     """
 
-    __slots__ = ("_body_parts", "_shortcut", "_unfinished")
+    __slots__ = ("_body_parts", "_look_timer", "_shortcut", "_unfinished")
 
     shortcuts: ClassVar[Mapping[tuple[bytes, bytes], Shortcut]]
     scope: Any
@@ -45,6 +48,7 @@ class GuardedProtocol(PatientProtocol):
         self._unfinished: list[RequestResponseCycle] = []
         self._shortcut: Shortcut | None = None
         self._body_parts: list[bytes] = []
+        self._look_timer: asyncio.TimerHandle | None = None
 
     @staticmethod
     def draining() -> bool:
@@ -56,7 +60,33 @@ class GuardedProtocol(PatientProtocol):
             if not cycle.response_complete:
                 cycle.disconnected = True
             cycle.message_event.set()
+        if self._look_timer is not None:
+            self._look_timer.cancel()
         super().connection_lost(exc)
+
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """Keep a half-closed connection open while an answer is due: its client may only have finished sending.
+
+        Over TLS it is closed: there the event loop has no half-closed connections.
+        """
+        cycle: RequestResponseCycle | None = self.cycle
+        if cycle is None or cycle.response_complete or cycle.more_body or self.scheme == "https":
+            return False
+        if not self._refusal:  # which closes by itself
+            cycle.keep_alive = False
+        self._look_for_client(LOOK_SECONDS)
+        return True
+
+    def _look_for_client(self, pause_seconds: float) -> None:
+        """Write a comment to each open stream, again and again at growing pauses.
+
+        A client that has left answers the first one with a reset, which the next one finds: nothing is read any more.
+        """
+        for cycle in self._unfinished:
+            if COMMENT in cycle.scope["state"]:
+                Outlet(cycle).push(chunk(cycle.scope["state"][COMMENT]))
+        if pause_seconds < LOOK_SECONDS_MAX:
+            self._look_timer = self.loop.call_later(pause_seconds, self._look_for_client, 2 * pause_seconds)
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
