@@ -146,6 +146,8 @@ class Settings(BaseSettings):
     """Bytes of the headers of one request."""
     body_seconds: float = Field(30.0, ge=0.1, le=3600)
     """How long a client may take to send a body; in an import, until the next line."""
+    keep_alive_seconds: float = Field(75.0, ge=1, le=3600)
+    """How long a connection without a request stays open. A proxy must close it first."""
 
     connections_max: int | None = Field(None, ge=1)
     """Open connections of one process. Unset: FACTWIRE_STREAMS_MAX and 800 more."""

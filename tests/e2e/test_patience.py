@@ -55,6 +55,15 @@ async def test_line_breaks_between_two_requests_keep_no_connection_open(start_se
     assert b"HTTP/1.1 408 " in await sent_until_closed(reader, writer, b"\r\n")
 
 
+async def test_a_connection_without_a_request_is_closed_in_time(start_service: StartService) -> None:
+    service = await start_service(keep_alive_seconds=1)
+    reader, writer = await connect(service.url)
+    writer.write(ASKED)
+    assert (await answer(reader)).startswith(b"HTTP/1.1 200 ")
+    assert await asyncio.wait_for(reader.read(), 10) == b""
+    writer.close()
+
+
 @pytest.mark.parametrize("framing", [b"content-length: 1000000\r\n\r\n", b"transfer-encoding: chunked\r\n\r\n"])
 async def test_a_body_that_dribbles_in_is_refused_in_time(start_service: StartService, framing: bytes) -> None:
     service = await start_service(body_seconds=1)
