@@ -23,6 +23,7 @@ def guarded_protocol(
     members = {
         "header_seconds": settings.header_seconds,
         "header_bytes_max": settings.header_bytes_max,
+        "headers_max": settings.headers_max,
         "body_seconds": settings.body_seconds,
         "guests": guests,
         "shortcuts": {} if shortcut is None else {(b"POST", b"/v1/facts"): shortcut},

@@ -16,6 +16,7 @@ from tests.service import ServiceProcess
 
 JSON_HEAD = b"POST /v1/facts HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
 ASKED = b"GET /v1/position HTTP/1.1\r\nhost: localhost\r\n\r\n"
+MANY_HEADERS = b"GET / HTTP/1.1\r\nhost: localhost\r\n" + b"a:\r\n" * 1000 + b"\r\n"
 DRIBBLE_SECONDS = 0.1
 
 
@@ -146,6 +147,29 @@ async def test_headers_behind_a_body_are_neither_kept_nor_believed(start_service
     assert b" 201 " not in await sent_until_closed(reader, writer, b"authorization: Bearer fw_x\r\n" + pad)
 
 
+@pytest.mark.parametrize("line", [b"a:\r\n", b"a: b\r\n"])
+@pytest.mark.parametrize("complete", [True, False])
+async def test_too_many_headers_are_refused_while_they_arrive(
+    start_service: StartService, line: bytes, complete: bool
+) -> None:
+    service = await start_service(header_seconds=60, headers_max=50)
+    reader, writer = await connect(service.url)
+    writer.write(b"GET /v1/position HTTP/1.1\r\nhost: localhost\r\n" + line * 51 + (b"\r\n" if complete else b""))
+    told = await asyncio.wait_for(reader.read(), 10)
+    assert told.startswith(b"HTTP/1.1 431 ")
+    assert b"urn:factwire:problem:headers-too-large" in told
+    writer.close()
+
+
+async def test_as_many_headers_as_the_limit_says_are_taken(start_service: StartService) -> None:
+    service = await start_service(headers_max=50)
+    reader, writer = await connect(service.url)
+    for _ in range(2):  # each request has so many of its own
+        writer.write(ASKED[:-2] + b"a:\r\n" * 49 + b"\r\n")
+        assert (await answer(reader)).startswith(b"HTTP/1.1 200 ")
+    writer.close()
+
+
 async def test_the_beginning_of_a_request_behind_a_large_one_is_not_counted_with_it(
     start_service: StartService,
 ) -> None:
@@ -159,7 +183,7 @@ async def test_the_beginning_of_a_request_behind_a_large_one_is_not_counted_with
 
 
 @pytest.mark.parametrize(
-    "behind", [b"junk\r\n\r\n", b"CONNECT a:1 HTTP/1.1\r\n\r\n", b"GET / HTTP/1.1\r\nx: " + b"y" * 80_000]
+    "behind", [b"junk\r\n\r\n", b"CONNECT a:1 HTTP/1.1\r\n\r\n", b"GET / HTTP/1.1\r\nx: " + b"y" * 80_000, MANY_HEADERS]
 )
 async def test_a_refusal_does_not_take_the_place_of_the_answer_before_it(
     start_service: StartService, behind: bytes
@@ -173,6 +197,20 @@ async def test_a_refusal_does_not_take_the_place_of_the_answer_before_it(
     writer.close()
     async with httpx.AsyncClient(base_url=service.url, verify=False) as client:
         assert (await client.get(f"/v1/facts/{fact['id']}")).is_success
+
+
+@pytest.mark.parametrize(
+    "refused", [MANY_HEADERS, b"GET / HTTP/1.1\r\nhost: localhost\r\nx: " + b"y" * 80_000 + b"\r\n\r\n"]
+)
+async def test_a_request_behind_one_that_is_refused_does_not_take_its_answer(
+    start_service: StartService, refused: bytes
+) -> None:
+    service = await start_service()
+    reader, writer = await connect(service.url)
+    writer.write(publishing(new_fact()) + refused + ASKED)
+    told = await asyncio.wait_for(reader.read(), 10)
+    assert re.findall(rb"HTTP/1.1 (\d+) ", told) == [b"201", b"431"]
+    writer.close()
 
 
 async def test_a_request_that_is_begun_behind_a_long_poll_does_not_take_its_answer(start_service: StartService) -> None:
