@@ -138,6 +138,8 @@ class PatientProtocol(DowngradingProtocol):
         if self._headers_are_too_large():
             self._refuse_size()
             raise Refused
+        if not self._has_one_host():
+            raise Refused  # as malformed
         if len(self.pipeline) >= PIPELINED_MAX:
             self.transport.abort()  # each of them takes a hundred times the memory of its bytes
         else:
@@ -145,6 +147,11 @@ class PatientProtocol(DowngradingProtocol):
 
     def begin_request(self) -> None:
         super().on_headers_complete()
+
+    def _has_one_host(self) -> bool:
+        """Whether there is one Host header, or none in HTTP/1.0 (RFC 9112, 3.2)."""
+        count = [name for name, _ in self.headers].count(b"host")
+        return count == 1 or (count == 0 and self.parser.get_http_version() < "1.1")
 
     def _headers_are_too_large(self) -> bool:
         """Whether they are, counted only where so much has arrived that they could be."""

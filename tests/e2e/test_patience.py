@@ -16,6 +16,7 @@ from tests.service import ServiceProcess
 
 JSON_HEAD = b"POST /v1/facts HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
 ASKED = b"GET /v1/position HTTP/1.1\r\nhost: localhost\r\n\r\n"
+NO_HOST = b"POST /v1/facts HTTP/1.1\r\n\r\n"
 MANY_HEADERS = b"GET / HTTP/1.1\r\nhost: localhost\r\n" + b"a:\r\n" * 1000 + b"\r\n"
 DRIBBLE_SECONDS = 0.1
 
@@ -139,6 +140,33 @@ async def test_a_body_whose_length_is_in_doubt_is_refused(start_service: StartSe
     writer.close()
 
 
+@pytest.mark.parametrize("hosts", [b"", b"host: localhost\r\nhost: localhost\r\n", b"Host: a\r\nx: y\r\nHOST: \r\n"])
+@pytest.mark.parametrize("request_line", [b"GET /livez", b"POST /v1/facts"])
+async def test_a_request_whose_host_is_in_doubt_is_refused(
+    start_service: StartService, request_line: bytes, hosts: bytes
+) -> None:
+    service = await start_service()
+    body = json.dumps(publication()).encode()
+    lines = b"content-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(body)
+    reader, writer = await connect(service.url)
+    writer.write(request_line + b" HTTP/1.1\r\n" + hosts + lines + body + ASKED)
+    told = await asyncio.wait_for(reader.read(), 10)
+    assert re.findall(rb"HTTP/1.1 (\d+) ", told) == [b"400"]
+    assert b"urn:factwire:problem:malformed-request" in told
+    writer.close()
+    async with httpx.AsyncClient(base_url=service.url, verify=False) as client:
+        assert (await client.get("/v1/position")).json()["head"] == 0
+
+
+async def test_a_request_of_http_1_0_needs_no_host_but_has_at_most_one(start_service: StartService) -> None:
+    service = await start_service()
+    for hosts, status in ((b"", b"200"), (b"host: a\r\n", b"200"), (b"host: a\r\nhost: b\r\n", b"400")):
+        reader, writer = await connect(service.url)
+        writer.write(b"GET /livez HTTP/1.0\r\n" + hosts + b"\r\n")
+        assert (await asyncio.wait_for(reader.read(), 10)).split()[1] == status
+        writer.close()
+
+
 async def test_headers_behind_a_body_are_neither_kept_nor_believed(start_service: StartService) -> None:
     service = await start_service(auth="keys")
     reader, writer = await connect(service.url)
@@ -183,7 +211,8 @@ async def test_the_beginning_of_a_request_behind_a_large_one_is_not_counted_with
 
 
 @pytest.mark.parametrize(
-    "behind", [b"junk\r\n\r\n", b"CONNECT a:1 HTTP/1.1\r\n\r\n", b"GET / HTTP/1.1\r\nx: " + b"y" * 80_000, MANY_HEADERS]
+    "behind",
+    [b"junk\r\n\r\n", b"CONNECT a:1 HTTP/1.1\r\n\r\n", b"GET / HTTP/1.1\r\nx: " + b"y" * 80_000, MANY_HEADERS, NO_HOST],
 )
 async def test_a_refusal_does_not_take_the_place_of_the_answer_before_it(
     start_service: StartService, behind: bytes
@@ -200,7 +229,7 @@ async def test_a_refusal_does_not_take_the_place_of_the_answer_before_it(
 
 
 @pytest.mark.parametrize(
-    "refused", [MANY_HEADERS, b"GET / HTTP/1.1\r\nhost: localhost\r\nx: " + b"y" * 80_000 + b"\r\n\r\n"]
+    "refused", [MANY_HEADERS, b"GET / HTTP/1.1\r\nhost: localhost\r\nx: " + b"y" * 40_000 + b"\r\n\r\n"]
 )
 async def test_a_request_behind_one_that_is_refused_does_not_take_its_answer(
     start_service: StartService, refused: bytes
