@@ -93,7 +93,7 @@ class PatientProtocol(DowngradingProtocol):
         if self._refusal:
             self._discard(len(data))
             return
-        self._arriving_bytes = len(data)
+        self._arriving_bytes += len(data)
         self._begun = 0
         was_idle = self._is_idle()
         may_begin = was_idle or self.cycle is None
@@ -107,8 +107,10 @@ class PatientProtocol(DowngradingProtocol):
                 self._refuse_size()
             else:
                 self._await_headers()
-        elif self._is_idle():
-            self._stay_idle(was_idle)
+        else:
+            self._arriving_bytes = 0
+            if self._is_idle():
+                self._stay_idle(was_idle)
         self._bound_discarding(len(data))
 
     # Headers
@@ -154,8 +156,8 @@ class PatientProtocol(DowngradingProtocol):
         return count == 1 or (count == 0 and self.parser.get_http_version() < "1.1")
 
     def _headers_are_too_large(self) -> bool:
-        """Whether they are, counted only where so much has arrived that they could be."""
-        return self._header_bytes + self._arriving_bytes > self.header_bytes_max and (
+        """Whether they are, counted only where so much has arrived since they began that they could be."""
+        return self._arriving_bytes > self.header_bytes_max and (
             len(self.url) + sum(len(name) + len(value) for name, value in self.headers) > self.header_bytes_max
         )
 

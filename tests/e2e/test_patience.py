@@ -228,6 +228,16 @@ async def test_a_refusal_does_not_take_the_place_of_the_answer_before_it(
         assert (await client.get(f"/v1/facts/{fact['id']}")).is_success
 
 
+async def test_large_headers_that_begin_behind_a_request_are_counted_as_a_whole(start_service: StartService) -> None:
+    service = await start_service()
+    reader, writer = await connect(service.url)
+    writer.write(publishing(new_fact()) + ASKED[:-2] + b"x: " + b"y" * 30_000)
+    assert (await answer(reader)).startswith(b"HTTP/1.1 201 ")
+    writer.write(b"y" * 30_000 + b"\r\n\r\n")
+    assert (await answer(reader)).startswith(b"HTTP/1.1 431 ")
+    writer.close()
+
+
 @pytest.mark.parametrize(
     "refused", [MANY_HEADERS, b"GET / HTTP/1.1\r\nhost: localhost\r\nx: " + b"y" * 40_000 + b"\r\n\r\n"]
 )
