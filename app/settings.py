@@ -148,8 +148,12 @@ class Settings(BaseSettings):
     """How long a client may take to send the headers of a request."""
     header_bytes_max: int = Field(32 * 1024, ge=1024, le=MIB)
     """Bytes of the headers of one request."""
+    headers_max: int = Field(100, ge=10, le=10_000)
+    """Header lines of one request."""
     body_seconds: float = Field(30.0, ge=0.1, le=3600)
     """How long a client may take to send a body; in an import, until the next line."""
+    keep_alive_seconds: float = Field(75.0, ge=1, le=3600)
+    """How long a connection without a request stays open. A proxy must close it first."""
 
     connections_max: int | None = Field(None, ge=1)
     """Open connections of one process. Unset: FACTWIRE_STREAMS_MAX and 800 more."""

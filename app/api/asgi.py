@@ -9,6 +9,7 @@ from starlette.types import Receive, Scope, Send
 
 T = TypeVar("T")
 
+COMMENT = "factwire.comment"  # of a stream: what may be written between two parts of its body and means nothing
 JSON = "application/json"
 OUTLET = "factwire.outlet"
 REQUEST_ID = "factwire.request-id"
@@ -84,6 +85,12 @@ def chunk(body: bytes) -> tuple[bytes, ...]:
 def small_chunk(body: bytes) -> bytes:
     """Many streams in a row get the same one."""
     return b"%x\r\n%b\r\n" % (len(body), body)
+
+
+def body_of(chunked: Sequence[bytes]) -> bytes:
+    """The part of a body that a chunk holds."""
+    whole = b"".join(chunked)
+    return whole[whole.index(b"\n") + 1 : -2]
 
 
 def outlet_of(scope: Scope) -> Outlet | None:

@@ -20,7 +20,7 @@ from sse_starlette.sse import AppStatus
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
-from app.api.asgi import Outlet, WouldWait, at_once, chunk, outlet_of
+from app.api.asgi import COMMENT, Outlet, WouldWait, at_once, chunk, outlet_of
 from app.api.problems import problem
 from app.domain.position import START, Cursor
 from app.stream.following import Following, Streams
@@ -38,6 +38,7 @@ HEADERS = {
 
 Follow = Callable[[Link], AsyncGenerator[Happening]]
 Respell = Callable[[Facts], Facts]
+NO_NEWS = b":\n"
 NOTHING: Iterator[bytes] = iter(())
 SECONDS_TO_LEAVE = 10.0
 
@@ -63,6 +64,7 @@ class StreamResponse(EventSourceResponse):
         respell: Respell | None = None,
     ) -> None:
         super().__init__(NOTHING, headers=HEADERS, media_type=f"{MEDIA_TYPE}; charset=utf-8", ping=0)
+        del self.headers["connection"]  # the server says it, and it may have to be closed
         self.opening = opening
         self._follow = follow
         self._send_seconds = send_seconds
@@ -77,6 +79,7 @@ class StreamResponse(EventSourceResponse):
         try:
             await client.wait({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
             await client.send(self.opening)
+            scope.setdefault("state", {})[COMMENT] = NO_NEWS
             async with aclosing(self._follow(link)) as happenings:
                 async for happening in happenings:
                     if self._respell is not None:  # a page of history is large
@@ -140,7 +143,7 @@ class Client:
                 self._cursor = cursor
                 return event("position", cursor, b'{"position":%d}' % cursor.position)
             case Quiet():
-                return b":\n"
+                return NO_NEWS
             case Failed(error):
                 return event("problem", self._cursor, msgspec.json.encode(problem(error)))
 

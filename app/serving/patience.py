@@ -25,6 +25,10 @@ def is_worth_a_line(record: logging.LogRecord) -> bool:
     return not str(record.msg).startswith(CAUSED_BY_CLIENTS)
 
 
+class Refused(Exception):
+    """Stops the parser at a request that is refused, so that none behind it takes its answer."""
+
+
 class PatientProtocol(DowngradingProtocol):
     """Bounds the headers of a request in time and size, what comes behind them, and how many connections there are."""
 
@@ -47,6 +51,7 @@ class PatientProtocol(DowngradingProtocol):
 
     header_seconds: ClassVar[float]
     header_bytes_max: ClassVar[int]
+    headers_max: ClassVar[int]
     body_seconds: ClassVar[float]
     guests: ClassVar[Guests]
 
@@ -88,7 +93,7 @@ class PatientProtocol(DowngradingProtocol):
         if self._refusal:
             self._discard(len(data))
             return
-        self._arriving_bytes = len(data)
+        self._arriving_bytes += len(data)
         self._begun = 0
         was_idle = self._is_idle()
         may_begin = was_idle or self.cycle is None
@@ -102,8 +107,10 @@ class PatientProtocol(DowngradingProtocol):
                 self._refuse_size()
             else:
                 self._await_headers()
-        elif self._is_idle():
-            self._stay_idle(was_idle)
+        else:
+            self._arriving_bytes = 0
+            if self._is_idle():
+                self._stay_idle(was_idle)
         self._bound_discarding(len(data))
 
     # Headers
@@ -118,6 +125,9 @@ class PatientProtocol(DowngradingProtocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         """Headers behind a body (trailers) are dropped: nobody asks for them."""
         if self._in_headers:
+            if len(self.headers) >= self.headers_max:
+                self._refuse_size()
+                raise Refused
             super().on_header(name, value)
             return
         self._trailer_bytes += len(name) + len(value)
@@ -129,7 +139,10 @@ class PatientProtocol(DowngradingProtocol):
         self._stop_timer()
         if self._headers_are_too_large():
             self._refuse_size()
-        elif len(self.pipeline) >= PIPELINED_MAX:
+            raise Refused
+        if not self._has_one_host():
+            raise Refused  # as malformed
+        if len(self.pipeline) >= PIPELINED_MAX:
             self.transport.abort()  # each of them takes a hundred times the memory of its bytes
         else:
             self.begin_request()
@@ -137,9 +150,14 @@ class PatientProtocol(DowngradingProtocol):
     def begin_request(self) -> None:
         super().on_headers_complete()
 
+    def _has_one_host(self) -> bool:
+        """Whether there is one Host header, or none in HTTP/1.0 (RFC 9112, 3.2)."""
+        count = [name for name, _ in self.headers].count(b"host")
+        return count == 1 or (count == 0 and self.parser.get_http_version() < "1.1")
+
     def _headers_are_too_large(self) -> bool:
-        """Whether they are, counted only where so much has arrived that they could be."""
-        return self._header_bytes + self._arriving_bytes > self.header_bytes_max and (
+        """Whether they are, counted only where so much has arrived since they began that they could be."""
+        return self._arriving_bytes > self.header_bytes_max and (
             len(self.url) + sum(len(name) + len(value) for name, value in self.headers) > self.header_bytes_max
         )
 
@@ -230,12 +248,14 @@ class PatientProtocol(DowngradingProtocol):
         self._refuse(408, b"Request Timeout", b"request-timeout", b"The headers did not arrive in time.")
 
     def _refuse_size(self) -> None:
-        self._refuse(431, b"Request Header Fields Too Large", b"headers-too-large", b"The headers are too large.")
+        self._refuse(
+            431, b"Request Header Fields Too Large", b"headers-too-large", b"The headers are too large, or too many."
+        )
 
     def _refuse(self, status: int, phrase: bytes, code: bytes, detail: bytes) -> None:
         """Refuse what arrives, behind the answers that are due before: in their place it would be taken for theirs."""
         self._stop_timer()
-        if self.transport.is_closing():
+        if self._refusal or self.transport.is_closing():
             return
         body = b'{"type":"urn:factwire:problem:%b","title":"%b","status":%d,"detail":"%b"}' % (
             code,

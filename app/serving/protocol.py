@@ -7,9 +7,13 @@ from typing import Any, ClassVar
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from app.access.guests import Guests
-from app.api.asgi import JSON, OUTLET, Shortcut, header
+from app.api.asgi import COMMENT, JSON, OUTLET, Shortcut, body_of, chunk, header
+from app.serving.http10 import UnframedBody
 from app.serving.patience import PatientProtocol
 from app.settings import Settings
+
+LOOK_SECONDS = 0.05
+LOOK_SECONDS_MAX = 10.0
 
 
 def guarded_protocol(
@@ -19,6 +23,7 @@ def guarded_protocol(
     members = {
         "header_seconds": settings.header_seconds,
         "header_bytes_max": settings.header_bytes_max,
+        "headers_max": settings.headers_max,
         "body_seconds": settings.body_seconds,
         "guests": guests,
         "shortcuts": {} if shortcut is None else {(b"POST", b"/v1/facts"): shortcut},
@@ -34,7 +39,7 @@ class GuardedProtocol(PatientProtocol):
     the ordinary: without a cycle and a task of its own, which cost as much as publishing a fact does.
     """
 
-    __slots__ = ("_body_parts", "_shortcut", "_unfinished")
+    __slots__ = ("_body_parts", "_look_timer", "_shortcut", "_unfinished")
 
     shortcuts: ClassVar[Mapping[tuple[bytes, bytes], Shortcut]]
     scope: Any
@@ -44,6 +49,7 @@ class GuardedProtocol(PatientProtocol):
         self._unfinished: list[RequestResponseCycle] = []
         self._shortcut: Shortcut | None = None
         self._body_parts: list[bytes] = []
+        self._look_timer: asyncio.TimerHandle | None = None
 
     @staticmethod
     def draining() -> bool:
@@ -55,7 +61,33 @@ class GuardedProtocol(PatientProtocol):
             if not cycle.response_complete:
                 cycle.disconnected = True
             cycle.message_event.set()
+        if self._look_timer is not None:
+            self._look_timer.cancel()
         super().connection_lost(exc)
+
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """Keep a half-closed connection open while an answer is due: its client may only have finished sending.
+
+        Over TLS it is closed: there the event loop has no half-closed connections.
+        """
+        cycle: RequestResponseCycle | None = self.cycle
+        if cycle is None or cycle.response_complete or cycle.more_body or self.scheme == "https":
+            return False
+        if not self._refusal:  # which closes by itself
+            cycle.keep_alive = False
+        self._look_for_client(LOOK_SECONDS)
+        return True
+
+    def _look_for_client(self, pause_seconds: float) -> None:
+        """Write a comment to each open stream, again and again at growing pauses.
+
+        A client that has left answers the first one with a reset, which the next one finds: nothing is read any more.
+        """
+        for cycle in self._unfinished:
+            if COMMENT in cycle.scope["state"]:
+                Outlet(cycle).push(chunk(cycle.scope["state"][COMMENT]))
+        if pause_seconds < LOOK_SECONDS_MAX:
+            self._look_timer = self.loop.call_later(pause_seconds, self._look_for_client, 2 * pause_seconds)
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
@@ -88,6 +120,12 @@ class GuardedProtocol(PatientProtocol):
         self._unfinished.append(self.cycle)
         if self.draining():
             self.leave()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        if cycle.scope["http_version"] < "1.1":
+            cycle.keep_alive = False
+            app = UnframedBody(app, cycle)
+        super()._start_asgi_task(cycle, app)
 
     def leave(self) -> None:
         """Let every answer from here on say that the connection closes behind it, so that its client goes elsewhere."""
@@ -195,10 +233,13 @@ class Outlet:
         return True
 
     def push(self, parts: Sequence[bytes]) -> bool:
-        """Write a chunk of a body that goes on, framed as such; whether it was written, or nobody is there any more."""
+        """Write a chunk of a body that goes on, framed as such; whether it was written, or nobody is there any more.
+
+        HTTP/1.0 gets it without its frame.
+        """
         cycle = self._cycle
-        if cycle.flow.write_paused or not cycle.chunked_encoding:
+        if cycle.flow.write_paused or cycle.chunked_encoding is None:
             return False
         if not cycle.disconnected and not cycle.transport.is_closing():
-            cycle.transport.writelines(parts)
+            cycle.transport.writelines(parts if cycle.chunked_encoding else [body_of(parts)])
         return True

@@ -33,7 +33,6 @@ log = logging.getLogger(__name__)
 
 OTHER_CONNECTIONS = 800  # requests that are no streams
 OTHER_FILES = 200  # connections to the database, and a few files
-KEEP_ALIVE_SECONDS = 75  # longer than the idle time of common load balancers, so that they close first
 KEPT_BLOCK_BYTES = 4 * 1024 * 1024
 FINISH_SECONDS = 25  # what is left of a usual grace period after the streams have ended
 
@@ -93,7 +92,7 @@ def run(settings: Settings, listening: socket.socket, *, parent: int | None = No
         log_config=None,
         server_header=False,
         proxy_headers=False,
-        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_keep_alive=settings.keep_alive_seconds,  # type: ignore[arg-type]  # it goes to call_later
         timeout_graceful_shutdown=FINISH_SECONDS,
     )
     logging.getLogger("uvicorn.error").addFilter(is_worth_a_line)

@@ -16,6 +16,8 @@ from tests.service import ServiceProcess
 
 JSON_HEAD = b"POST /v1/facts HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
 ASKED = b"GET /v1/position HTTP/1.1\r\nhost: localhost\r\n\r\n"
+NO_HOST = b"POST /v1/facts HTTP/1.1\r\n\r\n"
+MANY_HEADERS = b"GET / HTTP/1.1\r\nhost: localhost\r\n" + b"a:\r\n" * 1000 + b"\r\n"
 DRIBBLE_SECONDS = 0.1
 
 
@@ -53,6 +55,15 @@ async def test_line_breaks_between_two_requests_keep_no_connection_open(start_se
     writer.write(ASKED)
     assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
     assert b"HTTP/1.1 408 " in await sent_until_closed(reader, writer, b"\r\n")
+
+
+async def test_a_connection_without_a_request_is_closed_in_time(start_service: StartService) -> None:
+    service = await start_service(keep_alive_seconds=1)
+    reader, writer = await connect(service.url)
+    writer.write(ASKED)
+    assert (await answer(reader)).startswith(b"HTTP/1.1 200 ")
+    assert await asyncio.wait_for(reader.read(), 10) == b""
+    writer.close()
 
 
 @pytest.mark.parametrize("framing", [b"content-length: 1000000\r\n\r\n", b"transfer-encoding: chunked\r\n\r\n"])
@@ -129,12 +140,62 @@ async def test_a_body_whose_length_is_in_doubt_is_refused(start_service: StartSe
     writer.close()
 
 
+@pytest.mark.parametrize("hosts", [b"", b"host: localhost\r\nhost: localhost\r\n", b"Host: a\r\nx: y\r\nHOST: \r\n"])
+@pytest.mark.parametrize("request_line", [b"GET /livez", b"POST /v1/facts"])
+async def test_a_request_whose_host_is_in_doubt_is_refused(
+    start_service: StartService, request_line: bytes, hosts: bytes
+) -> None:
+    service = await start_service()
+    body = json.dumps(publication()).encode()
+    lines = b"content-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(body)
+    reader, writer = await connect(service.url)
+    writer.write(request_line + b" HTTP/1.1\r\n" + hosts + lines + body + ASKED)
+    told = await asyncio.wait_for(reader.read(), 10)
+    assert re.findall(rb"HTTP/1.1 (\d+) ", told) == [b"400"]
+    assert b"urn:factwire:problem:malformed-request" in told
+    writer.close()
+    async with httpx.AsyncClient(base_url=service.url, verify=False) as client:
+        assert (await client.get("/v1/position")).json()["head"] == 0
+
+
+async def test_a_request_of_http_1_0_needs_no_host_but_has_at_most_one(start_service: StartService) -> None:
+    service = await start_service()
+    for hosts, status in ((b"", b"200"), (b"host: a\r\n", b"200"), (b"host: a\r\nhost: b\r\n", b"400")):
+        reader, writer = await connect(service.url)
+        writer.write(b"GET /livez HTTP/1.0\r\n" + hosts + b"\r\n")
+        assert (await asyncio.wait_for(reader.read(), 10)).split()[1] == status
+        writer.close()
+
+
 async def test_headers_behind_a_body_are_neither_kept_nor_believed(start_service: StartService) -> None:
     service = await start_service(auth="keys")
     reader, writer = await connect(service.url)
     writer.write(JSON_HEAD + b"transfer-encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n")
     pad = b"x: %b\r\n" % (b"y" * 1000)
     assert b" 201 " not in await sent_until_closed(reader, writer, b"authorization: Bearer fw_x\r\n" + pad)
+
+
+@pytest.mark.parametrize("line", [b"a:\r\n", b"a: b\r\n"])
+@pytest.mark.parametrize("complete", [True, False])
+async def test_too_many_headers_are_refused_while_they_arrive(
+    start_service: StartService, line: bytes, complete: bool
+) -> None:
+    service = await start_service(header_seconds=60, headers_max=50)
+    reader, writer = await connect(service.url)
+    writer.write(b"GET /v1/position HTTP/1.1\r\nhost: localhost\r\n" + line * 51 + (b"\r\n" if complete else b""))
+    told = await asyncio.wait_for(reader.read(), 10)
+    assert told.startswith(b"HTTP/1.1 431 ")
+    assert b"urn:factwire:problem:headers-too-large" in told
+    writer.close()
+
+
+async def test_as_many_headers_as_the_limit_says_are_taken(start_service: StartService) -> None:
+    service = await start_service(headers_max=50)
+    reader, writer = await connect(service.url)
+    for _ in range(2):  # each request has so many of its own
+        writer.write(ASKED[:-2] + b"a:\r\n" * 49 + b"\r\n")
+        assert (await answer(reader)).startswith(b"HTTP/1.1 200 ")
+    writer.close()
 
 
 async def test_the_beginning_of_a_request_behind_a_large_one_is_not_counted_with_it(
@@ -150,7 +211,8 @@ async def test_the_beginning_of_a_request_behind_a_large_one_is_not_counted_with
 
 
 @pytest.mark.parametrize(
-    "behind", [b"junk\r\n\r\n", b"CONNECT a:1 HTTP/1.1\r\n\r\n", b"GET / HTTP/1.1\r\nx: " + b"y" * 80_000]
+    "behind",
+    [b"junk\r\n\r\n", b"CONNECT a:1 HTTP/1.1\r\n\r\n", b"GET / HTTP/1.1\r\nx: " + b"y" * 80_000, MANY_HEADERS, NO_HOST],
 )
 async def test_a_refusal_does_not_take_the_place_of_the_answer_before_it(
     start_service: StartService, behind: bytes
@@ -164,6 +226,30 @@ async def test_a_refusal_does_not_take_the_place_of_the_answer_before_it(
     writer.close()
     async with httpx.AsyncClient(base_url=service.url, verify=False) as client:
         assert (await client.get(f"/v1/facts/{fact['id']}")).is_success
+
+
+async def test_large_headers_that_begin_behind_a_request_are_counted_as_a_whole(start_service: StartService) -> None:
+    service = await start_service()
+    reader, writer = await connect(service.url)
+    writer.write(publishing(new_fact()) + ASKED[:-2] + b"x: " + b"y" * 30_000)
+    assert (await answer(reader)).startswith(b"HTTP/1.1 201 ")
+    writer.write(b"y" * 30_000 + b"\r\n\r\n")
+    assert (await answer(reader)).startswith(b"HTTP/1.1 431 ")
+    writer.close()
+
+
+@pytest.mark.parametrize(
+    "refused", [MANY_HEADERS, b"GET / HTTP/1.1\r\nhost: localhost\r\nx: " + b"y" * 40_000 + b"\r\n\r\n"]
+)
+async def test_a_request_behind_one_that_is_refused_does_not_take_its_answer(
+    start_service: StartService, refused: bytes
+) -> None:
+    service = await start_service()
+    reader, writer = await connect(service.url)
+    writer.write(publishing(new_fact()) + refused + ASKED)
+    told = await asyncio.wait_for(reader.read(), 10)
+    assert re.findall(rb"HTTP/1.1 (\d+) ", told) == [b"201", b"431"]
+    writer.close()
 
 
 async def test_a_request_that_is_begun_behind_a_long_poll_does_not_take_its_answer(start_service: StartService) -> None:
