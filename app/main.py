@@ -40,6 +40,7 @@ from app.api import (
 from app.api.bodies import Bodies
 from app.api.context import Context
 from app.api.problems import answer_factwire_error, answer_http_exception, answer_unexpected
+from app.api.returning import Returns
 from app.api.sse import leave_shutdown_to_us
 from app.api.tenants import Tenants
 from app.domain.budget import Budget
@@ -165,6 +166,7 @@ def build(settings: Settings) -> tuple[Context, dict[str, Callable[[], Awaitable
         tenants=tenants,
         unread=unread_of(settings),
         queries=queries_of(settings),
+        returns=Returns(retry_seconds=settings.retry_seconds),
         publisher=publisher,
         tail=tail,
         moments=Moments(database),
@@ -277,12 +279,12 @@ def unread_of(settings: Settings) -> Budget:
     refusal = (
         "Too many answers are waiting to be read: FACTWIRE_UNREAD_BYTES_MAX bounds them, and half for each principal."
     )
-    return Budget(settings.unread_bytes_max, refusal=refusal)
+    return Budget(settings.unread_bytes_max, refusal=refusal, least=3 * settings.payload_bytes_max)
 
 
 def queries_of(settings: Settings) -> Budget:
     refusal = "Too many queries are open: FACTWIRE_QUERIES_BYTES_MAX bounds them, and half of it for each principal."
-    return Budget(settings.queries_bytes_max, refusal=refusal)
+    return Budget(settings.queries_bytes_max, refusal=refusal, least=3 * settings.body_bytes_max)
 
 
 def measure(context: Context, listener: Listener, upkeep: Upkeep) -> None:
