@@ -58,6 +58,7 @@ from app.store.rotating import has_foreign_key
 from app.store.transport import unverified_hosts
 from app.stream.erasing import Erasing
 from app.stream.following import REASONS, Streams
+from app.stream.history import History
 from app.stream.listener import Listener, Notifier
 from app.stream.moments import Moments
 from app.stream.publisher import OUTCOMES, Publisher
@@ -142,7 +143,7 @@ def build(settings: Settings) -> tuple[Context, dict[str, Callable[[], Awaitable
     ring = Ring(bytes_max=settings.ring_bytes_max, batch_bytes_max=BATCH_BYTES_MAX)
     on_extended = partial(note_traces, tracing) if tracing else None
     tail = Tail(database, ring, poll_seconds=settings.poll_seconds, on_extended=on_extended)
-    upkeep = Upkeep(database)
+    upkeep = Upkeep(database, History(tail))
     notifier = Notifier(database, lambda: not listener.is_alone(upkeep.listeners))
     listen_url = (settings.listen_url or settings.database_url).get_secret_value()
     listener = Listener(listen_url, tail.hint, own_sender=notifier.sender)
@@ -296,7 +297,16 @@ def measure(context: Context, listener: Listener, upkeep: Upkeep) -> None:
     gauge(
         "factwire_head_position", "The position of the newest fact that the tail has seen.", lambda: context.tail.head
     )
-    gauge("factwire_forks", "Forks of the history that the tail has noticed.", lambda: context.tail.forks)
+    gauge(
+        "factwire_forks",
+        "Forks of the history that the tail has noticed, or learned of.",
+        lambda: max(tail.forks, int(tail.fork is not None)),
+    )
+    gauge(
+        "factwire_history_unconfirmed",
+        "Whether the database was promoted or restored and nobody has confirmed that nothing was lost.",
+        lambda: upkeep.history.unconfirmed,
+    )
     gauge(
         "factwire_database_reachable",
         "Whether the tail reads, and no connection failed that others used.",

@@ -57,6 +57,7 @@ CONNECTION_FAILURES = (
     asyncpg.InvalidSchemaNameError,
     asyncpg.UndefinedFunctionError,
     asyncpg.UndefinedTableError,
+    asyncpg.UndefinedColumnError,
     # The role may not do it: somebody has yet to grant it.
     asyncpg.InsufficientPrivilegeError,
     # The server gave the transaction up: a deadlock, or on a standby a conflict with what it receives.

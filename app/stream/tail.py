@@ -31,7 +31,8 @@ class Tail:
 
     A hint makes it look at once; the poll is the guarantee. `fork` is set while the history that this process, or
     another one, has seen is not the history that is stored: nothing is published then, and nothing beyond the fork
-    served, until the epoch is raised. `on_standby` is None before the first look.
+    served, until the epoch is raised. `on_standby` is None before the first look. `beginnings` counts the starts at the
+    head: the first, and one for each epoch.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class Tail:
         self._last: Mark | None = None
         self.ring = ring
         self.epoch = 0
+        self.beginnings = 0
         self.erasures = 0
         self.fork: Fork | None = None
         self.on_standby: bool | None = None
@@ -139,6 +141,13 @@ class Tail:
     def witness(self) -> Witness | None:
         """The newest fact that this process has seen: where it is another one, history was replaced."""
         return None if self._last is None else Witness(self.epoch, self.head, self._last.id)
+
+    async def is_continued_on(self, connection: Connection) -> bool:
+        """Whether the newest fact that this process has seen is at its position on the server of a connection."""
+        beginning, position, mark = self.beginnings, self.head, self._last
+        stored = dict(await read_marks(connection, [position]))
+        is_there = mark is None or stored.get(position) == mark
+        return is_there and self.fork is None and self.beginnings == beginning
 
     def refuse_fork(self) -> None:
         """Raise HistoryForked while history is not that which was seen."""
@@ -278,6 +287,7 @@ class Tail:
         read = await read_tail(connection, anchor=state.head, facts_max=0, bytes_max=POLL_BYTES_MAX)
         if self.started:
             log.warning("epoch %d began at position %d", state.epoch, state.head)
+        self.beginnings += 1
         self.epoch = state.epoch
         self.erasures = read.erasures
         self.fork = read.fork
