@@ -220,7 +220,13 @@ class Tail:
             anchor, mark, erasures = self.head, self._last, self.erasures
             read = await read_tail(connection, anchor=anchor, facts_max=POLL_FACTS_MAX, bytes_max=POLL_BYTES_MAX)
             self._note_standby(read.on_standby)
-            if read.epoch != self.epoch:
+            if (
+                read.epoch < self.epoch
+            ):  # they only grow: this is a log from before, or a standby that has yet to see it
+                if not read.on_standby:
+                    await self._fork(connection, read)
+                return False
+            if read.epoch > self.epoch:
                 await self._begin(connection)
                 return True
             if self.fork is not None or read.fork is not None:
@@ -315,6 +321,7 @@ class Tail:
         place = "an unknown position" if parted is None else f"position {parted}"
         log.error("history was replaced after %s; raise the epoch to go on", place)
         self.forks += 1
+        self.epoch = read.epoch
         self._adopt(Fork(parted))
         await self._keep_notice(connection, read)
 
