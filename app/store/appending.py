@@ -9,6 +9,7 @@ from typing import NamedTuple
 import asyncpg
 
 from app.domain.condition import Condition
+from app.domain.errors import HistoryForked
 from app.domain.fact import NewFact, kind_tag, utc
 from app.domain.position import Position
 from app.domain.query import Query
@@ -60,7 +61,8 @@ select head, head_id, epoch, published_at, refused, outcomes, positions, erasure
 """
 
 KNOWN_FACTS = """
-select k.id, k.position, k.digest, f.published_at, l.epoch, r.position is not null as redacted
+select k.id, k.position, k.digest, f.published_at, l.epoch, r.position is not null as redacted,
+       l.forked_at is not null as forked, l.forked_after
   from factwire.log l
   join factwire.fact_ids k on k.id = any ($1)
   left join factwire.facts f on f.position = k.position
@@ -307,7 +309,10 @@ async def limit_time(connection: Connection, *, seconds: float) -> None:
 
 
 async def known_facts(connection: Connection, ids: Sequence[str]) -> dict[str, KnownFact]:
+    """The facts that are stored under some ids. Raises HistoryForked where somebody has noticed a fork."""
     rows = await connection.fetch(KNOWN_FACTS, list(ids))
+    if any(row["forked"] for row in rows):
+        raise HistoryForked(forked_after=rows[0]["forked_after"])
     return {
         str(row["id"]): KnownFact(
             row["position"],

@@ -39,6 +39,7 @@ from app.telemetry.metrics import Metrics
 log = logging.getLogger(__name__)
 
 TELL_SECONDS = 10.0
+NOTICE_SECONDS = 2.0
 LOOKS_MAX = 10
 ALONE_SECONDS = 2.0
 COST_OF_A_SECOND = 1 / 3.2e-6  # in postings, as the design measured them
@@ -135,6 +136,8 @@ class Publisher:
         that stands after a refused fact is ever submitted. Where another publisher stores one of their ids in this very
         moment, or erases a data subject, the same is done once more.
         """
+        if self._tail is not None:
+            self._tail.refuse_fork()  # where all facts are known, nothing is appended that would refuse it
         for _ in range(LOOKS_MAX):
             ready, refusal = await self._sealing.seal_first(facts)
             known = await self._settling.known_facts([fact for fact in ready if fact.chosen_id])
@@ -317,8 +320,8 @@ class Publisher:
     async def _refuse_all(self, requests: list[Request], error: Exception) -> None:
         """Tell each request what the failure of its call means for it."""
         refusal = refusal_of(error)
-        if isinstance(refusal, HistoryForked) and self._tail is not None:
-            self._tail.hint()
+        if isinstance(refusal, HistoryForked):
+            refusal = await self._refusal_of_fork(refusal)
         if isinstance(error, asyncpg.QueryCanceledError) and await self._part(requests):
             return
         if refusal is None and len(requests) > 1:
@@ -334,6 +337,12 @@ class Publisher:
         for request in requests:
             unknown = isinstance(refusal, OutcomeUnknown)
             request.end(OutcomeUnknown([str(fact.id) for fact in request.facts]) if unknown else refusal)
+
+    async def _refusal_of_fork(self, forked: HistoryForked) -> FactwireError:
+        """A fork is stored before anybody is told, so that no process publishes from then on."""
+        if self._tail is None or await self._tail.notices_fork(seconds=NOTICE_SECONDS):
+            return forked
+        return Unavailable("History was replaced, and no process has stored that yet.")
 
     async def _part(self, requests: list[Request]) -> bool:
         """After a call that took too long, append what has no condition again, and let the others come back alone.

@@ -173,6 +173,15 @@ class Tail:
             await self.wait(until)
         return self.epoch == epoch
 
+    async def notices_fork(self, *, seconds: float) -> bool:
+        """Look at once, and wait a moment until a fork is noticed, and stored for all processes; whether it is."""
+        until = asyncio.get_running_loop().time() + seconds
+        beginning = self.beginnings
+        self.hint()
+        while self.fork is None and self.beginnings == beginning and asyncio.get_running_loop().time() < until:
+            await self.wait(until)
+        return self.fork is not None
+
     async def run(self) -> None:
         """Follow the log until cancelled."""
         while True:
@@ -322,8 +331,13 @@ class Tail:
         log.error("history was replaced after %s; raise the epoch to go on", place)
         self.forks += 1
         self.epoch = read.epoch
-        self._adopt(Fork(parted))
-        await self._keep_notice(connection, read)
+        fork = Fork(parted)
+        try:
+            # Stored before anybody is told: a process that started after the loss has no witness, and would still
+            # publish after a client has learnt from this one that nothing is published.
+            await self._keep_notice(connection, read, fork)
+        finally:
+            self._adopt(fork)
 
     async def _stay_forked(self, connection: Connection, read: TailRead) -> None:
         """Take over the notice of another process, or store the own one where it is not stored (any more)."""
@@ -332,7 +346,7 @@ class Tail:
             log.error("another process has noticed that history was replaced; raise the epoch to go on")
             self._adopt(read.fork)
         elif read.fork is None:
-            await self._keep_notice(connection, read)
+            await self._keep_notice(connection, read, self.fork)
 
     def _adopt(self, fork: Fork) -> None:
         self.fork = fork
@@ -340,9 +354,9 @@ class Tail:
         self._last = None
         self.wake()
 
-    async def _keep_notice(self, connection: Connection, read: TailRead) -> None:
-        if self.fork is not None and not read.on_standby:
-            await keep_notice(connection, epoch=self.epoch, fork=self.fork)
+    async def _keep_notice(self, connection: Connection, read: TailRead, fork: Fork) -> None:
+        if not read.on_standby:
+            await keep_notice(connection, epoch=self.epoch, fork=fork)
 
 
 def is_behind(read: TailRead, mark: Mark | None) -> bool:

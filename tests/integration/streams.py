@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import asyncpg
 
+from app.domain.fact import NewFact
 from app.domain.position import Cursor, Position
 from app.domain.query import EVERYTHING
 from app.store.database import Database
@@ -14,7 +15,16 @@ from app.stream.following import Following, Streams
 from app.stream.pace import Facts, Happening
 from app.stream.ring import Ring
 from app.stream.tail import Tail
+from tests.integration.logs import connected
 from tests.integration.store import a_fact, append_alone, opened
+
+LOSE_ALL_BEHIND_THE_THIRD = """
+set local session_replication_role = replica;
+delete from factwire.fact_ids where position > 3;
+delete from factwire.fact_tags where position > 3;
+delete from factwire.facts where position > 3;
+set local session_replication_role = origin
+"""
 
 
 @dataclass
@@ -69,6 +79,14 @@ async def publish(url: str, batches: int, size: int) -> None:
     for _ in range(batches):
         await append_alone(connection, *(a_fact() for _ in range(size)))
     await connection.close()
+
+
+async def rewrite(url: str, *facts: NewFact) -> None:
+    """Lose all behind the third fact, and append others in their place, before anybody can notice."""
+    async with connected(url) as [connection], connection.transaction(isolation="read_committed"):
+        await connection.execute(LOSE_ALL_BEHIND_THE_THIRD)
+        for fact in facts:
+            await append_alone(connection, fact)
 
 
 def positions_of(happening: Happening) -> list[int]:

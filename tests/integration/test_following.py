@@ -9,7 +9,6 @@ import asyncpg
 import pytest
 
 from app.domain.errors import CursorAhead, CursorForked, HistoryForked
-from app.domain.fact import NewFact
 from app.domain.position import START, Cursor, Position
 from app.domain.query import EVERYTHING, Query, new_item
 from app.store.epochs import raise_epoch
@@ -21,23 +20,7 @@ from app.stream.pace import CaughtUp, Facts, Failed, Happening, Quiet
 from app.stream.paging import Reading, read
 from tests.integration.logs import connected
 from tests.integration.store import a_fact, append_alone, execute, opened
-from tests.integration.streams import everything, positions_of, process, publish, until
-
-LOSE_ALL_BEHIND_THE_THIRD = """
-set local session_replication_role = replica;
-delete from factwire.fact_ids where position > 3;
-delete from factwire.fact_tags where position > 3;
-delete from factwire.facts where position > 3;
-set local session_replication_role = origin
-"""
-
-
-async def rewrite(url: str, *facts: NewFact) -> None:
-    """Lose all behind the third fact, and append others in their place, before anybody can notice."""
-    async with connected(url) as [connection], connection.transaction(isolation="read_committed"):
-        await connection.execute(LOSE_ALL_BEHIND_THE_THIRD)
-        for fact in facts:
-            await append_alone(connection, fact)
+from tests.integration.streams import everything, positions_of, process, publish, rewrite, until
 
 
 async def positions_until(happenings: AsyncIterator[Happening], last: int) -> list[int]:
