@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import aclosing
 from dataclasses import dataclass
 
-from app.domain.errors import Unavailable
+from app.domain.errors import HistoryForked, Unavailable
 from app.domain.position import Bound, Position
 from app.domain.principal import ANY_READER, Reader
 from app.domain.query import Query
@@ -109,7 +109,10 @@ class Ahead:
 async def export(database: Database, tail: Tail, reading: Reading) -> AsyncGenerator[bytes]:
     """Yield the lines of all facts up to the head, or `until`, of the moment it began. A failure is raised."""
     async with database.reading.reading() as connection:
-        state, until, _ = await _resolve(connection, tail, reading)
+        state, until, cut_short = await _resolve(connection, tail, reading)
+    if cut_short:
+        # Not left to the pages: where the epoch is raised in between, they would end at the fork as if that were all.
+        raise HistoryForked(forked_after=until)
     end = min(state.head, until) if until is not None else state.head
 
     async def read_lines(cursor: Position) -> Page:
