@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 
-from tests.faults.checks import following, publishing, reading
+from tests.faults.checks import erasing, following, forking, importing, publishing, reading
 from tests.faults.checks.past import Past, Violation
 from tests.faults.history import Entry
 
@@ -31,6 +31,20 @@ RULES: tuple[Callable[[Past], Iterator[Violation]], ...] = (
     following.followers_miss_nothing,
     following.problems_are_expected,
     following.loss_is_told,
+    importing.files_keep_their_order,
+    importing.progress_is_stored,
+    importing.failing_lines_end_imports,
+    importing.lines_are_published_once,
+    importing.bad_lines_are_named,
+    erasing.erased_stays_gone,
+    erasing.erased_keys_are_gone,
+    erasing.only_what_was_asked_for_is_gone,
+    erasing.erasures_are_told_once,
+    erasing.what_is_told_is_gone,
+    erasing.gone_facts_agree,
+    forking.a_noticed_fork_ends_publishing,
+    forking.lost_cursors_never_hold,
+    forking.publishing_goes_on,
 )
 
 

@@ -10,7 +10,19 @@ from uuid import UUID
 import httpx
 import msgspec
 
-from tests.faults.history import Call, Condition, Outcome, Publish, Read, Recorder, Seen, Sent, content_of, seen
+from tests.faults.history import (
+    Call,
+    Condition,
+    Outcome,
+    Publish,
+    Read,
+    Recorder,
+    Request,
+    Seen,
+    Sent,
+    content_of,
+    seen,
+)
 
 TYPES = ("OrderPlaced", "OrderPaid", "OrderSent")
 ANSWER_SECONDS = 8.0
@@ -25,13 +37,17 @@ PATIENCE_SECONDS = 45.0
 
 @dataclass(slots=True)
 class Shared:
-    """What the clients of a run share: where the service is, what is recorded, and whether to go on."""
+    """What the clients of a run share: where the service is, what is recorded, and whether to go on.
+
+    `forked` is set once any process has reported that history was replaced.
+    """
 
     recorder: Recorder
     urls: list[str]
     seed: str
     text_bytes_max: int = 400
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    forked: asyncio.Event = field(default_factory=asyncio.Event)
 
     def random(self, process: str) -> random.Random:
         return random.Random(f"{self.seed}/{process}")
@@ -52,7 +68,8 @@ class Client:
         body: dict[str, Any] = {"facts": bodies}
         if condition:
             item = {"types": [condition.type], "aggregate_ids": [condition.aggregate_id]}
-            body["condition"] = {"fail_if_match": [item], "after": condition.after}
+            after = f"{condition.epoch}:{condition.after}" if condition.epoch else condition.after
+            body["condition"] = {"fail_if_match": [item], "after": after}
         return await self._call(Publish(facts, condition), published, "POST", "/v1/facts", json=body)
 
     async def read(self, request: Read) -> Outcome:
@@ -78,7 +95,7 @@ class Client:
 
     async def _call(
         self,
-        request: Publish | Read,
+        request: Request,
         understand: Callable[[httpx.Response], Outcome],
         method: str,
         path: str,
@@ -86,8 +103,7 @@ class Client:
         seconds: float = ANSWER_SECONDS,
         **content: Any,
     ) -> Outcome:
-        recorder = self.shared.recorder
-        start = recorder.now()
+        start = self.shared.recorder.now()
         try:
             async with asyncio.timeout(seconds):
                 response = await self._http.request(method, self.url + path, timeout=seconds, **content)
@@ -95,9 +111,15 @@ class Client:
         except BROKEN as error:
             outcome = Outcome(0, type(error).__name__)
         except asyncio.CancelledError:
-            recorder.add(Call(self.process, start, recorder.now(), request, Outcome(0, "cancelled")))
+            self.record(request, start, Outcome(0, "cancelled"))
             raise
-        recorder.add(Call(self.process, start, recorder.now(), request, outcome))
+        return self.record(request, start, outcome)
+
+    def record(self, request: Request, start: float, outcome: Outcome) -> Outcome:
+        """Add a call that ends now to the history, and turn elsewhere where it met with no success."""
+        self.shared.recorder.add(Call(self.process, start, self.shared.recorder.now(), request, outcome))
+        if outcome.problem == "history-forked":
+            self.shared.forked.set()
         if outcome.status in {0, 503}:
             self.elsewhere()
         return outcome
@@ -113,6 +135,7 @@ class _Page(msgspec.Struct):
     facts: list[msgspec.Raw]
     position: int
     head: int
+    cursor: str
     caught_up: bool
     until: str | None = None
 
@@ -123,7 +146,8 @@ def page(response: httpx.Response) -> Outcome:
     through = body.position
     if descending:
         through = int(body.until.rpartition(":")[2]) if body.until else 0
-    return Outcome(200, through=through, head=body.head, facts=[seen(bytes(fact)) for fact in body.facts])
+    epoch = int(body.cursor.partition(":")[0])
+    return Outcome(200, through=through, head=body.head, epoch=epoch, facts=[seen(bytes(fact)) for fact in body.facts])
 
 
 def exported(after: int) -> Callable[[httpx.Response], Outcome]:

@@ -117,6 +117,8 @@ class Follower:
         problem = ""
         if name == "problem":
             problem = fields[b"data"].partition(b'"type":"')[2].partition(b'"')[0].rpartition(b":")[2].decode()
+        if problem == "history-forked":
+            self.shared.forked.set()
         self.shared.recorder.add(
             Event(self.process, self.shared.recorder.now(), self._connection, name, self.cursor, fact, problem)
         )

@@ -20,7 +20,7 @@ class Sent(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Seen(msgspec.Struct, frozen=True, array_like=True):
-    """A fact as it was received; `spelling` stands for all its bytes."""
+    """A fact as it was received; `spelling` stands for all its bytes. `gone` is how its payload went."""
 
     position: int
     id: str
@@ -29,14 +29,17 @@ class Seen(msgspec.Struct, frozen=True, array_like=True):
     content: str
     spelling: str
     published_at: str
+    data_subject: str = ""
+    gone: str = ""  # "", "erased" or "redacted"
 
 
 class Condition(msgspec.Struct, frozen=True):
-    """Publish only if no fact with this type and aggregate id stands behind a position."""
+    """Publish only if no fact with this type and aggregate id stands behind a position, or a cursor of an epoch."""
 
     type: str
     aggregate_id: str
     after: int
+    epoch: int = 0
 
 
 class Publish(msgspec.Struct, frozen=True, tag_field="kind", tag="publish"):
@@ -61,8 +64,35 @@ class Follow(msgspec.Struct, frozen=True, tag_field="kind", tag="follow", omit_d
     type: str | None = None
 
 
+class Import(msgspec.Struct, frozen=True, tag_field="kind", tag="import"):
+    """A file, a fact a line."""
+
+    facts: list[Sent]
+
+
+class Erase(msgspec.Struct, frozen=True, tag_field="kind", tag="erase"):
+    data_subject: str
+
+
+class Redact(msgspec.Struct, frozen=True, tag_field="kind", tag="redact"):
+    id: str
+
+
+class Imported(msgspec.Struct, frozen=True, array_like=True):
+    """The last progress of an import, and the line that failed: 0 where none did, or the answer was cut."""
+
+    lines: int
+    published: int
+    replayed: int
+    position: int
+    failing_line: int = 0
+
+
 class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What came back. Status 0: nothing that could be understood, for the reason in `problem`."""
+    """What came back. Status 0: nothing that could be understood, for the reason in `problem`.
+
+    Of an import, it is what its last line says: 200 for a result. `published_at` of an erasure is when it was done.
+    """
 
     status: int
     problem: str = ""
@@ -71,7 +101,9 @@ class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
     conflict: int | None = None
     through: int = 0
     head: int = 0
+    epoch: int = 0
     facts: list[Seen] = []
+    imported: Imported | None = None
 
     @property
     def acknowledged(self) -> bool:
@@ -85,11 +117,14 @@ class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
         return 400 <= self.status < 500 or (self.status == 503 and self.problem != "outcome-unknown")
 
 
+Request = Publish | Read | Follow | Import | Erase | Redact
+
+
 class Call(msgspec.Struct, frozen=True, tag_field="kind", tag="call"):
     process: str
     start: float
     end: float
-    request: Publish | Read | Follow
+    request: Request
     outcome: Outcome
 
 
@@ -113,7 +148,22 @@ class Loss(msgspec.Struct, frozen=True, tag_field="kind", tag="loss"):
     acknowledged: bool
 
 
-Entry = Call | Event | Loss
+class Raised(msgspec.Struct, frozen=True, tag_field="kind", tag="raised"):
+    """An operator raised the epoch between two moments."""
+
+    at: float
+    until: float
+    epoch: int
+
+
+class Keys(msgspec.Struct, frozen=True, tag_field="kind", tag="keys"):
+    """The data subjects whose keys the database held at a moment."""
+
+    at: float
+    data_subjects: list[str]
+
+
+Entry = Call | Event | Loss | Raised | Keys
 
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(Entry)
@@ -157,6 +207,9 @@ class _FactBody(msgspec.Struct):
     version: int
     aggregate_ids: tuple[str, ...]
     payload: msgspec.Raw
+    data_subject: str = ""
+    erased: bool = False
+    redacted: bool = False
 
 
 _fact_decoder = msgspec.json.Decoder(_FactBody)
@@ -167,7 +220,15 @@ def seen(line: bytes) -> Seen:
     fact = _fact_decoder.decode(line)
     content = content_of(fact.type, fact.aggregate_ids, bytes(fact.payload))
     return Seen(
-        fact.position, fact.id, fact.type, fact.aggregate_ids, content, digest_of(line.strip()), fact.published_at
+        fact.position,
+        fact.id,
+        fact.type,
+        fact.aggregate_ids,
+        content,
+        digest_of(line.strip()),
+        fact.published_at,
+        fact.data_subject,
+        "erased" if fact.erased else "redacted" if fact.redacted else "",
     )
 
 

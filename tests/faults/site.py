@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tests.faults.clients import Client, Conditional, Exporter, PageReader, Publisher, Shared
 from tests.faults.followers import Follower
-from tests.faults.history import Loss, Recorder
+from tests.faults.history import Keys, Loss, Raised, Recorder
 from tests.faults.pair import Node, Pair
 from tests.service import ServiceProcess, free_port, settings_of
 
@@ -25,11 +25,12 @@ RETRY_SECONDS = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """What a fault needs around it. `workers` has a number for each service."""
+    """What a fault needs around it. `workers` has a number for each service, `beside` further clients."""
 
     workers: tuple[int, ...] = (1, 1)
     standby: str = ""  # "", "synchronous" or "asynchronous"
     quiet: bool = False  # only the nemesis publishes
+    beside: tuple[type[Publisher], ...] = ()
     text_bytes_max: int = 400
     settings: Mapping[str, object] = field(default_factory=dict)
     service_environment: Mapping[str, str] = field(default_factory=dict)
@@ -46,9 +47,11 @@ class Site:
         self.random = random.Random(f"{seed}/nemesis")
         self.node: Node
         self.pair: Pair | None = None
+        self.loss: Loss | None = None
         self.services: list[ServiceProcess] = []
         self.shared = Shared(recorder, [], seed, setup.text_bytes_max)
         self.followers: list[Follower] = []
+        self.beside: list[Publisher] = []
         self._nodes: list[Node] = []
         self.round = 0
         self.over_at = 0.0
@@ -64,7 +67,19 @@ class Site:
         self.over_at = time.monotonic()
 
     def lost(self, *, forked_after: int, acknowledged: bool) -> None:
-        self.recorder.add(Loss(self.recorder.now(), forked_after, acknowledged))
+        self.loss = Loss(self.recorder.now(), forked_after, acknowledged)
+        self.recorder.add(self.loss)
+
+    def raised(self, since: float, epoch: int) -> None:
+        self.recorder.add(Raised(since, self.recorder.now(), epoch))
+
+    def holds_keys_of(self, data_subjects: list[str]) -> None:
+        self.recorder.add(Keys(self.recorder.now(), data_subjects))
+
+    def join(self, database_url: str) -> ServiceProcess:
+        """Start one more service, which the clients do not know of."""
+        self.services.append(self._service(free_port(), 1, database_url=database_url))
+        return self.services[-1]
 
     def restart(self, service: ServiceProcess) -> ServiceProcess:
         """Start a service anew where it was, as whatever supervises it does."""
@@ -157,15 +172,21 @@ class Site:
         return outcome.positions[0]
 
     def _be_busy(self) -> None:
+        self.beside = [kind(self.shared, f"{kind.__name__.lower()}-{n}") for n, kind in enumerate(self.setup.beside)]
         clients: list[Publisher | PageReader | Exporter] = [
+            *self.beside,
             *(Publisher(self.shared, f"publisher-{number}") for number in range(PUBLISHERS)),
             *(Conditional(self.shared, f"conditional-{number}") for number in range(3)),
             *(PageReader(self.shared, f"reader-{number}") for number in range(2)),
             Exporter(self.shared, "exporter"),
         ]
-        self._tasks += [asyncio.create_task(it.run(), name=it.process) for it in clients]
+        for client in clients:
+            self.let_run(client)
         self.follow(Follower(self.shared, "follower-anywhere"))
         self.follow(Follower(self.shared, "follower-of-a-type", type="OrderPaid"))
+
+    def let_run(self, client: Publisher | PageReader | Exporter) -> None:
+        self._tasks.append(asyncio.create_task(client.run(), name=client.process))
 
     async def close(self) -> None:
         for task in self._tasks:
@@ -197,9 +218,9 @@ class Site:
     def _here(self, environment: Mapping[str, str]) -> dict[str, str]:
         return {name: value.format(directory=self.directory) for name, value in environment.items()}
 
-    def _service(self, port: int, workers: int) -> ServiceProcess:
+    def _service(self, port: int, workers: int, *, database_url: str = "") -> ServiceProcess:
         settings = settings_of(
-            **{"database_url": self.database_url, "port": port, "workers": workers, "drain_seconds": 2}
+            **{"database_url": database_url or self.database_url, "port": port, "workers": workers, "drain_seconds": 2}
             | dict(self.setup.settings)
         )
         return ServiceProcess(

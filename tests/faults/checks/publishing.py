@@ -4,9 +4,10 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 from tests.faults.checks.past import Past, Publication, Violation
-from tests.faults.history import Call, Condition, Publish, Seen
+from tests.faults.history import Call, Condition, Import, Publish, Seen
 
-RAISED = "EpochRaised"
+RAISED, ERASED, REDACTED = "EpochRaised", "DataSubjectErased", "FactRedacted"
+UNDERSTOOD = {"unavailable", "outcome-unknown"}
 
 
 def acknowledged_is_present(past: Past) -> Iterator[Violation]:
@@ -32,11 +33,20 @@ def refused_is_absent(past: Past) -> Iterator[Violation]:
 
 
 def stored_was_sent(past: Past) -> Iterator[Violation]:
-    """Nothing is stored that nobody published, but for the service's own fact of an epoch that was raised."""
+    """Nothing is stored that nobody published, but for the service's own facts about what it was asked for."""
     sent = {fact for key in past.publications for fact in key}
     for position, fact in past.log.items():
-        if (fact.id, fact.content) not in sent and fact.type != RAISED:
+        if (fact.id, fact.content) not in sent and not _tells_of_a_request(past, fact):
             yield Violation("stored was sent", f"nobody published {fact.id} at {position} with this content")
+
+
+def _tells_of_a_request(past: Past, fact: Seen) -> bool:
+    about = fact.aggregate_ids[0] if fact.aggregate_ids else ""
+    erased, redacted = (
+        fact.type == ERASED and about in past.erasures,
+        fact.type == REDACTED and about in past.redactions,
+    )
+    return fact.type == RAISED or erased or redacted
 
 
 def retries_repeat_the_answer(past: Past) -> Iterator[Violation]:
@@ -127,11 +137,7 @@ def written(past: Past) -> Iterator[Publication]:
 
 def places_of(past: Past, publication: Publication) -> list[int | None]:
     """Where the facts of a publication are stored, with the content that it sent."""
-    places = [past.positions.get(fact.id) for fact in publication.facts]
-    return [
-        place if place and past.log[place].content == fact.content else None
-        for place, fact in zip(places, publication.facts, strict=True)
-    ]
+    return past.places(publication.facts)
 
 
 def _by_position(past: Past) -> list[tuple[int, Publication]]:
@@ -149,12 +155,14 @@ def answers_are_expected(past: Past) -> Iterator[Violation]:
     for call in past.calls:
         outcome = call.outcome
         allowed = outcome.status in {0, 200, 201, 503}
-        if isinstance(call.request, Publish):
+        if isinstance(call.request, Publish | Import):
             allowed |= outcome.problem in {"condition-failed", "fact-id-conflict"}
+        if isinstance(call.request, Publish) and outcome.problem == "data-subject-erased":
+            allowed |= any(id in past.erasures for fact in call.request.facts for id in fact.aggregate_ids)
         if past.loss:
             allowed |= outcome.problem in {"cursor-forked", "cursor-ahead"}
-        if not allowed or (outcome.status == 503 and outcome.problem not in UNDERSTOOD):
+        if past.loss and past.loss.acknowledged:
+            allowed |= outcome.problem in {"data-subject-not-found", "fact-not-found"}
+        understood = UNDERSTOOD | ({"history-forked"} if past.loss else set())
+        if not allowed or (outcome.status == 503 and outcome.problem not in understood):
             yield Violation("answers are expected", f"{named(call)}: {outcome.status} {outcome.problem}")
-
-
-UNDERSTOOD = {"unavailable", "outcome-unknown", "history-forked"}

@@ -5,7 +5,7 @@ from typing import cast
 
 from tests.faults.checks.past import Past, Violation
 from tests.faults.checks.publishing import named
-from tests.faults.history import Call, Publish, Read
+from tests.faults.history import Call, Import, Publish, Read
 
 
 def positions_are_dense(past: Past) -> Iterator[Violation]:
@@ -64,6 +64,13 @@ def reads_are_fresh(past: Past) -> Iterator[Violation]:
         for publication in past.publications.values()
         for call in publication.acknowledgements()
     )
+    acknowledged += sorted(
+        (call.end, call.outcome.imported.position)
+        for importation in past.imports.values()
+        for call in importation.attempts
+        if call.outcome.imported and not past.lost_progress(call)
+    )
+    acknowledged.sort()
     highest, index = 0, 0
     for call in sorted(past.reads, key=lambda call: call.start):
         while index < len(acknowledged) and acknowledged[index][0] < call.start:
@@ -85,9 +92,9 @@ def _was_of_lost_history(past: Past, call: Call) -> bool:
 
 
 def count(calls: Iterable[Call]) -> tuple[int, int, int]:
-    """Publishes that were acknowledged, that were refused for want of a database, and that nobody knows of."""
+    """Publishes and imports that were acknowledged, refused for want of a database, and of unknown outcome."""
     acknowledged = refused = unknown = 0
-    for outcome in (call.outcome for call in calls if isinstance(call.request, Publish)):
+    for outcome in (call.outcome for call in calls if isinstance(call.request, Publish | Import)):
         acknowledged += outcome.acknowledged
         refused += outcome.status == 503 and outcome.certainly_nothing
         unknown += not outcome.acknowledged and not outcome.certainly_nothing
