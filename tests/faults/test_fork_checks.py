@@ -35,7 +35,7 @@ FORKED = Outcome(503, "history-forked")
 
 
 def fork_history() -> History:
-    """`b` is lost. A newcomer publishes `c` in its place, until somebody notices; then none does until the epoch is 2."""
+    """`b` is lost. A newcomer publishes `c` in its place, until somebody notices; then none until the epoch is 2."""
     writer = Writer()
     writer.publish("publisher-0", "a")
     writer.publish("publisher-0", "b")
