@@ -233,9 +233,11 @@ class Tail:
         return len(new) > 0
 
     def _take(self, new: Sequence[TailFact], ready: Sequence[TailFact] | None) -> None:
-        """Put what is new into the ring, as far as it is ready."""
+        """Put what is new into the ring, as far as it is ready. Raises LogDamaged where a fact is missing."""
         if not new:
             self._at_head_at = asyncio.get_running_loop().time()
+        elif new[0].position > self.head + 1:  # in a log that was empty
+            raise LogDamaged(f"The fact at position {self.head + 1} is missing.")
         elif ready is None or any(fact.unreadable for fact in new):
             self._pass_over(new)
         else:
