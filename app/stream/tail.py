@@ -215,7 +215,7 @@ class Tail:
                 await self._begin(connection)
                 return True
             if self.fork is not None or read.fork is not None:
-                await self._stay_forked(connection, read)
+                await self._stay_forked(connection, read, mark)
                 return False
             if is_behind(read, mark):
                 return False
@@ -310,14 +310,19 @@ class Tail:
         self._adopt(Fork(parted))
         await self._keep_notice(connection, read)
 
-    async def _stay_forked(self, connection: Connection, read: TailRead) -> None:
-        """Take over the notice of another process, or store the own one where it is not stored (any more)."""
+    async def _stay_forked(self, connection: Connection, read: TailRead, mark: Mark | None) -> None:
+        """Take over the notice of another process, or store the own one where that knows less, or is not stored."""
         if self.fork is None:
             assert read.fork is not None
             log.error("another process has noticed that history was replaced; raise the epoch to go on")
-            self._adopt(read.fork)
-        elif read.fork is None:
+            if read.fork.after is None and not is_behind(read, mark) and not continues(read.facts, mark):
+                await self._fork(connection, read)
+            else:
+                self._adopt(read.fork)
+        elif read.fork is None or (read.fork.after is None and self.fork.after is not None):
             await self._keep_notice(connection, read)
+        elif self.fork.after is None and read.fork.after is not None:
+            self._adopt(read.fork)
 
     def _adopt(self, fork: Fork) -> None:
         self.fork = fork
