@@ -4,7 +4,7 @@ language sql
 stable
 as $$
   select coalesce(
-    (select factwire.is_dense(substr(f.document, 1, 64) || '}'::bytea, length(p_after::text))
+    (select factwire.is_dense(substr(f.document, 1, 64) || '}'::bytea, p_after, length(p_after::text))
        from factwire.facts f
       where f.position = p_after + 1), false)
 $$;

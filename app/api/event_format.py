@@ -37,7 +37,7 @@ BASE64 = "base64"
 PLACED = frozenset(
     {"specversion", "id", "type", "subject", "data", "data_base64", "namespace"}
     | {"factversion", "factaggregateids", "factmeta", "factsubject", "factposition", "factpublishedat"}
-    | {"factredacted", "facterased"}
+    | {"factredacted", "facterased", "factunreadable"}
 )
 POINTERS = ((re.compile(r"^/aggregate_ids/\d+$"), "/subject"), (re.compile(r"^/meta/ce-"), "/"))
 FIELDS = {
@@ -85,6 +85,7 @@ class StoredFact(msgspec.Struct):
     data_subject: str | None = None
     redacted: bool = False
     erased: bool = False
+    unreadable: bool = False
 
 
 STORED = Decoder(StoredFact)
@@ -274,6 +275,7 @@ def extensions_of(fact: StoredFact, meta: MetaValues) -> dict[str, Any]:
             ("factsubject", fact.data_subject, fact.data_subject is not None),
             ("factredacted", True, fact.redacted),
             ("facterased", True, fact.erased),
+            ("factunreadable", True, fact.unreadable),
         )
         if is_there
     }

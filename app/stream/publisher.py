@@ -26,7 +26,7 @@ from app.domain.fact import NewFact
 from app.domain.position import Position
 from app.store import appending
 from app.store.appending import Appended, KnownFact
-from app.store.database import CONNECTION_FAILURES, Database
+from app.store.database import CONNECTION_FAILURES, Database, damage_of
 from app.store.rights import lacking_rights
 from app.stream.fair_queue import FairQueue, Turn
 from app.stream.grouping import GROUP_BYTES_MAX, GROUP_POSTINGS_MAX, Group, Outcome, Published, Request
@@ -61,6 +61,7 @@ OUTCOMES = (
             errors.CursorAhead,
             errors.DataSubjectErased,
             errors.HistoryForked,
+            errors.LogDamaged,
             errors.Unavailable,
             errors.OutcomeUnknown,
             errors.InternalError,
@@ -326,6 +327,7 @@ class Publisher:
             for request in requests:
                 await self._append([request])
             return
+        refusal = refusal or damage_of(error)
         if refusal is None:
             log.error("a publish failed", exc_info=error)
             refusal = InternalError("The facts were not published.")

@@ -230,7 +230,7 @@ class Tail:
                 await self._begin(connection)
                 return True
             if self.fork is not None or read.fork is not None:
-                await self._stay_forked(connection, read)
+                await self._stay_forked(connection, read, mark)
                 return False
             if is_behind(read, mark):
                 return False
@@ -248,9 +248,11 @@ class Tail:
         return len(new) > 0
 
     def _take(self, new: Sequence[TailFact], ready: Sequence[TailFact] | None) -> None:
-        """Put what is new into the ring, as far as it is ready."""
+        """Put what is new into the ring, as far as it is ready. Raises LogDamaged where a fact is missing."""
         if not new:
             self._at_head_at = asyncio.get_running_loop().time()
+        elif new[0].position > self.head + 1:  # in a log that was empty
+            raise LogDamaged(f"The fact at position {self.head + 1} is missing.")
         elif ready is None or any(fact.unreadable for fact in new):
             self._pass_over(new)
         else:
@@ -325,14 +327,19 @@ class Tail:
         self._adopt(Fork(parted))
         await self._keep_notice(connection, read)
 
-    async def _stay_forked(self, connection: Connection, read: TailRead) -> None:
-        """Take over the notice of another process, or store the own one where it is not stored (any more)."""
+    async def _stay_forked(self, connection: Connection, read: TailRead, mark: Mark | None) -> None:
+        """Take over the notice of another process, or store the own one where that knows less, or is not stored."""
         if self.fork is None:
             assert read.fork is not None
             log.error("another process has noticed that history was replaced; raise the epoch to go on")
-            self._adopt(read.fork)
-        elif read.fork is None:
+            if read.fork.after is None and not is_behind(read, mark) and not continues(read.facts, mark):
+                await self._fork(connection, read)
+            else:
+                self._adopt(read.fork)
+        elif read.fork is None or (read.fork.after is None and self.fork.after is not None):
             await self._keep_notice(connection, read)
+        elif self.fork.after is None and read.fork.after is not None:
+            self._adopt(read.fork)
 
     def _adopt(self, fork: Fork) -> None:
         self.fork = fork
