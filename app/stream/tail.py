@@ -220,22 +220,10 @@ class Tail:
             anchor, mark, erasures = self.head, self._last, self.erasures
             read = await read_tail(connection, anchor=anchor, facts_max=POLL_FACTS_MAX, bytes_max=POLL_BYTES_MAX)
             self._note_standby(read.on_standby)
-            if (
-                read.epoch < self.epoch
-            ):  # they only grow: this is a log from before, or a standby that has yet to see it
-                if not read.on_standby:
-                    await self._fork(connection, read)
-                return False
             if read.epoch > self.epoch:
                 await self._begin(connection)
                 return True
-            if self.fork is not None or read.fork is not None:
-                await self._stay_forked(connection, read, mark)
-                return False
-            if is_behind(read, mark):
-                return False
-            if not continues(read.facts, mark):
-                await self._fork(connection, read)
+            if not await self._goes_on(connection, read, mark):
                 return False
             # What this process published meanwhile is in the ring already.
             new = [fact for fact in read.facts if fact.position > self.head]
@@ -246,6 +234,20 @@ class Tail:
             self._forget(read.erasures)
         self._take(new, ready)
         return len(new) > 0
+
+    async def _goes_on(self, connection: Connection, read: TailRead, mark: Mark | None) -> bool:
+        """Whether what was read continues what was seen. A fork is noted, and a standby that lags waited for."""
+        if is_behind(read, mark, epoch=self.epoch):
+            return False
+        if read.epoch < self.epoch:  # they only grow
+            await self._fork(connection, read)
+        elif self.fork is not None or read.fork is not None:
+            await self._stay_forked(connection, read, mark)
+        elif not continues(read.facts, mark):
+            await self._fork(connection, read)
+        else:
+            return True
+        return False
 
     def _take(self, new: Sequence[TailFact], ready: Sequence[TailFact] | None) -> None:
         """Put what is new into the ring, as far as it is ready. Raises LogDamaged where a fact is missing."""
@@ -332,7 +334,11 @@ class Tail:
         if self.fork is None:
             assert read.fork is not None
             log.error("another process has noticed that history was replaced; raise the epoch to go on")
-            if read.fork.after is None and not is_behind(read, mark) and not continues(read.facts, mark):
+            if (
+                read.fork.after is None
+                and not is_behind(read, mark, epoch=self.epoch)
+                and not continues(read.facts, mark)
+            ):
                 await self._fork(connection, read)
             else:
                 self._adopt(read.fork)
@@ -352,9 +358,9 @@ class Tail:
             await keep_notice(connection, epoch=self.epoch, fork=self.fork)
 
 
-def is_behind(read: TailRead, mark: Mark | None) -> bool:
+def is_behind(read: TailRead, mark: Mark | None, *, epoch: int) -> bool:
     """Whether a standby has yet to receive what was seen elsewhere, or before it was restarted."""
-    return read.on_standby and mark is not None and not read.facts
+    return read.on_standby and (read.epoch < epoch or (mark is not None and not read.facts))
 
 
 def continues(facts: Sequence[TailFact], mark: Mark | None) -> bool:
