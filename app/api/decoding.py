@@ -72,14 +72,15 @@ class Decoder(Generic[T]):
         JSON allows "\\ud800" alone (RFC 8259, section 8.2) and a payload keeps it, but the decoder refuses it. The mark
         begins with a control character: anywhere but in a payload, the checks of the domain refuse it as such.
         """
-        mark = b"\\u0001" + secrets.token_hex(8).encode()
+        token = secrets.token_hex(8)
+        mark = b"\\u0001" + token.encode()
         marked = with_lone_surrogates_marked(body, mark)
         if marked is body:
             raise malformed(body, error) from None
         try:
             value = self._decoder.decode(marked)
         except msgspec.ValidationError as invalid:
-            raise invalid_request(str(invalid)) from None
+            raise invalid_request(str(invalid), mark=f"\x01{token}") from None
         except (msgspec.DecodeError, RecursionError):
             raise MalformedJson(sentence(str(error))) from None
         if self._texts_of is not None and self._texts_of(value) != texts_in(marked):
@@ -174,10 +175,11 @@ def malformed(body: bytes, error: Exception) -> MalformedJson:
     )
 
 
-def invalid_request(message: str) -> InvalidRequest:
+def invalid_request(message: str, *, mark: str | None = None) -> InvalidRequest:
     """A decoder's message with its location as a JSON pointer, which leads to something in the body that was sent.
 
-    It is the member itself where there is one, and the object where a member is missing, or which one is not known.
+    It is the member itself where there is one, and the object where a member is missing, or its name cannot be sent
+    back: it is too long, or has a lone surrogate, which stands as `mark` in the message.
     """
     location = LOCATION.search(message)
     pointer = ""
@@ -187,10 +189,12 @@ def invalid_request(message: str) -> InvalidRequest:
         pointer += f"/{index or name}"
     text = message[: location.start()] if location else message
     unknown = UNKNOWN_FIELD.fullmatch(text)
-    if unknown is not None and len(unknown[1]) <= NAME_SHOWN_MAX:
-        pointer += f"/{escaped(unknown[1])}"
-    elif unknown is not None:
+    if unknown is not None and len(unknown[1]) > NAME_SHOWN_MAX:
         text = f"Object contains unknown field `{unknown[1][:NAME_SHOWN_MAX]}…`"
+    elif unknown is not None and (mark is None or mark not in unknown[1]):
+        pointer += f"/{escaped(unknown[1])}"
+    if mark is not None:
+        text = text.replace(mark, "\\u")
     return InvalidRequest([FieldError(sentence(text), pointer=pointer)])
 
 
