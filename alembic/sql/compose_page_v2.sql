@@ -42,11 +42,10 @@ begin
   if p_form = 'events' then
     return coalesce(
       (select case when s.ready then substr(s.body, v_digits + 3) || v_behind end
-         from (select count(*) filter (where factwire.is_dense(d.document, d.position - 1, v_digits)) = p_through - p_after as ready,
+         from (select count(*) filter (where factwire.is_dense(d.document, v_digits)) = p_through - p_after as ready,
                       string_agg(d.document, v_between) as body
                  from (select case when octet_length(f.document) > 2000 then f.document || ''::bytea
-                                   else f.document end as document,
-                              f.position
+                                   else f.document end as document
                          from factwire.facts f
                         where f.position > p_after
                           and f.position <= p_through
@@ -55,11 +54,10 @@ begin
   end if;
   return coalesce(
     (select case when s.ready then s.body || v_behind end
-       from (select count(*) filter (where factwire.is_dense(d.document, d.position - 1, v_digits)) = p_through - p_after as ready,
+       from (select count(*) filter (where factwire.is_dense(d.document, v_digits)) = p_through - p_after as ready,
                     string_agg(substr(d.document, v_digits + 9), v_between) as body
                from (select case when octet_length(f.document) > 2000 then f.document || ''::bytea
-                                 else f.document end as document,
-                            f.position
+                                 else f.document end as document
                        from factwire.facts f
                       where f.position > p_after
                         and f.position <= p_through
