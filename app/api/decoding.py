@@ -136,19 +136,17 @@ def texts_in(json_text: bytes) -> int:
 
 def texts_of(value: Any) -> int:
     """How many texts a decoded value stands for. Members that are UNSET were not there; no others have a default."""
-    match value:
-        case str():
-            return 1
-        case msgspec.Raw():
-            return texts_in(bytes(value))
-        case list() | tuple():
-            return sum([texts_of(each) for each in value])
-        case dict():
-            return len(value) + sum([texts_of(each) for each in value.values()])
-        case msgspec.Struct():
-            members = [getattr(value, name) for name in value.__struct_fields__]
-            return sum([1 + texts_of(member) for member in members if member is not msgspec.UNSET])
-    return 0
+    kind = type(value)
+    if kind is str:
+        return 1
+    if kind is list:
+        return len(value) if value and type(value[0]) is str else sum([texts_of(each) for each in value])
+    if kind is dict:
+        return len(value) + sum([texts_of(each) for each in value.values()])
+    if kind is msgspec.Raw:
+        return texts_in(bytes(value))
+    members = [getattr(value, name) for name in getattr(kind, "__struct_fields__", ())]
+    return sum([1 + texts_of(member) for member in members if member is not msgspec.UNSET])
 
 
 def repeated_member(body: bytes) -> InvalidRequest:
