@@ -1,6 +1,6 @@
 """Keys: make them, look at them, give them new secrets, and revoke them."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from datetime import datetime
 from http import HTTPStatus
@@ -259,7 +259,13 @@ def members(key: StoredKey) -> dict[str, Any]:
         name: None if (time := getattr(key, name)) is None else utc(time)
         for name in ("created_at", "expires_at", "revoked_at", "last_used_at")
     }
-    return {"id": key.id, "name": key.name, "grants": msgspec.convert(key.grants, GrantsBody), **times}
+    return {"id": key.id, "name": key.name, "grants": msgspec.convert(without_empty(key.grants), GrantsBody), **times}
+
+
+def without_empty(grants: Mapping[str, Mapping[str, list[str]]]) -> dict[str, dict[str, list[str]]]:
+    """Grants as they are shown: without the parts that grant or exclude nothing."""
+    parts = {action: {name: list(each) for name, each in part.items() if each} for action, part in grants.items()}
+    return {action: part for action, part in parts.items() if part}
 
 
 def answer(result: msgspec.Struct, status: int = HTTPStatus.OK) -> Response:
