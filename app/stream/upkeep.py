@@ -7,7 +7,7 @@ import math
 from app.domain.errors import Unavailable
 from app.domain.position import Position
 from app.store.catalogue import fold_counts
-from app.store.database import CONNECTION_FAILURES, Database
+from app.store.database import CONNECTION_FAILURES, Database, is_standby
 from app.store.listening import listeners
 from app.store.partitions import create_partition, read_room
 from app.store.sessions import forget_sessions
@@ -22,7 +22,7 @@ FORGET_MAX = 10_000
 
 
 class Upkeep:
-    """Every process tries; the database lets one at a time.
+    """Every process tries; the database lets one at a time. On a standby they only look.
 
     What it sees of the log on the way is kept for the metrics: how many facts still fit (`room`), the `head`, and who
     waits for the append lock; and for the hints, on which backends anybody listens: None while that is not known.
@@ -49,13 +49,15 @@ class Upkeep:
     async def _look_after(self) -> None:
         async with self._database.watching.reading() as connection:
             self.listeners = await listeners(connection)
+            self.head, self.lock = await read_vitals(connection)
             room, partition_facts = await read_room(connection)
+            self.room = room
+            if await is_standby(connection):
+                return
             if room < partition_facts:
                 covered_until = await create_partition(connection, room=partition_facts)
                 log.info("partitions reach to position %s", covered_until)
-                room, _ = await read_room(connection)
-            self.room = room
-            self.head, self.lock = await read_vitals(connection)
+                self.room, _ = await read_room(connection)
             await fold_counts(connection, facts_max=FOLD_FACTS_MAX)
             await forget_tickets(connection, tickets_max=FORGET_MAX)
             await forget_sessions(connection, sessions_max=FORGET_MAX)
