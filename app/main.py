@@ -40,6 +40,7 @@ from app.api import (
 from app.api.bodies import Bodies
 from app.api.context import Context
 from app.api.problems import answer_factwire_error, answer_http_exception, answer_unexpected
+from app.api.returning import Returns
 from app.api.sse import leave_shutdown_to_us
 from app.api.tenants import Tenants
 from app.domain.budget import Budget
@@ -57,6 +58,7 @@ from app.store.rotating import has_foreign_key
 from app.store.transport import unverified_hosts
 from app.stream.erasing import Erasing
 from app.stream.following import REASONS, Streams
+from app.stream.history import History
 from app.stream.listener import Listener, Notifier
 from app.stream.moments import Moments
 from app.stream.publisher import OUTCOMES, Publisher
@@ -141,7 +143,7 @@ def build(settings: Settings) -> tuple[Context, dict[str, Callable[[], Awaitable
     ring = Ring(bytes_max=settings.ring_bytes_max, batch_bytes_max=BATCH_BYTES_MAX)
     on_extended = partial(note_traces, tracing) if tracing else None
     tail = Tail(database, ring, poll_seconds=settings.poll_seconds, on_extended=on_extended)
-    upkeep = Upkeep(database)
+    upkeep = Upkeep(database, History(tail))
     notifier = Notifier(database, lambda: not listener.is_alone(upkeep.listeners))
     listen_url = (settings.listen_url or settings.database_url).get_secret_value()
     listener = Listener(listen_url, tail.hint, own_sender=notifier.sender)
@@ -165,6 +167,7 @@ def build(settings: Settings) -> tuple[Context, dict[str, Callable[[], Awaitable
         tenants=tenants,
         unread=unread_of(settings),
         queries=queries_of(settings),
+        returns=Returns(retry_seconds=settings.retry_seconds),
         publisher=publisher,
         tail=tail,
         moments=Moments(database),
@@ -277,12 +280,12 @@ def unread_of(settings: Settings) -> Budget:
     refusal = (
         "Too many answers are waiting to be read: FACTWIRE_UNREAD_BYTES_MAX bounds them, and half for each principal."
     )
-    return Budget(settings.unread_bytes_max, refusal=refusal)
+    return Budget(settings.unread_bytes_max, refusal=refusal, least=3 * settings.payload_bytes_max)
 
 
 def queries_of(settings: Settings) -> Budget:
     refusal = "Too many queries are open: FACTWIRE_QUERIES_BYTES_MAX bounds them, and half of it for each principal."
-    return Budget(settings.queries_bytes_max, refusal=refusal)
+    return Budget(settings.queries_bytes_max, refusal=refusal, least=3 * settings.body_bytes_max)
 
 
 def measure(context: Context, listener: Listener, upkeep: Upkeep) -> None:
@@ -294,7 +297,16 @@ def measure(context: Context, listener: Listener, upkeep: Upkeep) -> None:
     gauge(
         "factwire_head_position", "The position of the newest fact that the tail has seen.", lambda: context.tail.head
     )
-    gauge("factwire_forks", "Forks of the history that the tail has noticed.", lambda: context.tail.forks)
+    gauge(
+        "factwire_forks",
+        "Forks of the history that the tail has noticed, or learned of.",
+        lambda: max(tail.forks, int(tail.fork is not None)),
+    )
+    gauge(
+        "factwire_history_unconfirmed",
+        "Whether the database was promoted or restored and nobody has confirmed that nothing was lost.",
+        lambda: upkeep.history.unconfirmed,
+    )
     gauge(
         "factwire_database_reachable",
         "Whether the tail reads, and no connection failed that others used.",

@@ -188,7 +188,7 @@ class Settings(BaseSettings):
     stream_age_seconds_max: float = Field(3600.0, ge=1, le=7 * 86_400)
     """About how long a stream stays open (give or take a fifth): behind a proxy, a vanished client looks alive."""
     stream_send_seconds: float = Field(20.0, ge=0.1, le=300)
-    """How long a client may refuse to read before its stream is cut."""
+    """How long a client may read nothing before its stream is cut."""
     stream_history_bytes_max: int = Field(256 * MIB, ge=MIB, le=64 * GIB)
     """About how much history all streams of one process may hold in memory."""
     heartbeat_seconds: float = Field(15.0, ge=3, le=60)

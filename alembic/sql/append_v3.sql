@@ -124,7 +124,8 @@ begin
     raise exception sqlstate 'FW006'
       using message = 'history was replaced: raise the epoch', detail = coalesce(v_forked_after::text, '');
   end if;
-  if p_witness_epoch = epoch and p_witness_position > v_floor and v_witness is distinct from p_witness_id then
+  if p_witness_epoch > epoch
+     or (p_witness_epoch = epoch and p_witness_position > v_floor and v_witness is distinct from p_witness_id) then
     raise exception sqlstate 'FW006' using message = 'history was replaced under this process', detail = '';
   end if;
   -- greatest() ignores a null, and the clock of a server may step back: published_at must not.

@@ -25,6 +25,10 @@ class Outlet(Protocol):
 
     def push(self, parts: Sequence[bytes]) -> bool: ...
 
+    def unread(self) -> int: ...
+
+    def cut(self) -> None: ...
+
 
 class Exchange(Protocol):
     """A small request that has arrived whole, and the way to write its one answer: past ASGI, without a task."""

@@ -38,7 +38,7 @@ class Bodies:
     def __init__(self, tenants: Tenants, *, bytes_max: int, all_bytes_max: int, seconds: float) -> None:
         self._tenants = tenants
         self._bytes_max = bytes_max
-        self.budget = Budget(all_bytes_max, refusal=TOO_MANY)
+        self.budget = Budget(all_bytes_max, refusal=TOO_MANY, least=2 * bytes_max)
         self._seconds = seconds
 
     async def read_json(self, request: Request) -> bytes:

@@ -10,6 +10,7 @@ from app.access.allowances import Allowances
 from app.access.keyring import Keyring
 from app.access.lending import Sessions, Tickets
 from app.api.bodies import Bodies
+from app.api.returning import Returns
 from app.api.tenants import Tenants
 from app.domain.budget import Budget
 from app.domain.limits import Limits
@@ -43,6 +44,7 @@ class Context:
     tenants: Tenants
     unread: Budget
     queries: Budget
+    returns: Returns
     moments: Moments
     streams: Streams
     erasing: Erasing

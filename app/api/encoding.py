@@ -11,8 +11,13 @@ import zstandard
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
+from app.api.context import context_of
+from app.api.holding import Holding
+
 CODINGS = ("zstd", "gzip")
 PLAIN_BYTES_MAX = 1024  # smaller bodies are sent as they are
+SMALL_BYTES_MAX = 64 * 1024  # what the buffer of a connection takes anyway
+STREAMED_BYTES = 3 * 1024 * 1024  # a page, the next one, and what is compressed of them
 IN_LOOP_BYTES_MAX = 32 * 1024  # larger ones are compressed in a thread
 WEIGHT = re.compile(r"(?:0(?:\.[0-9]*)?|1(?:\.0*)?)")
 HEADERS = {"cache-control": "private, no-cache", "vary": "accept-encoding", "x-content-type-options": "nosniff"}
@@ -40,10 +45,23 @@ def weight(parameters: Iterable[str]) -> float:
 async def encoded_response(
     request: Request, body: bytes, *, media_type: str = "application/json", headers: Mapping[str, str] | None = None
 ) -> Response:
-    """A body with its ETag, compressed if that pays; 304 where the client has it already."""
+    """A body with its ETag, compressed if that pays; 304 where the client has it already.
+
+    Raises Unavailable where it is large and others of the same tenant are waiting to be read.
+    """
+    context = context_of(request)
+    tenant = context.tenants.tenant_of(request.scope)
+    if len(body) > SMALL_BYTES_MAX:
+        with context.unread.held(tenant, 2 * len(body)):  # as it is and compressed
+            answer = await coded_response(request, body, media_type=media_type, headers=headers or {})
+        return Holding(answer, context.unread, tenant, len(body))
+    return await coded_response(request, body, media_type=media_type, headers=headers or {})
+
+
+async def coded_response(request: Request, body: bytes, *, media_type: str, headers: Mapping[str, str]) -> Response:
     coding = chosen_coding(request) if len(body) > PLAIN_BYTES_MAX else None
     etag = f'"{sha256(body).hexdigest()[:32]}{f"-{coding}" if coding else ""}"'
-    all_headers = {**HEADERS, **(headers or {}), "etag": etag}
+    all_headers = {**HEADERS, **headers, "etag": etag}
     known = {tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")}
     if known & {etag, "*"}:
         return Response(None, 304, all_headers)
@@ -60,8 +78,14 @@ async def compressed(body: bytes, coding: str) -> bytes:
     return compress() if len(body) <= IN_LOOP_BYTES_MAX else await asyncio.to_thread(compress)
 
 
-def streamed_response(request: Request, pages: AsyncIterator[bytes], *, media_type: str) -> StreamingResponse:
-    """A body of any length, compressed page by page where the client accepts it."""
+def streamed_response(request: Request, pages: AsyncIterator[bytes], *, media_type: str) -> Response:
+    """A body of any length, compressed page by page where the client accepts it; it counts with a few pages."""
+    context = context_of(request)
+    tenant = context.tenants.tenant_of(request.scope)
+    return Holding(coded_stream(request, pages, media_type=media_type), context.unread, tenant, STREAMED_BYTES)
+
+
+def coded_stream(request: Request, pages: AsyncIterator[bytes], *, media_type: str) -> StreamingResponse:
     coding = chosen_coding(request)
     headers = dict(HEADERS)
     if coding is None:

@@ -9,7 +9,7 @@ from starlette.responses import Response
 from app.api.admitting import reader_of
 from app.api.bodies import NDJSON
 from app.api.context import context_of
-from app.api.encoding import streamed_response
+from app.api.encoding import STREAMED_BYTES, streamed_response
 from app.api.parameters import FILTERS, parameters_of
 from app.stream.paging import Reading, export
 
@@ -29,6 +29,7 @@ async def answer_export(request: Request, *, respell: Callable[[bytes], bytes] |
         facts_max=context.settings.page_facts_max,
         reader=reader,
     )
+    context.unread.refuse_beyond(context.tenants.tenant_of(request.scope), STREAMED_BYTES)
     # The first page is read before the answer begins, so that what is wrong with the request has a status.
     pages = export(context.database, context.tail, reading)
     first = await anext(pages, b"")

@@ -166,7 +166,8 @@ async def answer_page(request: Request, parameters: Parameters, query: Query) ->
         wait_seconds=parameters.number("wait_seconds", default=0, least=0, most=settings.wait_seconds_max),
         reader=reader,
     )
-    found = await read(context.database, context.tail, reading)
+    with context.queries.held(context.tenants.tenant_of(request.scope), reading.query.bytes):
+        found = await read(context.database, context.tail, reading)
     context.metrics.page_read()
     headers = {} if found.caught_up and reading.descending else {"link": next_link(request, reading, found)}
     return await encoded_response(request, page_json(reading, found), headers=headers)

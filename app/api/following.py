@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from app.api.parameters import Parameters
 from app.domain.position import Bound
 
-OPTIONS = ("after", "heartbeat", "event")
+LAST_EVENT_ID = "lastEventId"
+OPTIONS = ("after", LAST_EVENT_ID, "heartbeat", "event")
 TICKET = "ticket"
 # EventSource can open these, has no headers to show credentials in, and never comes back after a 429 or a 503.
 STREAMS = frozenset({"/v1/stream", "/v1/stream/cloudevents"})

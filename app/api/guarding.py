@@ -12,8 +12,8 @@ from app.api.asgi import SAFE_METHODS, header
 from app.api.following import STREAMS
 from app.api.hosts import Hosts
 from app.api.problems import problem_response
+from app.api.returning import Returns
 from app.api.spending import begin, counted
-from app.api.sse import come_back_later
 from app.domain.errors import CrossOrigin, FactwireError, RateLimited, WrongHost
 from app.settings import Settings
 
@@ -23,12 +23,14 @@ PROBES = frozenset({"/livez", "/readyz", "/metrics"})  # asked by any address an
 class Guard:
     """Hands on the requests that are for this service, of no foreign page, and within the limits of their address."""
 
-    def __init__(self, app: ASGIApp, settings: Settings, *, hosts: Hosts | None, proxies: Proxies) -> None:
+    def __init__(
+        self, app: ASGIApp, settings: Settings, returns: Returns, *, hosts: Hosts | None, proxies: Proxies
+    ) -> None:
         self._app = app
         self._hosts = hosts
         self._origins = frozenset(origin.encode() for origin in settings.origins)
         self._proxies = proxies
-        self._retry_seconds = settings.retry_seconds
+        self._returns = returns
         self.allowances = allowances_of(settings, "address")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -39,7 +41,7 @@ class Guard:
             self._check(scope)
         except RateLimited as error:
             is_stream = scope["path"] in STREAMS
-            answer = come_back_later(self._retry_seconds) if is_stream else problem_response(error)
+            answer = self._returns.later() if is_stream else problem_response(error)
             await answer(scope, receive, send)
         except FactwireError as error:
             await problem_response(error)(scope, receive, send)

@@ -213,7 +213,11 @@ class Importing:
     async def _publish_unit(self, facts: Sequence[NewFact | None], skipped: Sequence[str | None]) -> None:
         new = [fact for fact in facts if fact is not None]
         await self.pace(len(new))
-        outcomes = iter(await self.context.publisher.publish_in_order(new, tenant=self.tenant) if new else ())
+        if new:
+            outcomes = iter(await self.context.publisher.publish_in_order(new, tenant=self.tenant))
+        else:  # a few bytes of zstd become millions of lines without a fact, and nothing here waits for anything
+            outcomes = iter(())
+            await asyncio.sleep(0)
         for fact, reason in zip(facts, skipped, strict=True):
             if fact is not None:
                 self._count(next(outcomes))

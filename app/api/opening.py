@@ -5,10 +5,11 @@ from starlette.responses import Response
 
 from app.api.admitting import reader_of
 from app.api.context import Context, context_of
-from app.api.following import follow_options
+from app.api.following import LAST_EVENT_ID, follow_options
+from app.api.holding import Holding
 from app.api.parameters import Parameters
 from app.api.spending import has_seat, seated
-from app.api.sse import Respell, come_back_later, stream_response
+from app.api.sse import Respell, stream_response
 from app.domain.errors import MalformedParameter, RateLimited, StandbyBehind, Unavailable
 from app.domain.position import Bound, parse_bound
 from app.domain.principal import Reader
@@ -26,14 +27,15 @@ async def answer_stream(
     context = context_of(request)
     settings = context.settings
     options = follow_options(parameters, heartbeat_seconds=settings.heartbeat_seconds)
-    after = last_event_id(request) or options.after
+    after = last_event_id(request, parameters) or options.after
     try:
         reader = reader_of(request, context)
         state = await state_if_open(context, after, reader) if has_seat(request.scope) else None
     except (Unavailable, RateLimited, StandbyBehind):
         state = None
-    if state is None:
-        return come_back_later(settings.retry_seconds)
+    tenant = context.tenants.tenant_of(request.scope)
+    if state is None or not context.queries.fits(tenant, query.bytes):
+        return context.returns.later()
     following = Following(
         query=reader.sees(query),
         after=state.cursor,
@@ -41,15 +43,18 @@ async def answer_stream(
         typed=options.typed,
         heartbeat_seconds=options.heartbeat_seconds,
         reader=reader,
+        tenant=tenant,
     )
     stream = stream_response(
         context.streams,
         following,
         retry_seconds=settings.retry_seconds,
         send_seconds=settings.stream_send_seconds,
+        longest_seconds=settings.stream_age_seconds_max,
         respell=respell,
     )
-    return seated(request.scope, stream, lambda: come_back_later(settings.retry_seconds))
+    holding = Holding(stream, context.queries, tenant, following.query.bytes)
+    return seated(request.scope, holding, context.returns.later)
 
 
 async def state_if_open(context: Context, after: Bound, reader: Reader) -> LogState | None:
@@ -67,12 +72,17 @@ async def state_if_open(context: Context, after: Bound, reader: Reader) -> LogSt
     return state if current else None
 
 
-def last_event_id(request: Request) -> Bound | None:
-    """What EventSource sends when it reconnects, to the same URL: it wins over `after`."""
-    given = request.headers.get("last-event-id")
-    if not given:
-        return None
+def last_event_id(request: Request, parameters: Parameters) -> Bound | None:
+    """The cursor of a client that reconnects to the same URL: it wins over `after`.
+
+    EventSource sends it as a header; clients that cannot, as a parameter (event-source-polyfill: `lastEventId`).
+    """
+    given = {value.strip() for value in request.headers.getlist("last-event-id")} - {""}
+    if len(given) > 1:
+        raise MalformedParameter("Last-Event-ID", "expected one value")
     try:
-        return parse_bound(given)
+        if given:
+            return parse_bound(given.pop())
     except ValueError as error:
         raise MalformedParameter("Last-Event-ID", str(error)) from None
+    return parameters.optional_bound(LAST_EVENT_ID)

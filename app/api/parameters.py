@@ -224,6 +224,7 @@ DESCRIPTIONS: Mapping[str, tuple[dict[str, Any], str, Any]] = {
         "How long an empty page waits for the first match.",
         0,
     ),
+    "lastEventId": (TEXT, "The same as the header Last-Event-ID, which wins over it; it wins over `after`.", None),
     "heartbeat": ({"type": "integer", "minimum": 3, "maximum": 60}, "Seconds between signs of life.", 15),
     "event": (ref("EventNames"), "`type` names each event `<namespace>/<type>`.", None),
     "ticket": (TEXT, "A ticket for this query, in place of other credentials.", None),

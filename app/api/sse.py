@@ -8,7 +8,7 @@ headers and a first line at once.
 
 import asyncio
 import logging
-import random
+import math
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
 from contextlib import aclosing
 from functools import lru_cache
@@ -22,7 +22,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from app.api.asgi import COMMENT, Outlet, WouldWait, at_once, chunk, outlet_of
 from app.api.problems import problem
-from app.domain.position import START, Cursor
+from app.domain.position import Cursor
 from app.stream.following import Following, Streams
 from app.stream.live import Link
 from app.stream.pace import CaughtUp, Facts, Failed, Happening, Moved, Quiet
@@ -40,7 +40,6 @@ Follow = Callable[[Link], AsyncGenerator[Happening]]
 Respell = Callable[[Facts], Facts]
 NO_NEWS = b":\n"
 NOTHING: Iterator[bytes] = iter(())
-SECONDS_TO_LEAVE = 10.0
 
 
 def leave_shutdown_to_us() -> None:
@@ -61,6 +60,7 @@ class StreamResponse(EventSourceResponse):
         *,
         send_seconds: float,
         cursor: Cursor,
+        longest_seconds: float = math.inf,
         respell: Respell | None = None,
     ) -> None:
         super().__init__(NOTHING, headers=HEADERS, media_type=f"{MEDIA_TYPE}; charset=utf-8", ping=0)
@@ -68,11 +68,12 @@ class StreamResponse(EventSourceResponse):
         self.opening = opening
         self._follow = follow
         self._send_seconds = send_seconds
+        self._longest_seconds = longest_seconds
         self._cursor = cursor
         self._respell = respell
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        client = Client(send, self._send_seconds, self._cursor, outlet_of(scope))
+        client = Client(send, self._send_seconds, self._cursor, outlet_of(scope), self._longest_seconds)
         link = Link(client.push if self._respell is None else lambda happening: client.push(self._respelled(happening)))
         leaving = asyncio.create_task(left(receive))
         leaving.add_done_callback(lambda _: link.leave())
@@ -87,7 +88,8 @@ class StreamResponse(EventSourceResponse):
                     await client.send(client.encode(happening))
             await client.wait({"type": "http.response.body", "body": b"", "more_body": False})
         except TimeoutError:
-            log.info("a stream was cut: its client did not read for %s s", self._send_seconds)
+            log.info("a stream was cut: its client read nothing for %s s", self._send_seconds)
+            client.cut()
         finally:
             leaving.cancel()
 
@@ -98,11 +100,19 @@ class StreamResponse(EventSourceResponse):
 class Client:
     """Sends to the client of one stream: at once where it reads, and within a time limit where it does not."""
 
-    __slots__ = ("_cursor", "_outlet", "_send", "_send_seconds")
+    __slots__ = ("_cursor", "_longest_seconds", "_outlet", "_send", "_send_seconds")
 
-    def __init__(self, send: Send, send_seconds: float, cursor: Cursor, outlet: Outlet | None = None) -> None:
+    def __init__(
+        self,
+        send: Send,
+        send_seconds: float,
+        cursor: Cursor,
+        outlet: Outlet | None = None,
+        longest_seconds: float = math.inf,
+    ) -> None:
         self._send = send
         self._send_seconds = send_seconds
+        self._longest_seconds = longest_seconds
         self._cursor = cursor
         self._outlet = outlet
 
@@ -127,9 +137,29 @@ class Client:
                 await self.wait(part(body))
 
     async def wait(self, message: Message) -> None:
-        """Send a message as ASGI does. Raises TimeoutError where the client does not read."""
-        async with asyncio.timeout(self._send_seconds):
-            await self._send(message)
+        """Send a message as ASGI does. Raises TimeoutError where the client reads nothing for too long.
+
+        One that reads slowly is waited for, as long as it goes on and a stream may last.
+        """
+        sending = asyncio.ensure_future(self._send(message))
+        give_up_at = asyncio.get_running_loop().time() + self._longest_seconds
+        unread = self._unread()
+        try:
+            while not (await asyncio.wait({sending}, timeout=self._send_seconds))[0]:
+                before, unread = unread, self._unread()
+                if unread >= before or asyncio.get_running_loop().time() > give_up_at:
+                    raise TimeoutError
+            sending.result()
+        finally:
+            sending.cancel()
+
+    def cut(self) -> None:
+        """End the connection: the stream cannot be ended cleanly."""
+        if self._outlet is not None:
+            self._outlet.cut()
+
+    def _unread(self) -> int:
+        return 0 if self._outlet is None else self._outlet.unread()
 
     def encode(self, happening: Happening) -> bytes:
         match happening:
@@ -158,28 +188,23 @@ class Client:
 
 
 def stream_response(
-    streams: Streams, following: Following, *, retry_seconds: float, send_seconds: float, respell: Respell | None = None
+    streams: Streams,
+    following: Following,
+    *,
+    retry_seconds: float,
+    send_seconds: float,
+    longest_seconds: float,
+    respell: Respell | None = None,
 ) -> Response:
-    """Follow, and send whole events as they come. A client that does not read for so long is cut off."""
+    """Follow, and send whole events as they come. A client that reads nothing for `send_seconds` is cut off."""
     return StreamResponse(
         b"retry: %d\n:ok\n" % (retry_seconds * 1000),
         lambda link: streams.follow(following, link),
         send_seconds=send_seconds,
         cursor=following.after,
+        longest_seconds=longest_seconds,
         respell=respell,
     )
-
-
-def come_back_later(retry_seconds: float) -> StreamResponse:
-    """A stream that ends at once: EventSource comes back after a clean end, and never after a 503."""
-    opening = b"retry: %d\n" % (retry_seconds * 1000 * random.uniform(1, 3))
-    return StreamResponse(opening, nothing, send_seconds=SECONDS_TO_LEAVE, cursor=Cursor(0, START))
-
-
-async def nothing(link: Link) -> AsyncGenerator[Happening]:
-    happenings: tuple[Happening, ...] = ()
-    for happening in happenings:
-        yield happening
 
 
 async def left(receive: Receive) -> None:

@@ -28,6 +28,9 @@ def add_to(commands: "Commands[Parser]") -> None:
         commands, "import", "publish facts from NDJSON, a fact a line", "factwire import shop.ndjson.gz", import_file
     )
     parser.add_argument("file", help="a file, possibly .gz, or - for standard input")
+    parser.add_argument(
+        "--published-at-meta", metavar="KEY", help="keep the published_at of each line in meta, under KEY"
+    )
     add_url(parser)
     add_json(parser)
 
@@ -43,7 +46,7 @@ def import_file(options: argparse.Namespace, settings: Settings) -> int:
         total = None if options.file == "-" else Path(options.file).stat().st_size
         with progress("importing", total=total, in_bytes=True) as bar:
             try:
-                last = send(client, chunks_of(lines, raw, bar))
+                last = send(client, chunks_of(lines, raw, bar), published_at_meta=options.published_at_meta)
             except httpx.TransportError as error:
                 raise Stopped(f"the import broke off: {said(error)}\n{AGAIN}", Exit.UNREACHABLE) from None
     if "result" not in last and "problem" not in last:
@@ -53,19 +56,24 @@ def import_file(options: argparse.Namespace, settings: Settings) -> int:
         told = json.dumps(last) if not sys.stderr.isatty() else f"line {problem['line']}: {problem['detail']}"
         raise Stopped(told, Exit.CONFLICT if problem["status"] == 409 else Exit.FAILED)
     counts = last["result"]
-    Printer(as_json=options.json).told(
-        last, f"{counts['lines']} lines: {counts['published']} published, {counts['replayed']} published before"
-    )
+    Printer(as_json=options.json).told(last, summary(counts))
     return Exit.DONE
 
 
-def send(client: "httpx.Client", content: Iterator[bytes]) -> dict[str, Any]:
+def summary(counts: dict[str, Any]) -> str:
+    skipped = [f"{count} {reason}" for reason, count in counts.get("skipped", {}).items() if count]
+    left_out = f"; skipped: {', '.join(skipped)}" if skipped else ""
+    return f"{counts['lines']} lines: {counts['published']} published, {counts['replayed']} published before{left_out}"
+
+
+def send(client: "httpx.Client", content: Iterator[bytes], *, published_at_meta: str | None) -> dict[str, Any]:
     """The last line of the answer."""
     from app.commands.service import check, lines_of
 
     last: dict[str, Any] = {}
     headers = {"content-type": "application/x-ndjson"}
-    with client.stream("POST", "/v1/facts/import", content=content, headers=headers) as response:
+    parameters = {} if published_at_meta is None else {"published_at_meta": published_at_meta}
+    with client.stream("POST", "/v1/facts/import", params=parameters, content=content, headers=headers) as response:
         for line in lines_of(check(response)):
             last = json.loads(line)
             if "progress" in last and not sys.stderr.isatty():

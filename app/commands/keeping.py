@@ -28,7 +28,10 @@ def add_to(commands: "Commands[Parser]") -> None:
     verifying.add_argument("--expect-hash", type=kept_hash, action="append", default=[], metavar="POSITION:HASH")
 
     of_epoch = add_group(
-        commands, "epoch", "tell the log that history was lost", "factwire epoch raise --forked-after 4711"
+        commands,
+        "epoch",
+        "tell the log whether history was lost",
+        "factwire epoch raise --forked-after 4711",
     )
     raising = add_command(
         of_epoch,
@@ -39,6 +42,13 @@ def add_to(commands: "Commands[Parser]") -> None:
     )
     raising.add_argument(
         "--forked-after", type=int, help="the last position that both histories share; the head without it"
+    )
+    add_command(
+        of_epoch,
+        "keep",
+        "confirm that a promotion or a restore has lost nothing",
+        "factwire epoch keep",
+        keep_the_epoch,
     )
     add_erasures(commands)
     add_master_key(commands)
@@ -112,6 +122,12 @@ def raise_the_epoch(options: argparse.Namespace, settings: Settings) -> int:
         return Exit.DONE
 
     return keep(settings, work)
+
+
+def keep_the_epoch(options: argparse.Namespace, settings: Settings) -> int:
+    from app.operating import keeping
+
+    return keep(settings, keeping.keep_history)
 
 
 def export_erasures(options: argparse.Namespace, settings: Settings) -> int:

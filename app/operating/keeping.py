@@ -15,6 +15,7 @@ from app.store.erasing import DATA_SUBJECT_ERASED, FACT_REDACTED, erase_data_sub
 from app.store.master_keys import MasterKeys, new_master_key
 from app.store.reading import resolve
 from app.store.rotating import rotate
+from app.store.timelines import keep_server, read_kept, read_server
 from app.store.verifying import Verifier
 
 PROGRESS_FACTS = 100_000
@@ -73,6 +74,22 @@ async def all_flaws(connection: Connection, verifier: Verifier, wanted: Wanted, 
         stored = await read_hash_at(connection, position)
         if stored is None or stored.hex() != kept:
             yield Flaw(position, "the chain does not have the hash that was kept")
+
+
+async def keep_history(connection: Connection) -> int:
+    """Store that nothing was lost on the way to this server; 1 where somebody has noticed that facts were."""
+    server = await read_server(connection)
+    if await keep_server(connection, server):
+        where = "" if server is None else f" Timeline {server.timeline} of server {server.system_identifier} is stored."
+        print(f"The history is confirmed.{where}")
+        return 0
+    fork = (await read_kept(connection)).fork
+    after = "an unknown position" if fork is None or fork.after is None else f"position {fork.after}"
+    told = (
+        f"a process has noticed that facts after {after} were replaced or are gone: only `factwire epoch raise` helps"
+    )
+    print(f"factwire: {told}", file=sys.stderr)
+    return 1
 
 
 async def export_erasures(connection: Connection) -> int:

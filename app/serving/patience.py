@@ -1,12 +1,18 @@
 """The patience with a connection: bounds on what uvicorn would wait for, read or keep without an end."""
 
 import asyncio
+import fcntl
 import logging
+import sys
+import termios
+from contextlib import suppress
 from typing import Any, ClassVar
 
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from app.access.guests import Guests
+from app.api.tenants import Tenants
+from app.domain.budget import Budget
 from app.serving.downgrading import DowngradingProtocol
 
 DISCARDED_BYTES_MAX = 64 * 1024 * 1024
@@ -29,6 +35,19 @@ class Refused(Exception):
     """Stops the parser at a request that is refused, so that none behind it takes its answer."""
 
 
+def unread_bytes(transport: asyncio.WriteTransport) -> int:
+    """What a client has yet to read: in the process, and what the kernel still holds of it where it says so.
+
+    The kernel takes more only once a third of what it holds is gone: what is left in the process alone would not tell
+    for half a minute of a client that reads slowly but steadily.
+    """
+    sock = transport.get_extra_info("socket")
+    kernel = bytearray(4)
+    with suppress(AttributeError, OSError, ValueError):  # it may be closed by now
+        fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, kernel)
+    return transport.get_write_buffer_size() + int.from_bytes(kernel, sys.byteorder)
+
+
 class PatientProtocol(DowngradingProtocol):
     """Bounds the headers of a request in time and size, what comes behind them, and how many connections there are."""
 
@@ -46,6 +65,8 @@ class PatientProtocol(DowngradingProtocol):
         "_rest_timer",
         "_trailer_bytes",
         "_unread_bytes",
+        "_unread_held",
+        "_unread_tenant",
         "_unread_timer",
     )
 
@@ -54,6 +75,8 @@ class PatientProtocol(DowngradingProtocol):
     headers_max: ClassVar[int]
     body_seconds: ClassVar[float]
     guests: ClassVar[Guests]
+    unread: ClassVar[Budget]
+    tenants: ClassVar[Tenants]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -66,6 +89,8 @@ class PatientProtocol(DowngradingProtocol):
         self._discarded_bytes = 0
         self._trailer_bytes = 0
         self._unread_bytes = 0
+        self._unread_held = 0
+        self._unread_tenant = ""
         self._header_timer: asyncio.TimerHandle | None = None
         self._rest_timer: asyncio.TimerHandle | None = None
         self._unread_timer: asyncio.TimerHandle | None = None
@@ -87,6 +112,7 @@ class PatientProtocol(DowngradingProtocol):
         for timer in (self._header_timer, self._rest_timer, self._unread_timer):
             if timer is not None:
                 timer.cancel()
+        self._give_back_unread()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -219,22 +245,39 @@ class PatientProtocol(DowngradingProtocol):
     # A client that does not read
 
     def pause_writing(self) -> None:
+        """Nothing more is written until the client has read: what is there by now is what it takes of the process."""
         super().pause_writing()
+        self._hold_unread()
         self._await_reading()
 
     def resume_writing(self) -> None:
         super().resume_writing()
+        self._give_back_unread()
         if self._unread_timer is not None:
             self._unread_timer.cancel()
             self._unread_timer = None
 
+    def _hold_unread(self) -> None:
+        """Count what a client has yet to read, and cut it off where its tenant has no room for that."""
+        cycle: RequestResponseCycle | None = self.cycle
+        self._unread_tenant = "" if cycle is None else self.tenants.tenant_of(cycle.scope)  # type: ignore[arg-type]
+        self._unread_held = self.transport.get_write_buffer_size()
+        fits = self.unread.fits(self._unread_tenant, self._unread_held)
+        self.unread.hold(self._unread_tenant, self._unread_held)
+        if not fits:
+            self.transport.abort()
+
+    def _give_back_unread(self) -> None:
+        self.unread.give_back(self._unread_tenant, self._unread_held)
+        self._unread_held = 0
+
     def _await_reading(self) -> None:
-        self._unread_bytes = self.transport.get_write_buffer_size()
+        self._unread_bytes = unread_bytes(self.transport)
         self._unread_timer = self.loop.call_later(UNREAD_SECONDS, self._look_at_reading)
 
     def _look_at_reading(self) -> None:
         """A slow client has read something meanwhile."""
-        if self.transport.get_write_buffer_size() >= self._unread_bytes:
+        if unread_bytes(self.transport) >= self._unread_bytes:
             self.transport.abort()
         else:
             self._await_reading()

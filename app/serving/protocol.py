@@ -8,8 +8,10 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from app.access.guests import Guests
 from app.api.asgi import COMMENT, JSON, OUTLET, Shortcut, body_of, chunk, header
+from app.api.tenants import Tenants
+from app.domain.budget import Budget
 from app.serving.http10 import UnframedBody
-from app.serving.patience import PatientProtocol
+from app.serving.patience import PatientProtocol, unread_bytes
 from app.settings import Settings
 
 LOOK_SECONDS = 0.05
@@ -17,7 +19,13 @@ LOOK_SECONDS_MAX = 10.0
 
 
 def guarded_protocol(
-    settings: Settings, shortcut: Shortcut | None, guests: Guests, *, draining: Callable[[], bool]
+    settings: Settings,
+    shortcut: Shortcut | None,
+    guests: Guests,
+    *,
+    unread: Budget,
+    tenants: Tenants,
+    draining: Callable[[], bool],
 ) -> type[HttpToolsProtocol]:
     """The protocol with the limits of these settings. While it is `draining`, no connection takes a second request."""
     members = {
@@ -26,6 +34,8 @@ def guarded_protocol(
         "headers_max": settings.headers_max,
         "body_seconds": settings.body_seconds,
         "guests": guests,
+        "unread": unread,
+        "tenants": tenants,
         "shortcuts": {} if shortcut is None else {(b"POST", b"/v1/facts"): shortcut},
         "draining": staticmethod(draining),
     }
@@ -243,3 +253,12 @@ class Outlet:
         if not cycle.disconnected and not cycle.transport.is_closing():
             cycle.transport.writelines(parts if cycle.chunked_encoding else [body_of(parts)])
         return True
+
+    def unread(self) -> int:
+        """What the client has yet to read of this and of all before."""
+        return unread_bytes(self._cycle.transport)
+
+    def cut(self) -> None:
+        """End the connection in the middle of the response."""
+        self._cycle.disconnected = True
+        self._cycle.transport.abort()

@@ -73,7 +73,7 @@ def run(settings: Settings, listening: socket.socket, *, parent: int | None = No
     app = create_app(settings)
     context: Context = app.state.context
     proxies, hosts = Proxies(settings.proxies, header=settings.forwarded_header), hosts_of(settings)
-    guarded = Guard(Direct(app), settings, hosts=hosts, proxies=proxies)
+    guarded = Guard(Direct(app), settings, context.returns, hosts=hosts, proxies=proxies)
     limited = guarded.allowances is not None or context.allowances is not None
     is_watched = limited or settings.log_requests or settings.tracing
     shortcut = None if is_watched else PublishingAtOnce(context, hosts)
@@ -83,7 +83,14 @@ def run(settings: Settings, listening: socket.socket, *, parent: int | None = No
     tls = certificate.renewed_context() if certificate else None
     config = uvicorn.Config(
         Identifying(shared(guarded, settings.origins), logged=settings.log_requests, proxies=proxies),
-        http=guarded_protocol(settings, shortcut, guests, draining=lambda: context.draining),
+        http=guarded_protocol(
+            settings,
+            shortcut,
+            guests,
+            unread=context.unread,
+            tenants=context.tenants,
+            draining=lambda: context.draining,
+        ),
         ssl_context_factory=None if tls is None else lambda config, default: tls,
         ws="none",
         loop="uvloop" if tls is None else "app.serving.tls:ImpatientLoop",
@@ -143,6 +150,7 @@ class Server(uvicorn.Server):
                     if isinstance(connection, GuardedProtocol):
                         connection.leave()
             if self._context.streams.open == 0 or now > self._drained_by:
+                self._context.returns.release()
                 return True
         return await super().on_tick(counter)
 

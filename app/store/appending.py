@@ -295,6 +295,12 @@ def is_forked(error: Exception) -> bool:
     return isinstance(error, asyncpg.PostgresError) and error.sqlstate == FORKED_SQLSTATE
 
 
+def forked_after_of(error: Exception) -> Position | None:
+    """Up to where history is the same, by what append says; None where it does not know."""
+    detail = getattr(error, "detail", None)
+    return Position(int(detail)) if detail else None
+
+
 async def limit_time(connection: Connection, *, seconds: float) -> None:
     """Give each statement of this transaction only so much time."""
     await connection.fetchval(LIMIT_TIME, f"{int(seconds * 1000)}ms")

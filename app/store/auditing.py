@@ -1,14 +1,14 @@
 """Changes that are audited: each in one transaction with the fact that tells of it."""
 
 import logging
-from collections.abc import AsyncIterator
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import aclosing, asynccontextmanager, contextmanager
 
 import asyncpg
 
-from app.domain.errors import OutcomeUnknown, Unavailable
+from app.domain.errors import HistoryForked, OutcomeUnknown, Unavailable
 from app.domain.fact import NewFact
-from app.store.appending import append, is_certainly_not_written
+from app.store.appending import append, forked_after_of, is_certainly_not_written, is_forked
 from app.store.database import CONNECTION_FAILURES, CommitInDoubt, Connection, Lane
 
 log = logging.getLogger(__name__)
@@ -24,7 +24,19 @@ async def audited_change(connection: Connection, audit: NewFact) -> AsyncIterato
     """
     async with connection.transaction(isolation="read_committed"):
         yield
-        await append(connection, [([audit], None)])
+        with forks_refused():
+            await append(connection, [([audit], None)])
+
+
+@contextmanager
+def forks_refused() -> Iterator[None]:
+    """Raise HistoryForked where append says that history was replaced."""
+    try:
+        yield
+    except asyncpg.PostgresError as error:
+        if not is_forked(error):
+            raise
+        raise HistoryForked(forked_after=forked_after_of(error)) from None
 
 
 @asynccontextmanager
@@ -35,7 +47,8 @@ async def changing(lane: Lane) -> AsyncIterator[Connection]:
     """
     try:
         async with aclosing(lane.keeper()) as keeper, keeper.lent() as connection:
-            yield connection
+            with forks_refused():
+                yield connection
     except (*CONNECTION_FAILURES, CommitInDoubt, asyncpg.QueryCanceledError, asyncpg.CheckViolationError) as error:
         if is_certainly_not_written(error):
             raise Unavailable("The database could not make the change.") from error

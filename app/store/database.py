@@ -57,6 +57,7 @@ CONNECTION_FAILURES = (
     asyncpg.InvalidSchemaNameError,
     asyncpg.UndefinedFunctionError,
     asyncpg.UndefinedTableError,
+    asyncpg.UndefinedColumnError,
     # The role may not do it: somebody has yet to grant it.
     asyncpg.InsufficientPrivilegeError,
     # The server gave the transaction up: a deadlock, or on a standby a conflict with what it receives.
@@ -244,10 +245,18 @@ class Lane:
                 log.error("the database cannot read what it stores: %s", error)
             raise Unavailable("The database did not answer.") from error
         except asyncpg.PostgresError as error:
-            if error.sqlstate != DAMAGED_SQLSTATE:
+            damage = damage_of(error)
+            if damage is None:
                 raise
             log.error("%s", error)
-            raise LogDamaged(f"{str(error)[:1].upper()}{str(error)[1:]}.") from error
+            raise damage from error
+
+
+def damage_of(error: Exception) -> LogDamaged | None:
+    """What a statement says that came by a missing fact."""
+    if isinstance(error, asyncpg.PostgresError) and error.sqlstate == DAMAGED_SQLSTATE:
+        return LogDamaged(f"{str(error)[:1].upper()}{str(error)[1:]}.")
+    return None
 
 
 class Keeper:

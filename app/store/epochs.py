@@ -7,6 +7,7 @@ from app.domain.position import Position
 from app.store.appending import append
 from app.store.database import Connection
 from app.store.reading import Fork
+from app.store.timelines import parts_of, read_server
 
 # First of all, as whoever erases does: the other way round, they would wait for each other. And a statement of its own:
 # the next one then sees every publish that was acknowledged before, so that none is above the head that it reads.
@@ -14,7 +15,9 @@ LOCK_LOG = "select factwire.lock_log()"
 
 RAISE_EPOCH = """
 with raised as (
-  update factwire.log set epoch = epoch + 1, forked_at = null, forked_after = null returning epoch
+  update factwire.log
+     set epoch = epoch + 1, forked_at = null, forked_after = null, system_identifier = $2, timeline = $3
+  returning epoch
 )
 insert into factwire.epochs (epoch, forked_after)
 select epoch, least($1::bigint, factwire.head()) from raised
@@ -32,11 +35,14 @@ update factwire.log
 async def raise_epoch(connection: Connection, *, forked_after: Position | None, by: str) -> tuple[int, Position]:
     """Begin a new epoch: older cursors stay good up to `forked_after` (default: the head).
 
-    Its first fact is the one that tells of it. From then on facts are published again.
+    Its first fact is the one that tells of it. From then on facts are published again, on the server as it is.
     """
+    # Outside the transaction, which a server that does not tell would end.
+    server = await read_server(connection)
     async with connection.transaction(isolation="read_committed"):
         await connection.execute(LOCK_LOG)
-        row = await connection.fetchrow(RAISE_EPOCH, 2**63 - 1 if forked_after is None else forked_after)
+        upper = 2**63 - 1 if forked_after is None else forked_after
+        row = await connection.fetchrow(RAISE_EPOCH, upper, *parts_of(server))
         assert row is not None
         raised = {"epoch": row["epoch"], "forked_after": row["forked_after"]}
         about = f"epoch:{row['epoch']}"

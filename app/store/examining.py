@@ -14,7 +14,9 @@ from app.store import database
 from app.store.database import CONNECT_SECONDS, SESSION, Connection
 from app.store.durability import weak_settings
 from app.store.migrations import VERSION_MIN, missing_rights, newest_revision, read_revision
+from app.store.reading import Fork
 from app.store.rights import lacking_rights
+from app.store.timelines import read_kept, read_server
 
 SAMPLES = 5
 FAR_SECONDS = 0.005
@@ -228,6 +230,39 @@ async def look_at_standbys(connection: Connection) -> AsyncIterator[Finding]:
         yield wrong("standbys", "no synchronous standby is connected: publishing hangs", change)
     else:
         yield ok("standbys", "a synchronous standby has what is acknowledged")
+
+
+async def judge_history(connection: Connection) -> AsyncIterator[Finding]:
+    """Whether facts were lost, or may have been: at a promotion or a restore that nobody has confirmed since."""
+    try:
+        kept = await read_kept(connection)
+    except (asyncpg.InvalidSchemaNameError, asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError):
+        return  # the schema tells
+    except asyncpg.InsufficientPrivilegeError:
+        return  # the rights tell
+    server = await read_server(connection)
+    if kept.fork is not None:
+        yield wrong("history", *explain_fork(kept.fork))
+    elif server is None:
+        yield ok("history", "no fork was noticed; the server does not tell whether it was promoted or restored")
+    elif kept.server is None or kept.server == server:
+        yield ok("history", f"no fork was noticed, and timeline {server.timeline} is confirmed")
+    else:
+        told = f"promoted or restored ({kept.server.change_to(server)}), and nobody has confirmed that nothing was lost"
+        yield note("history", told, "`factwire epoch raise` if commits were lost, else `factwire epoch keep`")
+
+
+def explain_fork(fork: Fork) -> tuple[str, str]:
+    """What to tell of a fork that was noticed, and what to change."""
+    if fork.after is None:
+        change = (
+            "`factwire epoch raise --forked-after N` with the last position that is known to be the same; if in doubt 0"
+        )
+        return "facts after an unknown position were replaced or are gone: nothing is published", change
+    return (
+        f"facts after position {fork.after} were replaced or are gone: nothing is published",
+        f"factwire epoch raise --forked-after {fork.after}",
+    )
 
 
 async def count_connections(connection: Connection, *, needed: int) -> AsyncIterator[Finding]:

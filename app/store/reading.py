@@ -303,12 +303,18 @@ def composed(listed: Sequence[asyncpg.Record], facts: Sequence[bytes], form: For
 
 
 async def read_tail(connection: Connection, *, anchor: Position, facts_max: int, bytes_max: int) -> TailRead:
-    """The facts from the anchor on, the one at the anchor included. Raises LogDamaged where one of them is missing."""
+    """The facts from the anchor on, the one at the anchor included, up to the first that is missing.
+
+    Raises LogDamaged where that leaves no new one.
+    """
     rows = await connection.fetch(READ_TAIL, anchor, facts_max, bytes_max)
     facts = [tail_fact(row) for row in rows if row["position"] is not None]
-    for before, fact in pairwise(facts):
+    for place, (before, fact) in enumerate(pairwise(facts), 1):
         if fact.position != before.position + 1:
-            raise LogDamaged(f"The fact at position {before.position + 1} is missing.")
+            if before.position == anchor:
+                raise LogDamaged(f"The fact at position {anchor + 1} is missing.")
+            facts = facts[:place]
+            break
     log = rows[0]
     fork = Fork(log["forked_after"]) if log["forked"] else None
     return TailRead(log["epoch"], log["erasures"], fork, log["on_standby"], facts)

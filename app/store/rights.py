@@ -17,6 +17,7 @@ _PASSING = ("key_secrets", "tickets", "sessions")
 RIGHTS = (
     *(("select", name, "") for name in _ALL),
     *(("insert", name, "") for name in (*_APPENDED, "keys", *_PASSING)),
+    *(("update", "log", column) for column in ("forked_at", "forked_after", "system_identifier", "timeline")),
     *(("update", "keys", column) for column in ("last_used_at", "revoked_at")),
     *((privilege, name, "") for privilege in ("update", "delete") for name in _PASSING),
 )

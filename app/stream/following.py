@@ -22,6 +22,7 @@ from app.domain.principal import ANY_READER, Reader
 from app.domain.query import Query
 from app.store.database import Database
 from app.store.reading import Form, Page, PageBounds, read_page
+from app.stream.history_room import HistoryRooms, Room
 from app.stream.live import Link, Live
 from app.stream.pace import Failed, Happening, Moved, Pace
 from app.stream.paging import Ahead
@@ -30,8 +31,6 @@ from app.stream.tail import Tail
 from app.stream.turnstile import Turnstile
 from app.telemetry.metrics import Metrics
 
-PAGE_BYTES_MIN = 64 * 1024
-PAGE_BYTES_MAX = 1024 * 1024
 HISTORY_WAIT_SECONDS = 30.0
 REASONS = (
     "age",
@@ -70,6 +69,7 @@ class Following:
     typed: bool
     heartbeat_seconds: float
     reader: Reader = ANY_READER
+    tenant: str = ""
 
 
 class Streams:
@@ -93,7 +93,7 @@ class Streams:
         self.tail = tail
         self._streams_max = streams_max
         self._history = asyncio.Semaphore(history_reads_max)
-        self._history_bytes_max = history_bytes_max
+        self._rooms = HistoryRooms(history_bytes_max)
         self._age_seconds_max = age_seconds_max
         self._drain_seconds = drain_seconds
         self._live = Live(tail, more_to_come=more_to_come, on_passed=on_passed)
@@ -190,14 +190,16 @@ class Streams:
     async def _follow(self, following: Following, pace: Pace, link: Link | None) -> AsyncGenerator[Happening]:
         clock = asyncio.get_running_loop().time
         tail, epoch = self.tail, following.after.epoch
-        async with aclosing(Ahead(lambda cursor: self._read_history(following, cursor), tail)) as history:
+        room = Room(self._rooms, following.tenant)
+        reading = Ahead(lambda cursor: self._read_history(following, cursor, room.page_bytes), tail)
+        async with aclosing(reading) as history, room:
             while clock() < pace.ends_at and tail.epoch == epoch and not (link and link.left):
                 self._check(following, pace)
 
                 # Looking and waiting are one step: between take() and the wait nothing else is awaited, so that no fact
                 # can arrive unnoticed in between. A stream that looked, awaited anything else and then waited would
                 # sleep through a fact that came in the meantime, until the next one.
-                found = await self._look(following, pace.cursor, history)
+                found = await self._look(following, pace.cursor, history, room)
                 if found is not None and found.epoch != epoch:
                     return
                 happenings = pace.advance(found, tail.head, clock())
@@ -235,19 +237,20 @@ class Streams:
         elif not link.left:
             await self._live.wait(following.query, following.typed, link, pace)
 
-    async def _look(self, following: Following, cursor: Position, history: Ahead) -> Batch | Page | None:
+    async def _look(self, following: Following, cursor: Position, history: Ahead, room: Room) -> Batch | Page | None:
         """What follows a cursor, from the ring or from history; None where the tail is not as far as a page was."""
         ring = self.tail.ring
         if ring.covers(cursor):
+            room.give_back()
             return ring.take(following.query, cursor, typed=following.typed)
         if cursor > ring.after:
             return None
+        await room.take(seconds=HISTORY_WAIT_SECONDS)
         return await history.take(cursor, goes_on=lambda page: page.through < ring.after)
 
-    async def _read_history(self, following: Following, cursor: Position) -> Page:
-        """Read one page. Few streams at a time may, and what all of them hold in memory is bounded."""
-        share = self._history_bytes_max // (2 * max(1, self.open))  # one page is sent while the next one is read
-        bounds = PageBounds(bytes_max=min(PAGE_BYTES_MAX, max(PAGE_BYTES_MIN, share)))
+    async def _read_history(self, following: Following, cursor: Position, page_bytes: int) -> Page:
+        """Read one page. Few streams at a time may."""
+        bounds = PageBounds(bytes_max=page_bytes)
         try:
             async with asyncio.timeout(HISTORY_WAIT_SECONDS):
                 await self._history.acquire()

@@ -26,10 +26,10 @@ from app.domain.fact import NewFact
 from app.domain.position import Position
 from app.store import appending
 from app.store.appending import Appended, KnownFact
-from app.store.database import CONNECTION_FAILURES, Database
+from app.store.database import CONNECTION_FAILURES, Database, damage_of
 from app.store.rights import lacking_rights
 from app.stream.fair_queue import FairQueue, Turn
-from app.stream.grouping import GROUP_POSTINGS_MAX, Group, Outcome, Published, Request
+from app.stream.grouping import GROUP_BYTES_MAX, GROUP_POSTINGS_MAX, Group, Outcome, Published, Request
 from app.stream.sealing import Sealing
 from app.stream.settling import Settling, replay_or_conflict
 from app.stream.tail import ON_STANDBY, Tail
@@ -61,6 +61,7 @@ OUTCOMES = (
             errors.CursorAhead,
             errors.DataSubjectErased,
             errors.HistoryForked,
+            errors.LogDamaged,
             errors.Unavailable,
             errors.OutcomeUnknown,
             errors.InternalError,
@@ -102,7 +103,7 @@ class Publisher:
         self._sealing = Sealing(database)
         self._settling = Settling(database, self._sealing, condition_seconds=condition_seconds, retry=self._retry)
         self._waiting = Budget(waiting_requests_max, refusal=TOO_MANY)
-        self._waiting_bytes = Budget(waiting_bytes_max, refusal=TOO_MANY)
+        self._waiting_bytes = Budget(waiting_bytes_max, refusal=TOO_MANY, least=GROUP_BYTES_MAX)
         self._connection = database.appending.keeper()
         self._database = database
         self._refused = 0
@@ -330,6 +331,7 @@ class Publisher:
             for request in requests:
                 await self._append([request])
             return
+        refusal = refusal or damage_of(error)
         if refusal is None:
             log.error("a publish failed", exc_info=error)
             refusal = InternalError("The facts were not published.")
@@ -413,8 +415,7 @@ def refusal_of(error: Exception) -> FactwireError | None:
     if isinstance(error, Unavailable):
         return error
     if appending.is_forked(error):
-        detail = getattr(error, "detail", "")
-        return HistoryForked(forked_after=int(detail) if detail else None)
+        return HistoryForked(forked_after=appending.forked_after_of(error))
     if not appending.is_certainly_not_written(error):
         return OutcomeUnknown()
     if isinstance(error, (*CONNECTION_FAILURES, asyncpg.QueryCanceledError, asyncpg.CheckViolationError)):

@@ -37,7 +37,7 @@ class Tail:
     A hint makes it look at once; the poll is the guarantee. `fork` is set while the history that this process, or
     another one, has seen is not the history that is stored: nothing is published then, and nothing beyond the fork
     served, until the epoch is raised. `looked` is whether a first look has ended, well or not, and `on_standby` is None
-    before the first one that ended well.
+    before the first one that ended well. `beginnings` counts the starts at the head: the first, and one for each epoch.
     """
 
     def __init__(
@@ -58,6 +58,7 @@ class Tail:
         self._last: Mark | None = None
         self.ring = ring
         self.epoch = 0
+        self.beginnings = 0
         self.erasures = 0
         self.fork: Fork | None = None
         self.looked = False
@@ -147,6 +148,13 @@ class Tail:
         """The newest fact that this process has seen: where it is another one, history was replaced."""
         return None if self._last is None else Witness(self.epoch, self.head, self._last.id)
 
+    async def is_continued_on(self, connection: Connection) -> bool:
+        """Whether the newest fact that this process has seen is at its position on the server of a connection."""
+        beginning, position, mark = self.beginnings, self.head, self._last
+        stored = dict(await read_marks(connection, [position]))
+        is_there = mark is None or stored.get(position) == mark
+        return is_there and self.fork is None and self.beginnings == beginning
+
     def refuse_fork(self) -> None:
         """Raise HistoryForked while history is not that which was seen."""
         if self.fork is not None:
@@ -224,16 +232,10 @@ class Tail:
             anchor, mark, erasures = self.head, self._last, self.erasures
             read = await read_tail(connection, anchor=anchor, facts_max=POLL_FACTS_MAX, bytes_max=POLL_BYTES_MAX)
             self._note_standby(read.on_standby)
-            if read.epoch != self.epoch:
+            if read.epoch > self.epoch:
                 await self._begin(connection)
                 return True
-            if self.fork is not None or read.fork is not None:
-                await self._stay_forked(connection, read)
-                return False
-            if is_behind(read, mark):
-                return False
-            if not continues(read.facts, mark):
-                await self._fork(connection, read)
+            if not await self._goes_on(connection, read, mark):
                 return False
             # What this process published meanwhile is in the ring already.
             new = [fact for fact in read.facts if fact.position > self.head]
@@ -245,10 +247,26 @@ class Tail:
         self._take(new, ready)
         return len(new) > 0
 
+    async def _goes_on(self, connection: Connection, read: TailRead, mark: Mark | None) -> bool:
+        """Whether what was read continues what was seen. A fork is noted, and a standby that lags waited for."""
+        if is_behind(read, mark, epoch=self.epoch):
+            return False
+        if read.epoch < self.epoch:  # they only grow
+            await self._fork(connection, read)
+        elif self.fork is not None or read.fork is not None:
+            await self._stay_forked(connection, read, mark)
+        elif not continues(read.facts, mark):
+            await self._fork(connection, read)
+        else:
+            return True
+        return False
+
     def _take(self, new: Sequence[TailFact], ready: Sequence[TailFact] | None) -> None:
-        """Put what is new into the ring, as far as it is ready."""
+        """Put what is new into the ring, as far as it is ready. Raises LogDamaged where a fact is missing."""
         if not new:
             self._at_head_at = asyncio.get_running_loop().time()
+        elif new[0].position > self.head + 1:  # in a log that was empty
+            raise LogDamaged(f"The fact at position {self.head + 1} is missing.")
         elif ready is None or any(fact.unreadable for fact in new):
             self._pass_over(new)
         else:
@@ -291,6 +309,7 @@ class Tail:
         read = await read_tail(connection, anchor=state.head, facts_max=0, bytes_max=POLL_BYTES_MAX)
         if self.started:
             log.warning("epoch %d began at position %d", state.epoch, state.head)
+        self.beginnings += 1
         self.epoch = state.epoch
         self.erasures = read.erasures
         self.fork = read.fork
@@ -318,17 +337,27 @@ class Tail:
         place = "an unknown position" if parted is None else f"position {parted}"
         log.error("history was replaced after %s; raise the epoch to go on", place)
         self.forks += 1
+        self.epoch = read.epoch
         self._adopt(Fork(parted))
         await self._keep_notice(connection, read)
 
-    async def _stay_forked(self, connection: Connection, read: TailRead) -> None:
-        """Take over the notice of another process, or store the own one where it is not stored (any more)."""
+    async def _stay_forked(self, connection: Connection, read: TailRead, mark: Mark | None) -> None:
+        """Take over the notice of another process, or store the own one where that knows less, or is not stored."""
         if self.fork is None:
             assert read.fork is not None
             log.error("another process has noticed that history was replaced; raise the epoch to go on")
-            self._adopt(read.fork)
-        elif read.fork is None:
+            if (
+                read.fork.after is None
+                and not is_behind(read, mark, epoch=self.epoch)
+                and not continues(read.facts, mark)
+            ):
+                await self._fork(connection, read)
+            else:
+                self._adopt(read.fork)
+        elif read.fork is None or (read.fork.after is None and self.fork.after is not None):
             await self._keep_notice(connection, read)
+        elif self.fork.after is None and read.fork.after is not None:
+            self._adopt(read.fork)
 
     def _adopt(self, fork: Fork) -> None:
         self.fork = fork
@@ -341,9 +370,9 @@ class Tail:
             await keep_notice(connection, epoch=self.epoch, fork=self.fork)
 
 
-def is_behind(read: TailRead, mark: Mark | None) -> bool:
+def is_behind(read: TailRead, mark: Mark | None, *, epoch: int) -> bool:
     """Whether a standby has yet to receive what was seen elsewhere, or before it was restarted."""
-    return read.on_standby and mark is not None and not read.facts
+    return read.on_standby and (read.epoch < epoch or (mark is not None and not read.facts))
 
 
 def continues(facts: Sequence[TailFact], mark: Mark | None) -> bool:

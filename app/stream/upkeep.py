@@ -13,6 +13,7 @@ from app.store.partitions import create_partition, read_room
 from app.store.sessions import forget_sessions
 from app.store.tickets import forget_tickets
 from app.store.vitals import LockQueue, read_vitals
+from app.stream.history import History
 
 log = logging.getLogger(__name__)
 
@@ -28,8 +29,9 @@ class Upkeep:
     waits for the append lock; and for the hints, on which backends anybody listens: None while that is not known.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, history: History) -> None:
         self._database = database
+        self.history = history
         self.room: int | None = None
         self.head: Position | None = None
         self.lock = LockQueue(0, 0.0)
@@ -58,6 +60,9 @@ class Upkeep:
                 covered_until = await create_partition(connection, room=partition_facts)
                 log.info("partitions reach to position %s", covered_until)
                 self.room, _ = await read_room(connection)
+            # A connection that was lost may be that of a server that is no longer the primary.
+            lost = any(lane.failing for lane in self._database.lanes())
+            await self.history.look(connection, at_once=lost)
             await fold_counts(connection, facts_max=FOLD_FACTS_MAX)
             await forget_tickets(connection, tickets_max=FORGET_MAX)
             await forget_sessions(connection, sessions_max=FORGET_MAX)

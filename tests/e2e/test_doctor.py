@@ -31,6 +31,7 @@ update factwire.log set partition_facts = 50;
 select factwire.create_partition(0);
 """
 
+STORE_ANOTHER_SERVER = "update factwire.log set system_identifier = 1, timeline = 1"
 LOCK_LOG = "select factwire.lock_log()"
 PASSWORD = "open-sesame"
 
@@ -97,6 +98,7 @@ async def test_where_all_is_well_nothing_has_to_be_changed(
         "server",
         "rights",
         "durability",
+        "history",
         "listening",
         "stream",
         "heartbeat",
@@ -164,6 +166,18 @@ def test_a_schema_that_is_missing_old_or_newer_is_told(fresh_database_url: str) 
         assert findings["schema"]["verdict"] == verdict
         assert ("factwire migrate" in findings["schema"]["change"]) == (verdict == "wrong")
         assert not any("could not be checked" in finding["told"] for finding in findings.values())
+
+
+def test_a_history_that_nobody_confirmed_or_that_forked_is_told_with_what_ends_it(fresh_database_url: str) -> None:
+    assert found(database_url=fresh_database_url)["history"]["verdict"] == "ok"
+    for change, verdict, told, command in (
+        (STORE_ANOTHER_SERVER, "note", "server 1 -> ", "`factwire epoch keep`"),
+        ("update factwire.log set forked_at = now()", "wrong", "an unknown position", "raise --forked-after N`"),
+        ("update factwire.log set forked_after = 7", "wrong", "after position 7 ", "raise --forked-after 7"),
+    ):
+        run_sql(fresh_database_url, change)
+        history = found(database_url=fresh_database_url)["history"]
+        assert (history["verdict"], told in history["told"], command in history["change"]) == (verdict, True, True)
 
 
 def test_too_few_connections_are_told(fresh_database_url: str, poor_url: str) -> None:
@@ -270,6 +284,7 @@ def test_a_standby_is_noted_as_no_place_to_publish_and_one_that_is_waited_for_in
         apply(pair.primary.url, "create table waited_for ()")  # returns once the standby has it
         findings = found(database_url=pair.standby.url)
         assert (findings["primary"]["verdict"], "nothing is published" in findings["primary"]["told"]) == ("note", True)
+        assert "history" not in findings  # there is no schema
         assert not any("could not be checked" in finding["told"] for finding in findings.values())
         assert found(database_url=pair.primary.url)["standbys"]["verdict"] == "ok"
         pair.standby.kill()

@@ -62,7 +62,7 @@ async def test_a_stream_is_not_chunked(start_service: StartService, lines: bytes
     await publish(service, new_fact(payload="x" * LARGE_BYTES), new_fact())
     async with asked(service, b"GET /v1/stream\r\n" + lines) as (head, reader):
         check_head(head)
-        history = await events_through(reader, b"event: caught-up\nid: 1:2\n")
+        history = await events_through(reader, b'event: caught-up\ndata: {"position":2,"head":2}\nid: 1:2\n')
         live = b""
         for position, size in ((3, 1), (4, LARGE_BYTES)):  # pushed as one buffer, and as three
             await publish(service, new_fact(payload="y" * size))

@@ -73,7 +73,8 @@ async def standing() -> AsyncIterator[Site]:
 
 def service_on(node: Node, **settings: object) -> ServiceProcess:
     log_path = node.directory.with_suffix(".service.log")
-    return ServiceProcess(settings_of(database_url=node.url, drain_seconds=0, **settings), log_path=log_path)
+    environment = settings_of(database_url=node.url, drain_seconds=0, retry_seconds=0.1, **settings)
+    return ServiceProcess(environment, log_path=log_path)
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,8 @@ import asyncio
 
 from starlette.types import Message
 
-from app.api.sse import Client, come_back_later
+from app.api.returning import Returns
+from app.api.sse import Client
 from app.domain.errors import HistoryForked
 from app.domain.position import Cursor, Position
 from app.stream.pace import CaughtUp, Facts, Failed, Happening, Moved, Quiet
@@ -71,7 +72,7 @@ async def test_a_problem_at_once_carries_the_cursor_of_the_beginning() -> None:
 
 
 def test_a_client_that_is_asked_to_come_back_gets_a_jittered_retry_alone() -> None:
-    line = come_back_later(2.0).opening
+    line = Returns(retry_seconds=2.0).later().opening
     name, _, milliseconds = line.partition(b" ")
     assert (name, line[-1:]) == (b"retry:", b"\n")
     assert 2000 <= int(milliseconds) <= 6000
