@@ -216,6 +216,8 @@ async def managing(request: Request) -> AsyncIterator[Connection]:
     context = context_of(request)
     if context.keyring is None:
         raise Forbidden("Keys are not in use here: FACTWIRE_AUTH does not name them.")
+    if request.method != "GET":
+        context.tail.refuse_on_standby()
     lane = context.database.reading
     async with lane.reading() if request.method == "GET" else changing(lane) as connection:
         yield connection

@@ -59,6 +59,7 @@ async def issue_ticket(request: Request) -> Response:
     parameters = parameters_of(request, *FILTERS, *OPTIONS)
     query = await asked_query(request, parameters)
     options = follow_options(parameters, heartbeat_seconds=context.settings.heartbeat_seconds)
+    context.tail.refuse_on_standby()
     await context.moments.locate(options.after, principal.grants.readable)
     lent = await context.tickets.issue(principal, query)
     body = msgspec.json.encode(Ticket(lent.secret, utc(lent.expires_at)))

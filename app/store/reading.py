@@ -159,13 +159,15 @@ class Log:
             case "head":
                 return LogState(self.head, self.epoch, self.head)
             case Cursor():
+                if bound.epoch > self.epoch and self.on_standby:
+                    raise StandbyBehind(f"epoch {bound.epoch}", head=self.head)
                 later = [fork for epoch, fork in self.forks.items() if epoch > bound.epoch]
                 check_epoch(bound, current=self.epoch, forked_after=min(later, default=None))
                 return self.at(bound.position)
 
     def at(self, position: Position) -> "LogState":
         if position > self.head and self.on_standby:
-            raise StandbyBehind(position, self.head)
+            raise StandbyBehind(f"position {position}", head=self.head)
         if position > self.head:
             raise CursorAhead(epoch=self.epoch, head=self.head)
         if position < self.floor:
@@ -371,7 +373,7 @@ async def read_log(connection: Connection) -> Log:
 
 
 async def resolve(connection: Connection, bound: Bound, readable: Namespaces = EVERY_NAMESPACE) -> LogState:
-    """Where a bound lies. Raises FactNotFound, CursorForked, CursorAhead or CursorExpired where it lies nowhere.
+    """Where a bound lies. Raises FactNotFound, and what Log.locate raises, where it lies nowhere.
 
     The id of a fact that may not be read is as unknown as any other.
     """

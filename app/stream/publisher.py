@@ -32,7 +32,7 @@ from app.stream.fair_queue import FairQueue, Turn
 from app.stream.grouping import GROUP_BYTES_MAX, GROUP_POSTINGS_MAX, Group, Outcome, Published, Request
 from app.stream.sealing import Sealing
 from app.stream.settling import Settling, replay_or_conflict
-from app.stream.tail import Tail
+from app.stream.tail import ON_STANDBY, Tail
 from app.telemetry.logs import said
 from app.telemetry.metrics import Metrics
 
@@ -136,6 +136,8 @@ class Publisher:
         that stands after a refused fact is ever submitted. Where another publisher stores one of their ids in this very
         moment, or erases a data subject, the same is done once more.
         """
+        if self._tail is not None:
+            self._tail.refuse_on_standby()  # where it could not be told whether what is stored is kept, either
         for _ in range(LOOKS_MAX):
             ready, refusal = await self._sealing.seal_first(facts)
             known = await self._settling.known_facts([fact for fact in ready if fact.chosen_id])
@@ -186,6 +188,8 @@ class Publisher:
 
     def _refusal_at_once(self, request: Request) -> FactwireError | None:
         """Why a request cannot even wait for its turn."""
+        if self._tail is not None and self._tail.on_standby:
+            return Unavailable(ON_STANDBY)
         if not self.lock_proved:
             return Unavailable("The lock of the database that orders the log is not proved yet.")
         if self._tail is not None and self._tail.fork is not None:

@@ -18,6 +18,11 @@ from app.telemetry.logs import said
 
 log = logging.getLogger(__name__)
 
+ON_STANDBY = (
+    "The database of this service is a standby: history and streams are served here, nothing is published or changed. "
+    "Send this to a service on the primary."
+)
+
 POLL_FACTS_MAX = 1000
 POLL_BYTES_MAX = 1024 * 1024
 
@@ -31,8 +36,8 @@ class Tail:
 
     A hint makes it look at once; the poll is the guarantee. `fork` is set while the history that this process, or
     another one, has seen is not the history that is stored: nothing is published then, and nothing beyond the fork
-    served, until the epoch is raised. `on_standby` is None before the first look. `beginnings` counts the starts at the
-    head: the first, and one for each epoch.
+    served, until the epoch is raised. `looked` is whether a first look has ended, well or not, and `on_standby` is None
+    before the first one that ended well. `beginnings` counts the starts at the head: the first, and one for each epoch.
     """
 
     def __init__(
@@ -56,6 +61,7 @@ class Tail:
         self.beginnings = 0
         self.erasures = 0
         self.fork: Fork | None = None
+        self.looked = False
         self.on_standby: bool | None = None
         self.unreadable = 0
         self.damage: LogDamaged | None = None
@@ -159,6 +165,11 @@ class Tail:
         if self.fork is not None and (self.fork.after is None or position > self.fork.after):
             self.refuse_fork()
 
+    def refuse_on_standby(self) -> None:
+        """Raise Unavailable while the database is a standby: whatever writes is refused before it is tried."""
+        if self.on_standby:
+            raise Unavailable(ON_STANDBY)
+
     def refuse_to_follow(self) -> None:
         """Raise HistoryForked, or LogDamaged while a fact behind the head of the ring is missing."""
         self.refuse_fork()
@@ -186,6 +197,7 @@ class Tail:
             except (Unavailable, *CONNECTION_FAILURES) as error:
                 more = False
                 self._note(error)
+            self.looked = True
             if not more:
                 try:
                     async with asyncio.timeout(self._poll_seconds):
