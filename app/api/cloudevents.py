@@ -10,13 +10,14 @@ from app.api.answering import answer_publish
 from app.api.asgi import JsonAnswer
 from app.api.bodies import NDJSON, check_media_type
 from app.api.context import Context, context_of
-from app.api.decoding import Decoder, texts_of
+from app.api.decoding import Decoder
 from app.api.documenting import READ_PROBLEMS, WRITE_PROBLEMS, operation
 from app.api.event_format import BATCH, EVENT, CloudEvent, Event, events_from, fact_from_event, lines_as_events
 from app.api.exporting import EXPORT_PARAMETERS, answer_export
 from app.api.following import OPTIONS, TICKET
 from app.api.opening import answer_stream
 from app.api.parameters import FILTERS, parameters_of
+from app.api.repeated_members import texts_of
 from app.api.routing import new_router
 from app.api.sse import MEDIA_TYPE
 from app.api.wire import PublishResult, all_facts

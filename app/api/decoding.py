@@ -4,23 +4,22 @@ Whatever a body holds, decoding takes time in proportion to its size, with a sma
 a body may have megabytes, and while one is decoded the process does nothing else.
 """
 
-import json
 import re
 import secrets
 from collections.abc import Callable
-from contextlib import suppress
 from itertools import islice
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 import msgspec
 
+from app.api.repeated_members import ESCAPED_BACKSLASH, NAME_SHOWN_MAX, repeated_member, texts_in
 from app.domain.errors import FactwireError, FieldError, InvalidRequest, MalformedJson
 from app.domain.fact import escaped
 
 T = TypeVar("T")
 
 NUL = b"\x00"  # stands in no JSON text
-ESCAPED_BACKSLASH, NEUTRAL = b"\\\\", NUL * 2
+NEUTRAL = NUL * 2
 SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 LONE_SURROGATE = re.compile(
     rb"\\u(?:[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F][0-9a-fA-F]{2})"
@@ -32,15 +31,13 @@ SYNTAX = msgspec.json.Decoder(msgspec.Raw)
 LOCATION = re.compile(r" - at `(?:key in )?\$([^`]*)`$")
 UNKNOWN_FIELD = re.compile(r"Object contains unknown field `(.*)`", re.DOTALL)
 STEP = re.compile(r"\[(\d+|\.\.\.)\]|\.([^.\[]+)")
-NAME_SHOWN_MAX = 100
-SEARCHED_BYTES_MAX = 64 * 1024
 
 
 class Decoder(Generic[T]):
     """Decodes one type. Raises MalformedJson for what is not JSON in UTF-8, InvalidRequest for what does not fit.
 
-    A member that stands twice is refused outside of payloads: a proxy that looks at the first would see another request
-    than the service. `texts_of` counts the texts of a value, the names of its members included; None leaves that out.
+    A member that stands twice is refused outside of payloads. `texts_of` counts the texts of a value for that, the
+    names of its members included; without it members are not counted.
     """
 
     def __init__(self, type: type[T], *, texts_of: Callable[[T], int] | None = None) -> None:
@@ -124,45 +121,6 @@ def with_lone_surrogates_marked(body: bytes, mark: bytes) -> bytes:
     first, *others = LONE_SURROGATE.split(neutral)
     marked = [mark + surrogate[2:] + other for surrogate, other in zip(surrogates, others, strict=True)]
     return b"".join([first, *marked]).replace(NEUTRAL, ESCAPED_BACKSLASH)
-
-
-def texts_in(json_text: bytes) -> int:
-    """How many texts a JSON text has, the names of members included: half of its quotes, apart from escaped ones."""
-    if b"\\" not in json_text:
-        return json_text.count(b'"') // 2
-    unescaped = json_text.replace(ESCAPED_BACKSLASH, b"")
-    return (unescaped.count(b'"') - unescaped.count(b'\\"')) // 2
-
-
-def texts_of(value: Any) -> int:
-    """How many texts a decoded value stands for. Members that are UNSET were not there; no others have a default."""
-    kind = type(value)
-    if kind is str:
-        return 1
-    if kind is list:
-        return len(value) if value and type(value[0]) is str else sum([texts_of(each) for each in value])
-    if kind is dict:
-        return len(value) + sum([texts_of(each) for each in value.values()])
-    if kind is msgspec.Raw:
-        return texts_in(bytes(value))
-    members = [getattr(value, name) for name in getattr(kind, "__struct_fields__", ())]
-    return sum([1 + texts_of(member) for member in members if member is not msgspec.UNSET])
-
-
-def repeated_member(body: bytes) -> InvalidRequest:
-    """That a member stands twice, by name where it is found quickly."""
-    names: list[str] = []
-
-    def keep(pairs: list[tuple[str, Any]]) -> None:
-        seen: set[str] = set()
-        names.extend([name for name, _ in pairs if name in seen or seen.add(name)])  # type: ignore[func-returns-value]
-
-    if len(body) <= SEARCHED_BYTES_MAX:
-        # What the decoder takes may still be nested too deeply here, or have a number of too many digits.
-        with suppress(RecursionError, ValueError):
-            json.loads(body, object_pairs_hook=keep)
-    named = f" ({names[-1][:NAME_SHOWN_MAX]})" if names else ""
-    return InvalidRequest([FieldError(f"a member stands twice in an object{named}", pointer="")])
 
 
 def malformed(body: bytes, error: Exception) -> MalformedJson:

@@ -23,9 +23,10 @@ from app.api.decoding import Decoder
 from app.api.documenting import operation
 from app.api.parameters import parameters_of, parse_meta_key
 from app.api.problems import problem
+from app.api.repeated_members import texts_of_line
 from app.api.routing import new_router
 from app.api.spending import Pace, pace_of
-from app.api.wire import ImportCounts, ImportLine, NewFactLine, Skipped, fact_from, texts_of_line
+from app.api.wire import ImportCounts, ImportLine, NewFactLine, Skipped, fact_from
 from app.domain import errors
 from app.domain.errors import FactwireError, FieldError, LimitExceeded, OutcomeUnknown, RequestTimeout, Unavailable
 from app.domain.fact import RESERVED_NAMESPACE, NewFact

@@ -17,9 +17,10 @@ from app.access.keys import Made
 from app.api.admitting import Rule, principal_of
 from app.api.asgi import JSON
 from app.api.context import context_of
-from app.api.decoding import Decoder, texts_of
+from app.api.decoding import Decoder
 from app.api.documenting import operation
 from app.api.parameters import parameters_of, parse_time
+from app.api.repeated_members import texts_of
 from app.api.routing import new_router
 from app.api.wire import Texts
 from app.domain import errors
