@@ -312,6 +312,11 @@ def measure(context: Context, listener: Listener, upkeep: Upkeep) -> None:
         "Whether the tail reads, and no connection failed that others used.",
         lambda: context.database_reachable,
     )
+    gauge(
+        "factwire_database_standby",
+        "Whether the database is a standby: history and streams are served, nothing is published.",
+        lambda: bool(tail.on_standby),
+    )
     gauge("factwire_listener_connected", "Whether notifications arrive.", lambda: listener.connected)
     gauge("factwire_publishes_waiting", "Publishes under way.", lambda: context.publisher.waiting)
     gauge("factwire_partition_room_facts", "Facts that fit into the partitions that exist.", lambda: upkeep.room or 0)

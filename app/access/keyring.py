@@ -16,7 +16,7 @@ from app.access.secrets import digest, is_key
 from app.domain.errors import Unauthenticated, Unavailable
 from app.domain.grants import Grants
 from app.domain.principal import Principal
-from app.store.database import Database
+from app.store.database import Database, is_standby
 from app.store.keys import LiveSecret, keys_version, live_secrets, note_uses
 
 log = logging.getLogger(__name__)
@@ -142,7 +142,8 @@ class Keyring:
         if used:
             uses = {name.removeprefix(NAME): datetime.fromtimestamp(at, UTC) for name, at in used.items()}
             async with self._database.watching.reading() as connection:
-                await note_uses(connection, uses)
+                if not await is_standby(connection):
+                    await note_uses(connection, uses)
 
 
 def principal_of(secret: LiveSecret, grants: Grants) -> Principal:

@@ -16,7 +16,7 @@ from app.api.credentials import verified
 from app.api.spending import begin
 from app.api.tenants import PRINCIPAL
 from app.domain.condition import Condition
-from app.domain.errors import FactwireError, FieldError, Forbidden, RateLimited, Unavailable
+from app.domain.errors import FactwireError, FieldError, Forbidden, RateLimited, Unavailable, blaming
 from app.domain.fact import NewFact
 from app.domain.principal import ANY_READER, ANYBODY, Principal, Reader
 from app.domain.query import restricted
@@ -93,8 +93,8 @@ def check_principal(context: Context, principal: Principal) -> None:
     context.sessions.check(principal)
 
 
-def check_publishable(principal: Principal, facts: list[NewFact]) -> None:
-    """Raises Forbidden, naming the first fact that the principal may not publish."""
+def check_publishable(principal: Principal, facts: list[NewFact], *, pointer: str = "/facts/{}/namespace") -> None:
+    """Raises Forbidden, naming the first fact that the principal may not publish; `pointer` takes its index."""
     if principal is ANYBODY:
         return
     allowed = ""
@@ -102,13 +102,13 @@ def check_publishable(principal: Principal, facts: list[NewFact]) -> None:
         if fact.namespace == allowed:
             continue
         if fact.namespace not in principal.grants.publish:
-            raise forbidden_namespace(fact.namespace, f"/facts/{index}/namespace")
+            raise forbidden_namespace(fact.namespace, pointer.format(index))
         allowed = fact.namespace
 
 
 def forbidden_namespace(namespace: str, pointer: str) -> Forbidden:
-    detail = f"the credentials do not allow to publish in the namespace {namespace}"
-    return Forbidden(f"{pointer}: {detail}", field=FieldError(detail, pointer=pointer))
+    field = FieldError(f"the credentials do not allow to publish in the namespace {namespace}", pointer=pointer)
+    return Forbidden(blaming(field, otherwise="body"), field=field)
 
 
 def looking_at_readable(principal: Principal, condition: Condition) -> Condition:

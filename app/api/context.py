@@ -56,8 +56,18 @@ class Context:
 
     @property
     def database_reachable(self) -> bool:
-        """Whether the tail reads, and nobody else fails to."""
-        return self.tail.reads and not any(lane.failing for lane in self.database.lanes())
+        """Whether the tail reads, and nobody else fails at more than writing on a standby."""
+        failing = [lane for lane in self.database.lanes() if lane.failing]
+        return self.tail.reads and all(self.tail.on_standby and lane.refused_writes for lane in failing)
+
+    @property
+    def database_state(self) -> str:
+        """How the process finds its database, in one word."""
+        if not self.tail.looked:
+            return "starting"
+        if not self.database_reachable:
+            return "unreachable"
+        return "standby" if self.tail.on_standby else "reachable"
 
 
 def context_of(request: Request) -> Context:

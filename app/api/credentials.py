@@ -25,6 +25,7 @@ async def verified(context: Context, scope: Scope) -> Principal:
 
 async def of_ticket(context: Context, request: Request) -> Principal:
     parameters = parameters_of(request, *FILTERS, *OPTIONS, TICKET)
+    context.tail.refuse_on_standby()  # where it could not be used up
     return await context.tickets.use(parameters.values.get(TICKET, [""])[0], parameters.query())
 
 

@@ -4,21 +4,22 @@ Whatever a body holds, decoding takes time in proportion to its size, with a sma
 a body may have megabytes, and while one is decoded the process does nothing else.
 """
 
-import json
 import re
 import secrets
 from collections.abc import Callable
 from itertools import islice
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 import msgspec
 
+from app.api.repeated_members import ESCAPED_BACKSLASH, NAME_SHOWN_MAX, repeated_member, texts_in
 from app.domain.errors import FactwireError, FieldError, InvalidRequest, MalformedJson
 from app.domain.fact import escaped
 
 T = TypeVar("T")
 
-ESCAPED_BACKSLASH, NEUTRAL = b"\\\\", b"\x00\x00"  # a NUL stands in no JSON text
+NUL = b"\x00"  # stands in no JSON text
+NEUTRAL = NUL * 2
 SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 LONE_SURROGATE = re.compile(
     rb"\\u(?:[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F][0-9a-fA-F]{2})"
@@ -30,15 +31,13 @@ SYNTAX = msgspec.json.Decoder(msgspec.Raw)
 LOCATION = re.compile(r" - at `(?:key in )?\$([^`]*)`$")
 UNKNOWN_FIELD = re.compile(r"Object contains unknown field `(.*)`", re.DOTALL)
 STEP = re.compile(r"\[(\d+|\.\.\.)\]|\.([^.\[]+)")
-NAME_SHOWN_MAX = 100
-SEARCHED_BYTES_MAX = 64 * 1024
 
 
 class Decoder(Generic[T]):
     """Decodes one type. Raises MalformedJson for what is not JSON in UTF-8, InvalidRequest for what does not fit.
 
-    A member that stands twice is refused outside of payloads: a proxy that looks at the first would see another request
-    than the service. `texts_of` counts the texts of a value, the names of its members included; None leaves that out.
+    A member that stands twice is refused outside of payloads. `texts_of` counts the texts of a value for that, the
+    names of its members included; without it members are not counted.
     """
 
     def __init__(self, type: type[T], *, texts_of: Callable[[T], int] | None = None) -> None:
@@ -46,7 +45,7 @@ class Decoder(Generic[T]):
         self._texts_of = texts_of
 
     def decode(self, body: bytes) -> tuple[T, "Payloads"]:
-        """The value, and how its raw payloads are to be read: each once, in the order of the body."""
+        """The value, and how its raw payloads are to be read."""
         try:
             # A payload is taken over without being looked into, so that its UTF-8 is checked here.
             if not body.isascii():
@@ -70,24 +69,25 @@ class Decoder(Generic[T]):
         JSON allows "\\ud800" alone (RFC 8259, section 8.2) and a payload keeps it, but the decoder refuses it. The mark
         begins with a control character: anywhere but in a payload, the checks of the domain refuse it as such.
         """
-        mark = b"\\u0001" + secrets.token_hex(8).encode()
-        marked, surrogates = with_lone_surrogates_marked(body, mark)
-        if not surrogates:
+        token = secrets.token_hex(8)
+        mark = b"\\u0001" + token.encode()
+        marked = with_lone_surrogates_marked(body, mark)
+        if marked is body:
             raise malformed(body, error) from None
         try:
             value = self._decoder.decode(marked)
         except msgspec.ValidationError as invalid:
-            raise invalid_request(str(invalid)) from None
+            raise invalid_request(str(invalid), mark=f"\x01{token}") from None
         except (msgspec.DecodeError, RecursionError):
             raise MalformedJson(sentence(str(error))) from None
         if self._texts_of is not None and self._texts_of(value) != texts_in(marked):
             raise repeated_member(marked)
-        return value, Payloads(mark, surrogates)
+        return value, Payloads(mark)
 
     def _invalid(self, body: bytes, error: msgspec.ValidationError) -> FactwireError:
         """What is wrong with a body of which a part does not fit: the rest of it may not even be JSON."""
         try:
-            SYNTAX.decode(with_lone_surrogates_marked(body, b"\\u0001")[0])
+            SYNTAX.decode(with_lone_surrogates_marked(body, b"\\u0001"))
         except (msgspec.DecodeError, RecursionError) as wrong:
             return malformed(body, wrong)
         return invalid_request(str(error))
@@ -96,72 +96,31 @@ class Decoder(Generic[T]):
 class Payloads:
     """Gives the bytes of raw payloads as they were sent."""
 
-    def __init__(self, mark: bytes | None, surrogates: list[bytes] | None = None) -> None:
+    def __init__(self, mark: bytes | None) -> None:
         self._mark = mark
-        self._surrogates = iter(surrogates or ())
 
     def verbatim(self, raw: msgspec.Raw) -> bytes:
-        """The next payload of the body."""
         payload = bytes(raw)
-        if self._mark is None or self._mark not in payload:
-            return payload
-        first, *others = payload.split(self._mark)
-        return first + b"".join([part for other in others for part in (next(self._surrogates), other)])
+        return payload if self._mark is None else payload.replace(self._mark, b"\\u")
 
 
 VERBATIM = Payloads(None)
 
 
-def with_lone_surrogates_marked(body: bytes, mark: bytes) -> tuple[bytes, list[bytes]]:
-    """A body with a mark for each lone surrogate, and the surrogates in their order."""
-    if SURROGATE.search(body) is None:
-        return body, []
+def with_lone_surrogates_marked(body: bytes, mark: bytes) -> bytes:
+    """A body with a mark in place of the "\\u" of each lone surrogate; the same object where there is none."""
+    if SURROGATE.search(body) is None or NUL in body:
+        return body
     neutral = body.replace(ESCAPED_BACKSLASH, NEUTRAL)  # what looks like an escape is one now
     surrogates = [found[0] for found in islice(LONE_SURROGATE.finditer(neutral), LONE_SURROGATES_MAX + 1)]
+    if not surrogates:
+        return body
     if len(surrogates) > LONE_SURROGATES_MAX:
         raise MalformedJson(f"The body has more than {LONE_SURROGATES_MAX} lone surrogates.")
-    # A function would be called for each; a template without groups is not.
-    marked = LONE_SURROGATE.sub(mark.replace(b"\\", ESCAPED_BACKSLASH), neutral)
-    return marked.replace(NEUTRAL, ESCAPED_BACKSLASH), surrogates
-
-
-def texts_in(json_text: bytes) -> int:
-    """How many texts a JSON text has, the names of members included: half of its quotes, apart from escaped ones."""
-    if b"\\" not in json_text:
-        return json_text.count(b'"') // 2
-    unescaped = json_text.replace(ESCAPED_BACKSLASH, b"")
-    return (unescaped.count(b'"') - unescaped.count(b'\\"')) // 2
-
-
-def texts_of(value: Any) -> int:
-    """How many texts a decoded value stands for. Members that are UNSET were not there; no others have a default."""
-    match value:
-        case str():
-            return 1
-        case msgspec.Raw():
-            return texts_in(bytes(value))
-        case list() | tuple():
-            return sum([texts_of(each) for each in value])
-        case dict():
-            return len(value) + sum([texts_of(each) for each in value.values()])
-        case msgspec.Struct():
-            members = [getattr(value, name) for name in value.__struct_fields__]
-            return sum([1 + texts_of(member) for member in members if member is not msgspec.UNSET])
-    return 0
-
-
-def repeated_member(body: bytes) -> InvalidRequest:
-    """That a member stands twice, by name where it is found quickly."""
-    names: list[str] = []
-
-    def keep(pairs: list[tuple[str, Any]]) -> None:
-        seen: set[str] = set()
-        names.extend([name for name, _ in pairs if name in seen or seen.add(name)])  # type: ignore[func-returns-value]
-
-    if len(body) <= SEARCHED_BYTES_MAX:
-        json.loads(body, object_pairs_hook=keep)
-    named = f" ({names[-1][:NAME_SHOWN_MAX]})" if names else ""
-    return InvalidRequest([FieldError(f"a member stands twice in an object{named}", pointer="")])
+    # Not with `sub`, which would call a function for each.
+    first, *others = LONE_SURROGATE.split(neutral)
+    marked = [mark + surrogate[2:] + other for surrogate, other in zip(surrogates, others, strict=True)]
+    return b"".join([first, *marked]).replace(NEUTRAL, ESCAPED_BACKSLASH)
 
 
 def malformed(body: bytes, error: Exception) -> MalformedJson:
@@ -172,10 +131,11 @@ def malformed(body: bytes, error: Exception) -> MalformedJson:
     )
 
 
-def invalid_request(message: str) -> InvalidRequest:
+def invalid_request(message: str, *, mark: str | None = None) -> InvalidRequest:
     """A decoder's message with its location as a JSON pointer, which leads to something in the body that was sent.
 
-    It is the member itself where there is one, and the object where a member is missing, or which one is not known.
+    It is the member itself where there is one, and the object where a member is missing, or its name cannot be sent
+    back: it is too long, or has a lone surrogate, which stands as `mark` in the message.
     """
     location = LOCATION.search(message)
     pointer = ""
@@ -185,10 +145,12 @@ def invalid_request(message: str) -> InvalidRequest:
         pointer += f"/{index or name}"
     text = message[: location.start()] if location else message
     unknown = UNKNOWN_FIELD.fullmatch(text)
-    if unknown is not None and len(unknown[1]) <= NAME_SHOWN_MAX:
-        pointer += f"/{escaped(unknown[1])}"
-    elif unknown is not None:
+    if unknown is not None and len(unknown[1]) > NAME_SHOWN_MAX:
         text = f"Object contains unknown field `{unknown[1][:NAME_SHOWN_MAX]}…`"
+    elif unknown is not None and (mark is None or mark not in unknown[1]):
+        pointer += f"/{escaped(unknown[1])}"
+    if mark is not None:
+        text = text.replace(mark, "\\u")
     return InvalidRequest([FieldError(sentence(text), pointer=pointer)])
 
 

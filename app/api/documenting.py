@@ -36,6 +36,7 @@ READ_PROBLEMS: tuple[type[FactwireError], ...] = (
     errors.Unavailable,
     errors.KeyUnavailable,
     errors.HistoryForked,
+    errors.StandbyBehind,
 )
 
 WRITE_PROBLEMS: tuple[type[FactwireError], ...] = (

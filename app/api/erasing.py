@@ -7,9 +7,10 @@ from starlette.responses import Response
 from app.api.admitting import Rule, principal_of
 from app.api.asgi import JSON
 from app.api.context import context_of
-from app.api.decoding import Decoder, texts_of
+from app.api.decoding import Decoder
 from app.api.documenting import EXAMPLE_ID, operation
 from app.api.parameters import parameters_of
+from app.api.repeated_members import texts_of
 from app.api.routing import new_router
 from app.api.wire import ErasedDataSubject, Redaction, RedactionBody
 from app.domain import errors

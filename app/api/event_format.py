@@ -18,7 +18,7 @@ from msgspec import UNSET, Meta, UnsetType
 from app.api.decoding import Decoder, Payloads
 from app.api.parameters import parse_time
 from app.domain.errors import FieldError, InvalidRequest, LimitExceeded
-from app.domain.fact import NewFact, check_text, new_fact, refused
+from app.domain.fact import NewFact, check_text, escaped, new_fact, refused
 from app.domain.limits import Limits
 from app.domain.position import FACT_ID
 from app.stream.pace import Facts
@@ -37,14 +37,14 @@ BASE64 = "base64"
 PLACED = frozenset(
     {"specversion", "id", "type", "subject", "data", "data_base64", "namespace"}
     | {"factversion", "factaggregateids", "factmeta", "factsubject", "factposition", "factpublishedat"}
-    | {"factredacted", "facterased"}
+    | {"factredacted", "facterased", "factunreadable"}
 )
-POINTERS = ((re.compile(r"^/aggregate_ids/\d+$"), "/subject"), (re.compile(r"^/meta/ce-"), "/"))
 FIELDS = {
-    "/payload": "/data",
-    "/version": "/factversion",
-    "/aggregate_ids": "/factaggregateids",
-    "/data_subject": "/factsubject",
+    "payload": "data",
+    "version": "factversion",
+    "aggregate_ids": "factaggregateids",
+    "meta": "factmeta",
+    "data_subject": "factsubject",
 }
 
 
@@ -85,6 +85,7 @@ class StoredFact(msgspec.Struct):
     data_subject: str | None = None
     redacted: bool = False
     erased: bool = False
+    unreadable: bool = False
 
 
 STORED = Decoder(StoredFact)
@@ -99,35 +100,41 @@ def fact_from_event(event: Event, payloads: Payloads, limits: Limits, *, namespa
 
     Raises InvalidRequest and LimitExceeded with a pointer relative to the event.
     """
+    try:
+        return checked_fact(event, payloads, limits, namespace)
+    except InvalidRequest as error:
+        raise InvalidRequest([as_attribute(field, event) for field in error.members["errors"]]) from None
+    except LimitExceeded as error:
+        field = as_attribute(error.members["errors"][0], event)
+        raise LimitExceeded(error.members["limit"], error.members["maximum"], field=field) from None
+
+
+def checked_fact(event: Event, payloads: Payloads, limits: Limits, namespace: str | None) -> NewFact:
+    """The same, with pointers into the event or into the fact."""
     attributes = attributes_of(event)
     for name in ("specversion", "id", "source", "type"):
         if not attributes.get(name):
-            raise refused(f"/{name}", "expected a text that is not empty")
+            raise refused(f"/{name}", f"expected the attribute {name}, a text that is not empty")
     if attributes["specversion"] != SPEC_VERSION:
         raise refused("/specversion", f"expected {SPEC_VERSION}")
     if namespace is None and "namespace" not in attributes:
-        raise refused("/namespace", "expected this extension, since FACTWIRE_CLOUDEVENTS_NAMESPACE is not set")
+        detail = "expected the extension namespace, since FACTWIRE_CLOUDEVENTS_NAMESPACE is not set"
+        raise refused("/namespace", detail)
     payload, encoding = payload_of(event, payloads)
     meta = meta_of(attributes)
     if meta.get(DATA) == BASE64 and payload.startswith(b'"'):
         raise refused("/factmeta", f"{DATA} would make the data of the event binary: give data_base64")
-    try:
-        return new_fact(
-            id=fact_id(attributes["id"], attributes["source"]),
-            namespace=attributes.get("namespace", namespace or ""),
-            type=attributes["type"],
-            version=version_of(attributes),
-            aggregate_ids=aggregate_ids_of(attributes),
-            meta=meta | encoding,
-            payload=payload,
-            limits=limits,
-            data_subject=attributes.get("factsubject"),
-        )
-    except InvalidRequest as error:
-        raise InvalidRequest([as_attribute(field) for field in error.members["errors"]]) from None
-    except LimitExceeded as error:
-        field = as_attribute(error.members["errors"][0])
-        raise LimitExceeded(error.members["limit"], error.members["maximum"], field=field) from None
+    return new_fact(
+        id=fact_id(attributes["id"], attributes["source"]),
+        namespace=attributes.get("namespace", namespace or ""),
+        type=attributes["type"],
+        version=version_of(attributes),
+        aggregate_ids=aggregate_ids_of(attributes),
+        meta=meta | encoding,
+        payload=payload,
+        limits=limits,
+        data_subject=attributes.get("factsubject"),
+    )
 
 
 def attributes_of(event: Event) -> dict[str, str]:
@@ -138,7 +145,7 @@ def attributes_of(event: Event) -> dict[str, str]:
             continue
         if not ATTRIBUTE.fullmatch(name):
             check_text(name, "")
-            raise refused(f"/{name}", "an attribute has a name of lower-case letters and digits")
+            raise refused(f"/{escaped(name)}", "an attribute has a name of lower-case letters and digits")
         try:
             value = SCALAR.decode(raw)
         except msgspec.MsgspecError:
@@ -219,12 +226,19 @@ def is_told(name: str, attributes: Mapping[str, str]) -> bool:
     return name not in PLACED and not is_source_of_facts
 
 
-def as_attribute(field: FieldError) -> FieldError:
-    """What is wrong with a fact, as the author of the event knows it."""
-    pointer = field.pointer or ""
-    for pattern, name in POINTERS:
-        pointer = pattern.sub(name, pointer)
-    return FieldError(field.detail, pointer=FIELDS.get(pointer, pointer))
+def as_attribute(field: FieldError, event: Event) -> FieldError:
+    """What is wrong with a fact, as the author of the event knows it: the attribute, or the event that lacks it."""
+    _, name, *below = [*(field.pointer or "").split("/"), ""]
+    if name == "aggregate_ids" and below[0] == "0" and "subject" in event:
+        name = "subject"
+    elif name == "meta" and below[0].startswith(KEPT):
+        name = below[0].removeprefix(KEPT)
+    elif name == "payload" and "data_base64" in event:
+        name = "data_base64"
+    else:
+        name = FIELDS.get(name, name)
+    is_there = name.replace("~1", "/").replace("~0", "~") in event
+    return FieldError(field.detail, pointer=f"/{name}" if is_there else "")
 
 
 def event_from_fact(line: bytes) -> bytes:
@@ -274,6 +288,7 @@ def extensions_of(fact: StoredFact, meta: MetaValues) -> dict[str, Any]:
             ("factsubject", fact.data_subject, fact.data_subject is not None),
             ("factredacted", True, fact.redacted),
             ("facterased", True, fact.erased),
+            ("factunreadable", True, fact.unreadable),
         )
         if is_there
     }

@@ -8,11 +8,12 @@ from starlette.responses import Response
 from app.api.admitting import Rule, principal_of, reader_of
 from app.api.bodies import NDJSON
 from app.api.context import context_of
-from app.api.decoding import Decoder, texts_of
+from app.api.decoding import Decoder
 from app.api.documenting import EXAMPLE_ID, READ_PROBLEMS, operation
 from app.api.encoding import encoded_response
 from app.api.exporting import EXPORT_PARAMETERS, answer_export
 from app.api.parameters import FILTERS, Parameters, parameters_of
+from app.api.repeated_members import texts_of
 from app.api.routing import new_router
 from app.api.wire import Fact, Page, QueryBody, query_from
 from app.domain import errors

@@ -19,7 +19,8 @@ class Liveness(msgspec.Struct):
 
 
 class Readiness(msgspec.Struct):
-    """Whether requests should come here. The state of the database is told but does not decide.
+    """Whether requests should come here. The state of the database is told but does not decide: `starting` before the
+    first look at it, `reachable`, `standby` where it serves history and streams only, or `unreachable`.
 
     Otherwise one hiccup of the database would take every process out of rotation and end all streams at the ingress.
     """
@@ -55,7 +56,7 @@ async def readyz(request: Request) -> Response:
         ready=context.schema_seen and not context.draining,
         draining=context.draining,
         schema="current" if context.schema_seen else "not seen yet",
-        database="reachable" if context.database_reachable else "unreachable",
+        database=context.database_state,
     )
     return Response(msgspec.json.encode(readiness), 200 if readiness.ready else 503, media_type="application/json")
 

@@ -23,9 +23,10 @@ from app.api.decoding import Decoder
 from app.api.documenting import operation
 from app.api.parameters import parameters_of, parse_meta_key
 from app.api.problems import problem
+from app.api.repeated_members import texts_of_line
 from app.api.routing import new_router
 from app.api.spending import Pace, pace_of
-from app.api.wire import ImportCounts, ImportLine, NewFactLine, Skipped, fact_from, texts_of_line
+from app.api.wire import ImportCounts, ImportLine, NewFactLine, Skipped, fact_from
 from app.domain import errors
 from app.domain.errors import FactwireError, FieldError, LimitExceeded, OutcomeUnknown, RequestTimeout, Unavailable
 from app.domain.fact import RESERVED_NAMESPACE, NewFact
@@ -213,7 +214,11 @@ class Importing:
     async def _publish_unit(self, facts: Sequence[NewFact | None], skipped: Sequence[str | None]) -> None:
         new = [fact for fact in facts if fact is not None]
         await self.pace(len(new))
-        outcomes = iter(await self.context.publisher.publish_in_order(new, tenant=self.tenant) if new else ())
+        if new:
+            outcomes = iter(await self.context.publisher.publish_in_order(new, tenant=self.tenant))
+        else:  # a few bytes of zstd become millions of lines without a fact, and nothing here waits for anything
+            outcomes = iter(())
+            await asyncio.sleep(0)
         for fact, reason in zip(facts, skipped, strict=True):
             if fact is not None:
                 self._count(next(outcomes))

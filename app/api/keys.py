@@ -1,6 +1,6 @@
 """Keys: make them, look at them, give them new secrets, and revoke them."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from datetime import datetime
 from http import HTTPStatus
@@ -17,9 +17,10 @@ from app.access.keys import Made
 from app.api.admitting import Rule, principal_of
 from app.api.asgi import JSON
 from app.api.context import context_of
-from app.api.decoding import Decoder, texts_of
+from app.api.decoding import Decoder
 from app.api.documenting import operation
 from app.api.parameters import parameters_of, parse_time
+from app.api.repeated_members import texts_of
 from app.api.routing import new_router
 from app.api.wire import Texts
 from app.domain import errors
@@ -216,6 +217,8 @@ async def managing(request: Request) -> AsyncIterator[Connection]:
     context = context_of(request)
     if context.keyring is None:
         raise Forbidden("Keys are not in use here: FACTWIRE_AUTH does not name them.")
+    if request.method != "GET":
+        context.tail.refuse_on_standby()
     lane = context.database.reading
     async with lane.reading() if request.method == "GET" else changing(lane) as connection:
         yield connection
@@ -259,7 +262,13 @@ def members(key: StoredKey) -> dict[str, Any]:
         name: None if (time := getattr(key, name)) is None else utc(time)
         for name in ("created_at", "expires_at", "revoked_at", "last_used_at")
     }
-    return {"id": key.id, "name": key.name, "grants": msgspec.convert(key.grants, GrantsBody), **times}
+    return {"id": key.id, "name": key.name, "grants": msgspec.convert(without_empty(key.grants), GrantsBody), **times}
+
+
+def without_empty(grants: Mapping[str, Mapping[str, list[str]]]) -> dict[str, dict[str, list[str]]]:
+    """Grants as they are shown: without the parts that grant or exclude nothing."""
+    parts = {action: {name: list(each) for name, each in part.items() if each} for action, part in grants.items()}
+    return {action: part for action, part in parts.items() if part}
 
 
 def answer(result: msgspec.Struct, status: int = HTTPStatus.OK) -> Response:

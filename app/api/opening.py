@@ -10,7 +10,7 @@ from app.api.holding import Holding
 from app.api.parameters import Parameters
 from app.api.spending import has_seat, seated
 from app.api.sse import Respell, stream_response
-from app.domain.errors import MalformedParameter, RateLimited, Unavailable
+from app.domain.errors import MalformedParameter, RateLimited, StandbyBehind, Unavailable
 from app.domain.position import Bound, parse_bound
 from app.domain.principal import Reader
 from app.domain.query import Query
@@ -31,7 +31,7 @@ async def answer_stream(
     try:
         reader = reader_of(request, context)
         state = await state_if_open(context, after, reader) if has_seat(request.scope) else None
-    except (Unavailable, RateLimited):
+    except (Unavailable, RateLimited, StandbyBehind):
         state = None
     tenant = context.tenants.tenant_of(request.scope)
     if state is None or not context.queries.fits(tenant, query.bytes):
@@ -58,7 +58,10 @@ async def answer_stream(
 
 
 async def state_if_open(context: Context, after: Bound, reader: Reader) -> LogState | None:
-    """Where the stream begins, or None while it cannot: draining, or too many streams. Raises Unavailable."""
+    """Where the stream begins, or None while it cannot: draining, or too many streams.
+
+    Raises Unavailable, StandbyBehind, and what says that it can begin nowhere.
+    """
     await context.streams.turnstile.go()
     if not context.streams.admits():
         return None

@@ -9,7 +9,8 @@ from urllib.parse import unquote, unquote_to_bytes
 
 from starlette.requests import Request
 
-from app.api.decoding import Decoder, texts_of
+from app.api.decoding import Decoder
+from app.api.repeated_members import texts_of
 from app.api.schemas import TEXT, TEXTS, ref
 from app.api.wire import QueryBody, QueryItemBody, item_from, query_from
 from app.domain.errors import (

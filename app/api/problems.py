@@ -1,7 +1,7 @@
 """Problems: every error as RFC 9457 has it. One table says which status an error has."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -20,6 +20,7 @@ MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = "1"
 TEXT_MAX = 1000
 ERRORS_MAX = 100
+ERRORS_BYTES_MAX = 8 * 1024
 
 STATUSES: Mapping[type[FactwireError], int] = {
     errors.MalformedJson: 400,
@@ -76,7 +77,7 @@ def problem(error: FactwireError) -> dict[str, Any]:
         name: shortened(value) if isinstance(value, str) else value for name, value in error.members.items()
     }
     if "errors" in members:
-        members["errors"] = [plain(field) for field in members["errors"][:ERRORS_MAX]]
+        members["errors"] = plain_errors(members["errors"])
     kind = type(error)
     return {
         "type": type_uri(kind),
@@ -85,6 +86,19 @@ def problem(error: FactwireError) -> dict[str, Any]:
         "detail": shortened(error.detail),
         **members,
     }
+
+
+def plain_errors(fields: Sequence[FieldError]) -> list[dict[str, str]]:
+    """The first of the fields, as many as a small problem has room for."""
+    errors: list[dict[str, str]] = []
+    size = 0
+    for field in fields[:ERRORS_MAX]:
+        error = plain(field)
+        size += len(msgspec.json.encode(error))
+        if errors and size > ERRORS_BYTES_MAX:
+            break
+        errors.append(error)
+    return errors
 
 
 def plain(field: FieldError) -> dict[str, str]:

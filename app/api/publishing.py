@@ -18,9 +18,10 @@ from app.api.hosts import Hosts
 from app.api.identifying import Ids
 from app.api.parameters import parameters_of
 from app.api.problems import problem_response
+from app.api.repeated_members import texts_of_publish
 from app.api.routing import new_router
 from app.api.tenants import PRINCIPAL
-from app.api.wire import PublishBody, PublishResult, condition_from, facts_from, texts_of_publish
+from app.api.wire import PublishBody, PublishResult, condition_from, facts_from
 from app.domain.condition import Condition
 from app.domain.errors import FactwireError, InternalError
 from app.domain.fact import NewFact

@@ -48,6 +48,7 @@ class EndedSession(msgspec.Struct):
 async def begin_session(request: Request) -> Response:
     principal = principal_of(request)
     parameters_of(request)
+    context_of(request).tail.refuse_on_standby()
     lent = await context_of(request).sessions.begin(principal)
     cookie = set_cookie(request, lent.secret, seconds=lent.expires_at.timestamp() - time.time())
     body = msgspec.json.encode(Session(principal.name, utc(lent.expires_at)))
@@ -71,6 +72,7 @@ async def end_session(request: Request) -> Response:
     if secret is not None:
         if not comes_from_its_own_page(request):
             raise CrossOrigin
+        context_of(request).tail.refuse_on_standby()
         await context_of(request).sessions.end(secret)
     headers = {"set-cookie": set_cookie(request, "", seconds=0), "cache-control": "no-store"}
     return Response(msgspec.json.encode(EndedSession()), 200, headers, JSON)

@@ -5,11 +5,12 @@ from starlette.responses import Response
 
 from app.api.admitting import Rule
 from app.api.context import context_of
-from app.api.decoding import Decoder, texts_of
+from app.api.decoding import Decoder
 from app.api.documenting import READ_PROBLEMS, operation
 from app.api.following import OPTIONS, TICKET
 from app.api.opening import answer_stream
 from app.api.parameters import FILTERS, parameters_of
+from app.api.repeated_members import texts_of
 from app.api.routing import new_router
 from app.api.sse import MEDIA_TYPE
 from app.api.wire import Fact, QueryBody, query_from

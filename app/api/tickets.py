@@ -7,10 +7,11 @@ from starlette.responses import Response
 from app.api.admitting import Rule, principal_of
 from app.api.asgi import JSON, header
 from app.api.context import context_of
-from app.api.decoding import Decoder, texts_of
+from app.api.decoding import Decoder
 from app.api.documenting import READ_PROBLEMS, operation
 from app.api.following import OPTIONS, follow_options
 from app.api.parameters import FILTERS, Parameters, parameters_of
+from app.api.repeated_members import texts_of
 from app.api.routing import new_router
 from app.api.wire import QueryBody, query_from
 from app.domain import errors
@@ -59,6 +60,7 @@ async def issue_ticket(request: Request) -> Response:
     parameters = parameters_of(request, *FILTERS, *OPTIONS)
     query = await asked_query(request, parameters)
     options = follow_options(parameters, heartbeat_seconds=context.settings.heartbeat_seconds)
+    context.tail.refuse_on_standby()
     await context.moments.locate(options.after, principal.grants.readable)
     lent = await context.tickets.issue(principal, query)
     body = msgspec.json.encode(Ticket(lent.secret, utc(lent.expires_at)))

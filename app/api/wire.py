@@ -8,7 +8,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 from uuid_utils import uuid7
 
-from app.api.decoding import Payloads, texts_in, texts_of
+from app.api.decoding import Payloads
 from app.domain.condition import Condition
 from app.domain.errors import FactwireError, FieldError, InvalidRequest, LimitExceeded
 from app.domain.fact import AGGREGATE, META, NewFact, check_maximum, check_text, new_fact, refused, repeated
@@ -304,32 +304,6 @@ def canonical_id(given: str) -> str:
     if FACT_ID.fullmatch(given) is None:
         raise refused("/id", "expected a UUID such as 0193595a-7c5f-7e1a-8f31-2f6a3c7d9b10")
     return given.lower()
-
-
-def texts_of_publish(body: PublishBody) -> int:
-    """How many texts a body has, the names of its members included; the same as texts_of, for the hot path."""
-    condition = 0 if body.condition is UNSET else 1 + texts_of(body.condition)
-    return 1 + sum([texts_of_fact(fact) for fact in body.facts]) + condition
-
-
-def texts_of_fact(fact: NewFactBody) -> int:
-    texts = 5 + texts_in(bytes(fact.payload))  # namespace and type with their names, and the name of the payload
-    if fact.id is not UNSET:
-        texts += 1 if fact.id is None else 2
-    if fact.version is not UNSET:
-        texts += 1
-    if fact.aggregate_ids is not UNSET:
-        texts += 1 + len(fact.aggregate_ids)
-    if fact.meta is not UNSET:
-        texts += 1 + texts_of(fact.meta) if fact.meta else 1
-    if fact.data_subject is not UNSET:
-        texts += 1 if fact.data_subject is None else 2
-    return texts
-
-
-def texts_of_line(line: NewFactLine) -> int:
-    more = (line.position, line.published_at, line.redacted, line.erased, line.unreadable)
-    return texts_of_fact(line) + sum([1 + texts_of(member) for member in more if member is not UNSET])
 
 
 def query_from(body: QueryBody) -> Query:

@@ -23,6 +23,11 @@ class Budget:
         self._by_tenant: Counter[str] = Counter()
         self.used = 0
 
+    @property
+    def tenants(self) -> int:
+        """How many tenants hold something."""
+        return len(self._by_tenant)
+
     def fits(self, tenant: str, count: int) -> bool:
         """Whether a tenant may take so much more."""
         return self.used + count <= self._most and self._by_tenant.get(tenant, 0) + count <= self._share

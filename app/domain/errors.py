@@ -223,8 +223,8 @@ class StandbyBehind(FactwireError):
 
     code = "standby-behind"
 
-    def __init__(self, position: int, head: int) -> None:
-        super().__init__(f"The standby has received facts up to position {head}, and not yet {position}.", head=head)
+    def __init__(self, missing: str, *, head: int) -> None:
+        super().__init__(f"The standby has received facts up to position {head}, and not yet {missing}.", head=head)
 
 
 class CursorExpired(FactwireError):

@@ -195,7 +195,7 @@ def normal_meta(meta: Mapping[str, str | list[str]], limits: Limits) -> dict[str
 def normal_values(key: str, given: str | list[str]) -> str | list[str]:
     if not (len(key) <= NAME_LENGTH_MAX and matches(META_KEY, key)):
         detail = f"a meta key is a name without ':', of at most {NAME_LENGTH_MAX} characters"
-        raise refused(f"/meta/{escaped(key)}", detail)
+        raise refused("/meta" if CONTROL.search(key) else f"/meta/{escaped(key)}", detail)
     if isinstance(given, str):
         if not are_plain(given):
             check_text(given, f"/meta/{escaped(key)}")

@@ -23,15 +23,9 @@ class Item:
     types: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()
     within: Namespaces = EVERY_NAMESPACE
-    _namespaces: frozenset[str] = field(init=False, repr=False, compare=False)
-    _types: frozenset[str] = field(init=False, repr=False, compare=False)
-    _tags: frozenset[str] = field(init=False, repr=False, compare=False)
-
-    def __post_init__(self) -> None:
-        # Looked up in for each fact, whatever their size.
-        object.__setattr__(self, "_namespaces", frozenset(self.namespaces))
-        object.__setattr__(self, "_types", frozenset(self.types))
-        object.__setattr__(self, "_tags", frozenset(self.tags))
+    _sets: tuple[frozenset[str], frozenset[str], frozenset[str]] | None = field(
+        default=None, init=False, repr=False, compare=False
+    )
 
     @property
     def looks(self) -> int:
@@ -45,30 +39,41 @@ class Item:
         return ITEM_BYTES + VALUE_BYTES * len(values) + sum(map(len, values))
 
     def matches(self, namespace: str, type: str, tags: Set[str]) -> bool:
+        """A few look-ups, whatever the sizes of the item and of the fact."""
+        namespaces, types, needed = self._sets or self._as_sets()
         return (
-            (not self.namespaces or namespace in self._namespaces)
-            and (not self.types or type in self._types)
-            and self._tags <= tags
+            (not namespaces or namespace in namespaces)
+            and (not types or type in types)
+            and needed <= tags
             and (self.within is EVERY_NAMESPACE or namespace in self.within)
         )
+
+    def _as_sets(self) -> tuple[frozenset[str], frozenset[str], frozenset[str]]:
+        """Made once, where somebody follows: a condition is compared by the database."""
+        sets = frozenset(self.namespaces), frozenset(self.types), frozenset(self.tags)
+        object.__setattr__(self, "_sets", sets)
+        return sets
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
     """OR of items; without any, every fact. Equal queries are equal values, so that streams can share their matches.
 
-    `looks` is how many look-ups it may take to compare a fact with it, `bytes` about how much memory it takes.
+    `bytes` is about how much memory it takes.
     """
 
     items: tuple[Item, ...] = ()
-    looks: int = field(init=False, repr=False, compare=False)
     bytes: int = field(init=False, repr=False, compare=False)
     _hash: int = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_hash", hash(self.items))
-        object.__setattr__(self, "looks", 1 + sum([item.looks for item in self.items]))
         object.__setattr__(self, "bytes", sum([item.bytes for item in self.items]))
+
+    @property
+    def looks(self) -> int:
+        """How many look-ups it may take to compare a fact with it."""
+        return 1 + sum([item.looks for item in self.items])
 
     def __hash__(self) -> int:
         # Streams look their query up for each fact, and hashing all its texts takes longer than matching.

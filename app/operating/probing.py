@@ -62,6 +62,8 @@ async def look_at_service(client: httpx.AsyncClient) -> AsyncIterator[Finding]:
         return
     if not ready:
         yield wrong("service", f"not ready: {told}", "run `factwire migrate`, or wait until it has started anew")
+    elif readiness["database"] == "standby":
+        yield note("service", f"ready, {told}: nothing is published here", "publish through a service on the primary")
     elif readiness["database"] != "reachable":
         yield wrong("service", told, "see in the log of the service why it does not reach its database")
     else:

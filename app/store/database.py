@@ -70,6 +70,9 @@ CONNECTION_FAILURES = (
 DAMAGED_SQLSTATE = "FW005"
 STANDBY_WAIT = "SyncRepWaitForLSN"
 
+# They tell of what others did at the same time, not of a database that cannot be used.
+FOR_OTHERS = (asyncpg.LockNotAvailableError, asyncpg.TransactionRollbackError)
+
 # After these a connection is of no use. It leads to a standby by now, and the next one finds the primary; or the server
 # did not even end the statement at its own time limit, and will not answer a request to cancel it either; or the
 # session was ended.
@@ -78,6 +81,8 @@ USELESS = (asyncpg.ReadOnlySQLTransactionError, asyncpg.InternalClientError, Tim
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]"
 """What the functions of the store take first."""
 
+
+IN_RECOVERY = "select pg_is_in_recovery()"
 
 # glibc gives a freed block above a threshold back to the system at once, and the next page of history takes a fault for
 # every 4 KiB of it: 3.0 instead of 0.9 us of the server's CPU a fact. Freeing one larger block raises the threshold for
@@ -99,6 +104,11 @@ async def connect(
         command_timeout=statement_seconds,
         server_settings={**SESSION, "application_name": application_name},
     )
+
+
+async def is_standby(connection: Connection) -> bool:
+    """Whether the server is a standby, on which nothing can be written. One that is promoted keeps its sessions."""
+    return bool(await connection.fetchval(IN_RECOVERY))
 
 
 class CommitInDoubt(Exception):
@@ -134,6 +144,7 @@ class Lane:
         self._pool: asyncpg.Pool
         self._failed = False
         self._failed_at = -math.inf
+        self.refused_writes = False
 
     @property
     def used(self) -> int:
@@ -152,11 +163,15 @@ class Lane:
         return since < MOMENTS_SECONDS or (self._failed and since < FAILURE_SECONDS)
 
     def note(self, failure: BaseException | None) -> None:
-        """Keep what a use says of the database. That it waited in vain for others to finish says nothing."""
+        """Keep what a use says of the database. That it waited in vain for others to finish says nothing.
+
+        `refused_writes` is whether the last failure is one that every standby gives to whoever writes.
+        """
         if failure is None:
             self._failed = False
-        elif isinstance(failure, CONNECTION_FAILURES) and not isinstance(failure, asyncpg.LockNotAvailableError):
+        elif isinstance(failure, CONNECTION_FAILURES) and not isinstance(failure, FOR_OTHERS):
             self._failed, self._failed_at = True, time.monotonic()
+            self.refused_writes = isinstance(failure, asyncpg.ReadOnlySQLTransactionError)
 
     async def open(self) -> None:
         """Prepare the lane; connections are made at their first use, so that the service starts without a database."""
@@ -230,10 +245,18 @@ class Lane:
                 log.error("the database cannot read what it stores: %s", error)
             raise Unavailable("The database did not answer.") from error
         except asyncpg.PostgresError as error:
-            if error.sqlstate != DAMAGED_SQLSTATE:
+            damage = damage_of(error)
+            if damage is None:
                 raise
             log.error("%s", error)
-            raise LogDamaged(f"{str(error)[:1].upper()}{str(error)[1:]}.") from error
+            raise damage from error
+
+
+def damage_of(error: Exception) -> LogDamaged | None:
+    """What a statement says that came by a missing fact."""
+    if isinstance(error, asyncpg.PostgresError) and error.sqlstate == DAMAGED_SQLSTATE:
+        return LogDamaged(f"{str(error)[:1].upper()}{str(error)[1:]}.")
+    return None
 
 
 class Keeper:

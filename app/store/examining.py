@@ -156,8 +156,10 @@ async def find_primary(connection: Connection) -> AsyncIterator[Finding]:
     row = await connection.fetchrow(WRITABLE)
     assert row is not None
     if row["standby"]:
-        change = "name the primary, or all hosts and target_session_attrs=read-write, in FACTWIRE_DATABASE_URL"
-        yield wrong("primary", "this is a standby: nothing can be published", change)
+        change = (
+            "to publish, name the primary in FACTWIRE_DATABASE_URL, or all hosts and target_session_attrs=read-write"
+        )
+        yield note("primary", "this is a standby: history and streams are served, nothing is published", change)
     elif row["read_only"]:
         yield wrong("primary", "transactions are read-only", "turn default_transaction_read_only off")
     else:

@@ -4,11 +4,12 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 
-from app.store.database import CONNECT_SECONDS, Connection, connect
+from app.store.database import CONNECT_SECONDS, Connection, connect, is_standby
 
 CHANNEL = "factwire"
 LISTENING = "factwire listen"
 PROBE = "select 1"
+PROMOTION_SECONDS = 1.0
 NOTIFY = "select pg_notify($1, $2)"
 LISTENERS = """
 select pid
@@ -36,12 +37,14 @@ async def listen(
 
     That it was lost is what this raises. `on_connected` is told the backend on which it listens.
 
-    The connection is probed: a server that vanished is noticed by TCP alone only after minutes.
+    The connection is probed: a server that vanished is noticed by TCP alone only after minutes. A standby refuses
+    LISTEN: until it is promoted, which the connection outlives, nothing is listened to.
     """
     connection = await connect(url, application_name=LISTENING, statement_seconds=CONNECT_SECONDS)
     lost = asyncio.Event()
     try:
         connection.add_termination_listener(lambda _: lost.set())
+        await promoted(connection)
         await connection.add_listener(CHANNEL, lambda *given: on_hint(str(given[-1])))
         on_connected(connection.get_server_pid())
         on_hint("")
@@ -53,3 +56,11 @@ async def listen(
         raise ConnectionError("the listening connection was lost")
     finally:
         connection.terminate()
+
+
+async def promoted(connection: Connection) -> None:
+    """Return once the server is no standby."""
+    while True:
+        if not await is_standby(connection):
+            return
+        await asyncio.sleep(PROMOTION_SECONDS)

@@ -28,6 +28,8 @@ select current_user as role,
        current_setting('server_version_num')::int as version
 """
 
+IS_EMPTY = "select to_regclass('factwire.alembic_version') is null and not pg_is_in_recovery()"
+
 REVISION = "select version_num from factwire.alembic_version"
 
 VERSION_MIN = 150000
@@ -82,11 +84,11 @@ def configuration(database_url: str = "") -> Config:
 
 
 def is_empty(database_url: str) -> bool:
-    """Whether the database has no log yet."""
+    """Whether the database has no log yet, and can be given one: a standby gets that of its primary."""
 
     async def look() -> bool:
         async with connected(database_url) as connection:
-            return await connection.fetchval("select to_regclass('factwire.alembic_version') is null") is True
+            return await connection.fetchval(IS_EMPTY) is True
 
     return asyncio.run(look())
 

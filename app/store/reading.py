@@ -159,13 +159,15 @@ class Log:
             case "head":
                 return LogState(self.head, self.epoch, self.head)
             case Cursor():
+                if bound.epoch > self.epoch and self.on_standby:
+                    raise StandbyBehind(f"epoch {bound.epoch}", head=self.head)
                 later = [fork for epoch, fork in self.forks.items() if epoch > bound.epoch]
                 check_epoch(bound, current=self.epoch, forked_after=min(later, default=None))
                 return self.at(bound.position)
 
     def at(self, position: Position) -> "LogState":
         if position > self.head and self.on_standby:
-            raise StandbyBehind(position, self.head)
+            raise StandbyBehind(f"position {position}", head=self.head)
         if position > self.head:
             raise CursorAhead(epoch=self.epoch, head=self.head)
         if position < self.floor:
@@ -301,12 +303,18 @@ def composed(listed: Sequence[asyncpg.Record], facts: Sequence[bytes], form: For
 
 
 async def read_tail(connection: Connection, *, anchor: Position, facts_max: int, bytes_max: int) -> TailRead:
-    """The facts from the anchor on, the one at the anchor included. Raises LogDamaged where one of them is missing."""
+    """The facts from the anchor on, the one at the anchor included, up to the first that is missing.
+
+    Raises LogDamaged where that leaves no new one.
+    """
     rows = await connection.fetch(READ_TAIL, anchor, facts_max, bytes_max)
     facts = [tail_fact(row) for row in rows if row["position"] is not None]
-    for before, fact in pairwise(facts):
+    for place, (before, fact) in enumerate(pairwise(facts), 1):
         if fact.position != before.position + 1:
-            raise LogDamaged(f"The fact at position {before.position + 1} is missing.")
+            if before.position == anchor:
+                raise LogDamaged(f"The fact at position {anchor + 1} is missing.")
+            facts = facts[:place]
+            break
     log = rows[0]
     fork = Fork(log["forked_after"]) if log["forked"] else None
     return TailRead(log["epoch"], log["erasures"], fork, log["on_standby"], facts)
@@ -365,7 +373,7 @@ async def read_log(connection: Connection) -> Log:
 
 
 async def resolve(connection: Connection, bound: Bound, readable: Namespaces = EVERY_NAMESPACE) -> LogState:
-    """Where a bound lies. Raises FactNotFound, CursorForked, CursorAhead or CursorExpired where it lies nowhere.
+    """Where a bound lies. Raises FactNotFound, and what Log.locate raises, where it lies nowhere.
 
     The id of a fact that may not be read is as unknown as any other.
     """

@@ -12,6 +12,7 @@ from app.domain.query import Query
 from app.store.database import Connection, Database
 from app.store.master_keys import MasterKeys
 from app.store.reading import Form, LogState, Page, PageBounds, read_page, resolve
+from app.stream.moments import once_received
 from app.stream.tail import Tail
 
 SEARCH_SECONDS = 0.5
@@ -43,9 +44,13 @@ async def read(database: Database, tail: Tail, reading: Reading) -> Found:
     """Read one page. An empty one goes on searching for a moment, and waits for the first match if asked to."""
     loop = asyncio.get_running_loop()
     wait_until = loop.time() + reading.wait_seconds
-    async with database.reading.reading() as connection:
-        state, until, cut_short = await _resolve(connection, tail, reading)
-        found = await _search(connection, database.master_keys, reading, state, until)
+
+    async def look() -> tuple[Found, bool]:
+        async with database.reading.reading() as connection:
+            state, until, cut_short = await _resolve(connection, tail, reading)
+            return await _search(connection, database.master_keys, reading, state, until), cut_short
+
+    found, cut_short = await once_received(look)
     if cut_short:
         return Found(found.page, caught_up=False)
     while (
@@ -108,8 +113,12 @@ class Ahead:
 
 async def export(database: Database, tail: Tail, reading: Reading) -> AsyncGenerator[bytes]:
     """Yield the lines of all facts up to the head, or `until`, of the moment it began. A failure is raised."""
-    async with database.reading.reading() as connection:
-        state, until, cut_short = await _resolve(connection, tail, reading)
+
+    async def look() -> tuple[LogState, Position | None, bool]:
+        async with database.reading.reading() as connection:
+            return await _resolve(connection, tail, reading)
+
+    state, until, cut_short = await once_received(look)
     if cut_short:
         # Not left to the pages: where the epoch is raised in between, they would end at the fork as if that were all.
         raise HistoryForked(forked_after=until)

@@ -26,13 +26,13 @@ from app.domain.fact import NewFact
 from app.domain.position import Position
 from app.store import appending
 from app.store.appending import Appended, KnownFact
-from app.store.database import CONNECTION_FAILURES, Database
+from app.store.database import CONNECTION_FAILURES, Database, damage_of
 from app.store.rights import lacking_rights
 from app.stream.fair_queue import FairQueue, Turn
 from app.stream.grouping import GROUP_BYTES_MAX, GROUP_POSTINGS_MAX, Group, Outcome, Published, Request
 from app.stream.sealing import Sealing
 from app.stream.settling import Settling, replay_or_conflict
-from app.stream.tail import Tail
+from app.stream.tail import ON_STANDBY, Tail
 from app.telemetry.logs import said
 from app.telemetry.metrics import Metrics
 
@@ -62,6 +62,7 @@ OUTCOMES = (
             errors.CursorAhead,
             errors.DataSubjectErased,
             errors.HistoryForked,
+            errors.LogDamaged,
             errors.Unavailable,
             errors.OutcomeUnknown,
             errors.InternalError,
@@ -137,6 +138,7 @@ class Publisher:
         moment, or erases a data subject, the same is done once more.
         """
         if self._tail is not None:
+            self._tail.refuse_on_standby()  # where it could not be told whether what is stored is kept, either
             self._tail.refuse_fork()  # where all facts are known, nothing is appended that would refuse it
         for _ in range(LOOKS_MAX):
             ready, refusal = await self._sealing.seal_first(facts)
@@ -188,6 +190,8 @@ class Publisher:
 
     def _refusal_at_once(self, request: Request) -> FactwireError | None:
         """Why a request cannot even wait for its turn."""
+        if self._tail is not None and self._tail.on_standby:
+            return Unavailable(ON_STANDBY)
         if not self.lock_proved:
             return Unavailable("The lock of the database that orders the log is not proved yet.")
         if self._tail is not None and self._tail.fork is not None:
@@ -329,6 +333,7 @@ class Publisher:
             for request in requests:
                 await self._append([request])
             return
+        refusal = refusal or damage_of(error)
         if refusal is None:
             log.error("a publish failed", exc_info=error)
             refusal = InternalError("The facts were not published.")

@@ -170,11 +170,12 @@ class Ring:
         """The positions of a batch of a query, and how far it reaches: no further than is looked at once."""
         fitting: list[Position] = []
         total = looks = 0
+        looks_of_query = query.looks
         for position, fact in self.behind(cursor):
             if query.matches(fact.namespace, fact.type, frozenset(fact.tags)):
                 fitting.append(position)
                 total += len(self._frame(position, typed=typed))
-            looks += query.looks + len(fact.tags)
+            looks += looks_of_query + len(fact.tags)
             if total >= self._batch_bytes_max or looks >= LOOKS_MAX:
                 return fitting, position
         return fitting, self.head

@@ -18,6 +18,11 @@ from app.telemetry.logs import said
 
 log = logging.getLogger(__name__)
 
+ON_STANDBY = (
+    "The database of this service is a standby: history and streams are served here, nothing is published or changed. "
+    "Send this to a service on the primary."
+)
+
 POLL_FACTS_MAX = 1000
 POLL_BYTES_MAX = 1024 * 1024
 
@@ -31,8 +36,8 @@ class Tail:
 
     A hint makes it look at once; the poll is the guarantee. `fork` is set while the history that this process, or
     another one, has seen is not the history that is stored: nothing is published then, and nothing beyond the fork
-    served, until the epoch is raised. `on_standby` is None before the first look. `beginnings` counts the starts at the
-    head: the first, and one for each epoch.
+    served, until the epoch is raised. `looked` is whether a first look has ended, well or not, and `on_standby` is None
+    before the first one that ended well. `beginnings` counts the starts at the head: the first, and one for each epoch.
     """
 
     def __init__(
@@ -56,6 +61,7 @@ class Tail:
         self.beginnings = 0
         self.erasures = 0
         self.fork: Fork | None = None
+        self.looked = False
         self.on_standby: bool | None = None
         self.unreadable = 0
         self.damage: LogDamaged | None = None
@@ -159,6 +165,11 @@ class Tail:
         if self.fork is not None and (self.fork.after is None or position > self.fork.after):
             self.refuse_fork()
 
+    def refuse_on_standby(self) -> None:
+        """Raise Unavailable while the database is a standby: whatever writes is refused before it is tried."""
+        if self.on_standby:
+            raise Unavailable(ON_STANDBY)
+
     def refuse_to_follow(self) -> None:
         """Raise HistoryForked, or LogDamaged while a fact behind the head of the ring is missing."""
         self.refuse_fork()
@@ -195,6 +206,7 @@ class Tail:
             except (Unavailable, *CONNECTION_FAILURES) as error:
                 more = False
                 self._note(error)
+            self.looked = True
             if not more:
                 try:
                     async with asyncio.timeout(self._poll_seconds):
@@ -229,22 +241,10 @@ class Tail:
             anchor, mark, erasures = self.head, self._last, self.erasures
             read = await read_tail(connection, anchor=anchor, facts_max=POLL_FACTS_MAX, bytes_max=POLL_BYTES_MAX)
             self._note_standby(read.on_standby)
-            if (
-                read.epoch < self.epoch
-            ):  # they only grow: this is a log from before, or a standby that has yet to see it
-                if not read.on_standby:
-                    await self._fork(connection, read)
-                return False
             if read.epoch > self.epoch:
                 await self._begin(connection)
                 return True
-            if self.fork is not None or read.fork is not None:
-                await self._stay_forked(connection, read)
-                return False
-            if is_behind(read, mark):
-                return False
-            if not continues(read.facts, mark):
-                await self._fork(connection, read)
+            if not await self._goes_on(connection, read, mark):
                 return False
             # What this process published meanwhile is in the ring already.
             new = [fact for fact in read.facts if fact.position > self.head]
@@ -256,10 +256,26 @@ class Tail:
         self._take(new, ready)
         return len(new) > 0
 
+    async def _goes_on(self, connection: Connection, read: TailRead, mark: Mark | None) -> bool:
+        """Whether what was read continues what was seen. A fork is noted, and a standby that lags waited for."""
+        if is_behind(read, mark, epoch=self.epoch):
+            return False
+        if read.epoch < self.epoch:  # they only grow
+            await self._fork(connection, read)
+        elif self.fork is not None or read.fork is not None:
+            await self._stay_forked(connection, read, mark)
+        elif not continues(read.facts, mark):
+            await self._fork(connection, read)
+        else:
+            return True
+        return False
+
     def _take(self, new: Sequence[TailFact], ready: Sequence[TailFact] | None) -> None:
-        """Put what is new into the ring, as far as it is ready."""
+        """Put what is new into the ring, as far as it is ready. Raises LogDamaged where a fact is missing."""
         if not new:
             self._at_head_at = asyncio.get_running_loop().time()
+        elif new[0].position > self.head + 1:  # in a log that was empty
+            raise LogDamaged(f"The fact at position {self.head + 1} is missing.")
         elif ready is None or any(fact.unreadable for fact in new):
             self._pass_over(new)
         else:
@@ -339,14 +355,23 @@ class Tail:
         finally:
             self._adopt(fork)
 
-    async def _stay_forked(self, connection: Connection, read: TailRead) -> None:
-        """Take over the notice of another process, or store the own one where it is not stored (any more)."""
+    async def _stay_forked(self, connection: Connection, read: TailRead, mark: Mark | None) -> None:
+        """Take over the notice of another process, or store the own one where that knows less, or is not stored."""
         if self.fork is None:
             assert read.fork is not None
             log.error("another process has noticed that history was replaced; raise the epoch to go on")
-            self._adopt(read.fork)
-        elif read.fork is None:
+            if (
+                read.fork.after is None
+                and not is_behind(read, mark, epoch=self.epoch)
+                and not continues(read.facts, mark)
+            ):
+                await self._fork(connection, read)
+            else:
+                self._adopt(read.fork)
+        elif read.fork is None or (read.fork.after is None and self.fork.after is not None):
             await self._keep_notice(connection, read, self.fork)
+        elif self.fork.after is None and read.fork.after is not None:
+            self._adopt(read.fork)
 
     def _adopt(self, fork: Fork) -> None:
         self.fork = fork
@@ -359,9 +384,9 @@ class Tail:
             await keep_notice(connection, epoch=self.epoch, fork=fork)
 
 
-def is_behind(read: TailRead, mark: Mark | None) -> bool:
+def is_behind(read: TailRead, mark: Mark | None, *, epoch: int) -> bool:
     """Whether a standby has yet to receive what was seen elsewhere, or before it was restarted."""
-    return read.on_standby and mark is not None and not read.facts
+    return read.on_standby and (read.epoch < epoch or (mark is not None and not read.facts))
 
 
 def continues(facts: Sequence[TailFact], mark: Mark | None) -> bool:

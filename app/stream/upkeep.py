@@ -7,7 +7,7 @@ import math
 from app.domain.errors import Unavailable
 from app.domain.position import Position
 from app.store.catalogue import fold_counts
-from app.store.database import CONNECTION_FAILURES, Database
+from app.store.database import CONNECTION_FAILURES, Database, is_standby
 from app.store.listening import listeners
 from app.store.partitions import create_partition, read_room
 from app.store.sessions import forget_sessions
@@ -23,7 +23,7 @@ FORGET_MAX = 10_000
 
 
 class Upkeep:
-    """Every process tries; the database lets one at a time.
+    """Every process tries; the database lets one at a time. On a standby they only look.
 
     What it sees of the log on the way is kept for the metrics: how many facts still fit (`room`), the `head`, and who
     waits for the append lock; and for the hints, on which backends anybody listens: None while that is not known.
@@ -51,13 +51,15 @@ class Upkeep:
     async def _look_after(self) -> None:
         async with self._database.watching.reading() as connection:
             self.listeners = await listeners(connection)
+            self.head, self.lock = await read_vitals(connection)
             room, partition_facts = await read_room(connection)
+            self.room = room
+            if await is_standby(connection):
+                return
             if room < partition_facts:
                 covered_until = await create_partition(connection, room=partition_facts)
                 log.info("partitions reach to position %s", covered_until)
-                room, _ = await read_room(connection)
-            self.room = room
-            self.head, self.lock = await read_vitals(connection)
+                self.room, _ = await read_room(connection)
             # A connection that was lost may be that of a server that is no longer the primary.
             lost = any(lane.failing for lane in self._database.lanes())
             await self.history.look(connection, at_once=lost)

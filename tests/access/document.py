@@ -100,6 +100,7 @@ QUERY_VALUES: dict[str, Callable[[Things], list[str]]] = {
     "meta": lambda things: [f"tenant:{things.tenant}"],
     "query": lambda things: [json.dumps({"items": [things.item()]}), json.dumps({"items": [{"types": [things.type]}]})],
     "after": lambda things: [things.id, str(things.position - 1)],
+    "lastEventId": lambda things: [things.id, str(things.position - 1)],
     "until": lambda things: [things.id, str(things.position)],
     "limit": lambda things: ["1000"],
     "order": lambda things: ["desc"],
@@ -109,6 +110,7 @@ QUERY_VALUES: dict[str, Callable[[Things], list[str]]] = {
     "ticket": lambda things: ["fwt_unknown"],
     "interval_seconds": lambda things: ["1"],
     "intervals": lambda things: ["2"],
+    "published_at_meta": lambda things: ["published"],
     "at": lambda things: ["2100-01-01T00:00:00Z"],
 }
 HEADER_VALUES: dict[str, Callable[[Things], list[str]]] = {

@@ -205,9 +205,9 @@ async def test_a_fact_goes_out_whole_and_comes_in_again(client: httpx.AsyncClien
 
 @pytest.mark.case("cloudevents-own-extensions")
 async def test_an_event_cannot_say_what_only_the_store_knows(client: httpx.AsyncClient, namespace: str) -> None:
-    answered(await post(client, named(namespace, factredacted=True, facterased=True, data=1)), 201)
+    answered(await post(client, named(namespace, factredacted=True, facterased=True, factunreadable=True, data=1)), 201)
     (out,) = await exported(client, namespace)
-    assert {"factredacted", "facterased"}.isdisjoint(out)
+    assert {"factredacted", "facterased", "factunreadable"}.isdisjoint(out)
     for meta in ({"ce-time": "yesterday"}, {"ce-data": "base64"}):
         refused = await post(client, named(namespace, "A-2", factmeta=json.dumps(meta), data="no base64"))
         assert pointers(problem(refused, 422, "invalid-request")) == ["/factmeta"]

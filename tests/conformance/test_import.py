@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import time
-from collections.abc import AsyncIterator, Iterable
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import pytest
 
 from tests.conformance.streams import connected, opened
 from tests.conformance.wire import (
+    JSON,
     NDJSON,
     TIMEOUT,
     Json,
+    answered,
     fact,
     identified,
+    ids_of,
+    parameters,
+    pointers,
     position_of,
+    post_facts,
     problem,
     publish,
     publish_many,
@@ -33,9 +42,9 @@ def ndjson(facts: Iterable[Json]) -> bytes:
     return b"".join(json.dumps(one).encode() + b"\n" for one in facts)
 
 
-async def post(client: httpx.AsyncClient, body: bytes | AsyncIterator[bytes]) -> list[Json]:
+async def post(client: httpx.AsyncClient, body: bytes | AsyncIterator[bytes], **parameters: str) -> list[Json]:
     """Import; the lines of the answer, whose last is a result or a problem."""
-    response = await client.post("/v1/facts/import", content=body, headers=NDJSON)
+    response = await client.post("/v1/facts/import", params=parameters, content=body, headers=NDJSON)
     assert response.status_code == 200, response.text
     assert response.headers["content-type"].startswith("application/x-ndjson")
     *lines, end = response.content.split(b"\n")
@@ -45,10 +54,10 @@ async def post(client: httpx.AsyncClient, body: bytes | AsyncIterator[bytes]) ->
     return [*progress, last]
 
 
-async def result(client: httpx.AsyncClient, body: bytes | AsyncIterator[bytes]) -> Json:
-    last = (await post(client, body))[-1]
+async def result(client: httpx.AsyncClient, body: bytes | AsyncIterator[bytes], **parameters: str) -> Json:
+    last = (await post(client, body, **parameters))[-1]
     assert set(last) == {"result"}, last
-    assert set(last["result"]) == PROGRESS
+    assert set(last["result"]) - {"skipped"} == PROGRESS
     told: Json = last["result"]
     return told
 
@@ -311,3 +320,201 @@ async def test_an_unknown_parameter_is_refused(client: httpx.AsyncClient, namesp
         "/v1/facts/import", params={"dry_run": "1"}, content=ndjson([fact(namespace)]), headers=NDJSON
     )
     problem(response, 422, "unknown-parameter")
+
+
+SKIPPED = {"redacted": 0, "erased": 0, "unreadable": 0, "reserved": 0}
+
+
+async def redact(client: httpx.AsyncClient, id_: str) -> None:
+    answered(await client.post(f"/v1/facts/{id_}/redaction", json={"reason": "by mistake"}))
+
+
+@pytest.mark.case("import-of-a-whole-log")
+async def test_an_export_of_a_whole_log_is_taken_and_what_cannot_be_copied_counted(
+    client: httpx.AsyncClient, namespace: str, start_own: Callable[..., Awaitable[Any]] | None
+) -> None:
+    """A log with a redacted fact, two of an erased person, and what the log says of both: no stop in the middle."""
+    if start_own is None:
+        pytest.skip("a foreign service may have no master key")
+    other = await start_own(master_key=base64.b64encode(bytes(range(32))).decode())
+    facts = [identified(namespace, payload=n) for n in range(8)]
+    for erased in (facts[2], facts[5]):
+        erased["data_subject"] = "customer-1"
+    async with httpx.AsyncClient(base_url=other.url, timeout=TIMEOUT) as there:
+        await publish(there, *facts[:6])
+        await redact(there, facts[1]["id"])
+        answered(await there.delete("/v1/data-subjects/customer-1"))
+        await publish(there, *facts[6:])
+        exported = (await there.get("/v1/facts/export")).content
+    assert [json.loads(line)["namespace"] for line in exported.splitlines()].count("factwire") == 2
+    told = await result(client, exported)
+    assert told["skipped"] == SKIPPED | {"redacted": 1, "erased": 2, "reserved": 2}
+    assert counts(told) == (10, 5, 0)
+    stored = await read(client, namespace=namespace)
+    assert [one["id"] for one in stored] == [facts[n]["id"] for n in (0, 3, 4, 6, 7)]
+    assert counts(await result(client, exported)) == (10, 0, 5)
+
+
+@pytest.mark.case("import-skipped-line")
+@pytest.mark.parametrize("reason", SKIPPED)
+@pytest.mark.parametrize("place", [0, 1, 3])
+async def test_lines_around_a_skipped_one_are_published(
+    client: httpx.AsyncClient, namespace: str, reason: str, place: int
+) -> None:
+    facts = [identified(namespace, payload=n) for n in range(3)]
+    passed_over: Json = identified(namespace, position=7, payload=None)
+    passed_over |= {"namespace": "factwire"} if reason == "reserved" else {reason: True}
+    told = await result(client, ndjson([*facts[:place], passed_over, *facts[place:]]))
+    assert told["skipped"] == SKIPPED | {reason: 1}
+    assert counts(told) == (4, 3, 0)
+    assert [one["payload"] for one in await read(client, namespace=namespace)] == [0, 1, 2]
+
+
+@pytest.mark.case("import-nothing-skipped")
+@pytest.mark.parametrize("member", ["redacted", "erased", "unreadable"])
+async def test_a_line_that_says_it_is_whole_is_published(
+    client: httpx.AsyncClient, namespace: str, member: str
+) -> None:
+    told = await result(client, ndjson([identified(namespace) | {member: False}]))
+    assert counts(told) == (1, 1, 0)
+    assert "skipped" not in told
+
+
+@pytest.mark.case("import-new-reserved-line")
+@pytest.mark.parametrize("more", [{}, {"redacted": False}])
+async def test_a_new_line_in_the_reserved_namespace_is_refused(
+    client: httpx.AsyncClient, namespace: str, more: Json
+) -> None:
+    told = await refusal(client, ndjson([fact(namespace), fact("factwire", **more)]), 422, "invalid-request")
+    assert (told["line"], told["progress"]["published"]) == (2, 1)
+    assert [error["pointer"] for error in told["errors"]] == ["/namespace"]
+
+
+@pytest.mark.case("import-keeps-times")
+async def test_the_times_of_another_log_are_kept_in_meta(client: httpx.AsyncClient, namespace: str) -> None:
+    times = ["2020-02-29T12:00:00.000001Z", "2021-01-01T00:00:00.000000Z"]
+    facts = [
+        identified(namespace, payload=0, published_at=times[0], position=1),
+        identified(namespace, payload=1, published_at=times[1], meta={"tenant": ["b", "a"], "other": "x"}),
+        identified(namespace, payload=2, published_at=times[1], meta={"original_time": "as it is"}),
+        identified(namespace, payload=3),
+        identified(namespace, payload=4, published_at=None),
+    ]
+    told = await result(client, ndjson(facts), published_at_meta="original_time")
+    assert counts(told) == (5, 5, 0)
+    assert [one["meta"] for one in await read(client, namespace=namespace)] == [
+        {"original_time": times[0]},
+        {"original_time": times[1], "other": "x", "tenant": ["a", "b"]},
+        {"original_time": "as it is"},
+        {},
+        {},
+    ]
+    assert counts(await result(client, ndjson(facts), published_at_meta="original_time")) == (5, 0, 5)
+    (found,) = await read(client, namespace=namespace, meta=f"original_time:{times[0]}")
+    assert found["payload"] == 0
+
+
+@pytest.mark.case("import-keeps-times-of-an-export")
+async def test_a_copy_of_a_log_has_the_times_of_the_log_it_comes_from(
+    client: httpx.AsyncClient, namespace: str, start_own: Callable[[], Awaitable[Any]] | None
+) -> None:
+    if start_own is None:
+        pytest.skip("needs another log")
+    facts = [identified(namespace, payload=n) for n in range(3)]
+    async with httpx.AsyncClient(base_url=(await start_own()).url, timeout=TIMEOUT) as there:
+        await publish(there, *facts)
+        times = [one["published_at"] for one in await read(there, namespace=namespace)]
+        exported = (await there.get("/v1/facts/export")).content
+    await result(client, exported, published_at_meta="original_time")
+    stored = await read(client, namespace=namespace)
+    assert [one["meta"] for one in stored] == [{"original_time": time} for time in times]
+    assert min(one["published_at"] for one in stored) > max(times)
+
+
+@pytest.mark.case("import-times-under-no-key")
+@pytest.mark.parametrize("key", ["", "a:b", "a b", "-a", "é", "k" * 201, "a/b"])
+async def test_a_wrong_meta_key_for_times_is_refused_before_anything_is_read(
+    client: httpx.AsyncClient, namespace: str, key: str
+) -> None:
+    response = await client.post(
+        "/v1/facts/import", params={"published_at_meta": key}, content=ndjson([fact(namespace)]), headers=NDJSON
+    )
+    told = problem(response, 400, "malformed-parameter")
+    assert parameters(told) == ["published_at_meta"]
+    assert await read(client, namespace=namespace) == []
+
+
+@pytest.mark.case("import-byte-order-mark")
+async def test_a_byte_order_mark_is_named(client: httpx.AsyncClient, namespace: str) -> None:
+    mark = b"\xef\xbb\xbf"
+    told = await refusal(client, mark + ndjson([fact(namespace)]), 400, "malformed-json")
+    assert told["line"] == 1
+    assert "byte order mark" in told["detail"]
+    content = mark + json.dumps({"facts": [fact(namespace)]}).encode()
+    response = await client.post("/v1/facts", content=content, headers=JSON)
+    assert "byte order mark" in problem(response, 400, "malformed-json")["detail"]
+    assert await read(client, namespace=namespace) == []
+
+
+@pytest.mark.case("ids-have-hyphens")
+@pytest.mark.parametrize("spelled", ["{}", "urn:uuid:{}", "{{{}}}", " {}"])
+async def test_an_id_in_another_form_than_the_hyphenated_one_is_refused_everywhere(
+    client: httpx.AsyncClient, namespace: str, spelled: str
+) -> None:
+    known = identified(namespace)
+    await publish(client, known)
+    hyphens = known["id"] if spelled != "{}" else known["id"].replace("-", "")
+    id_ = spelled.format(hyphens)
+    response = await post_facts(client, fact(namespace, id=id_))
+    assert pointers(problem(response, 422, "invalid-request")) == ["/facts/0/id"]
+    told = await refusal(client, ndjson([fact(namespace, id=id_)]), 422, "invalid-request")
+    assert pointers(told) == ["/id"]
+    for parameter in ("after", "until"):
+        response = await client.get("/v1/facts", params={parameter: id_})
+        assert parameters(problem(response, 400, "malformed-parameter")) == [parameter]
+    problem(await client.get(f"/v1/facts/{quote(id_)}"), 400, "malformed-parameter")
+    response = await client.post(f"/v1/facts/{quote(id_)}/redaction", json={"reason": "none"})
+    problem(response, 400, "malformed-parameter")
+    assert len(await read(client, namespace=namespace)) == 1
+
+
+@pytest.mark.case("ids-in-upper-case")
+async def test_an_id_in_upper_case_is_taken_and_comes_back_in_lower_case(
+    client: httpx.AsyncClient, namespace: str
+) -> None:
+    given = [str(uuid.uuid4()).upper() for _ in range(3)]
+    answer = await publish(client, fact(namespace, id=given[0]))
+    assert ids_of(answer) == [given[0].lower()]
+    told = await result(client, ndjson(fact(namespace, id=id_) for id_ in given))
+    assert counts(told) == (3, 2, 1)
+    assert [one["id"] for one in await read(client, namespace=namespace)] == [id_.lower() for id_ in given]
+    after = await read(client, namespace=namespace, after=given[0])
+    assert [one["id"] for one in after] == [id_.lower() for id_ in given[1:]]
+    one = answered(await client.get(f"/v1/facts/{given[1]}"))
+    assert one["id"] == given[1].lower()
+
+
+WIDE: Json = {"aggregate_ids": [f"a{number}" for number in range(11)]}
+NARROW: Json = {"aggregate_ids": [f"a{number}" for number in range(5)], "meta": {"k": ["a", "b"], "l": "c", "m": "d"}}
+
+
+@pytest.mark.case("postings-limit")
+@pytest.mark.parametrize("wide", [WIDE, {"meta": {"k": [str(number) for number in range(11)]}}], ids=["ids", "meta"])
+async def test_a_batch_of_more_postings_than_the_limit_names_it_and_an_import_of_it_goes_through(
+    client: httpx.AsyncClient, namespace: str, wide: Json
+) -> None:
+    facts = [identified(namespace, payload=number, **wide) for number in range(1000)]
+    told = problem(await post_facts(client, *facts), 422, "limit-exceeded")
+    assert (told["limit"], told["maximum"]) == ("postings_max", 10_000)
+    assert pointers(told) == ["/facts"]
+    assert "postings_max" in told["detail"]
+    assert await read(client, namespace=namespace) == []
+    assert counts(await result(client, ndjson(facts))) == (1000, 1000, 0)
+    assert [one["payload"] for one in await read(client, namespace=namespace)] == list(range(1000))
+
+
+@pytest.mark.case("postings-at-the-limit")
+async def test_a_batch_of_as_many_postings_as_the_limit_is_published(client: httpx.AsyncClient, namespace: str) -> None:
+    """Nine tags and the type of a thousand facts."""
+    answer = await publish(client, *(fact(namespace, **NARROW) for _ in range(1000)))
+    assert len(answer["facts"]) == 1000

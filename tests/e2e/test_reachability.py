@@ -1,9 +1,12 @@
 """What a process tells of its database: not only its tail counts, and the process stays ready in any case."""
 
 import asyncio
+from typing import Any
 
 import httpx
 
+from app.main import build
+from app.settings import Settings
 from tests.builders import publication
 from tests.conftest import StartService
 from tests.e2e.wire import until
@@ -18,6 +21,12 @@ async def told(client: httpx.AsyncClient, database: str) -> bool:
     assert response.status_code == 200
     gauge = f"factwire_database_reachable {1.0 if database == 'reachable' else 0.0}\n"
     return response.json()["database"] == database and gauge in (await client.get("/metrics")).text
+
+
+def test_before_the_first_look_the_database_is_not_called_unreachable() -> None:
+    given: dict[str, Any] = {"database_url": "postgresql://127.0.0.1/log"}
+    context, _ = build(Settings(**given))
+    assert context.database_state == "starting"
 
 
 async def test_a_role_that_may_open_no_more_connections_does_not_look_well(

@@ -3,6 +3,8 @@
 import asyncio
 import json
 import re
+import socket
+from urllib.parse import urlsplit
 
 import httpx
 import psutil
@@ -77,6 +79,28 @@ async def test_a_client_that_does_not_read_is_cut_off_and_holds_up_nobody(start_
             await until(lambda: streams_open(client, 1))
             assert process.memory_info().rss - before < 60 * 1024 * 1024
         await until(lambda: streams_open(client, 0))
+
+
+async def test_a_client_that_reads_slowly_but_steadily_is_not_cut_off(start_service: StartService) -> None:
+    """It takes several times the limit to read one page of history, and gets every byte of it."""
+    service = await start_service(stream_send_seconds=1)
+    async with httpx.AsyncClient(base_url=service.url, timeout=30, verify=False) as client:
+        for _ in range(3):
+            (await client.post("/v1/facts", json=publication(new_fact(payload="x" * LARGE)))).raise_for_status()
+    parts = urlsplit(service.url)
+    with socket.socket() as slow:
+        slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16 * 1024)
+        slow.setblocking(False)
+        loop = asyncio.get_running_loop()
+        await loop.sock_connect(slow, (parts.hostname, parts.port))
+        await loop.sock_sendall(slow, b"GET /v1/stream HTTP/1.1\r\nhost: [::]\r\n\r\n")
+        body = b""
+        while b"event: caught-up" not in body:
+            piece = await asyncio.wait_for(loop.sock_recv(slow, 8 * 1024), 10)
+            assert piece, f"the stream was cut after {len(body)} bytes"
+            body += piece
+            await asyncio.sleep(0.06)
+    assert body.count(b"x" * 1000) >= 3
 
 
 async def test_clients_that_vanish_are_forgotten(start_service: StartService) -> None:

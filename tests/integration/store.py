@@ -32,8 +32,8 @@ def a_fact(**changes: Any) -> NewFact:
 
 
 @asynccontextmanager
-async def opened(url: str) -> AsyncIterator[Database]:
-    database = new_database(url, read_connections_max=4, read_seconds=10, append_seconds=20)
+async def opened(url: str, *, append_seconds: float = 20) -> AsyncIterator[Database]:
+    database = new_database(url, read_connections_max=4, read_seconds=10, append_seconds=append_seconds)
     await database.open()
     try:
         yield database

@@ -180,6 +180,41 @@ async def test_an_expensive_condition_still_excludes_what_comes_meanwhile(fresh_
     assert sum(isinstance(each, ConditionFailed) for each in outcomes) == 11
 
 
+# A condition about this aggregate takes longer than its call may.
+SLOW_CONDITIONS = """
+alter function factwire.check_conditions rename to check_conditions_quickly;
+create function factwire.check_conditions(
+  p_requests integer[], p_afters bigint[], p_namespaces text[], p_types text[], p_tags text[], p_until bigint,
+  p_visits_max integer) returns table (request integer, outcome text, "position" bigint)
+language plpgsql as $$
+begin
+  if 'a:slow' = any (p_tags) then perform pg_sleep(30); end if;
+  return query select * from factwire.check_conditions_quickly(
+    p_requests, p_afters, p_namespaces, p_types, p_tags, p_until, p_visits_max);
+end
+$$
+"""
+
+
+async def test_a_call_that_takes_too_long_is_the_failure_of_its_condition_alone(fresh_database_url: str) -> None:
+    await execute(fresh_database_url, SLOW_CONDITIONS)
+    async with opened(fresh_database_url, append_seconds=1) as database:
+        publisher = Publisher(
+            database, wait_seconds=20, waiting_requests_max=100, waiting_bytes_max=2**28, condition_seconds=10
+        )
+        running = asyncio.create_task(publisher.run())
+        slow = unless(new_item(aggregate_ids=["slow"], types=["Any"]))
+        quick = unless(new_item(aggregate_ids=["quick"]))
+        outcomes = await asyncio.gather(
+            outcome(publisher, [a_fact()], slow, tenant="a"),
+            *(outcome(publisher, [a_fact()], tenant=f"t{number}") for number in range(5)),
+            outcome(publisher, [a_fact()], quick, tenant="b"),
+        )
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+    assert [type(each) for each in outcomes] == [Unavailable] + [Published] * 6
+
+
 async def test_waiting_publishes_are_bounded(fresh_database_url: str) -> None:
     async with publishers(fresh_database_url, 1, waiting_requests_max=8) as (publisher,):
         outcomes = await asyncio.gather(*(outcome(publisher, [a_fact()], tenant=f"t{n % 3}") for n in range(12)))

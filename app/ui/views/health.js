@@ -11,7 +11,7 @@ export default {
     await askJson("/livez");
     const members = [
       ["Takes requests", ready.ready ? "yes" : "no", ready.ready], ["Stopping", ready.draining ? "yes" : "no", !ready.draining],
-      ["Schema", ready.schema, ready.schema === "current"], ["Database", ready.database, ready.database === "reachable"],
+      ["Schema", ready.schema, ready.schema === "current"], ["Database", ready.database, ["reachable", "standby"].includes(ready.database)],
       ["Answers within", `${Math.max(1, Math.round(performance.now() - began))} ms`, true], ["Version", surroundings.version, true],
     ];
     main.append(h("h1", {}, "Health"),

@@ -1,0 +1,46 @@
+"""Rooms for history: large pages while there is memory, small ones when there is little, and then a wait."""
+
+import asyncio
+
+import pytest
+
+from app.domain.errors import Unavailable
+from app.stream.history_room import PAGE_BYTES, PAGES, HistoryRooms, Room
+
+LARGE, _, SMALL = PAGE_BYTES
+
+
+async def test_pages_get_smaller_as_memory_gets_short_and_then_streams_wait() -> None:
+    rooms = HistoryRooms(2 * (PAGES * LARGE + PAGES * SMALL))
+    first, second, third = (Room(rooms, "a") for _ in range(3))
+    for room in (first, second):
+        await room.take(seconds=0)
+    assert (first.page_bytes, second.page_bytes) == (LARGE, SMALL)
+    with pytest.raises(Unavailable):
+        await third.take(seconds=0)
+    waiting = asyncio.create_task(third.take(seconds=20))
+    await asyncio.sleep(0)
+    first.give_back()
+    await waiting
+    assert third.page_bytes == LARGE
+
+
+async def test_another_tenant_has_a_share_of_its_own() -> None:
+    rooms = HistoryRooms(4 * PAGES * LARGE)
+    greedy = [Room(rooms, "a") for _ in range(2)]
+    for room in greedy:
+        await room.take(seconds=0)
+    with pytest.raises(Unavailable):
+        await Room(rooms, "a").take(seconds=0)
+    other = Room(rooms, "b")
+    await other.take(seconds=0)
+    assert other.page_bytes == LARGE
+
+
+async def test_all_is_given_back_at_the_end() -> None:
+    rooms = HistoryRooms(4 * PAGES * LARGE)
+    async with Room(rooms, "a") as room:
+        await room.take(seconds=0)
+        await room.take(seconds=0)
+        assert rooms.budget.used == PAGES * LARGE
+    assert rooms.budget.used == 0
