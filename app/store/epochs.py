@@ -6,7 +6,7 @@ from app.domain.audit import audit_fact
 from app.domain.position import Position
 from app.store.appending import append
 from app.store.database import Connection
-from app.store.reading import Fork
+from app.store.reading_tail import Fork
 from app.store.timelines import parts_of, read_server
 
 # First of all, as whoever erases does: the other way round, they would wait for each other. And a statement of its own:

@@ -14,7 +14,7 @@ from app.store import database
 from app.store.database import CONNECT_SECONDS, SESSION, Connection
 from app.store.durability import weak_settings
 from app.store.migrations import VERSION_MIN, missing_rights, newest_revision, read_revision
-from app.store.reading import Fork
+from app.store.reading_tail import Fork
 from app.store.rights import lacking_rights
 from app.store.timelines import read_kept, read_server
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import asyncpg
 
 from app.store.database import Connection
-from app.store.reading import Fork
+from app.store.reading_tail import Fork
 
 # The name of a WAL file begins with its timeline, in hexadecimal; the control file has that of the last checkpoint.
 # https://www.postgresql.org/docs/current/functions-admin.html#FUNCTIONS-ADMIN-BACKUP

@@ -18,7 +18,7 @@ from app.store.chain import ChainWalk, Flaw
 from app.store.database import Connection
 from app.store.erasing import DATA_SUBJECT_ERASED, read_erasures
 from app.store.master_keys import MasterKeys, decrypted
-from app.store.reading import KnownParts, known_parts
+from app.store.reading_tail import KnownParts, known_parts
 from app.store.sealing import (
     MAC_BYTES,
     WITHOUT_PAYLOAD,

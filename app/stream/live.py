@@ -11,7 +11,7 @@ from time import perf_counter
 from app.domain.fact import NewFact
 from app.domain.position import Position
 from app.domain.query import Query
-from app.store.reading import TailFact
+from app.store.reading_tail import TailFact
 from app.stream.pace import MOVE_POSITIONS, Facts, Happening, Pace
 from app.stream.ring import Batch
 from app.stream.standing import Finding, Standing

@@ -9,7 +9,7 @@ from operator import attrgetter
 from app.domain.fact import NewFact
 from app.domain.position import Position
 from app.domain.query import Query
-from app.store.reading import Mark, TailFact
+from app.store.reading_tail import Mark, TailFact
 
 FACT_OVERHEAD_BYTES = 600  # what Python adds to a fact: objects, list entry
 TAG_OVERHEAD_BYTES = 64  # and to each of its tags

@@ -8,7 +8,7 @@ from typing import Generic, NamedTuple, TypeVar
 from app.domain.fact import NewFact
 from app.domain.position import Position
 from app.domain.query import Item, Query
-from app.store.reading import TailFact
+from app.store.reading_tail import TailFact
 
 Who = TypeVar("Who", bound=Hashable)
 

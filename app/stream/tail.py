@@ -11,7 +11,8 @@ from app.domain.position import Position
 from app.store.appending import Appended, Witness
 from app.store.database import CONNECTION_FAILURES, Connection, Database
 from app.store.epochs import keep_notice
-from app.store.reading import Fork, Mark, TailFact, TailRead, open_tail, read_marks, read_tail, resolve
+from app.store.reading import resolve
+from app.store.reading_tail import Fork, Mark, TailFact, TailRead, open_tail, read_marks, read_tail
 from app.stream.ring import Ring, Segment, segments
 from app.stream.trail import Trail
 from app.telemetry.logs import said

@@ -1,7 +1,7 @@
 """Trail: bounded memory of which facts stood where, to compare another history with."""
 
 from app.domain.position import Position
-from app.store.reading import Mark
+from app.store.reading_tail import Mark
 
 TRAIL_MARKS_MAX = 64
 

@@ -13,7 +13,8 @@ from app.domain.position import START, Cursor, Position
 from app.domain.query import EVERYTHING, Query, new_item
 from app.store.epochs import raise_epoch
 from app.store.listening import listeners
-from app.store.reading import Fork, resolve
+from app.store.reading import resolve
+from app.store.reading_tail import Fork
 from app.stream.listener import Listener, Notifier
 from app.stream.live import Link
 from app.stream.pace import CaughtUp, Facts, Failed, Happening, Quiet

@@ -14,7 +14,7 @@ from app.domain.position import Cursor, Position
 from app.domain.query import Query, new_item
 from app.store.database import Connection, Database
 from app.store.epochs import raise_epoch
-from app.store.reading import Fork
+from app.store.reading_tail import Fork
 from app.stream.grouping import Published
 from app.stream.publisher import Publisher
 from app.stream.tail import Tail

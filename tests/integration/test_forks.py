@@ -8,7 +8,7 @@ import pytest
 
 from app.domain.errors import HistoryForked, Unavailable
 from app.domain.position import Position
-from app.store.reading import Fork
+from app.store.reading_tail import Fork
 from app.stream.publisher import Publisher
 from tests.integration.logs import connected, opened_publisher
 from tests.integration.store import a_fact

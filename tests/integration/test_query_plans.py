@@ -12,7 +12,8 @@ from app.domain.position import START, Cursor, Position
 from app.domain.query import EVERYTHING, Query, new_item, restricted
 from app.store.appending import Refusal, append
 from app.store.database import Connection
-from app.store.reading import Form, PageBounds, read_page, read_tail, resolve
+from app.store.reading import Form, PageBounds, read_page, resolve
+from app.store.reading_tail import read_tail
 from tests.integration.store import a_fact
 
 FACTS = 50_000

@@ -5,7 +5,7 @@ from uuid import uuid4
 
 from app.domain.position import START, Position
 from app.domain.query import EVERYTHING, Query, new_item
-from app.store.reading import TailFact
+from app.store.reading_tail import TailFact
 from app.stream.standing import Standing
 
 AT = "2026-01-31T12:00:00.000000Z"
