@@ -48,6 +48,10 @@ class TailFact(NamedTuple):
     data_subject: str = ""
     unreadable: bool = False
 
+    @property
+    def mark(self) -> Mark:
+        return Mark(self.id, self.published_at)
+
 
 @dataclass(frozen=True, slots=True)
 class Fork:
@@ -65,6 +69,20 @@ class TailRead:
     fork: Fork | None
     on_standby: bool
     facts: Sequence[TailFact]
+
+    def is_behind(self, mark: Mark | None, *, epoch: int) -> bool:
+        """Whether a standby has yet to receive what was seen elsewhere, or before it was restarted."""
+        return self.on_standby and (self.epoch < epoch or (mark is not None and not self.facts))
+
+    def continues(self, mark: Mark | None) -> bool:
+        """Whether the fact at the last position is still the one that was seen there.
+
+        After a fail-over that lost commits, or a restore, positions repeat with other facts. Their number alone would
+        not show it, and a stream would go on in a history that its client has never seen the beginning of. Nor would
+        the id alone: a publish in doubt that is repeated after a fail-over may find its old position free, behind other
+        facts.
+        """
+        return mark is None or (len(self.facts) > 0 and self.facts[0].mark == mark)
 
 
 class KnownParts(msgspec.Struct):

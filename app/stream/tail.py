@@ -259,13 +259,13 @@ class Tail:
 
     async def _goes_on(self, connection: Connection, read: TailRead, mark: Mark | None) -> bool:
         """Whether what was read continues what was seen. A fork is noted, and a standby that lags waited for."""
-        if is_behind(read, mark, epoch=self.epoch):
+        if read.is_behind(mark, epoch=self.epoch):
             return False
         if read.epoch < self.epoch:  # they only grow
             await self._fork(connection, read)
         elif self.fork is not None or read.fork is not None:
             await self._stay_forked(connection, read, mark)
-        elif not continues(read.facts, mark):
+        elif not read.continues(mark):
             await self._fork(connection, read)
         else:
             return True
@@ -299,7 +299,7 @@ class Tail:
                 log.error("the stored document of position %d cannot be read: run `factwire verify`", fact.position)
         if last.position > self.head:
             self.ring.reset(last.position, epoch=self.epoch)
-            self._last = mark_of(last)
+            self._last = last.mark
             self.wake()
 
     def _extend(self, added: Sequence[Segment]) -> None:
@@ -324,7 +324,7 @@ class Tail:
         self.erasures = read.erasures
         self.fork = read.fork
         self.ring.reset(state.head, epoch=state.epoch)
-        self._last = mark_of(read.facts[0]) if read.facts else None
+        self._last = read.facts[0].mark if read.facts else None
         self._trail = Trail()
         if self._last is not None:
             self._trail.keep(state.head, self._last)
@@ -361,11 +361,7 @@ class Tail:
         if self.fork is None:
             assert read.fork is not None
             log.error("another process has noticed that history was replaced; raise the epoch to go on")
-            if (
-                read.fork.after is None
-                and not is_behind(read, mark, epoch=self.epoch)
-                and not continues(read.facts, mark)
-            ):
+            if read.fork.after is None and not read.is_behind(mark, epoch=self.epoch) and not read.continues(mark):
                 await self._fork(connection, read)
             else:
                 self._adopt(read.fork)
@@ -383,22 +379,3 @@ class Tail:
     async def _keep_notice(self, connection: Connection, read: TailRead, fork: Fork) -> None:
         if not read.on_standby:
             await keep_notice(connection, epoch=self.epoch, fork=fork)
-
-
-def is_behind(read: TailRead, mark: Mark | None, *, epoch: int) -> bool:
-    """Whether a standby has yet to receive what was seen elsewhere, or before it was restarted."""
-    return read.on_standby and (read.epoch < epoch or (mark is not None and not read.facts))
-
-
-def continues(facts: Sequence[TailFact], mark: Mark | None) -> bool:
-    """Whether the fact at the last position is still the one that was seen there.
-
-    After a fail-over that lost commits, or a restore, positions repeat with other facts. Their number alone would
-    not show it, and a stream would go on in a history that its client has never seen the beginning of. Nor would the
-    id alone: a publish in doubt that is repeated after a fail-over may find its old position free, behind other facts.
-    """
-    return mark is None or (len(facts) > 0 and mark_of(facts[0]) == mark)
-
-
-def mark_of(fact: TailFact) -> Mark:
-    return Mark(fact.id, fact.published_at)
