@@ -281,7 +281,11 @@ class Publisher:
     async def _call(self, requests: list[Request]) -> Appended:
         """One call of append; for a request that goes alone with less time, since everybody waits for it."""
         pairs = [(request.facts, request.condition) for request in requests]
-        witness = None if self._tail is None else self._tail.witness
+        witness = None
+        if self._tail is not None:
+            # What came before the fork was noticed may still wait, and the notice may not be stored yet.
+            self._tail.refuse_fork()
+            witness = self._tail.witness
         async with self._connection.lent() as connection:
             if not requests[0].alone:
                 return await appending.append(connection, pairs, witness=witness)
@@ -420,7 +424,7 @@ def word_for(outcome: Outcome | None) -> str:
 
 def refusal_of(error: Exception) -> FactwireError | None:
     """What the failure of a call means for each of its requests; None where the database objects to what they carry."""
-    if isinstance(error, Unavailable):
+    if isinstance(error, (Unavailable, HistoryForked)):
         return error
     if appending.is_forked(error):
         return HistoryForked(forked_after=appending.forked_after_of(error))

@@ -18,6 +18,7 @@ from app.store.reading_tail import Fork
 from app.stream.grouping import Published
 from app.stream.publisher import Publisher
 from app.stream.tail import Tail
+from tests.integration.damage import behind_the_back
 from tests.integration.logs import (
     MIB,
     connected,
@@ -28,6 +29,7 @@ from tests.integration.logs import (
     store,
     stored_ids,
     until,
+    waiting_for_a_lock,
 )
 
 SHARED = 10
@@ -35,6 +37,7 @@ NEVER_SECONDS = 3600.0
 EARLY_SECONDS = 0.02
 
 LOCK_LOG = "select factwire.lock_log()"
+LOCK_THE_ROW = "select from factwire.log for update"
 LOSE = (
     "delete from factwire.fact_ids where position > $1",
     "delete from factwire.fact_tags where position > $1",
@@ -186,6 +189,32 @@ async def test_a_condition_with_a_cursor_of_lost_history_never_succeeds(database
             # One that came before the loss was lost with it; behind the others' fact there is none.
             assert [id for each in published for id in each.ids if id in stored] == []
             assert isinstance(outcomes[-1], HistoryForked)
+
+
+async def test_what_waits_while_a_fork_is_noticed_is_not_published_before_the_notice_is_stored(
+    database_url: str,
+) -> None:
+    async with (
+        connected(database_url, 3) as [locking, noticing, connection],
+        process(database_url, poll_seconds=EARLY_SECONDS) as only,
+    ):
+        for _ in range(SHARED + 5):
+            await only.publisher.publish([fact()])
+        async with noticing.transaction():
+            await noticing.execute(LOCK_THE_ROW)
+            async with locking.transaction():
+                await locking.execute(LOCK_LOG)
+                called = asyncio.create_task(outcome(only))
+                await until(lambda: waiting_for_a_lock(connection))
+                queued = [asyncio.create_task(outcome(only)) for _ in range(3)]
+                await until(lambda: only.publisher.waiting == 4)
+                for statement in LOSE:
+                    await behind_the_back(connection, statement, SHARED)
+                await until(lambda: only.tail.fork is not None)
+            outcomes = await asyncio.gather(called, *queued)
+            assert not await connection.fetchval(NOTICE)
+        assert [type(each) for each in outcomes] == [HistoryForked] * 4
+        assert len(await stored_ids(connection)) == SHARED
 
 
 @pytest.mark.parametrize("erased", [False, True], ids=["just-started", "just-emptied"])
