@@ -61,7 +61,8 @@ from app.stream.following import REASONS, Streams
 from app.stream.history import History
 from app.stream.listener import Listener, Notifier
 from app.stream.moments import Moments
-from app.stream.publisher import OUTCOMES, Publisher
+from app.stream.outcomes import OUTCOMES
+from app.stream.publisher import Publisher
 from app.stream.ring import Ring
 from app.stream.tail import Tail
 from app.stream.traces import note_traces

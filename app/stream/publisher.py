@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import aclosing, suppress
 from functools import partial
 from time import perf_counter
@@ -10,7 +10,6 @@ from typing import cast
 
 import asyncpg
 
-from app.domain import errors
 from app.domain.budget import Budget
 from app.domain.condition import Condition
 from app.domain.errors import (
@@ -25,13 +24,14 @@ from app.domain.errors import (
 from app.domain.fact import NewFact
 from app.domain.position import Position
 from app.store import appending
-from app.store.appending import Appended, KnownFact
-from app.store.database import CONNECTION_FAILURES, Database, damage_of
+from app.store.appending import Appended
+from app.store.database import Database, damage_of
 from app.store.rights import lacking_rights
 from app.stream.fair_queue import FairQueue, Turn
 from app.stream.grouping import GROUP_BYTES_MAX, GROUP_POSTINGS_MAX, Group, Outcome, Published, Request
+from app.stream.outcomes import each_alone, outcomes_of_known, refusal_of, word_for
 from app.stream.sealing import Sealing
-from app.stream.settling import Settling, replay_or_conflict
+from app.stream.settling import Settling
 from app.stream.tail import ON_STANDBY, Tail
 from app.telemetry.logs import said
 from app.telemetry.metrics import Metrics
@@ -46,28 +46,6 @@ COST_OF_A_SECOND = 1 / 3.2e-6  # in postings, as the design measured them
 TOO_MANY = (
     "Too many publishes are waiting: FACTWIRE_PUBLISHES_WAITING_MAX and FACTWIRE_PUBLISH_BYTES_WAITING_MAX bound them, "
     "and half of that for each principal."
-)
-
-OUTCOMES = (
-    "published",
-    "replayed",
-    "abandoned",
-    *(
-        error.code
-        for error in (
-            errors.FactIdConflict,
-            errors.ConditionFailed,
-            errors.ConditionTooExpensive,
-            errors.CursorForked,
-            errors.CursorAhead,
-            errors.DataSubjectErased,
-            errors.HistoryForked,
-            errors.LogDamaged,
-            errors.Unavailable,
-            errors.OutcomeUnknown,
-            errors.InternalError,
-        )
-    ),
 )
 
 
@@ -386,50 +364,6 @@ class Publisher:
         return ""
 
 
-def outcomes_of_known(
-    facts: Sequence[NewFact], known: Mapping[str, KnownFact], *, otherwise: FactwireError | None
-) -> tuple[list[Published | None], FactwireError | None]:
-    """The outcomes of facts up to the first that is in conflict with a stored one: None for those that are new.
-
-    And why that one, or else the one after all of them, is refused.
-    """
-    outcomes: list[Published | None] = []
-    for fact in facts:
-        outcome = replay_or_conflict([fact], known) if fact.id in known else None
-        if isinstance(outcome, FactwireError):
-            return outcomes, outcome
-        outcomes.append(outcome)
-    return outcomes, otherwise
-
-
-def each_alone(published: Published) -> Iterator[Published]:
-    """The outcome of each fact of a request."""
-    for id, position in zip(published.ids, published.positions, strict=True):
-        yield published._replace(ids=[id], positions=[position])
-
-
 def tell(waiting: asyncio.Future[Outcome], outcome: Outcome) -> None:
     if not waiting.done():
         waiting.set_result(outcome)
-
-
-def word_for(outcome: Outcome | None) -> str:
-    """How a publish ended, in one word of the metrics."""
-    if outcome is None:
-        return "abandoned"
-    if isinstance(outcome, FactwireError):
-        return outcome.code
-    return "replayed" if outcome.replayed else "published"
-
-
-def refusal_of(error: Exception) -> FactwireError | None:
-    """What the failure of a call means for each of its requests; None where the database objects to what they carry."""
-    if isinstance(error, (Unavailable, HistoryForked)):
-        return error
-    if appending.is_forked(error):
-        return HistoryForked(forked_after=appending.forked_after_of(error))
-    if not appending.is_certainly_not_written(error):
-        return OutcomeUnknown()
-    if isinstance(error, (*CONNECTION_FAILURES, asyncpg.QueryCanceledError, asyncpg.CheckViolationError)):
-        return Unavailable("The database could not take the facts.")
-    return None
