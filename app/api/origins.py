@@ -41,7 +41,7 @@ class Sharing:
         await self._app(scope, receive, send)
 
 
-class PushesOnly:
+class PushesOnly(Outlet):
     """An outlet for the parts of a body only: the head passes through `send`, where headers are added to it."""
 
     __slots__ = ("_outlet",)
@@ -54,3 +54,9 @@ class PushesOnly:
 
     def push(self, parts: Sequence[bytes]) -> bool:
         return self._outlet.push(parts)
+
+    def unread(self) -> int:
+        return self._outlet.unread()
+
+    def cut(self) -> None:
+        self._outlet.cut()

@@ -1,5 +1,8 @@
 """What pages of other origins are told (CORS), byte for byte."""
 
+import asyncio
+from collections.abc import AsyncIterator
+
 import httpx
 import pytest
 
@@ -44,6 +47,27 @@ async def test_a_named_origin_is_answered_and_no_other_is_ever_named_and_none_wi
         assert published.headers["access-control-allow-origin"] == NAMED
         assert all("access-control-allow-credentials" not in answer.headers for answer in [*answers, published])
         assert "origin" in (await client.get("/v1/facts")).headers["vary"].lower()
+
+
+async def test_a_page_of_a_named_origin_follows_history_and_what_is_new(start_service: StartService) -> None:
+    service = await start_service(cors_origins=NAMED)
+    async with httpx.AsyncClient(base_url=service.url, verify=False) as client:
+        await client.post("/v1/facts", json=publication())
+        async with client.stream("GET", "/v1/stream", headers={"origin": NAMED}) as stream:
+            assert stream.headers["access-control-allow-origin"] == NAMED
+            lines = stream.aiter_lines()
+            await event_of(lines, "1:1")
+            await client.post("/v1/facts", json=publication())
+            await event_of(lines, "1:2")
+
+
+async def event_of(lines: AsyncIterator[str], cursor: str) -> None:
+    """Wait for an event with a cursor, and fail where the stream ends before it."""
+    async with asyncio.timeout(10):
+        async for line in lines:
+            if line == f"id: {cursor}":
+                return
+    raise AssertionError(f"the stream has ended before {cursor}")
 
 
 async def test_without_the_setting_nothing_is_shared(start_service: StartService) -> None:
