@@ -29,6 +29,8 @@ class Outlet(Protocol):
 
     def cut(self) -> None: ...
 
+    def has_left(self) -> bool: ...
+
 
 class Exchange(Protocol):
     """A small request that has arrived whole, and the way to write its one answer: past ASGI, without a task."""
@@ -100,6 +102,12 @@ def body_of(chunked: Sequence[bytes]) -> bytes:
 def outlet_of(scope: Scope) -> Outlet | None:
     outlet: Outlet | None = scope.get("state", {}).get(OUTLET)
     return outlet
+
+
+def client_has_left(scope: Scope) -> bool:
+    """Whether it is known, without waiting, that nobody is there any more."""
+    outlet = outlet_of(scope)
+    return outlet is not None and outlet.has_left()
 
 
 class JsonAnswer(Response):

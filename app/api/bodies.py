@@ -9,6 +9,7 @@ from starlette.types import Message
 
 from app.api.asgi import JSON, WouldWait, at_once, header
 from app.api.content_coding import check_no_coding
+from app.api.decoding_turns import LARGE_BYTES, DecodingTurns
 from app.api.tenants import Tenants
 from app.domain.budget import Budget
 from app.domain.errors import BodyTooLarge, RequestTimeout, Unavailable, UnsupportedMediaType
@@ -33,12 +34,16 @@ def check_media_type(request: Request, *expected: str) -> str:
 
 
 class Bodies:
-    """Reads bodies whole, each within its limit and all that are under way within one for the process."""
+    """Reads bodies whole, each within its limit and all that are under way within one for the process.
+
+    Whoever gets a large one has to decode it at once, while it is their turn.
+    """
 
     def __init__(self, tenants: Tenants, *, bytes_max: int, all_bytes_max: int, seconds: float) -> None:
         self._tenants = tenants
         self._bytes_max = bytes_max
         self.budget = Budget(all_bytes_max, refusal=TOO_MANY, least=2 * bytes_max)
+        self.turns = DecodingTurns()
         self._seconds = seconds
 
     async def read_json(self, request: Request) -> bytes:
@@ -60,6 +65,10 @@ class Bodies:
         if message is not None and message["type"] == "http.request" and not message["more_body"]:
             body: bytes = message["body"]
             self.check_size(len(body))
+            if len(body) >= LARGE_BYTES:
+                tenant = self._tenants.tenant_of(request.scope)
+                with self.budget.held(tenant, len(body)):
+                    await self.turns.take(tenant)
             return body
         return await self._read(request, message)
 
@@ -73,6 +82,8 @@ class Bodies:
         try:
             async with asyncio.timeout(self._seconds):
                 await self._collect(request, message, chunks, tenant)
+            if sum(map(len, chunks)) >= LARGE_BYTES:
+                await self.turns.take(tenant)
         except TimeoutError:
             raise RequestTimeout(f"The body did not arrive within {self._seconds:g} s.") from None
         except asyncio.CancelledError:

@@ -50,8 +50,8 @@ async def publish_events(request: Request) -> JsonAnswer:
     context = context_of(request)
     parameters_of(request)
     media_type = check_media_type(request, EVENT, BATCH)
-    raw = await context.bodies.read(request)
-    facts = facts_of_batch(context, raw) if media_type == BATCH else [fact_of_one(context, raw)]
+    facts_of = facts_of_batch if media_type == BATCH else facts_of_one
+    facts = facts_of(context, await context.bodies.read(request))
     # An event may lack its namespace: the pointer leads to the event.
     check_publishable(principal_of(request), facts, pointer="/{}" if media_type == BATCH else "")
     return await answer_publish(request, facts)
@@ -93,9 +93,9 @@ async def follow_events(request: Request) -> Response:
     return await answer_stream(request, parameters, parameters.query(), respell=events_from)
 
 
-def fact_of_one(context: Context, raw: bytes) -> NewFact:
+def facts_of_one(context: Context, raw: bytes) -> list[NewFact]:
     event, payloads = ONE.decode(raw)
-    return fact_from_event(event, payloads, context.limits, namespace=context.settings.cloudevents_namespace)
+    return [fact_from_event(event, payloads, context.limits, namespace=context.settings.cloudevents_namespace)]
 
 
 def facts_of_batch(context: Context, raw: bytes) -> list[NewFact]:

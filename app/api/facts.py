@@ -8,14 +8,13 @@ from starlette.responses import Response
 from app.api.admitting import Rule, principal_of, reader_of
 from app.api.bodies import NDJSON
 from app.api.context import context_of
-from app.api.decoding import Decoder
 from app.api.documenting import EXAMPLE_ID, READ_PROBLEMS, operation
 from app.api.encoding import encoded_response
 from app.api.exporting import EXPORT_PARAMETERS, answer_export
 from app.api.parameters import FILTERS, Parameters, parameters_of
-from app.api.repeated_members import texts_of
+from app.api.querying import read_query
 from app.api.routing import new_router
-from app.api.wire import Fact, Page, QueryBody, query_from
+from app.api.wire import Fact, Page, QueryBody
 from app.domain import errors
 from app.domain.errors import FactNotFound, MalformedParameter
 from app.domain.position import FACT_ID, POSITION_MAX, START, Position, parse_cursor
@@ -25,7 +24,6 @@ from app.stream.paging import Found, Reading, read
 
 router = new_router("facts")
 
-QUERY = Decoder(QueryBody, texts_of=texts_of)
 LIMIT_DEFAULT = 100
 PAGING = ("after", "until", "limit", "order", "wait_seconds")
 
@@ -144,12 +142,6 @@ async def answer_fact(request: Request, at: UUID | Position) -> Response:
         )
     context.tail.refuse_beyond_fork(position)
     return await encoded_response(request, body)
-
-
-async def read_query(request: Request) -> Query:
-    raw = await context_of(request).bodies.read_json(request)
-    body, _ = QUERY.decode(raw)
-    return query_from(body)
 
 
 async def answer_page(request: Request, parameters: Parameters, query: Query) -> Response:

@@ -5,7 +5,6 @@ from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import Any
 
 import msgspec
@@ -15,7 +14,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from app.api.admitting import Rule, forbidden_namespace, principal_of, reader_of
-from app.api.asgi import header
+from app.api.asgi import client_has_left, header
 from app.api.bodies import NDJSON, STOPPED_FIRST, check_media_type
 from app.api.content_coding import coding_of, decoded
 from app.api.context import Context, context_of
@@ -28,6 +27,7 @@ from app.api.routing import new_router
 from app.api.spending import Pace, pace_of
 from app.api.wire import ImportCounts, ImportLine, NewFactLine, Skipped, fact_from
 from app.domain import errors
+from app.domain.budget import Budget
 from app.domain.errors import FactwireError, FieldError, LimitExceeded, OutcomeUnknown, RequestTimeout, Unavailable
 from app.domain.fact import RESERVED_NAMESPACE, NewFact
 from app.domain.principal import Principal, Reader
@@ -41,6 +41,7 @@ PUBLISHED_AT_META = "published_at_meta"
 BATCH_LINES_MAX = 500
 PROGRESS_SECONDS = 1.0
 LINGER_SECONDS = 0.2
+LEFT_FIRST = "The client left before its lines were published."
 FORWARDED = (b"x-forwarded-for", b"x-real-ip", b"forwarded", b"via")
 
 
@@ -128,10 +129,13 @@ class Importing:
     async def run(self, request: Request) -> AsyncIterator[bytes]:
         loop = asyncio.get_running_loop()
         told_at = loop.time()
-        lines = Lines(self.context, self.tenant)
+        lines = Lines(self.context.bodies.budget, self.tenant, bytes_max=self.context.limits.body_bytes_max)
         try:
             async with aclosing(self._batches(request, lines)) as batches:
                 async for batch in batches:
+                    await self.context.bodies.turns.take(self.tenant)  # also for lines that publish nothing
+                    if client_has_left(request.scope):
+                        raise RequestTimeout(LEFT_FIRST)
                     self.reader.check()
                     await self._publish_in_time(batch)
                     lines.give_back(batch)
@@ -253,13 +257,19 @@ def reason_to_skip(body: NewFactLine) -> str | None:
 
 
 class Lines:
-    """The lines of a body that are yet to be published: counted among all bodies that are under way, and bounded."""
+    """The lines of a body that are yet to be published: counted among all bodies that are under way, and bounded.
 
-    def __init__(self, context: Context, tenant: str) -> None:
-        self._budget = context.bodies.budget
+    Only those of the next batch are objects: for a line of two bytes that is twenty times its size.
+    """
+
+    def __init__(self, budget: Budget, tenant: str, *, bytes_max: int) -> None:
+        self._budget = budget
         self._tenant = tenant
-        self._bytes_max = context.limits.body_bytes_max
-        self._complete: deque[bytes] = deque()
+        self._bytes_max = bytes_max
+        self._batch: list[bytes] = []
+        self._batch_bytes = 0
+        self._blocks: deque[bytes] = deque()  # of whole lines
+        self._offset = 0  # of the first line of the first block that is in no batch
         self._rest: list[bytes] = []
         self._rest_bytes = 0
         self._held = 0
@@ -268,29 +278,36 @@ class Lines:
         """Take what has arrived. Raises Unavailable where there is no room for it."""
         self._budget.take(self._tenant, len(piece))
         self._held += len(piece)
-        first, *others = piece.split(b"\n")
-        self._rest.append(first)
-        self._rest_bytes += len(first)
-        if others:
-            self._complete.append(b"".join(self._rest))
-            self._complete.extend(others[:-1])
-            self._rest, self._rest_bytes = [others[-1]], len(others[-1])
+        end = piece.rfind(b"\n") + 1
+        if end:
+            self._blocks.append(b"".join([*self._rest, piece[:end]]))
+            self._rest, self._rest_bytes = [], 0
+        if end < len(piece):
+            self._rest.append(piece[end:])
+            self._rest_bytes += len(piece) - end
 
     def take(self, *, only_full: bool = False) -> list[bytes]:
         """The next batch; none where it is not full, if `only_full`."""
-        batch: list[bytes] = []
-        size = 0
-        for text in islice(self._complete, BATCH_LINES_MAX):
-            if batch and size + len(text) > self._bytes_max:
-                break
-            batch.append(text)
-            size += len(text)
-        is_full = len(batch) == BATCH_LINES_MAX or len(batch) < len(self._complete) or size >= self._bytes_max
+        is_full = self._fill_batch()
         if only_full and not is_full and self._rest_bytes <= self._bytes_max:
             return []
-        for _ in batch:
-            self._complete.popleft()
+        batch, self._batch, self._batch_bytes = self._batch, [], 0
         return batch
+
+    def _fill_batch(self) -> bool:
+        """Split off as many lines as fit into the next batch; whether it is full."""
+        while self._blocks and len(self._batch) < BATCH_LINES_MAX and self._batch_bytes < self._bytes_max:
+            block, start = self._blocks[0], self._offset
+            end = block.index(b"\n", start)
+            if self._batch and self._batch_bytes + end - start > self._bytes_max:
+                return True
+            self._batch.append(block[start:end])
+            self._batch_bytes += end - start
+            self._offset = end + 1
+            if self._offset == len(block):
+                self._blocks.popleft()
+                self._offset = 0
+        return len(self._batch) == BATCH_LINES_MAX or self._batch_bytes >= self._bytes_max
 
     def check(self) -> None:
         """Raises LimitExceeded where the line that arrives is too long."""
@@ -301,7 +318,7 @@ class Lines:
     def end(self) -> None:
         """Nothing more arrives: what is left is the last line."""
         if self._rest_bytes:
-            self._complete.append(b"".join(self._rest))
+            self._blocks.append(b"".join([*self._rest, b"\n"]))
         self._rest, self._rest_bytes = [], 0
 
     def give_back(self, batch: Sequence[bytes]) -> None:
@@ -336,7 +353,7 @@ async def chunks(request: Request, *, seconds: float) -> AsyncIterator[bytes]:
         except asyncio.CancelledError:
             raise Unavailable(STOPPED_FIRST) from None
         except ClientDisconnect:
-            raise RequestTimeout("The client left before the body was complete.") from None
+            raise RequestTimeout(LEFT_FIRST) from None
         finally:
             arriving.cancel()
         if chunk is None:

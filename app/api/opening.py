@@ -28,13 +28,14 @@ async def answer_stream(
     settings = context.settings
     options = follow_options(parameters, heartbeat_seconds=settings.heartbeat_seconds)
     after = last_event_id(request, parameters) or options.after
+    tenant = context.tenants.tenant_of(request.scope)
     try:
         reader = reader_of(request, context)
-        state = await state_if_open(context, after, reader) if has_seat(request.scope) else None
+        with context.queries.held(tenant, query.bytes):
+            state = await state_if_open(context, after, reader) if has_seat(request.scope) else None
     except (Unavailable, RateLimited, StandbyBehind):
         state = None
-    tenant = context.tenants.tenant_of(request.scope)
-    if state is None or not context.queries.fits(tenant, query.bytes):
+    if state is None:
         return context.returns.later()
     following = Following(
         query=reader.sees(query),

@@ -58,5 +58,8 @@ class PushesOnly(Outlet):
     def unread(self) -> int:
         return self._outlet.unread()
 
+    def has_left(self) -> bool:
+        return self._outlet.has_left()
+
     def cut(self) -> None:
         self._outlet.cut()

@@ -4,21 +4,17 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.api.admitting import Rule
-from app.api.context import context_of
-from app.api.decoding import Decoder
 from app.api.documenting import READ_PROBLEMS, operation
 from app.api.following import OPTIONS, TICKET
 from app.api.opening import answer_stream
 from app.api.parameters import FILTERS, parameters_of
-from app.api.repeated_members import texts_of
+from app.api.querying import read_query
 from app.api.routing import new_router
 from app.api.sse import MEDIA_TYPE
-from app.api.wire import Fact, QueryBody, query_from
+from app.api.wire import Fact, QueryBody
 from app.domain import errors
 
 router = new_router("streams")
-
-QUERY = Decoder(QueryBody, texts_of=texts_of)
 
 
 @router.get(
@@ -64,6 +60,4 @@ async def follow(request: Request) -> Response:
 )
 async def follow_query(request: Request) -> Response:
     parameters = parameters_of(request, *OPTIONS)
-    raw = await context_of(request).bodies.read_json(request)
-    body, _ = QUERY.decode(raw)
-    return await answer_stream(request, parameters, query_from(body))
+    return await answer_stream(request, parameters, await read_query(request))

@@ -7,21 +7,18 @@ from starlette.responses import Response
 from app.api.admitting import Rule, principal_of
 from app.api.asgi import JSON, header
 from app.api.context import context_of
-from app.api.decoding import Decoder
 from app.api.documenting import READ_PROBLEMS, operation
 from app.api.following import OPTIONS, follow_options
 from app.api.parameters import FILTERS, Parameters, parameters_of
-from app.api.repeated_members import texts_of
+from app.api.querying import decoded_query
 from app.api.routing import new_router
-from app.api.wire import QueryBody, query_from
+from app.api.wire import QueryBody
 from app.domain import errors
 from app.domain.errors import FieldError, InvalidRequest
 from app.domain.fact import utc
 from app.domain.query import Query
 
 router = new_router("access")
-
-QUERY = Decoder(QueryBody, texts_of=texts_of)
 
 
 class Ticket(msgspec.Struct):
@@ -61,8 +58,9 @@ async def issue_ticket(request: Request) -> Response:
     query = await asked_query(request, parameters)
     options = follow_options(parameters, heartbeat_seconds=context.settings.heartbeat_seconds)
     context.tail.refuse_on_standby()
-    await context.moments.locate(options.after, principal.grants.readable)
-    lent = await context.tickets.issue(principal, query)
+    with context.queries.held(context.tenants.tenant_of(request.scope), query.bytes):
+        await context.moments.locate(options.after, principal.grants.readable)
+        lent = await context.tickets.issue(principal, query)
     body = msgspec.json.encode(Ticket(lent.secret, utc(lent.expires_at)))
     return Response(body, 201, {"cache-control": "no-store"}, JSON)
 
@@ -75,7 +73,7 @@ async def asked_query(request: Request, parameters: Parameters) -> Query:
     raw = await context_of(request).bodies.read_json(request)
     if raw.strip() == b"null":  # from generated clients, where there is no query
         return query
-    body, _ = QUERY.decode(raw)
+    asked = decoded_query(raw)
     if query.items:
         raise InvalidRequest([FieldError("a body cannot be combined with filters", pointer="/items")])
-    return query_from(body)
+    return asked

@@ -262,3 +262,7 @@ class Outlet:
         """End the connection in the middle of the response."""
         self._cycle.disconnected = True
         self._cycle.transport.abort()
+
+    def has_left(self) -> bool:
+        """Whether the connection is closed by its client. One that has only finished sending has not left."""
+        return self._cycle.disconnected

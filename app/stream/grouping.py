@@ -12,13 +12,15 @@ from app.domain.query import Item
 
 GROUP_FACTS_MAX = 1000
 GROUP_REQUESTS_MAX = 512  # 50 bytes come back for each that is refused: within the 32 KiB of a socket's buffer
-GROUP_BYTES_MAX = 8 * 1024 * 1024
+GROUP_BYTES_MAX = 4 * 1024 * 1024  # unless one request has more
 GROUP_POSTINGS_MAX = 20_000
 GROUP_COMPARISONS_MAX = 2_000  # of items with what a group holds: a few milliseconds
+GROUP_KIND_ITEMS_MAX = 32  # of conditions, each of which goes through the catalogue: as many as one request may have
 
 # What a request costs beside its postings, in postings (of 3.2 µs under the lock each, by the design's measurement).
 REQUEST_COST = 4.0
-BYTES_OF_A_POSTING = 2048  # are written in the same time
+BYTES_OF_A_POSTING = 200  # are compressed and written in the same time
+KIND_ITEM_COST = 100.0  # of an item without a tag, with some 2 000 kinds in the catalogue
 
 
 class Published(NamedTuple):
@@ -56,6 +58,7 @@ class Request:
     unsealed: Sequence[NewFact] = ()
     bytes: int = field(init=False)
     postings: int = field(init=False)
+    kind_items: int = field(init=False, default=0)
     alone: bool = False
     ended: bool = False
 
@@ -64,11 +67,12 @@ class Request:
         self.postings = postings_of(self.facts)
         if self.condition is not None:
             self.bytes += self.condition.fail_if_match.bytes
+            self.kind_items = sum([not item.tags for item in self.condition.fail_if_match.items])
 
     @property
     def cost(self) -> float:
         """Its share of the work under the lock, in postings."""
-        return REQUEST_COST + self.postings + self.bytes / BYTES_OF_A_POSTING
+        return REQUEST_COST + self.postings + self.bytes / BYTES_OF_A_POSTING + self.kind_items * KIND_ITEM_COST
 
     def end(self, outcome: Outcome | None) -> None:
         """Tell the publisher its outcome, or with None that nobody waits for it any more. Only the first counts."""
@@ -91,6 +95,7 @@ class Group:
     facts: int = 0
     bytes: int = 0
     postings: int = 0
+    kind_items: int = 0
     chosen_ids: set[str] = field(default_factory=set)
     new_keys: set[str] = field(default_factory=set)
     tags: set[str] = field(default_factory=set)
@@ -106,6 +111,7 @@ class Group:
             and self.facts + len(request.facts) <= GROUP_FACTS_MAX
             and self.bytes + request.bytes <= GROUP_BYTES_MAX
             and self.postings + request.postings <= self.postings_max
+            and self.kind_items + request.kind_items <= GROUP_KIND_ITEMS_MAX
         )
 
     def must_precede(self, request: Request) -> bool:
@@ -133,6 +139,7 @@ class Group:
         self.facts += len(request.facts)
         self.bytes += request.bytes
         self.postings += request.postings
+        self.kind_items += request.kind_items
         for fact in request.facts:
             if fact.chosen_id:
                 self.chosen_ids.add(fact.id)

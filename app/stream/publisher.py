@@ -28,7 +28,7 @@ from app.store.appending import Appended
 from app.store.database import Database, damage_of
 from app.store.rights import lacking_rights
 from app.stream.fair_queue import FairQueue, Turn
-from app.stream.grouping import GROUP_BYTES_MAX, GROUP_POSTINGS_MAX, Group, Outcome, Published, Request
+from app.stream.grouping import GROUP_POSTINGS_MAX, Group, Outcome, Published, Request
 from app.stream.outcomes import each_alone, outcomes_of_known, refusal_of, word_for
 from app.stream.sealing import Sealing
 from app.stream.settling import Settling
@@ -42,6 +42,7 @@ TELL_SECONDS = 10.0
 NOTICE_SECONDS = 2.0
 LOOKS_MAX = 10
 ALONE_SECONDS = 2.0
+REQUEST_BYTES = 8 * 1024 * 1024  # which one may have, with its condition
 COST_OF_A_SECOND = 1 / 3.2e-6  # in postings, as the design measured them
 TOO_MANY = (
     "Too many publishes are waiting: FACTWIRE_PUBLISHES_WAITING_MAX and FACTWIRE_PUBLISH_BYTES_WAITING_MAX bound them, "
@@ -82,7 +83,7 @@ class Publisher:
         self._sealing = Sealing(database)
         self._settling = Settling(database, self._sealing, condition_seconds=condition_seconds, retry=self._retry)
         self._waiting = Budget(waiting_requests_max, refusal=TOO_MANY)
-        self._waiting_bytes = Budget(waiting_bytes_max, refusal=TOO_MANY, least=GROUP_BYTES_MAX)
+        self._waiting_bytes = Budget(waiting_bytes_max, refusal=TOO_MANY, least=REQUEST_BYTES)
         self._connection = database.appending.keeper()
         self._database = database
         self._refused = 0

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from app.api.cloudevents import ONE, SEVERAL
 from app.api.decoding import Decoder
 from app.api.erasing import REDACTION
-from app.api.facts import QUERY
 from app.api.imports import LINE
 from app.api.keys import KEY, ROTATION
 from app.api.publishing import PUBLISH
+from app.api.querying import QUERY
 from app.domain.errors import FactwireError, InvalidRequest, MalformedJson
 
 
@@ -202,7 +202,7 @@ class Writer:
 
 
 ODD = st.sampled_from(['"', "\\", "/", "\n", "\0", "u", "\u2028", "é", "🦊", '\\"', "\\u0022"])
-TEXTS = st.lists(ODD | st.characters(), max_size=6).map("".join)
+TEXTS = st.lists(ODD | st.characters(codec="utf-8"), max_size=6).map("".join)
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | TEXTS,
     lambda inner: st.lists(inner, max_size=3) | st.lists(st.tuples(TEXTS, inner), max_size=3).map(Members),
