@@ -36,6 +36,7 @@ READ_PROBLEMS: tuple[type[FactwireError], ...] = (
     errors.Unavailable,
     errors.KeyUnavailable,
     errors.HistoryForked,
+    errors.LogDamaged,
     errors.StandbyBehind,
 )
 
@@ -54,6 +55,7 @@ WRITE_PROBLEMS: tuple[type[FactwireError], ...] = (
     errors.KeyUnavailable,
     errors.Unavailable,
     errors.OutcomeUnknown,
+    errors.HistoryForked,
 )
 
 PUBLISH_PROBLEMS = (
@@ -62,6 +64,7 @@ PUBLISH_PROBLEMS = (
     errors.CursorForked,
     errors.CursorAhead,
     errors.ConditionTooExpensive,
+    errors.LogDamaged,
 )
 
 

@@ -78,12 +78,6 @@ select p.tag, p.position, p.earlier
 """
 
 POSTINGS = """
-select t.position, t.tag
-  from unnest($1::text[], $2::bigint[]) t (tag, position)
- where not factwire.has_tag(t.tag, t.position)
-"""
-
-POSTINGS = """
 select count(*) + coalesce(sum(cardinality(earlier)), 0) from factwire.fact_tags where position <= $1
 """
 
