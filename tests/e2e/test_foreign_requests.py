@@ -52,6 +52,16 @@ async def test_a_request_without_a_host_is_refused(service: ServiceProcess) -> N
     writer.close()
 
 
+@pytest.mark.parametrize("hosts", ["", "host: localhost\r\nhost: evil.test\r\n", "host: localhost\r\n" * 2])
+@pytest.mark.parametrize("path", ["/v1/position", "/livez"])
+async def test_a_request_of_http_1_1_names_one_host(service: ServiceProcess, path: str, hosts: str) -> None:
+    """RFC 9112, 3.2: a server and a gateway that read two names differently would not speak of the same request."""
+    reader, writer = await connect(service.url)
+    writer.write(f"GET {path} HTTP/1.1\r\n{hosts}connection: close\r\n\r\n".encode())
+    assert (await reader.read()).startswith(b"HTTP/1.1 400 ")
+    writer.close()
+
+
 async def test_a_publish_that_arrives_whole_is_asked_for_its_host_too(client: httpx.AsyncClient) -> None:
     before = (await client.get("/v1/position")).json()["head"]
     response = await client.post("/v1/facts", json=publication(), headers={"host": "evil.test"})
