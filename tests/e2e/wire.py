@@ -110,10 +110,13 @@ class RawStream:
 
 
 @asynccontextmanager
-async def streaming(url: str, parameters: str = "", *, cursor: str = "") -> AsyncIterator[RawStream]:
+async def streaming(
+    url: str, parameters: str = "", *, cursor: str = "", secret: str | None = None
+) -> AsyncIterator[RawStream]:
     reader, writer = await connect(url)
     last = f"last-event-id: {cursor}\r\n" if cursor else ""
-    writer.write(f"GET /v1/stream{parameters} HTTP/1.1\r\nhost: localhost\r\n{last}\r\n".encode())
+    credentials = f"authorization: Bearer {secret}\r\n" if secret else ""
+    writer.write(f"GET /v1/stream{parameters} HTTP/1.1\r\nhost: localhost\r\n{last}{credentials}\r\n".encode())
     head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)
     assert head.startswith(b"HTTP/1.1 200"), head
     try:

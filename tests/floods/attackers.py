@@ -7,10 +7,10 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from multiprocessing.queues import Queue
-from multiprocessing.synchronize import Event
 
 import uvloop
+
+from tests.floods.flooding import Signals
 
 SOURCE = "127.0.0.66"
 DRIBBLE_SECONDS = 0.5
@@ -95,8 +95,9 @@ async def status(reader: asyncio.StreamReader) -> str:
     return line.split()[1].decode() if line else "closed"
 
 
-def run_attackers(port: int, attack: Attack, connections: int, stop: Event, told: "Queue[dict[str, int]]") -> None:
+def run_attackers(port: int, attack: Attack, connections: int, signals: Signals) -> None:
     """Be so many attackers until it is enough, and tell what came of it; in a process of their own."""
+    signals.begun.set()
     limit_of_files(connections + 1000)
     flood = Flood(port)
 
@@ -106,14 +107,14 @@ def run_attackers(port: int, attack: Attack, connections: int, stop: Event, told
             tasks.append(asyncio.create_task(flood.attack(attack)))
             if number % ARRIVING_AT_ONCE == 0:
                 await asyncio.sleep(0.01)
-        while not stop.is_set():
+        while not signals.stop.is_set():
             await asyncio.sleep(PAUSE_SECONDS / 10)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
     uvloop.run(run())
-    told.put({**flood.outcomes, "open at once": flood.open_max})
+    signals.outcomes.put({**flood.outcomes, "open at once": flood.open_max})
 
 
 def limit_of_files(needed: int) -> None:

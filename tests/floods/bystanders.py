@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import httpx
 
+from tests.access.keys import new_client
 from tests.builders import new_fact, publication
 from tests.e2e.wire import RawStream, streaming
 
@@ -39,15 +40,16 @@ def at(values: list[float], share: float) -> float:
 class Bystanders:
     """Publishers on connections of their own, one that connects anew each time, and one follower of them all."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, secret: str | None = None) -> None:
         self._url = url
+        self._secret = secret
         self._published: dict[str, float] = {}
         self.noticed = Noticed()
 
     @asynccontextmanager
     async def busy(self) -> AsyncIterator[None]:
         """Work for as long as the block lasts. Raises what one of them could not do."""
-        async with streaming(self._url, "?namespace=bystanders") as stream:
+        async with streaming(self._url, "?namespace=bystanders", secret=self._secret) as stream:
             await stream.read_until(lambda body: b"caught-up" in body)
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(self._publish()) for _ in range(PUBLISHERS)]
@@ -57,7 +59,7 @@ class Bystanders:
                     task.cancel()
 
     async def _publish(self) -> None:
-        async with httpx.AsyncClient(base_url=self._url, timeout=ANSWER_SECONDS, verify=False) as client:
+        async with new_client(self._url, self._secret, timeout=ANSWER_SECONDS) as client:
             await client.get("/livez")
             while True:
                 self.noticed.publish.append(await self._publish_one(client))
@@ -65,7 +67,7 @@ class Bystanders:
 
     async def _connect(self) -> None:
         while True:
-            async with httpx.AsyncClient(base_url=self._url, timeout=ANSWER_SECONDS, verify=False) as client:
+            async with new_client(self._url, self._secret, timeout=ANSWER_SECONDS) as client:
                 self.noticed.connect.append(await self._publish_one(client))
             await asyncio.sleep(PAUSE_SECONDS)
 

@@ -2,9 +2,6 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from multiprocessing import get_context
 
 import httpx
 import pytest
@@ -20,9 +17,9 @@ from tests.floods.attackers import (
     run_attackers,
 )
 from tests.floods.bystanders import Bystanders, Noticed, at
+from tests.floods.flooding import flooded
 
 FLOOD_SECONDS = 12.0
-ATTACKERS_SECONDS = 60.0
 P99_MILLISECONDS = 250.0  # of others, as promised
 HELD_BY_OTHERS_MAX = 20
 FAR_BEYOND = 4  # times that fails the test: the machine of a test may be busy otherwise
@@ -59,7 +56,7 @@ async def test_others_are_served_while_one_address_floods(
         await asyncio.sleep(2)
         calm = at(bystanders.noticed.publish, 0.99)
         bystanders.noticed = Noticed()
-        async with flooded(service.port, attack, connections) as outcomes:
+        async with flooded(run_attackers, service.port, attack, connections) as outcomes:
             await asyncio.sleep(FLOOD_SECONDS)
             held = await open_connections(service.url)
     print(f"\n{request.node.callspec.id}: others in a calm p99={calm:.1f} ms; meanwhile")
@@ -78,21 +75,3 @@ async def open_connections(url: str) -> float:
         found = re.search(r"^factwire_open_connections (\S+)$", (await client.get("/metrics")).text, re.MULTILINE)
     assert found is not None
     return float(found[1])
-
-
-@asynccontextmanager
-async def flooded(port: int, attack: Attack, connections: int) -> AsyncIterator[dict[str, int]]:
-    """Let attackers work in a process of their own, so that they slow down nobody but the service."""
-    context = get_context("spawn")
-    stop, told = context.Event(), context.Queue()
-    process = context.Process(target=run_attackers, args=(port, attack, connections, stop, told), daemon=True)
-    process.start()
-    outcomes: dict[str, int] = {}
-    try:
-        yield outcomes
-        stop.set()
-        outcomes.update(await asyncio.to_thread(told.get, timeout=ATTACKERS_SECONDS))
-    finally:
-        stop.set()
-        await asyncio.to_thread(process.join, ATTACKERS_SECONDS)
-        process.kill()
