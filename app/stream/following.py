@@ -23,7 +23,8 @@ from app.domain.query import Query
 from app.store.database import Database
 from app.store.reading import Form, Page, PageBounds, read_page
 from app.stream.history_room import HistoryRooms, Room
-from app.stream.live import Link, Live
+from app.stream.lanes import Lanes
+from app.stream.live import Link
 from app.stream.pace import Failed, Happening, Moved, Pace
 from app.stream.paging import Ahead
 from app.stream.ring import Batch
@@ -46,6 +47,7 @@ REASONS = (
     InternalError.code,
 )
 STARTS_AT_ONCE = 16
+BATCHES_AT_ONCE = 4  # each is up to a millisecond of work
 CHECK_SECONDS = 1.0
 CHECKS_AT_ONCE = 1000
 
@@ -96,17 +98,18 @@ class Streams:
         self._rooms = HistoryRooms(history_bytes_max)
         self._age_seconds_max = age_seconds_max
         self._drain_seconds = drain_seconds
-        self._live = Live(tail, more_to_come=more_to_come, on_passed=on_passed)
+        self._lanes = Lanes(tail, more_to_come=more_to_come, on_passed=on_passed)
         self._metrics = metrics or Metrics()
         self._checked: dict[Link, Reader] = {}
         self._open: set[OpenStream] = set()
         self.turnstile = Turnstile(at_once=STARTS_AT_ONCE)
+        self._behind = Turnstile(at_once=BATCHES_AT_ONCE)
         self.draining = False
 
     @property
     def states(self) -> dict[tuple[str, ...], float]:
         """How many streams read history, or have something else to do by themselves, and how many are pushed to."""
-        live = self._live.streams
+        live = self._lanes.streams
         return {("catching-up",): self.open - live, ("live",): live}
 
     @property
@@ -125,13 +128,13 @@ class Streams:
     def drain(self) -> None:
         """Let the streams end, one after the other."""
         self.draining = self.tail.draining = True
-        self._live.drain()
+        self._lanes.drain()
         self.tail.wake()
 
     async def run(self) -> None:
         """Push new facts to the streams until cancelled."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._live.run())
+            group.create_task(self._lanes.run())
             group.create_task(self._check_readers())
 
     async def _check_readers(self) -> None:
@@ -224,7 +227,7 @@ class Streams:
     async def _pause(self, following: Following, pace: Pace, link: Link | None, *, moved: bool) -> None:
         """Wait for more at the head; before it, let others have their turn: a batch was work, even an empty one."""
         if pace.cursor < self.tail.head:
-            await asyncio.sleep(0)
+            await self._behind.go()
         elif not moved:
             await self._wait(following, pace, link)
 
@@ -235,7 +238,7 @@ class Streams:
         if link is None or not pace.caught_up or pace.cursor > self.tail.head:
             await self.tail.wait(min(pace.quiet_at, pace.ends_at))
         elif not link.left:
-            await self._live.wait(following.query, following.typed, link, pace)
+            await self._lanes.wait(following.query, following.typed, link, pace, tenant=following.tenant)
 
     async def _look(self, following: Following, cursor: Position, history: Ahead, room: Room) -> Batch | Page | None:
         """What follows a cursor, from the ring or from history; None where the tail is not as far as a page was."""

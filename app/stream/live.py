@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from bisect import bisect_right
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence, Set
 from dataclasses import dataclass, field
 from itertools import islice
 from time import perf_counter
@@ -89,10 +89,12 @@ class Live:
         *,
         more_to_come: Callable[[], bool] = lambda: False,
         on_passed: Callable[[Position, int], None] | None = None,
+        on_pause: Callable[[], None] = lambda: None,
     ) -> None:
         self._tail = tail
         self._more_to_come = more_to_come
         self._on_passed = on_passed
+        self._on_pause = on_pause
         self._groups: dict[tuple[int, Query, bool], Group] = {}
         self._standing: Standing[Group] = Standing()
         self._order = self._order_of(tail)
@@ -131,6 +133,14 @@ class Live:
             if not group.members and self._groups.get(key) is group:
                 self._disband(key)
 
+    def let_go(self, links: Set[Link]) -> None:
+        """Push to these streams no more: each goes on by itself once it is woken."""
+        for key, group in list(self._groups.items()):
+            for link in group.members.keys() & links:
+                take_out(group, link)
+            if not group.members:
+                self._disband(key)
+
     def wake(self) -> None:
         """Let every stream look by itself."""
         for group in self._groups.values():
@@ -146,7 +156,6 @@ class Live:
         """Serve until cancelled."""
         clock = asyncio.get_running_loop().time
         changes, ticked_at = -1, clock()
-        self._tail.on_change = self._pass_on_to_few
         while True:
             if changes == self._tail.changes:
                 await self._tail.wait(ticked_at + self._tick_seconds)
@@ -191,7 +200,7 @@ class Live:
         while self._pass_seconds > LONG_PASS_SECONDS and self._more_to_come() and clock() < until:
             await self._tail.wait(until)
 
-    def _pass_on_to_few(self) -> None:
+    def pass_on_to_few(self) -> None:
         """Push to a few streams on the spot: until the task has its turn, the publisher would be answered first."""
         if not self._passing and len(self._groups) <= FEW_STREAMS and self.streams <= FEW_STREAMS:
             for may_stop in self._pass():
@@ -244,6 +253,7 @@ class Live:
         for finding in self._standing.find(facts, after=cursor, looks_max=LOOKS_AT_ONCE):
             if finding is not None:
                 return finding
+            self._on_pause()
             yield True
         raise AssertionError("a search ends with what it found")
 

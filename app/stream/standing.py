@@ -16,6 +16,7 @@ ANYTHING = ""
 TYPE = "t:"
 NAMESPACE = "n:"
 LOOKS_COUNTED = 500
+KEYS_OF_A_LOOK = 8  # under which nobody waits: they are looked up in the time of one comparison
 
 
 class Asked(NamedTuple, Generic[Who]):
@@ -104,15 +105,16 @@ class Standing(Generic[Who]):
 
     def _look_at(self, position: Position, fact: NewFact | TailFact, finding: "Finding[Who]") -> Iterator[int]:
         """Find those who get a fact, and say on the way how many look-ups that took."""
-        tags = frozenset(fact.tags)
-        looks = 0
-        for key in (ANYTHING, f"{NAMESPACE}{fact.namespace}", f"{TYPE}{fact.type}", *fact.tags):
-            looks += 1
+        keys = (ANYTHING, f"{NAMESPACE}{fact.namespace}", f"{TYPE}{fact.type}", *fact.tags)
+        tags: frozenset[str] | None = None
+        looks = len(keys) // KEYS_OF_A_LOOK
+        for key in keys:
             if key in self._sure:
                 looks += len(self._sure[key])
                 for who in self._sure[key]:
                     finding.add(who, position)
             if key in self._asked:
+                tags = frozenset(fact.tags) if tags is None else tags
                 for asked in list(self._asked[key].values()):
                     if asked.matches(fact, tags):
                         finding.add(asked.who, position)

@@ -1,0 +1,78 @@
+"""Lanes: streams of a tenant whose queries take long to compare keep no others waiting, and lose nothing themselves."""
+
+import asyncio
+from dataclasses import replace
+
+from app.domain.query import Query, new_item
+from app.store.appending import append
+from app.stream.following import Following
+from app.stream.live import Link
+from app.stream.pace import Happening
+from tests.integration.logs import connected
+from tests.integration.store import a_fact
+from tests.integration.streams import Process, everything, positions_of, process, until
+
+STREAMS = 90
+ITEMS = 20  # of each query: 7 200 look-ups a fact
+FACTS = 1000
+
+
+def of_one_aggregate(number: int) -> Query:
+    """All of these queries look at one aggregate, and each at types of its own."""
+    return Query(tuple(new_item(aggregate_ids=["hot"], types=[f"T{number}-{item}"]) for item in range(ITEMS)))
+
+
+def of(tenant: str, query: Query) -> Following:
+    return replace(everything(0), query=query, tenant=tenant)
+
+
+async def follow(running: Process, following: Following, seen: list[int]) -> None:
+    """Note the positions that one stream gets, pushed or not."""
+
+    def push(happening: Happening) -> bool:
+        seen.extend(positions_of(happening))
+        return True
+
+    async for happening in running.streams.follow(following, Link(push)):
+        seen.extend(positions_of(happening))
+
+
+async def test_a_tenant_whose_queries_take_long_keeps_no_other_waiting_and_gets_what_it_asked_for(
+    fresh_database_url: str,
+) -> None:
+    async with process(fresh_database_url) as running, connected(fresh_database_url) as [connection]:
+        many: list[list[int]] = [[] for _ in range(STREAMS)]
+        other: list[int] = []
+        async with asyncio.timeout(40), asyncio.TaskGroup() as group:
+            pushing = group.create_task(running.streams.run())
+            for number, seen in enumerate(many):
+                group.create_task(follow(running, of("many", of_one_aggregate(number)), seen))
+            group.create_task(follow(running, of("other", Query((new_item(types=["Other"]),))), other))
+            await until(lambda: running.streams.states["live",] == STREAMS + 1)
+            await append(connection, [([a_fact(aggregate_ids=["hot"]) for _ in range(FACTS)], None)])
+            found = [a_fact(aggregate_ids=["hot"], type=f"T{number}-7") for number in range(STREAMS)]
+            await append(connection, [(found, None)])
+            await append(connection, [([a_fact(type="Other")], None)])
+            await until(lambda: other == [FACTS + STREAMS + 1])
+            assert not all(many)  # in one pass for all, they would have come first
+            await until(lambda: all(seen == [FACTS + 1 + number] for number, seen in enumerate(many)))
+            await until(lambda: running.streams.states["live",] == STREAMS + 1)
+            running.streams.drain()
+            await until(lambda: running.streams.open == 0)
+            pushing.cancel()
+
+
+async def test_a_tenant_alone_keeps_its_streams_in_one_pass(fresh_database_url: str) -> None:
+    async with process(fresh_database_url) as running, connected(fresh_database_url) as [connection]:
+        seen: list[int] = []
+        async with asyncio.timeout(40), asyncio.TaskGroup() as group:
+            pushing = group.create_task(running.streams.run())
+            for number in range(STREAMS):
+                group.create_task(follow(running, of("many", of_one_aggregate(number)), seen))
+            await until(lambda: running.streams.states["live",] == STREAMS)
+            await append(connection, [([a_fact(aggregate_ids=["hot"]) for _ in range(100)], None)])
+            await append(connection, [([a_fact(aggregate_ids=["hot"], type="T5-5")], None)])
+            await until(lambda: seen == [101])
+            running.streams.drain()
+            await until(lambda: running.streams.open == 0)
+            pushing.cancel()
