@@ -51,7 +51,7 @@ from app.settings import Settings
 from app.store.appending import Appended
 from app.store.database import Database, new_database
 from app.store.durability import weak_settings
-from app.store.lock_proof import GRANTED_TWICE, lock_excludes
+from app.store.lock_proof import LockProof
 from app.store.master_keys import load_master_keys
 from app.store.migrations import schema_is_current
 from app.store.rotating import has_foreign_key
@@ -148,7 +148,8 @@ def build(settings: Settings) -> tuple[Context, dict[str, Callable[[], Awaitable
     notifier = Notifier(database, lambda: not listener.is_alone(upkeep.listeners))
     listen_url = (settings.listen_url or settings.database_url).get_secret_value()
     listener = Listener(listen_url, tail.hint, own_sender=notifier.sender)
-    publisher = publisher_of(settings, database, tail, notifier, metrics)
+    lock_proof = LockProof(database)
+    publisher = publisher_of(settings, database, lock_proof, tail, notifier, metrics)
     keyring = Keyring(database) if "keys" in settings.auth_modes else None
     authenticators = authenticators_of(settings, keyring)
     access = Access(authenticators, is_open=settings.is_open)
@@ -186,7 +187,7 @@ def build(settings: Settings) -> tuple[Context, dict[str, Callable[[], Awaitable
         "notifier": notifier.run,
         "publisher": context.publisher.run,
         "upkeep": upkeep.run,
-        "schema": lambda: see_schema(context),
+        "schema": lambda: see_schema(context, lock_proof),
         "sessions": context.sessions.run,
         **{f"{name} authenticator": authenticator.run for name, authenticator in authenticators.items()},
     }
@@ -218,7 +219,14 @@ def tokens_of(settings: Settings) -> Authenticator:
     )
 
 
-def publisher_of(settings: Settings, database: Database, tail: Tail, notifier: Notifier, metrics: Metrics) -> Publisher:
+def publisher_of(
+    settings: Settings,
+    database: Database,
+    lock_proof: LockProof,
+    tail: Tail,
+    notifier: Notifier,
+    metrics: Metrics,
+) -> Publisher:
     def on_appended(appended: Appended, facts: Sequence[NewFact]) -> None:
         tail.follow_append(appended, facts)
         notifier.hint()
@@ -233,7 +241,7 @@ def publisher_of(settings: Settings, database: Database, tail: Tail, notifier: N
         tail=tail,
         on_appended=on_appended,
         metrics=metrics,
-        lock_proved=False,
+        demand_lock=lock_proof.demand,
     )
 
 
@@ -362,27 +370,12 @@ async def kept_running(name: str, run: Callable[[], Awaitable[None]]) -> None:
             await asyncio.sleep(RESTART_SECONDS)
 
 
-async def prove_lock(context: Context) -> None:
-    """Let publishers in once the lock that orders the log was seen to exclude."""
-    database, publisher = context.database, context.publisher
-    told = False
-    while not publisher.lock_proved:
-        with suppress(Unavailable):
-            async with database.watching.reading() as holder, database.reading.reading() as other:
-                publisher.lock_proved = await lock_excludes(holder, other)
-            if not publisher.lock_proved and not told:
-                told = True
-                log.error("%s; nothing is published", GRANTED_TWICE)
-        if not publisher.lock_proved:
-            await asyncio.sleep(context.settings.poll_seconds)
-
-
-async def see_schema(context: Context) -> None:
+async def see_schema(context: Context, lock_proof: LockProof) -> None:
     """Wait until the lock was proved and the schema seen current once: from then on the process is ready."""
-    await prove_lock(context)
     warned = False
     while not context.schema_seen:
         with suppress(Unavailable):
+            await lock_proof.demand()
             async with context.database.watching.reading() as connection:
                 weak = await weak_settings(connection)
                 context.schema_seen = await schema_is_current(connection)

@@ -4,9 +4,13 @@ Some databases that speak the protocol of PostgreSQL have stubs of these functio
 two appends would then take the same positions, or become visible in another order than that of their positions.
 """
 
+import logging
 from secrets import randbits
 
-from app.store.database import Connection
+from app.domain.errors import Unavailable
+from app.store.database import Connection, Database
+
+log = logging.getLogger(__name__)
 
 GRANTED_TWICE = "the database grants one advisory lock to two sessions: it cannot order the log"
 
@@ -25,3 +29,25 @@ async def lock_excludes(holder: Connection, other: Connection) -> bool:
     async with holder.transaction():
         await holder.execute(TAKE, key)
         return not await other.fetchval(TRY, key)
+
+
+class LockProof:
+    """What a process knows of the lock: it appends nothing before it saw the lock exclude, once."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._proved = False
+        self._told = False
+
+    async def demand(self) -> None:
+        """Return once the lock was seen to exclude. Raises Unavailable where it does not, or could not be tried."""
+        if self._proved:
+            return
+        async with self._database.watching.reading() as holder, self._database.reading.reading() as other:
+            self._proved = await lock_excludes(holder, other)
+        if self._proved:
+            return
+        if not self._told:
+            self._told = True
+            log.error("%s; nothing is published", GRANTED_TWICE)
+        raise Unavailable("The lock of the database that orders the log excludes nobody.")

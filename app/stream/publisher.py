@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing, suppress
 from functools import partial
 from time import perf_counter
@@ -53,7 +53,7 @@ TOO_MANY = (
 class Publisher:
     """Appends the facts of all requests of this process, one call at a time.
 
-    It refuses them all until `lock_proved`: a lock that excludes nobody would not order the log.
+    `demand_lock` raises Unavailable for as long as it is not proved that the lock, which orders the log, excludes.
     """
 
     def __init__(
@@ -68,9 +68,9 @@ class Publisher:
         tail: Tail | None = None,
         on_appended: Callable[[Appended, Sequence[NewFact]], None] = lambda appended, facts: None,
         metrics: Metrics | None = None,
-        lock_proved: bool = True,
+        demand_lock: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
-        self.lock_proved = lock_proved
+        self._demand_lock = demand_lock
         self._wait_seconds = wait_seconds
         self._group_postings_max = group_postings_max
         self._tail = tail
@@ -171,8 +171,6 @@ class Publisher:
         """Why a request cannot even wait for its turn."""
         if self._tail is not None and self._tail.on_standby:
             return Unavailable(ON_STANDBY)
-        if not self.lock_proved:
-            return Unavailable("The lock of the database that orders the log is not proved yet.")
         if self._tail is not None and self._tail.fork is not None:
             return HistoryForked(forked_after=self._tail.fork.after)
         if not self._waiting.fits(request.tenant, 1) or not self._waiting_bytes.fits(request.tenant, request.bytes):
@@ -259,6 +257,8 @@ class Publisher:
 
     async def _call(self, requests: list[Request]) -> Appended:
         """One call of append; for a request that goes alone with less time, since everybody waits for it."""
+        if self._demand_lock is not None:
+            await self._demand_lock()
         pairs = [(request.facts, request.condition) for request in requests]
         witness = None
         if self._tail is not None:

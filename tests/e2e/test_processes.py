@@ -53,7 +53,8 @@ async def test_several_workers_share_one_port(start_service: StartService) -> No
     await until(lambda: has_workers(service.pid, 2))
     for _ in range(20):
         async with httpx.AsyncClient(base_url=service.url, timeout=30, verify=False) as client:
-            (await client.post("/v1/facts", json=publication())).raise_for_status()
+            answer = await client.post("/v1/facts", json=publication())
+            assert answer.is_success, answer.text
     assert len(await exported(service.url)) == 20
 
     victim = workers_of(service.pid)[0]

@@ -1,16 +1,19 @@
 """A database whose advisory locks are stubs that grant everything: it is found out, and nothing is published there."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import httpx
 import pytest
 
-from app.store.lock_proof import lock_excludes
+from app.domain.errors import Unavailable
+from app.store.lock_proof import LockProof, lock_excludes
 from app.store.migrations import MigrationRefused, migrate
+from app.stream.publisher import Publisher
 from tests.builders import publication
-from tests.integration.logs import connected, until
+from tests.integration.logs import connected, fact, opened_database, opened_publisher, until
 from tests.postgres import DROP_STUB_LOCKS, Databases, give_stub_locks, run_sql
 from tests.service import ServiceProcess, settings_of
 
@@ -30,6 +33,29 @@ async def test_the_lock_of_postgresql_excludes(database_url: str) -> None:
     async with connected(database_url, 2) as [one, other]:
         assert await lock_excludes(one, other)
         assert await lock_excludes(one, other)
+
+
+@asynccontextmanager
+async def publisher_without_proof(url: str) -> AsyncIterator[Publisher]:
+    """A publisher that nobody has proved the lock for, as that of a process that has just begun to listen."""
+    async with (
+        opened_database(url) as database,
+        opened_publisher(url, demand_lock=LockProof(database).demand) as publisher,
+    ):
+        yield publisher
+
+
+async def test_the_first_publish_of_a_process_waits_for_the_proof(fresh_database_url: str) -> None:
+    async with publisher_without_proof(fresh_database_url) as publisher:
+        assert (await publisher.publish([fact("order-1")])).positions == range(1, 2)
+
+
+async def test_the_first_publish_is_refused_where_locks_exclude_nobody(fresh_database_url: str) -> None:
+    await asyncio.to_thread(give_stub_locks, fresh_database_url)
+    async with publisher_without_proof(fresh_database_url) as publisher:
+        for _ in range(2):
+            with pytest.raises(Unavailable, match="excludes nobody"):
+                await publisher.publish([fact("order-1")])
 
 
 def test_nothing_is_created_where_locks_exclude_nobody(empty_url: str) -> None:
