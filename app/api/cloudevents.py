@@ -17,7 +17,6 @@ from app.api.exporting import EXPORT_PARAMETERS, answer_export
 from app.api.following import OPTIONS, TICKET
 from app.api.opening import answer_stream
 from app.api.parameters import FILTERS, parameters_of
-from app.api.repeated_members import texts_of
 from app.api.routing import new_router
 from app.api.sse import MEDIA_TYPE
 from app.api.wire import PublishResult, all_facts
@@ -25,8 +24,8 @@ from app.domain.fact import NewFact
 
 router = new_router("cloudevents")
 
-ONE = Decoder(Event, texts_of=texts_of)
-SEVERAL = Decoder(list[Event], texts_of=texts_of)
+ONE = Decoder(Event)
+SEVERAL = Decoder(list[Event])
 
 
 @router.post(

@@ -6,13 +6,12 @@ a body may have megabytes, and while one is decoded the process does nothing els
 
 import re
 import secrets
-from collections.abc import Callable
 from itertools import islice
 from typing import Generic, TypeVar
 
 import msgspec
 
-from app.api.repeated_members import ESCAPED_BACKSLASH, NAME_SHOWN_MAX, repeated_member, texts_in
+from app.api.repeated_members import ESCAPED_BACKSLASH, NAME_SHOWN_MAX, has_repeated_member, repeated_member
 from app.domain.errors import FactwireError, FieldError, InvalidRequest, MalformedJson
 from app.domain.fact import escaped
 
@@ -36,13 +35,12 @@ STEP = re.compile(r"\[(\d+|\.\.\.)\]|\.([^.\[]+)")
 class Decoder(Generic[T]):
     """Decodes one type. Raises MalformedJson for what is not JSON in UTF-8, InvalidRequest for what does not fit.
 
-    A member that stands twice is refused outside of payloads. `texts_of` counts the texts of a value for that, the
-    names of its members included; without it members are not counted.
+    A member that stands twice is refused outside of payloads, unless `refuses_repeats` is False.
     """
 
-    def __init__(self, type: type[T], *, texts_of: Callable[[T], int] | None = None) -> None:
+    def __init__(self, type: type[T], *, refuses_repeats: bool = True) -> None:
         self._decoder = msgspec.json.Decoder(type)
-        self._texts_of = texts_of
+        self._refuses_repeats = refuses_repeats
 
     def decode(self, body: bytes) -> tuple[T, "Payloads"]:
         """The value, and how its raw payloads are to be read."""
@@ -59,7 +57,7 @@ class Decoder(Generic[T]):
             raise MalformedJson("The body is nested too deeply.") from None
         except msgspec.DecodeError as error:
             return self._decode_with_lone_surrogates(body, error)
-        if self._texts_of is not None and self._texts_of(value) != texts_in(body):
+        if self._refuses_repeats and has_repeated_member(body, value):
             raise repeated_member(body)
         return value, VERBATIM
 
@@ -80,7 +78,7 @@ class Decoder(Generic[T]):
             raise invalid_request(str(invalid), mark=f"\x01{token}") from None
         except (msgspec.DecodeError, RecursionError):
             raise MalformedJson(sentence(str(error))) from None
-        if self._texts_of is not None and self._texts_of(value) != texts_in(marked):
+        if self._refuses_repeats and has_repeated_member(marked, value):
             raise repeated_member(marked)
         return value, Payloads(mark)
 

@@ -10,7 +10,6 @@ from app.api.context import context_of
 from app.api.decoding import Decoder
 from app.api.documenting import EXAMPLE_ID, operation
 from app.api.parameters import parameters_of
-from app.api.repeated_members import texts_of
 from app.api.routing import new_router
 from app.api.wire import ErasedDataSubject, Redaction, RedactionBody
 from app.domain import errors
@@ -20,7 +19,7 @@ from app.domain.position import FACT_ID
 
 router = new_router("erasure")
 
-REDACTION = Decoder(RedactionBody, texts_of=texts_of)
+REDACTION = Decoder(RedactionBody)
 
 
 @router.delete(

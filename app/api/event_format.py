@@ -88,7 +88,7 @@ class StoredFact(msgspec.Struct):
     unreadable: bool = False
 
 
-STORED = Decoder(StoredFact)
+STORED = Decoder(StoredFact, refuses_repeats=False)
 SCALAR = msgspec.json.Decoder(str | int | bool | None)
 TEXTS = msgspec.json.Decoder(list[str])
 META = msgspec.json.Decoder(MetaValues)

@@ -22,7 +22,6 @@ from app.api.decoding import Decoder
 from app.api.documenting import operation
 from app.api.parameters import parameters_of, parse_meta_key
 from app.api.problems import problem
-from app.api.repeated_members import texts_of_line
 from app.api.routing import new_router
 from app.api.spending import Pace, pace_of
 from app.api.wire import ImportCounts, ImportLine, NewFactLine, Skipped, fact_from
@@ -35,7 +34,7 @@ from app.stream.grouping import Published
 
 router = new_router("facts")
 
-LINE = Decoder(NewFactLine, texts_of=texts_of_line)
+LINE = Decoder(NewFactLine)
 CODINGS = ("gzip", "zstd")
 PUBLISHED_AT_META = "published_at_meta"
 BATCH_LINES_MAX = 500

@@ -20,7 +20,6 @@ from app.api.context import context_of
 from app.api.decoding import Decoder
 from app.api.documenting import operation
 from app.api.parameters import parameters_of, parse_time
-from app.api.repeated_members import texts_of
 from app.api.routing import new_router
 from app.api.wire import Texts
 from app.domain import errors
@@ -103,8 +102,8 @@ class Keys(msgspec.Struct):
     keys: list[Key]
 
 
-KEY = Decoder(KeyBody, texts_of=texts_of)
-ROTATION = Decoder(RotationBody, texts_of=texts_of)
+KEY = Decoder(KeyBody)
+ROTATION = Decoder(RotationBody)
 
 
 @router.get(

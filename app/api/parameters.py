@@ -10,7 +10,6 @@ from urllib.parse import unquote, unquote_to_bytes
 from starlette.requests import Request
 
 from app.api.decoding import Decoder
-from app.api.repeated_members import texts_of
 from app.api.schemas import TEXT, TEXTS, ref
 from app.api.wire import QueryBody, QueryItemBody, item_from, query_from
 from app.domain.errors import (
@@ -31,7 +30,7 @@ T = TypeVar("T")
 
 REPEATABLE = frozenset({"namespace", "type", "aggregate_id", "meta"})
 FILTERS = (*sorted(REPEATABLE), "query")
-QUERY = Decoder(QueryBody, texts_of=texts_of)
+QUERY = Decoder(QueryBody)
 CLOCK = "(?:[01][0-9]|2[0-3]):[0-5][0-9]"
 DATE_TIME = re.compile(
     rf"([0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}})[Tt]({CLOCK}):([0-5][0-9]|60)(?:\.([0-9]+))?([Zz]|[+-]{CLOCK})"

@@ -18,7 +18,6 @@ from app.api.hosts import Hosts
 from app.api.identifying import Ids
 from app.api.parameters import parameters_of
 from app.api.problems import problem_response
-from app.api.repeated_members import texts_of_publish
 from app.api.routing import new_router
 from app.api.tenants import PRINCIPAL
 from app.api.wire import PublishBody, PublishResult, condition_from, facts_from
@@ -33,7 +32,7 @@ log = logging.getLogger(__name__)
 
 router = new_router("facts")
 
-PUBLISH = Decoder(PublishBody, texts_of=texts_of_publish)
+PUBLISH = Decoder(PublishBody)
 HEADERS = b"content-type: application/json\r\ncontent-length: %d\r\nx-request-id: %b\r\n"
 
 

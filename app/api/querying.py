@@ -4,11 +4,10 @@ from starlette.requests import Request
 
 from app.api.context import context_of
 from app.api.decoding import Decoder
-from app.api.repeated_members import texts_of
 from app.api.wire import QueryBody, query_from
 from app.domain.query import Query
 
-QUERY = Decoder(QueryBody, texts_of=texts_of)
+QUERY = Decoder(QueryBody)
 
 
 async def read_query(request: Request) -> Query:
