@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
 from heapq import heapify, heappop, heapreplace
+from math import inf
 
 from app.stream.grouping import Request
 
@@ -36,10 +37,11 @@ class FairQueue:
 
     def __init__(self) -> None:
         self._lines: dict[str, Line] = {}
+        self._length = 0
         self._now = 0.0
 
     def __bool__(self) -> bool:
-        return any(line.requests for line in self._lines.values())
+        return self._length > 0
 
     def append(self, request: Request) -> None:
         self._line_of(request).requests.append(request)
@@ -49,6 +51,8 @@ class FairQueue:
         self._line_of(request).requests.appendleft(request)
 
     def _line_of(self, request: Request) -> Line:
+        """The line that a request is about to join."""
+        self._length += 1
         line = self._lines.get(request.tenant)
         if line is None:
             line = self._lines[request.tenant] = Line(self._now)
@@ -60,21 +64,29 @@ class FairQueue:
         """Give requests their turns, in a fair order, until all have gone or must wait, or `ask` says stop."""
         waiting = [(line.starts_at, place, line) for place, line in enumerate(self._lines.values()) if line.requests]
         heapify(waiting)
-        while waiting:
+        turn = None
+        while waiting and turn is not Turn.STOP:
             _, place, line = waiting[0]
-            turn = ask(line.requests[0])
-            if turn is Turn.STOP:
-                break
-            if turn is not Turn.HOLD:
-                request = line.requests.popleft()
-                if turn is Turn.TAKE:
-                    self._now = max(self._now, line.starts_at)
-                    line.starts_at += request.cost
+            turn = self._serve(line, ask, until=min(waiting[1:3])[0] if len(waiting) > 1 else inf)
             if turn is Turn.HOLD or not line.requests:
                 heappop(waiting)
-            elif turn is Turn.TAKE and len(waiting) > 1:
+            else:
                 heapreplace(waiting, (line.starts_at, place, line))
         self._forget_idle()
+
+    def _serve(self, line: Line, ask: Callable[[Request], Turn], *, until: float) -> Turn:
+        """Give the requests of one line their turns until one must wait, or another line is next; the last turn."""
+        while True:
+            turn = ask(line.requests[0])
+            if turn is Turn.HOLD or turn is Turn.STOP:
+                return turn
+            request = line.requests.popleft()
+            self._length -= 1
+            if turn is Turn.TAKE:
+                self._now = max(self._now, line.starts_at)
+                line.starts_at += request.cost
+            if not line.requests or line.starts_at >= until:
+                return turn
 
     def charge(self, tenant: str, cost: float) -> None:
         """Put off the next request of a tenant further than the cost of those that it had."""
@@ -83,7 +95,7 @@ class FairQueue:
 
     def _forget_idle(self) -> None:
         """Forget the tenants that owe nothing: without requests, and not ahead of their time."""
-        if not self:
+        if not self._length:
             self._lines.clear()
             self._now = 0.0
         else:

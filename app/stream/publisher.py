@@ -10,7 +10,6 @@ from typing import cast
 
 import asyncpg
 
-from app.domain.budget import Budget
 from app.domain.condition import Condition
 from app.domain.errors import (
     DataSubjectErased,
@@ -27,6 +26,7 @@ from app.store import appending
 from app.store.appending import Appended
 from app.store.database import Database, damage_of
 from app.store.rights import lacking_rights
+from app.stream.backlog import Backlog
 from app.stream.fair_queue import FairQueue, Turn
 from app.stream.grouping import GROUP_POSTINGS_MAX, Group, Outcome, Published, Request
 from app.stream.outcomes import each_alone, outcomes_of_known, refusal_of, word_for
@@ -42,7 +42,7 @@ TELL_SECONDS = 10.0
 NOTICE_SECONDS = 2.0
 LOOKS_MAX = 10
 ALONE_SECONDS = 2.0
-REQUEST_BYTES = 8 * 1024 * 1024  # which one may have, with its condition
+REQUEST_BYTES_MAX = 8 * 1024 * 1024  # which one may have, with its condition
 COST_OF_A_SECOND = 1 / 3.2e-6  # in postings, as the design measured them
 TOO_MANY = (
     "Too many publishes are waiting: FACTWIRE_PUBLISHES_WAITING_MAX and FACTWIRE_PUBLISH_BYTES_WAITING_MAX bound them, "
@@ -82,8 +82,9 @@ class Publisher:
         self._idle.set()
         self._sealing = Sealing(database)
         self._settling = Settling(database, self._sealing, condition_seconds=condition_seconds, retry=self._retry)
-        self._waiting = Budget(waiting_requests_max, refusal=TOO_MANY)
-        self._waiting_bytes = Budget(waiting_bytes_max, refusal=TOO_MANY, least=REQUEST_BYTES)
+        self._backlog = Backlog(
+            requests_max=waiting_requests_max, bytes_max=waiting_bytes_max, request_bytes_max=REQUEST_BYTES_MAX
+        )
         self._connection = database.appending.keeper()
         self._database = database
         self._refused = 0
@@ -93,7 +94,7 @@ class Publisher:
     @property
     def waiting(self) -> int:
         """Publishes under way."""
-        return self._waiting.used
+        return self._backlog.requests
 
     async def publish(
         self, facts: Sequence[NewFact], condition: Condition | None = None, *, tenant: str = ""
@@ -154,9 +155,8 @@ class Publisher:
         # The loop's clock counts whole milliseconds: enough for limits, too coarse to measure with.
         give_up_at = asyncio.get_running_loop().time() + self._wait_seconds
         request = Request(facts, condition, tell, self._forget, perf_counter(), give_up_at, tenant)
-        refusal = self._refusal_at_once(request)
-        self._waiting.hold(tenant, 1)
-        self._waiting_bytes.hold(tenant, request.bytes)
+        fits = self._backlog.enter(request)
+        refusal = self._refusal_at_once() or (None if fits else Unavailable(TOO_MANY))
         self._idle.clear()
         if refusal is not None:
             request.end(refusal)
@@ -167,14 +167,12 @@ class Publisher:
             self._arrived.set()
         return request
 
-    def _refusal_at_once(self, request: Request) -> FactwireError | None:
-        """Why a request cannot even wait for its turn."""
+    def _refusal_at_once(self) -> FactwireError | None:
+        """Why no request can even wait for its turn."""
         if self._tail is not None and self._tail.on_standby:
             return Unavailable(ON_STANDBY)
         if self._tail is not None and self._tail.fork is not None:
             return HistoryForked(forked_after=self._tail.fork.after)
-        if not self._waiting.fits(request.tenant, 1) or not self._waiting_bytes.fits(request.tenant, request.bytes):
-            return Unavailable(TOO_MANY)
         return None
 
     async def _seal(self, request: Request) -> None:
@@ -203,9 +201,8 @@ class Publisher:
         self._arrived.set()
 
     def _forget(self, request: Request, outcome: Outcome | None) -> None:
-        self._waiting.give_back(request.tenant, 1)
-        self._waiting_bytes.give_back(request.tenant, request.bytes)
-        if not self._waiting.used:
+        self._backlog.leave(request)
+        if not self._backlog.requests:
             self._idle.set()
         self._metrics.publish_ended(word_for(outcome), perf_counter() - request.arrived_at)
         if outcome is not None:

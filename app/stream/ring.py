@@ -33,18 +33,16 @@ class Segment:
         return Position(self.first + len(self.facts) - 1)
 
     def size(self) -> int:
-        return sum([memory_of(fact) for fact in self.facts])
+        """About how much memory the facts take: their tags are held beside the documents, and are a part of them."""
+        documents = sum([len(fact.document) for fact in self.facts])
+        tags = sum([len(fact.tags) for fact in self.facts])
+        of_tags = TAG_OVERHEAD_BYTES * tags + min(documents, TAG_TEXT_BYTES_MAX * tags)
+        return FACT_OVERHEAD_BYTES * len(self.facts) + documents + of_tags
 
     def behind(self, cursor: Position) -> Iterator[tuple[Position, NewFact | TailFact]]:
         skipped = max(0, cursor + 1 - self.first)
         for offset in range(skipped, len(self.facts)):
             yield Position(self.first + offset), self.facts[offset]
-
-
-def memory_of(fact: NewFact | TailFact) -> int:
-    """About how much memory a fact takes: its tags are held beside its document, and are a part of it."""
-    size, tags = len(fact.document), len(fact.tags)
-    return FACT_OVERHEAD_BYTES + size + TAG_OVERHEAD_BYTES * tags + min(size, TAG_TEXT_BYTES_MAX * tags)
 
 
 def segments(facts: Sequence[TailFact]) -> list[Segment]:
