@@ -1,6 +1,6 @@
 """What the hot operations say to the server themselves, past what a framework puts in between."""
 
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Protocol, TypeVar
 
@@ -44,8 +44,8 @@ class Exchange(Protocol):
 class Shortcut(Protocol):
     """A way past ASGI for requests of one kind. Raises nothing."""
 
-    def accepts(self, scope: Scope) -> bool:
-        """Whether a request, of which the headers are known, may take it."""
+    def accepts(self, scope: Scope, by_name: Mapping[bytes, bytes]) -> bool:
+        """Whether a request may take it, of which the headers are known: no two of them have one name."""
         ...
 
     def __call__(self, exchange: Exchange) -> None:

@@ -28,8 +28,8 @@ class Ids:
         self._process = token_hex(6).encode()
         self._numbers = count(1)
 
-    def id_of(self, scope: Scope) -> bytes:
-        given = header(scope, b"x-request-id")
+    def id_for(self, given: bytes | None) -> bytes:
+        """The id of a request in which that one was given."""
         return given if given and GIVEN.fullmatch(given) else b"%b-%x" % (self._process, next(self._numbers))
 
 
@@ -46,7 +46,7 @@ class Identifying:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        id = self._ids.id_of(scope)
+        id = self._ids.id_for(header(scope, b"x-request-id"))
         state = scope["state"]
         state[REQUEST_ID] = id
         request_id.set(id.decode())

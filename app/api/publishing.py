@@ -1,6 +1,7 @@
 """Publishing: the route, and a shortcut past ASGI to the same for requests that have arrived whole."""
 
 import logging
+from collections.abc import Mapping
 from functools import partial
 from http import HTTPStatus
 
@@ -10,7 +11,7 @@ from starlette.types import Scope
 
 from app.api.admitting import Rule, check_publishable, looking_at_readable, principal_of
 from app.api.answering import answer_publish, result, status_of
-from app.api.asgi import Exchange, JsonAnswer, header
+from app.api.asgi import REQUEST_ID, Exchange, JsonAnswer
 from app.api.context import Context, context_of
 from app.api.decoding import Decoder
 from app.api.documenting import PUBLISH_PROBLEMS, operation
@@ -70,18 +71,22 @@ class PublishingAtOnce:
         self._hosts = hosts
         self._ids = Ids()
 
-    def accepts(self, scope: Scope) -> bool:
+    def accepts(self, scope: Scope, by_name: Mapping[bytes, bytes]) -> bool:
         """Whether it is known without waiting who asks, and that they may publish at all."""
-        if self._hosts is not None and header(scope, b"host") not in self._hosts:
+        if self._hosts is not None and by_name.get(b"host", b"") not in self._hosts:
             return False
-        if header(scope, b"content-encoding"):
+        if b"content-encoding" in by_name:
             return False
-        principal = self._context.access.known(header(scope, b"authorization"))
-        scope["state"][PRINCIPAL] = principal
-        return principal is not None and bool(principal.grants.publish.include)
+        principal = self._context.access.known(by_name.get(b"authorization", b""))
+        if principal is None or not principal.grants.publish.include:
+            return False
+        state = scope["state"]
+        state[PRINCIPAL] = principal
+        state[REQUEST_ID] = self._ids.id_for(by_name.get(b"x-request-id"))
+        return True
 
     def __call__(self, exchange: Exchange) -> None:
-        id = self._ids.id_of(exchange.scope)
+        id = exchange.scope["state"][REQUEST_ID]
         answer = partial(self._answer, exchange, id)
         try:
             self._context.bodies.check_size(len(exchange.whole_body))

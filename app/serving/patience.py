@@ -5,6 +5,7 @@ import fcntl
 import logging
 import sys
 import termios
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, ClassVar
 
@@ -166,20 +167,23 @@ class PatientProtocol(DowngradingProtocol):
         if self._headers_are_too_large():
             self._refuse_size()
             raise Refused
-        if not self._has_one_host():
+        by_name = dict(self.headers)
+        if not self._has_one_host(by_name):
             raise Refused  # as malformed
         if len(self.pipeline) >= PIPELINED_MAX:
             self.transport.abort()  # each of them takes a hundred times the memory of its bytes
         else:
-            self.begin_request()
+            self.begin_request(by_name)
 
-    def begin_request(self) -> None:
+    def begin_request(self, by_name: Mapping[bytes, bytes]) -> None:
+        """Go on with a request whose headers have arrived; of those with one name, `by_name` has the last."""
         super().on_headers_complete()
 
-    def _has_one_host(self) -> bool:
+    def _has_one_host(self, by_name: Mapping[bytes, bytes]) -> bool:
         """Whether there is one Host header, or none in HTTP/1.0 (RFC 9112, 3.2)."""
-        count = [name for name, _ in self.headers].count(b"host")
-        return count == 1 or (count == 0 and self.parser.get_http_version() < "1.1")
+        if b"host" not in by_name:
+            return self.parser.get_http_version() < "1.1"
+        return len(by_name) == len(self.headers) or [name for name, _ in self.headers].count(b"host") == 1
 
     def _headers_are_too_large(self) -> bool:
         """Whether they are, counted only where so much has arrived since they began that they could be."""

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from app.access.guests import Guests
-from app.api.asgi import COMMENT, JSON, OUTLET, Shortcut, body_of, chunk, header
+from app.api.asgi import COMMENT, JSON, OUTLET, Shortcut, body_of, chunk
 from app.api.tenants import Tenants
 from app.domain.budget import Budget
 from app.serving.http10 import UnframedBody
@@ -104,10 +104,10 @@ class GuardedProtocol(PatientProtocol):
         if self._shortcut is not None and not self.transport.is_closing():
             self._take_the_long_way()
 
-    def begin_request(self) -> None:
-        self._shortcut = self._find_shortcut()
+    def begin_request(self, by_name: Mapping[bytes, bytes]) -> None:
+        self._shortcut = self._find_shortcut(by_name)
         if self._shortcut is None and not self.parser.should_upgrade():
-            self._begin_cycle()
+            self._begin_cycle(by_name)
 
     def on_body(self, body: bytes) -> None:
         if self._shortcut is None:
@@ -124,8 +124,8 @@ class GuardedProtocol(PatientProtocol):
         self._body_parts.clear()
         shortcut(exchange)
 
-    def _begin_cycle(self) -> None:
-        super().begin_request()
+    def _begin_cycle(self, by_name: Mapping[bytes, bytes]) -> None:
+        super().begin_request(by_name)
         self.scope["state"][OUTLET] = Outlet(self.cycle)
         self._unfinished.append(self.cycle)
         if self.draining():
@@ -152,19 +152,20 @@ class GuardedProtocol(PatientProtocol):
             self._unfinished = [cycle for cycle in self._unfinished if not cycle.response_complete]
         super().on_response_complete()
 
-    def _find_shortcut(self) -> Shortcut | None:
+    def _find_shortcut(self, by_name: Mapping[bytes, bytes]) -> Shortcut | None:
         shortcut = self.shortcuts.get((self.parser.get_method(), self.url))
         if (
             shortcut is None
-            or header(self.scope, b"content-type") != JSON.encode()
-            or header(self.scope, b"origin")  # a page asks, and may have to be told that it may read the answer
+            or len(by_name) != len(self.headers)
+            or by_name.get(b"content-type") != JSON.encode()
+            or b"origin" in by_name  # a page asks, and may have to be told that it may read the answer
             or self.expect_100_continue
             or self.parser.get_http_version() != "1.1"
             or not self.parser.should_keep_alive()
             or self.parser.should_upgrade()
             or self.flow.write_paused
             or self._is_answering()
-            or not shortcut.accepts(self.scope)
+            or not shortcut.accepts(self.scope, by_name)
         ):
             return None
         return shortcut
@@ -176,7 +177,7 @@ class GuardedProtocol(PatientProtocol):
     def _take_the_long_way(self) -> None:
         """The body goes on in another packet: what is under way is what waits and is bounded as such."""
         self._shortcut = None
-        self._begin_cycle()
+        self._begin_cycle(dict(self.headers))
         for part in self._body_parts:
             super().on_body(part)
         self._body_parts.clear()

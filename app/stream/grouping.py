@@ -63,8 +63,11 @@ class Request:
     ended: bool = False
 
     def __post_init__(self) -> None:
-        self.bytes = sum([len(fact.document) + len(fact.seal) for fact in self.facts])
-        self.postings = postings_of(self.facts)
+        bytes, postings = 0, len(self.facts)  # one posting for each type, and for each tag
+        for fact in self.facts:
+            bytes += len(fact.document) + len(fact.seal)
+            postings += len(fact.tags)
+        self.bytes, self.postings = bytes, postings
         if self.condition is not None:
             self.bytes += self.condition.fail_if_match.bytes
             self.kind_items = sum([not item.tags for item in self.condition.fail_if_match.items])
@@ -79,11 +82,6 @@ class Request:
         if not self.ended:
             self.ended = True
             self.on_end(self, outcome)
-
-
-def postings_of(facts: Sequence[NewFact]) -> int:
-    """How many postings facts have: one for each aggregate id, each value of meta, and the type."""
-    return sum([len(fact.tags) for fact in facts]) + len(facts)
 
 
 @dataclass(slots=True)

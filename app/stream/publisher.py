@@ -27,7 +27,7 @@ from app.store.appending import Appended
 from app.store.database import Database, damage_of
 from app.store.rights import lacking_rights
 from app.stream.backlog import Backlog
-from app.stream.fair_queue import FairQueue, Turn
+from app.stream.fair_queue import DROP, HOLD, STOP, TAKE, FairQueue, Turn
 from app.stream.grouping import GROUP_POSTINGS_MAX, Group, Outcome, Published, Request
 from app.stream.outcomes import each_alone, outcomes_of_known, refusal_of, word_for
 from app.stream.sealing import Sealing
@@ -217,16 +217,16 @@ class Publisher:
 
         def ask(request: Request) -> Turn:
             if request.ended:
-                return Turn.DROP
+                return DROP
             if request.give_up_at < now:
                 request.end(Unavailable("The publish waited too long for its turn."))
-                return Turn.DROP
+                return DROP
             if not group.has_room_for(request):
-                return Turn.STOP
+                return STOP
             if group.must_precede(request):
-                return Turn.HOLD
+                return HOLD
             group.add(request)
-            return Turn.TAKE
+            return TAKE
 
         self._queue.take(ask)
         return group

@@ -2,7 +2,7 @@
 
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
 from operator import attrgetter
 
@@ -20,24 +20,25 @@ PLACE_BYTES = 64  # a position in the key of a batch
 NEWEST_FACTS_MAX = 1000
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Segment:
-    """Facts at consecutive positions that were published at the same moment."""
+    """Facts at consecutive positions that were published at the same moment, and about how much memory they take."""
 
     first: Position
     published_at: str
     facts: Sequence[NewFact | TailFact]
+    bytes: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        documents = sum([len(fact.document) for fact in self.facts])
+        tags = sum([len(fact.tags) for fact in self.facts])
+        # The tags are held beside the documents, and are a part of them.
+        of_tags = TAG_OVERHEAD_BYTES * tags + min(documents, TAG_TEXT_BYTES_MAX * tags)
+        self.bytes = FACT_OVERHEAD_BYTES * len(self.facts) + documents + of_tags
 
     @property
     def last(self) -> Position:
         return Position(self.first + len(self.facts) - 1)
-
-    def size(self) -> int:
-        """About how much memory the facts take: their tags are held beside the documents, and are a part of them."""
-        documents = sum([len(fact.document) for fact in self.facts])
-        tags = sum([len(fact.tags) for fact in self.facts])
-        of_tags = TAG_OVERHEAD_BYTES * tags + min(documents, TAG_TEXT_BYTES_MAX * tags)
-        return FACT_OVERHEAD_BYTES * len(self.facts) + documents + of_tags
 
     def behind(self, cursor: Position) -> Iterator[tuple[Position, NewFact | TailFact]]:
         skipped = max(0, cursor + 1 - self.first)
@@ -85,12 +86,12 @@ class Ring:
         """Add the facts behind the head and drop the oldest segments beyond the bound, but never the newest."""
         assert segment.first == self.head + 1
         self._segments.append(segment)
-        self._bytes += segment.size()
+        self._bytes += segment.bytes
         self.head = segment.last
         self._forget_batches()
         dropped = 0
         while self._bytes > self._bytes_max and dropped < len(self._segments) - 1:
-            self._bytes -= self._segments[dropped].size()
+            self._bytes -= self._segments[dropped].bytes
             self.after = self._segments[dropped].last
             dropped += 1
         del self._segments[:dropped]

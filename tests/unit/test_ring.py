@@ -47,7 +47,7 @@ def test_facts_of_one_moment_are_a_segment_from_which_any_part_can_be_taken() ->
 
 def test_the_oldest_facts_are_dropped_beyond_the_bound() -> None:
     added = facts(11, 50)
-    ring = ring_of(bytes_max=10 * Segment(Position(11), AT, added[:1]).size())
+    ring = ring_of(bytes_max=10 * Segment(Position(11), AT, added[:1]).bytes)
     extend(ring, added)
     assert (ring.after, ring.head, len(ring.marks())) == (50, 60, 10)
     assert not ring.covers(Position(49))
