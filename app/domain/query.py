@@ -3,6 +3,7 @@
 from collections.abc import Set
 from dataclasses import dataclass, field, replace
 from itertools import chain
+from typing import cast
 
 from app.domain.fact import aggregate_tag, meta_tag
 from app.domain.grants import EVERY_NAMESPACE, Namespaces
@@ -35,8 +36,8 @@ class Item:
     @property
     def bytes(self) -> int:
         """About how much memory it takes: its texts, and what Python adds to each of them."""
-        values = (*self.namespaces, *self.types, *self.tags)
-        return ITEM_BYTES + VALUE_BYTES * len(values) + sum(map(len, values))
+        values = self.namespaces + self.types + self.tags
+        return ITEM_BYTES + VALUE_BYTES * len(values) + len("".join(values))
 
     def matches(self, namespace: str, type: str, tags: Set[str]) -> bool:
         """A few look-ups, whatever the sizes of the item and of the fact."""
@@ -57,18 +58,18 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """OR of items; without any, every fact. Equal queries are equal values, so that streams can share their matches.
-
-    `bytes` is about how much memory it takes.
-    """
+    """OR of items; without any, every fact. Equal queries are equal values, so that streams can share their matches."""
 
     items: tuple[Item, ...] = ()
-    bytes: int = field(init=False, repr=False, compare=False)
-    _hash: int = field(init=False, repr=False, compare=False)
+    _bytes: int | None = field(default=None, init=False, repr=False, compare=False)
+    _hash: int | None = field(default=None, init=False, repr=False, compare=False)
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "_hash", hash(self.items))
-        object.__setattr__(self, "bytes", sum([item.bytes for item in self.items]))
+    @property
+    def bytes(self) -> int:
+        """About how much memory it takes; counted once, where somebody asks."""
+        if self._bytes is None:
+            object.__setattr__(self, "_bytes", sum([item.bytes for item in self.items]))
+        return cast(int, self._bytes)
 
     @property
     def looks(self) -> int:
@@ -77,7 +78,9 @@ class Query:
 
     def __hash__(self) -> int:
         # Streams look their query up for each fact, and hashing all its texts takes longer than matching.
-        return self._hash
+        if self._hash is None:
+            object.__setattr__(self, "_hash", hash(self.items))
+        return cast(int, self._hash)
 
     def matches(self, namespace: str, type: str, tags: Set[str]) -> bool:
         for item in self.items:  # any() with a generator would take twice as long, for each fact and query
