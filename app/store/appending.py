@@ -83,7 +83,7 @@ select w.positions[1] as position, w.through, h.head, l.epoch
 FACT_ID_AT = "select id from factwire.facts where position = $1"
 
 NO_SEALS = ("", "{}", b"", "{}", "{}")
-NO_NEW_KEYS: tuple[list[str], str, list[bytes], list[str]] = ([], "{}", [], [])
+NO_NEW_KEYS = (None, "{}", None, None)
 
 FORKED_SQLSTATE = "FW006"
 
