@@ -11,7 +11,7 @@ from uuid_utils import uuid7
 from app.api.decoding import Payloads
 from app.domain.condition import Condition
 from app.domain.errors import FactwireError, FieldError, InvalidRequest, LimitExceeded
-from app.domain.fact import AGGREGATE, META, NewFact, check_maximum, check_text, new_fact, refused, repeated
+from app.domain.fact import AGGREGATE, META, NewFact, check_maximum, check_texts, new_fact, refused, repeated
 from app.domain.limits import ITEMS_MAX, VALUES_MAX, Limits
 from app.domain.position import FACT_ID, Cursor, parse_cursor
 from app.domain.query import Item, Query, new_item
@@ -355,8 +355,7 @@ def item_from(body: QueryItemBody, pointer: str) -> Item:
     for name, values in parts.items():
         count = len(meta) if name == "meta" else len(values)
         check_maximum(count, "query_values_max", VALUES_MAX, f"{pointer}/{name}", "values")
-        for value in values:
-            check_text(value, f"{pointer}/{name}")
+        check_texts(values, f"{pointer}/{name}")
     return new_item(namespaces=namespaces, types=types, aggregate_ids=aggregate_ids, meta=meta)
 
 

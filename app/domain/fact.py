@@ -1,7 +1,7 @@
 """Facts: what is published, checked and brought into the one form in which it is stored, compared and sent."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
 from hashlib import sha256
@@ -246,6 +246,13 @@ def check_text(text: str, pointer: str) -> None:
         raise refused(pointer, f"expected at most {TEXT_LENGTH_MAX} characters")
     if CONTROL.search(text):
         raise refused(pointer, "control characters and lone surrogates are not allowed")
+
+
+def check_texts(texts: Collection[str], pointer: str) -> None:
+    """The same of many, told at once where all are printable: no control character and no surrogate is."""
+    if max(map(len, texts), default=0) > TEXT_LENGTH_MAX or not "".join(texts).isprintable():
+        for text in texts:
+            check_text(text, pointer)
 
 
 def check_maximum(actual: int, limit: str, maximum: int, pointer: str, unit: str) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from bisect import bisect_right
-from collections.abc import Callable, Generator, Iterator, Sequence, Set
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from time import perf_counter
@@ -89,12 +89,10 @@ class Live:
         *,
         more_to_come: Callable[[], bool] = lambda: False,
         on_passed: Callable[[Position, int], None] | None = None,
-        on_pause: Callable[[], None] = lambda: None,
     ) -> None:
         self._tail = tail
         self._more_to_come = more_to_come
         self._on_passed = on_passed
-        self._on_pause = on_pause
         self._groups: dict[tuple[int, Query, bool], Group] = {}
         self._standing: Standing[Group] = Standing()
         self._order = self._order_of(tail)
@@ -131,14 +129,6 @@ class Live:
             if link in group.members:
                 take_out(group, link)
             if not group.members and self._groups.get(key) is group:
-                self._disband(key)
-
-    def let_go(self, links: Set[Link]) -> None:
-        """Push to these streams no more: each goes on by itself once it is woken."""
-        for key, group in list(self._groups.items()):
-            for link in group.members.keys() & links:
-                take_out(group, link)
-            if not group.members:
                 self._disband(key)
 
     def wake(self) -> None:
@@ -253,7 +243,6 @@ class Live:
         for finding in self._standing.find(facts, after=cursor, looks_max=LOOKS_AT_ONCE):
             if finding is not None:
                 return finding
-            self._on_pause()
             yield True
         raise AssertionError("a search ends with what it found")
 

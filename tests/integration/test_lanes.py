@@ -6,6 +6,7 @@ from dataclasses import replace
 from app.domain.query import Query, new_item
 from app.store.appending import append
 from app.stream.following import Following
+from app.stream.lanes import LOOKS_MAX, Load, looks_of
 from app.stream.live import Link
 from app.stream.pace import Happening
 from tests.integration.logs import connected
@@ -62,17 +63,46 @@ async def test_a_tenant_whose_queries_take_long_keeps_no_other_waiting_and_gets_
             pushing.cancel()
 
 
-async def test_a_tenant_alone_keeps_its_streams_in_one_pass(fresh_database_url: str) -> None:
+async def test_a_stream_that_does_not_fit_into_the_shared_lane_is_served_in_another(fresh_database_url: str) -> None:
     async with process(fresh_database_url) as running, connected(fresh_database_url) as [connection]:
-        seen: list[int] = []
+        seen: list[list[int]] = [[] for _ in range(STREAMS)]
         async with asyncio.timeout(40), asyncio.TaskGroup() as group:
             pushing = group.create_task(running.streams.run())
-            for number in range(STREAMS):
-                group.create_task(follow(running, of("many", of_one_aggregate(number)), seen))
+            for number, each in enumerate(seen):
+                group.create_task(follow(running, of("many", of_one_aggregate(number)), each))
             await until(lambda: running.streams.states["live",] == STREAMS)
             await append(connection, [([a_fact(aggregate_ids=["hot"]) for _ in range(100)], None)])
-            await append(connection, [([a_fact(aggregate_ids=["hot"], type="T5-5")], None)])
-            await until(lambda: seen == [101])
+            found = [a_fact(aggregate_ids=["hot"], type=f"T{number}-5") for number in range(STREAMS)]
+            await append(connection, [(found, None)])
+            await until(lambda: seen == [[101 + number] for number in range(STREAMS)])
             running.streams.drain()
             await until(lambda: running.streams.open == 0)
             pushing.cancel()
+
+
+def test_streams_with_one_query_count_as_one_and_what_left_makes_room() -> None:
+    load, query = Load(), of_one_aggregate(0)
+    assert looks_of(query) < LOOKS_MAX < 10 * looks_of(query)
+    for _ in range(1000):
+        load.add(query)
+    others = [of_one_aggregate(number) for number in range(1, 10)]
+    fitting = []
+    for other in others:
+        if load.fits(other):
+            load.add(other)
+            fitting.append(other)
+    assert len(fitting) == LOOKS_MAX // looks_of(query) - 1
+    load.discard(fitting[0])
+    assert load.fits(others[-1])
+    for _ in range(1000):
+        load.discard(query)
+    for other in fitting[1:]:
+        load.discard(other)
+    assert load.is_empty
+
+
+def test_items_that_an_index_answers_cost_nothing() -> None:
+    load = Load()
+    for number in range(1000):
+        load.add(Query((new_item(aggregate_ids=[f"order-{number}"]), new_item(types=[f"T{number}"]))))
+    assert load.fits(of_one_aggregate(0))
