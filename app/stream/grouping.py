@@ -12,7 +12,7 @@ from app.domain.query import Item
 
 GROUP_FACTS_MAX = 1000
 GROUP_REQUESTS_MAX = 512  # 50 bytes come back for each that is refused: within the 32 KiB of a socket's buffer
-GROUP_BYTES_MAX = 4 * 1024 * 1024  # unless one request has more
+GROUP_BYTES_MAX = 1024 * 1024  # unless one request has more: whoever waits meanwhile goes before the next of those
 GROUP_POSTINGS_MAX = 20_000
 GROUP_COMPARISONS_MAX = 2_000  # of items with what a group holds: a few milliseconds
 GROUP_KIND_ITEMS_MAX = 32  # of conditions, each of which goes through the catalogue: as many as one request may have

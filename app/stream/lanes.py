@@ -11,7 +11,7 @@ from app.stream.pace import Pace
 from app.stream.standing import is_told_by_key
 from app.stream.tail import Tail
 
-LOOKS_MAX = 500  # of one tenant in the shared lane, for one fact: some 50 µs
+LOOKS_MAX = 50  # of one tenant in the shared lane, for one fact: as much as passing it on takes
 EMPTY_SECONDS = 60.0  # then a lane is closed
 
 

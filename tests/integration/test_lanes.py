@@ -18,9 +18,9 @@ ITEMS = 20  # of each query: 7 200 look-ups a fact
 FACTS = 1000
 
 
-def of_one_aggregate(number: int) -> Query:
+def of_one_aggregate(number: int, *, items: int = ITEMS) -> Query:
     """All of these queries look at one aggregate, and each at types of its own."""
-    return Query(tuple(new_item(aggregate_ids=["hot"], types=[f"T{number}-{item}"]) for item in range(ITEMS)))
+    return Query(tuple(new_item(aggregate_ids=["hot"], types=[f"T{number}-{item}"]) for item in range(items)))
 
 
 def of(tenant: str, query: Query) -> Following:
@@ -81,11 +81,11 @@ async def test_a_stream_that_does_not_fit_into_the_shared_lane_is_served_in_anot
 
 
 def test_streams_with_one_query_count_as_one_and_what_left_makes_room() -> None:
-    load, query = Load(), of_one_aggregate(0)
+    load, query = Load(), of_one_aggregate(0, items=5)
     assert looks_of(query) < LOOKS_MAX < 10 * looks_of(query)
     for _ in range(1000):
         load.add(query)
-    others = [of_one_aggregate(number) for number in range(1, 10)]
+    others = [of_one_aggregate(number, items=5) for number in range(1, 10)]
     fitting = []
     for other in others:
         if load.fits(other):
@@ -105,4 +105,4 @@ def test_items_that_an_index_answers_cost_nothing() -> None:
     load = Load()
     for number in range(1000):
         load.add(Query((new_item(aggregate_ids=[f"order-{number}"]), new_item(types=[f"T{number}"]))))
-    assert load.fits(of_one_aggregate(0))
+    assert load.fits(of_one_aggregate(0, items=5))
