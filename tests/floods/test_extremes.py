@@ -67,8 +67,8 @@ EXTREMES = {
     "1000 streams catch up": Extreme(
         (Role(extremes.catch_up_by_20_items, 1000),),
         (QUERIES,),
-        ("caught up",),
-        100,
+        ("200",),
+        1000,
         prepare=extremes.publish_2000_of_one_aggregate,
     ),
     "queries of 3 MB": Extreme((Role(extremes.follow_the_largest_query, 100),), (QUERIES, BODIES), ("200",), 20),
