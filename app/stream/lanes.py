@@ -60,6 +60,7 @@ class Lanes:
         self._tail = tail
         self._more_to_come = more_to_come
         self._shared = Live(tail, more_to_come=more_to_come, on_passed=on_passed)
+        self._turns = asyncio.Lock()  # of the others: many lanes together take no more of the process than one
         self._loads: dict[str, Load] = {}
         self._own: dict[str, Live] = {}
         self._running: dict[str, asyncio.Task[None]] = {}
@@ -105,7 +106,7 @@ class Lanes:
 
     async def _wait_alone(self, query: Query, typed: bool, link: Link, pace: Pace, tenant: str) -> None:
         if tenant not in self._own:
-            self._own[tenant] = Live(self._tail, more_to_come=self._more_to_come)
+            self._own[tenant] = Live(self._tail, more_to_come=self._more_to_come, turns=self._turns)
             if self._draining:
                 self._own[tenant].drain()
             self._start(tenant)

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from bisect import bisect_right
 from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, field
 from itertools import islice
 from time import perf_counter
@@ -80,7 +81,8 @@ class Live:
 
     Waking a task for each stream and fact would cost several times what sending costs. One task goes through the
     streams instead, and a stream's own task sleeps until it is needed: its client reads too slowly, it has to end, or
-    the history changed. `more_to_come` tells whether this process is publishing something just now.
+    the history changed. `more_to_come` tells whether this process is publishing something just now. Of several that
+    share `turns`, one goes on at a time.
     """
 
     def __init__(
@@ -89,8 +91,10 @@ class Live:
         *,
         more_to_come: Callable[[], bool] = lambda: False,
         on_passed: Callable[[Position, int], None] | None = None,
+        turns: asyncio.Lock | None = None,
     ) -> None:
         self._tail = tail
+        self._turns = turns
         self._more_to_come = more_to_come
         self._on_passed = on_passed
         self._groups: dict[tuple[int, Query, bool], Group] = {}
@@ -159,7 +163,7 @@ class Live:
             await self._pass_on()
             if clock() >= ticked_at + self._tick_seconds:
                 ticked_at = clock()
-                await in_turns(self._tick())
+                await in_turns(self._tick(), self._turns)
 
     @staticmethod
     def _order_of(tail: Tail) -> tuple[object, ...]:
@@ -201,12 +205,12 @@ class Live:
         began_at = perf_counter()
         self._passing = True
         try:
-            await in_turns(self._pass())
+            await in_turns(self._pass(), self._turns)
         finally:
             self._passing = False
         self._pass_seconds = perf_counter() - began_at
 
-    def _pass(self) -> Iterator[bool]:
+    def _pass(self) -> Generator[bool]:
         """Push to every group what is in the ring now, and no more: a busy group must not keep the others waiting.
 
         It pauses where others should have their turn, and whatever may change meanwhile is looked at anew. Each pause
@@ -270,19 +274,30 @@ class Live:
         if found:
             batch = self._tail.ring.gather(found, through=through, typed=group.typed)
             facts, through = self._facts_of(batch), batch.through
-            for link, pace in list(group.members.items()):
-                if link not in group.members:
-                    continue
-                if link.pushed(facts):
-                    pace.served(through, facts.cursor.position, now)
-                else:
-                    take_out(group, link)
-                    link.wake()
-                self._seen += 1
-                if self._seen >= STREAMS_AT_ONCE:
-                    yield from self._breathe()
+            try:
+                yield from self._push(group, facts, through, now)
+            except GeneratorExit:
+                # The pass is given up in between: who has got the facts must not get them again with the others.
+                for link, pace in list(group.members.items()):
+                    if pace.cursor > group.cursor:
+                        take_out(group, link)
+                        link.wake()
+                raise
         # Only here: a stream that is taken out goes on from where it, or else the group, was before.
         group.cursor = through
+
+    def _push(self, group: Group, facts: Facts, through: Position, now: float) -> Iterator[bool]:
+        for link, pace in list(group.members.items()):
+            if link not in group.members:
+                continue
+            if link.pushed(facts):
+                pace.served(through, facts.cursor.position, now)
+            else:
+                take_out(group, link)
+                link.wake()
+            self._seen += 1
+            if self._seen >= STREAMS_AT_ONCE:
+                yield from self._breathe()
 
     def _facts_of(self, batch: Batch) -> Facts:
         """A batch as it is pushed: made once where different queries found the same facts."""
@@ -291,7 +306,7 @@ class Live:
             self._pushed = (batch, Facts.of(batch, batch.last))
         return self._pushed[1]
 
-    def _tick(self) -> Iterator[bool]:
+    def _tick(self) -> Generator[bool]:
         """Give signs of life where they are due, and wake the streams whose time has come."""
         now = asyncio.get_running_loop().time()
         for group in list(self._groups.values()):
@@ -319,10 +334,14 @@ class Live:
         yield False
 
 
-async def in_turns(steps: Iterator[bool]) -> None:
-    """Go on with what pauses now and then, and let others run at each pause."""
-    for _ in steps:
-        await asyncio.sleep(0)
+async def in_turns(steps: Generator[bool], turns: asyncio.Lock | None = None) -> None:
+    """Go on with what pauses now and then, and let others run at each pause; `turns` are held until they have run."""
+    with closing(steps):
+        while True:
+            async with turns or nullcontext():
+                if next(steps, None) is None:
+                    return
+                await asyncio.sleep(0)
 
 
 def take_out(group: Group, link: Link) -> None:

@@ -16,6 +16,7 @@ from tests.integration.streams import Process, everything, positions_of, process
 STREAMS = 90
 ITEMS = 20  # of each query: 7 200 look-ups a fact
 FACTS = 1000
+AT_ONCE = 300  # streams with one query: several times as many as are pushed to without a pause
 
 
 def of_one_aggregate(number: int, *, items: int = ITEMS) -> Query:
@@ -78,6 +79,40 @@ async def test_a_stream_that_does_not_fit_into_the_shared_lane_is_served_in_anot
             running.streams.drain()
             await until(lambda: running.streams.open == 0)
             pushing.cancel()
+
+
+async def test_nobody_gets_a_fact_again_where_a_pass_ended_among_the_streams_of_one_query(
+    fresh_database_url: str,
+) -> None:
+    async with process(fresh_database_url) as running, connected(fresh_database_url) as [connection]:
+        seen: list[list[int]] = [[] for _ in range(AT_ONCE)]
+        pushing = asyncio.create_task(running.streams.run())
+
+        async def follow_and_fail(each: list[int]) -> None:
+            def push(happening: Happening) -> bool:
+                each.extend(positions_of(happening))
+                if sum(map(bool, seen)) == AT_ONCE // 5:
+                    asyncio.get_running_loop().call_soon(pushing.cancel)
+                return True
+
+            async for happening in running.streams.follow(everything(0), Link(push)):
+                each.extend(positions_of(happening))
+
+        async with asyncio.timeout(40), asyncio.TaskGroup() as group:
+            for each in seen:
+                group.create_task(follow_and_fail(each))
+            await until(lambda: running.streams.states["live",] == AT_ONCE)
+            await append(connection, [([a_fact()], None)])
+            await until(pushing.done)
+            assert 0 < sum(map(bool, seen)) < AT_ONCE
+            again = group.create_task(running.streams.run())
+            await until(lambda: all(seen))
+            await append(connection, [([a_fact()], None)])
+            await until(lambda: all(2 in each for each in seen))
+            assert seen == [[1, 2]] * AT_ONCE
+            running.streams.drain()
+            await until(lambda: running.streams.open == 0)
+            again.cancel()
 
 
 def test_streams_with_one_query_count_as_one_and_what_left_makes_room() -> None:
