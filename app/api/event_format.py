@@ -17,6 +17,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from app.api.decoding import Decoder, Payloads
 from app.api.parameters import parse_time
+from app.api.repeated_members import has_repeated_member
 from app.domain.errors import FieldError, InvalidRequest, LimitExceeded
 from app.domain.fact import NewFact, check_text, escaped, new_fact, refused
 from app.domain.limits import Limits
@@ -205,10 +206,13 @@ def aggregate_ids_of(attributes: Mapping[str, str]) -> list[str]:
 
 
 def meta_of(attributes: Mapping[str, str]) -> MetaValues:
+    given = attributes.get("factmeta", "{}")
     try:
-        meta = META.decode(attributes.get("factmeta", "{}"))
+        meta = META.decode(given)
     except msgspec.MsgspecError:
         raise refused("/factmeta", "expected a JSON object of texts, or of arrays of texts") from None
+    if has_repeated_member(given.encode(), meta):
+        raise refused("/factmeta", "a member stands twice in the object")
     for key, value in meta.items():
         if is_attribute(key, value):
             raise refused("/factmeta", f"{key} would go out as an attribute of the event: give it as one")

@@ -64,6 +64,7 @@ class Lanes:
         self._loads: dict[str, Load] = {}
         self._own: dict[str, Live] = {}
         self._running: dict[str, asyncio.Task[None]] = {}
+        self._closing: dict[str, asyncio.TimerHandle] = {}
         self._tasks: asyncio.TaskGroup | None = None
         self._draining = False
 
@@ -114,14 +115,16 @@ class Lanes:
         try:
             await live.wait(query, typed, link, pace)
         finally:
-            if not live.streams:
-                asyncio.get_running_loop().call_later(EMPTY_SECONDS, self._close_if_empty, tenant)
+            if not live.streams and tenant not in self._closing:
+                closing = asyncio.get_running_loop().call_later(EMPTY_SECONDS, self._close_if_empty, tenant)
+                self._closing[tenant] = closing
 
     def _start(self, tenant: str) -> None:
         if self._tasks is not None:
             self._running[tenant] = self._tasks.create_task(self._own[tenant].run())
 
     def _close_if_empty(self, tenant: str) -> None:
+        del self._closing[tenant]
         if tenant in self._own and not self._own[tenant].streams:
             del self._own[tenant]
             task = self._running.pop(tenant, None)

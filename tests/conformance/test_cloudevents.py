@@ -140,6 +140,7 @@ async def test_of_a_batch_with_a_wrong_event_nothing_is_published(client: httpx.
         ({"factversion": 0}, "/factversion"),
         ({"factaggregateids": "order-1"}, "/factaggregateids"),
         ({"factmeta": "[]"}, "/factmeta"),
+        ({"factmeta": '{"k":"v","\\u006b":"w"}'}, "/factmeta"),
         ({"id": "\ud800"}, "/id"),
     ],
     ids=str,
