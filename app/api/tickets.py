@@ -73,7 +73,7 @@ async def asked_query(request: Request, parameters: Parameters) -> Query:
     raw = await context_of(request).bodies.read_json(request)
     if raw.strip() == b"null":  # from generated clients, where there is no query
         return query
-    asked = decoded_query(raw)
+    asked = await decoded_query(raw)
     if query.items:
         raise InvalidRequest([FieldError("a body cannot be combined with filters", pointer="/items")])
     return asked

@@ -1,6 +1,6 @@
 """The wire format, declared once: what requests and answers look like, and what becomes of them in the domain."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Annotated, Any, TypeVar
 from uuid import UUID
 
@@ -332,8 +332,13 @@ def condition_after(after: int | str) -> Cursor:
 
 
 def items_from(bodies: Sequence[QueryItemBody], pointer: str) -> tuple[Item, ...]:
+    return tuple(each_item(bodies, pointer))
+
+
+def each_item(bodies: Sequence[QueryItemBody], pointer: str) -> Iterator[Item]:
     check_maximum(len(bodies), "query_items_max", ITEMS_MAX, pointer, "items")
-    return tuple(item_from(body, f"{pointer}/{index}") for index, body in enumerate(bodies))
+    for index, body in enumerate(bodies):
+        yield item_from(body, f"{pointer}/{index}")
 
 
 def item_from(body: QueryItemBody, pointer: str) -> Item:
