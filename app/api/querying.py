@@ -24,6 +24,6 @@ async def decoded_query(raw: bytes) -> Query:
     items = []
     for item in each_item(body.items or (), "/items"):
         items.append(item)
-        if len(raw) > LARGE_BYTES:
+        if len(raw) >= LARGE_BYTES:
             await asyncio.sleep(0)
     return Query(tuple(items))
