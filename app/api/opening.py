@@ -46,7 +46,7 @@ async def answer_stream(
         reader=reader,
         tenant=tenant,
     )
-    stream = stream_response(
+    answer = stream_response(
         context.streams,
         following,
         retry_seconds=settings.retry_seconds,
@@ -54,8 +54,9 @@ async def answer_stream(
         longest_seconds=settings.stream_age_seconds_max,
         respell=respell,
     )
-    holding = Holding(stream, context.queries, tenant, following.query.bytes)
-    return seated(request.scope, holding, context.returns.later)
+    if following.query.bytes:
+        answer = Holding(answer, context.queries, tenant, following.query.bytes)
+    return seated(request.scope, answer, context.returns.later)
 
 
 async def state_if_open(context: Context, after: Bound, reader: Reader) -> LogState | None:

@@ -65,6 +65,7 @@ class StreamResponse(EventSourceResponse):
     ) -> None:
         super().__init__(NOTHING, headers=HEADERS, media_type=f"{MEDIA_TYPE}; charset=utf-8", ping=0)
         del self.headers["connection"]  # the server says it, and it may have to be closed
+        vars(self).pop("_send_lock", None)  # of the loop that is not used: a kilobyte for as long as the stream is open
         self.opening = opening
         self._follow = follow
         self._send_seconds = send_seconds

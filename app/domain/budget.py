@@ -44,6 +44,8 @@ class Budget:
 
     def hold(self, tenant: str, count: int) -> None:
         """Count what is there already, whether it fits or not."""
+        if not count:  # which would leave the tenant in the table for ever
+            return
         self.used += count
         self._by_tenant[tenant] += count
 

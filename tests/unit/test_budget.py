@@ -34,6 +34,16 @@ def test_a_refused_tenant_is_not_remembered_and_an_ended_one_forgotten() -> None
     assert (budget.used, budget.tenants) == (0, 0)
 
 
+def test_a_tenant_that_holds_nothing_is_not_remembered() -> None:
+    budget = Budget(10, refusal="full")
+    for number in range(100):
+        budget.hold(f"tenant-{number}", 0)
+        with budget.held(f"other-{number}", 0):
+            assert budget.tenants == 0
+        budget.give_back(f"tenant-{number}", 0)
+    assert (budget.used, budget.tenants) == (0, 0)
+
+
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 40)), max_size=40))
 def test_it_never_holds_more_than_it_may(takes: list[tuple[str, int]]) -> None:
     budget = Budget(100, refusal="full")
