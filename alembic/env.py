@@ -8,6 +8,11 @@ from sqlalchemy import Connection, text
 from app.store.database import sqlalchemy_engine
 from app.store.tables import METADATA, SCHEMA
 
+# A role, or a database, may have some that suit its queries. transaction_timeout is that of PostgreSQL 17 and newer.
+OWN_TIME_LIMITS = """
+select set_config(name, '0', true) from pg_settings where name in ('statement_timeout', 'transaction_timeout')
+"""
+
 PARTITION_MARKS = ("facts_p", "fact_tags_p")
 
 
@@ -27,11 +32,14 @@ def run(connection: Connection) -> None:
         include_name=is_ours,
     )
     with context.begin_transaction():
+        connection.execute(text(OWN_TIME_LIMITS))
         connection.execute(text("set local lock_timeout = '10s'"))
         connection.execute(text("select pg_advisory_xact_lock(hashtext('factwire migrations'))"))
         # Publishers queue up behind a migration that waits for a table: see migrate().
         connection.execute(text("set local lock_timeout = '500ms'"))
-        connection.execute(text("create schema if not exists factwire"))
+        # Even where it exists, CREATE SCHEMA asks for the right to create one.
+        if connection.execute(text("select to_regnamespace('factwire') is null")).scalar():
+            connection.execute(text("create schema factwire"))
         context.run_migrations()
 
 

@@ -82,7 +82,8 @@ def complain_of_settings(error: ValidationError) -> int:
         name = "_".join(map(str, wrong["loc"]))
         bounds = range_of(name)
         between = f" ({bounds[0]:.15g} to {bounds[1]:.15g})" if bounds else ""
-        complain(f"FACTWIRE_{name.upper()}: {wrong['msg']}{between}" if name else wrong["msg"])
+        told = wrong["msg"].removeprefix("Value error, ")
+        complain(f"FACTWIRE_{name.upper()}: {told}{between}" if name else told)
     return Exit.USAGE
 
 
@@ -92,11 +93,13 @@ def is_expected(error: Exception) -> bool:
         return True
     import asyncpg
 
+    from app.postgres_url import SessionNeeded
     from app.store.embedded import NotInstalled
     from app.store.master_keys import MasterKeyRefused
     from app.store.migrations import MigrationRefused
 
-    return isinstance(error, MigrationRefused | MasterKeyRefused | NotInstalled | asyncpg.PostgresError)
+    expected = (MigrationRefused, MasterKeyRefused, NotInstalled, SessionNeeded, asyncpg.PostgresError)
+    return isinstance(error, expected)
 
 
 def new_parser() -> argparse.ArgumentParser:

@@ -47,11 +47,12 @@ from app.domain.budget import Budget
 from app.domain.errors import FactwireError, Unavailable
 from app.domain.fact import NewFact
 from app.domain.limits import Limits
+from app.postgres_url import left_out_of
 from app.settings import Settings
 from app.store.appending import Appended
 from app.store.database import Database, new_database
 from app.store.durability import weak_settings
-from app.store.lock_proof import LockProof
+from app.store.fitness import Fitness
 from app.store.master_keys import load_master_keys
 from app.store.migrations import schema_is_current
 from app.store.rotating import has_foreign_key
@@ -99,7 +100,7 @@ def create_app(settings: Settings) -> FastAPI:
     assert settings.database_url is not None
     context, tasks = build(settings)
     leave_shutdown_to_us()
-    warn_of_unverified(settings)
+    warn_of_urls(settings)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -148,8 +149,8 @@ def build(settings: Settings) -> tuple[Context, dict[str, Callable[[], Awaitable
     notifier = Notifier(database, lambda: not listener.is_alone(upkeep.listeners))
     listen_url = (settings.listen_url or settings.database_url).get_secret_value()
     listener = Listener(listen_url, tail.hint, own_sender=notifier.sender)
-    lock_proof = LockProof(database)
-    publisher = publisher_of(settings, database, lock_proof, tail, notifier, metrics)
+    fitness = Fitness(database)
+    publisher = publisher_of(settings, database, fitness, tail, notifier, metrics)
     keyring = Keyring(database) if "keys" in settings.auth_modes else None
     authenticators = authenticators_of(settings, keyring)
     access = Access(authenticators, is_open=settings.is_open)
@@ -187,7 +188,7 @@ def build(settings: Settings) -> tuple[Context, dict[str, Callable[[], Awaitable
         "notifier": notifier.run,
         "publisher": context.publisher.run,
         "upkeep": upkeep.run,
-        "schema": lambda: see_schema(context, lock_proof),
+        "schema": lambda: see_schema(context, fitness),
         "sessions": context.sessions.run,
         **{f"{name} authenticator": authenticator.run for name, authenticator in authenticators.items()},
     }
@@ -222,7 +223,7 @@ def tokens_of(settings: Settings) -> Authenticator:
 def publisher_of(
     settings: Settings,
     database: Database,
-    lock_proof: LockProof,
+    fitness: Fitness,
     tail: Tail,
     notifier: Notifier,
     metrics: Metrics,
@@ -241,7 +242,7 @@ def publisher_of(
         tail=tail,
         on_appended=on_appended,
         metrics=metrics,
-        demand_lock=lock_proof.demand,
+        demand_fitness=fitness.demand,
     )
 
 
@@ -349,8 +350,11 @@ def limits_of(settings: Settings) -> Limits:
     return Limits(**{field.name: getattr(settings, field.name) for field in fields(Limits)})
 
 
-def warn_of_unverified(settings: Settings) -> None:
+def warn_of_urls(settings: Settings) -> None:
     for name, url in (("DATABASE", settings.database_url), ("LISTEN", settings.listen_url)):
+        left_out = () if url is None else left_out_of(url.get_secret_value())
+        if left_out:
+            log.warning("FACTWIRE_%s_URL: %s cannot be followed here and is left out", name, ", ".join(left_out))
         hosts = () if url is None else unverified_hosts(url.get_secret_value())
         if hosts:
             log.warning(
@@ -370,12 +374,12 @@ async def kept_running(name: str, run: Callable[[], Awaitable[None]]) -> None:
             await asyncio.sleep(RESTART_SECONDS)
 
 
-async def see_schema(context: Context, lock_proof: LockProof) -> None:
-    """Wait until the lock was proved and the schema seen current once: from then on the process is ready."""
+async def see_schema(context: Context, fitness: Fitness) -> None:
+    """Wait until the database was seen to be fit and the schema to be current: from then on the process is ready."""
     warned = False
     while not context.schema_seen:
         with suppress(Unavailable):
-            await lock_proof.demand()
+            await fitness.demand()
             async with context.database.watching.reading() as connection:
                 weak = await weak_settings(connection)
                 context.schema_seen = await schema_is_current(connection)

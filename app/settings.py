@@ -2,13 +2,14 @@
 
 import re
 from importlib.util import find_spec
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Literal, Self
-from urllib.parse import urlsplit
+from typing import Any, Literal, Self
 
 from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from app.setting_values import check_address, check_database_url, complete, is_loopback, listed, networks
 
 MIB = 1024 * 1024
 GIB = 1024 * MIB
@@ -23,39 +24,11 @@ SIGNATURE_ALGORITHMS = (
 ORIGIN = re.compile(r"https?://(?:[a-z0-9.-]+|\[[0-9a-f:.]+\])(?::[1-9][0-9]{0,4})?")
 
 
-def listed(text: str | None) -> tuple[str, ...]:
-    """The values of a setting that are separated by commas."""
-    return tuple(part for part in map(str.strip, (text or "").split(",")) if part)
-
-
-def networks(text: str | None) -> tuple[IPv4Network | IPv6Network, ...]:
-    """Addresses and networks that are separated by commas. Raises ValueError."""
-    return tuple(ip_network(part) for part in listed(text))
-
-
-def is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-def check_address(url: str) -> str:
-    """A URL whose answer nobody can change on its way. Raises ValueError."""
-    parts = urlsplit(url)
-    if not parts.hostname or parts.username or parts.password or parts.fragment:
-        raise ValueError("expected a URL with a host, and without a user, a password and a fragment")
-    if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(parts.hostname)):
-        raise ValueError("expected a URL that begins with https:// (http:// is for loopback addresses)")
-    return url
-
-
 class Settings(BaseSettings):
     """Built once where the process starts and passed down; nothing below reads the environment."""
 
     model_config = SettingsConfigDict(
         env_prefix="FACTWIRE_",
-        env_ignore_empty=True,
         frozen=True,
         extra="ignore",
         use_attribute_docstrings=True,
@@ -63,9 +36,13 @@ class Settings(BaseSettings):
     )
 
     database_url: SecretStr | None = None
-    """The PostgreSQL that keeps the facts, as asyncpg takes it. Unset: an embedded one."""
+    """The PostgreSQL that keeps the facts, as libpq takes it. Unset: an embedded one."""
+    database_url_file: Path | None = None
+    """A file that holds the URL instead, read at the start."""
     listen_url: SecretStr | None = None
     """A direct connection for LISTEN where database_url leads through a pooler. Unset: database_url."""
+    listen_url_file: Path | None = None
+    """A file that holds it instead."""
     data_dir: Path | None = None
     """The directory of the embedded PostgreSQL. Unset: /var/lib/factwire for root, else the user's data directory."""
 
@@ -87,12 +64,16 @@ class Settings(BaseSettings):
     """Its key, as PEM. Unset: it stands with the certificate."""
     tls_key_password: SecretStr | None = None
     """The password of the key."""
+    tls_key_password_file: Path | None = None
+    """A file that holds it instead."""
     workers: int = Field(1, ge=1, le=64)
     """Processes on that port. Each follows the log by itself."""
     url: str = "http://127.0.0.1:8000"
     """Where the command line finds the service."""
     key: SecretStr | None = None
     """The key, or the token, with which commands come to the service."""
+    key_file: Path | None = None
+    """A file that holds it instead."""
 
     read_connections_max: int = Field(8, ge=2, le=100)
     """Connections of one process for reads; three more follow the log, one appends and one listens."""
@@ -232,20 +213,16 @@ class Settings(BaseSettings):
     tracing: bool = False
     """Whether spans are sent by OTLP, to where OTEL_EXPORTER_OTLP_ENDPOINT says. Needs factwire[tracing]."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def check_given(cls, given: dict[str, Any]) -> dict[str, Any]:
+        return complete(given)
+
     @field_validator("database_url", "listen_url")
     @classmethod
     def check_url(cls, url: SecretStr | None) -> SecretStr | None:
-        """The parts that go wrong most often; what the URL holds is not repeated, as a password stands in it."""
         if url is not None:
-            try:
-                parts = urlsplit(url.get_secret_value())
-                ports = [host.rpartition(":")[2] for host in parts.netloc.rpartition("@")[2].split(",") if ":" in host]
-            except ValueError:
-                parts, ports = None, []
-            if parts is None or parts.scheme not in {"postgresql", "postgres"}:
-                raise ValueError("expected a URL that begins with postgresql://")
-            if parts.fragment or not all(port.isdigit() or port.endswith("]") for port in ports):
-                raise ValueError("write the characters #, /, ?, : and @ of the password as %23, %2F, %3F, %3A and %40")
+            check_database_url(url.get_secret_value())
         return url
 
     @field_validator("master_key_file")

@@ -98,7 +98,6 @@ IMMUTABLE_TABLES = ("facts", "fact_tags", "fact_ids")
 
 
 def upgrade() -> None:
-    op.execute("create schema if not exists factwire")
     _execute_each(TABLES)
     sql = Path(__file__).parent.parent / "sql"
     for name in FUNCTIONS:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from app.access.granting import grants_from
+from app.access.granting import form_of, grants_from
 from app.domain.grants import Grants, Namespaces
 
 Claims = Mapping[str, Any]
@@ -20,6 +20,14 @@ class ClaimGrants:
 
     claim: str | None
     by_value: Mapping[str, Mapping[str, Grants]]
+
+    @property
+    def form(self) -> list[Any]:
+        """What is granted by what, in JSON form: the same where it is the same."""
+        by_value = {
+            name: {value: form_of(each) for value, each in values.items()} for name, values in self.by_value.items()
+        }
+        return [self.claim, by_value]
 
     def of(self, claims: Claims) -> Grants:
         """All that is granted, together. Raises ValueError where the claim that holds grants holds none."""

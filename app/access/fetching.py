@@ -6,7 +6,7 @@ from typing import Any
 
 import httpx
 
-from app.settings import check_address
+from app.setting_values import check_address
 from app.telemetry.logs import said
 
 DOCUMENT_BYTES_MAX = 256 * 1024

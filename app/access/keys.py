@@ -35,13 +35,14 @@ async def create(
     connection: Connection, by: Principal, *, name: str, grants: Grants, expires_at: datetime | None
 ) -> Made:
     """Raises InvalidRequest for a name that is none or an end that is past, LimitExceeded where there are too many
-    keys, and Forbidden where the maker has less himself.
+    keys, and Forbidden where the maker has less himself, or his credentials end before.
     """
     if not NAME.fullmatch(name):
         raise InvalidRequest([FieldError("expected 1 to 100 characters, none of them control characters", "/name")])
     if expires_at is not None and expires_at <= datetime.now(UTC):
         raise InvalidRequest([FieldError("expected a time to come", "/expires_at")])
     check_covers(by, grants)
+    check_outlasts(by, expires_at)
     if await keys.count_keys(connection) >= KEYS_MAX:
         raise LimitExceeded("keys_max", KEYS_MAX, field=FieldError(f"there are {KEYS_MAX} keys that hold"))
     id, form = new_id(), form_of(grants)
@@ -73,6 +74,7 @@ async def rotate(connection: Connection, by: Principal, id: str, *, grace_second
     if key.revoked_at is not None:
         raise KeyNotFound("The key was revoked.")
     check_covers(by, grants_from(dict(key.grants)))
+    check_outlasts(by, key.expires_at)
     secret = new_key(id)
     fact = audit("KeyRotated", by, id, {"grace_seconds": grace_seconds})
     await keys.add_secret(connection, id, digest=digest(secret), grace_seconds=grace_seconds, audit=fact)
@@ -91,6 +93,15 @@ async def revoke(connection: Connection, by: Principal, id: str) -> StoredKey:
 def check_covers(by: Principal, grants: Grants) -> None:
     if not by.grants.cover(grants):
         raise Forbidden("A key may grant nothing that your own credentials do not.")
+
+
+def check_outlasts(by: Principal, expires_at: datetime | None) -> None:
+    """Whoever loses his credentials would else keep a key."""
+    if by.expires_at is None:
+        return
+    if expires_at is None or expires_at.timestamp() > by.expires_at:
+        ends = utc(datetime.fromtimestamp(by.expires_at, UTC))
+        raise Forbidden(f"A key may not hold longer than your own credentials, which end at {ends}.")
 
 
 def audit(type: str, by: Principal, id: str, payload: Mapping[str, Any]) -> NewFact:

@@ -9,12 +9,14 @@ import asyncio
 import json
 import math
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from hashlib import sha256
 from secrets import token_urlsafe
+
+import asyncpg
 
 from app.access.granting import form_of, grants_from
 from app.access.secrets import digest
@@ -37,10 +39,11 @@ Current = Callable[[Principal], Principal | None]
 
 @dataclass(frozen=True, slots=True)
 class Lent:
-    """A secret that is shown once, and when it ends."""
+    """A secret that is shown once, when it ends by the clock of the database, and for how long it holds from now on."""
 
     secret: str
     expires_at: datetime
+    seconds: float
 
 
 class Tickets:
@@ -52,8 +55,8 @@ class Tickets:
         self._seconds = seconds
 
     async def issue(self, principal: Principal, query: Query) -> Lent:
-        secret = TICKET_PREFIX + token_urlsafe(32)
-        async with self._database.reading.reading() as connection:
+        secret, seconds = TICKET_PREFIX + token_urlsafe(32), seconds_left(principal, self._seconds)
+        async with session_held(), self._database.reading.reading() as connection:
             expires_at = await issue_ticket(
                 connection,
                 digest(secret),
@@ -61,9 +64,10 @@ class Tickets:
                 query=fingerprint(query),
                 owner=owner(principal),
                 tickets_max=TICKETS_MAX,
-                seconds=seconds_left(principal, self._seconds),
+                seconds=seconds,
+                session=principal.session or None,
             )
-        return Lent(secret, expires_at)
+        return Lent(secret, expires_at, seconds)
 
     async def use(self, ticket: str, query: Query) -> Principal:
         """Use a ticket up, even where it is for another query. Raises Unauthenticated."""
@@ -73,11 +77,11 @@ class Tickets:
                 found = await use_ticket(connection, digest(ticket))
         if found is None or found.query != fingerprint(query):
             raise Unauthenticated("The ticket was used, has ended, or is for another query: ask for a new one.")
-        return holding(found.principal, self._current)
+        return replace(holding(found.principal, self._current), session=found.session or b"")
 
 
 class Sessions:
-    """Each is good for many requests until it ends, or the credentials with which it was begun do.
+    """Each is good for many requests until it ends, or the credentials or the session with which it was begun do.
 
     Streams ask for as long as they are open whether theirs has ended; the database is asked for all of them together.
     """
@@ -91,17 +95,18 @@ class Sessions:
         self._ended: set[bytes] = set()
 
     async def begin(self, principal: Principal) -> Lent:
-        secret = SESSION_PREFIX + token_urlsafe(32)
-        async with self._database.reading.reading() as connection:
+        secret, seconds = SESSION_PREFIX + token_urlsafe(32), seconds_left(principal, self._seconds)
+        async with session_held(), self._database.reading.reading() as connection:
             expires_at = await begin_session(
                 connection,
                 digest(secret),
                 principal=written(principal),
                 owner=owner(principal),
                 sessions_max=self._sessions_max,
-                seconds=seconds_left(principal, self._seconds),
+                seconds=seconds,
+                session=principal.session or None,
             )
-        return Lent(secret, expires_at)
+        return Lent(secret, expires_at, seconds)
 
     async def find(self, secret: str) -> Principal:
         """Whose a session is; it ends with the session at the latest. Raises Unauthenticated."""
@@ -116,6 +121,7 @@ class Sessions:
         return replace(principal, expires_at=expires_at, session=digest(secret))
 
     async def end(self, secret: str) -> None:
+        """End a session, and what came from it: its tickets, sessions begun with it, and the streams of all."""
         if could_be(secret, SESSION_PREFIX):
             async with self._database.reading.reading() as connection:
                 await end_session(connection, digest(secret))
@@ -136,6 +142,15 @@ class Sessions:
                 with suppress(Unavailable):
                     async with self._database.watching.reading() as connection:
                         self._ended = asked_for - await live_sessions(connection, asked_for)
+
+
+@asynccontextmanager
+async def session_held() -> AsyncIterator[None]:
+    """Raises Unauthenticated where the session from which something is to come has ended meanwhile."""
+    try:
+        yield
+    except asyncpg.ForeignKeyViolationError:
+        raise Unauthenticated("The session has ended: begin a new one.") from None
 
 
 def holding(principal: str, current: Current) -> Principal:
@@ -159,7 +174,7 @@ def fingerprint(query: Query) -> bytes:
 
 def seconds_left(principal: Principal, seconds: float) -> float:
     """For how long to lend, which is never longer than the credentials hold."""
-    return min(seconds, (principal.expires_at or math.inf) - time.time())
+    return max(0.0, min(seconds, (principal.expires_at or math.inf) - time.time()))
 
 
 def written(principal: Principal) -> str:

@@ -74,6 +74,7 @@ class SigningKeys:
         self._rest_seconds = rest_seconds
         self._on_changed = on_changed
         self._keys = KeySet([])
+        self._thumbprints: frozenset[str] = frozenset()
         self._fetched_at = -math.inf
         self._failing = True
         self._resting = False
@@ -96,6 +97,12 @@ class SigningKeys:
         if key is None and self._failing:
             raise Unavailable("The keys of the issuer of the token cannot be fetched.")
         return key
+
+    def publishes(self, thumbprint: str) -> bool:
+        """Whether the issuer still has a key (RFC 7638). Raises Unavailable where nobody can tell."""
+        if not self.hold:
+            raise Unavailable("The keys of the issuer of the token cannot be fetched.")
+        return thumbprint in self._thumbprints
 
     async def run(self) -> None:
         """Fetch keys until cancelled."""
@@ -128,6 +135,7 @@ class SigningKeys:
         self._fetched_at = time.monotonic()
         if keys != self._keys:
             self._keys = keys
+            self._thumbprints = frozenset(key.thumbprint() for key in keys)
             self._on_changed()
 
     async def _rest(self) -> None:

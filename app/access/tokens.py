@@ -67,6 +67,9 @@ class Tokens:
         self._grants = grants
         self._registry = Pinned(algorithms=expected.algorithms, strict_check_header=False)
         self._verified: dict[bytes, Principal] = {}
+        self._rules = digest(
+            json.dumps([expected.issuer, expected.audience, expected.algorithms, grants.form], sort_keys=True)
+        ).hex()
         self._host = urlsplit(expected.issuer).hostname or expected.issuer
 
     def takes(self, token: str) -> bool:
@@ -84,13 +87,19 @@ class Tokens:
         """Whose a token is. Raises Unauthenticated, and Unavailable where the keys of the issuer cannot be had."""
         principal = self.known(token)
         if principal is None:
-            principal = self._principal(await self._verified_claims(token))
+            claims, thumbprint = await self._verified_claims(token)
+            principal = self._principal(claims, thumbprint)
             self._keep(token, principal)
         return principal
 
     def current(self, principal: Principal) -> Principal | None:
-        """Who somebody with a token is now: the same, since a token cannot be revoked, and ends by itself."""
-        return principal if principal.name.startswith(f"{NAME}{self._host}:") else None
+        """Who somebody with a token is now: the same, unless its signing key was withdrawn or settings have changed.
+
+        Raises Unavailable where the keys of the issuer cannot be had.
+        """
+        rules, _, thumbprint = principal.credential.partition(":")
+        holds = rules == self._rules and self._keys.publishes(thumbprint)
+        return principal if holds and principal.name.startswith(f"{NAME}{self._host}:") else None
 
     async def run(self) -> None:
         """Keep the keys of the issuer fresh until cancelled."""
@@ -100,7 +109,8 @@ class Tokens:
         """Verify every token anew: the keys have changed, perhaps because one was stolen."""
         self._verified.clear()
 
-    async def _verified_claims(self, token: str) -> Claims:
+    async def _verified_claims(self, token: str) -> tuple[Claims, str]:
+        """What a token says, and the thumbprint of the key that signed it."""
         if len(token) > TOKEN_BYTES_MAX or not token.isascii():
             raise Unauthenticated("The token is none, or too large.")
         try:
@@ -119,9 +129,9 @@ class Tokens:
             raise Unauthenticated(f"The token does not hold: {error.description or error.error}.") from None
         except (ValueError, TypeError, AttributeError, KeyError, OverflowError, RecursionError):
             raise Unauthenticated("The token cannot be read.") from None
-        return claims
+        return claims, key.thumbprint()
 
-    def _principal(self, claims: Claims) -> Principal:
+    def _principal(self, claims: Claims, thumbprint: str) -> Principal:
         subject = claims["sub"]
         if len(subject) > SUBJECT_CHARACTERS_MAX or not subject.isprintable():
             raise Unauthenticated("The subject of the token is too long, or not printable.")
@@ -130,7 +140,8 @@ class Tokens:
         except (ValueError, TypeError) as error:
             raise Unauthenticated(f"The claim {self._grants.claim} of the token holds no grants: {error}.") from None
         expires_at = float(min(claims["exp"], LATEST)) + self._expected.leeway_seconds
-        return Principal(f"{NAME}{self._host}:{subject}", grants, expires_at)
+        credential = f"{self._rules}:{thumbprint}"
+        return Principal(f"{NAME}{self._host}:{subject}", grants, expires_at, credential)
 
     def _keep(self, token: str, principal: Principal) -> None:
         if len(self._verified) >= VERIFIED_MAX:

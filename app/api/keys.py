@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
-from datetime import datetime
+from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Annotated, Any
 
@@ -26,6 +26,7 @@ from app.domain import errors
 from app.domain.errors import FieldError, Forbidden, InvalidRequest, Unavailable
 from app.domain.fact import utc
 from app.domain.grants import Grants
+from app.domain.principal import Principal
 from app.store.auditing import changing
 from app.store.database import Connection
 from app.store.keys import StoredKey, stored_keys
@@ -134,11 +135,10 @@ async def list_keys(request: Request) -> Response:
 async def create_key(request: Request) -> Response:
     parameters_of(request)
     body, _ = KEY.decode(await context_of(request).bodies.read_json(request))
-    grants, expires_at = granted(body.grants), end_of(body.expires_at)
+    maker = maker_of(request)
+    grants, expires_at = granted(body.grants), end_of(body.expires_at, otherwise=maker.expires_at)
     async with managing(request) as connection:
-        made = await keys.create(
-            connection, principal_of(request), name=body.name, grants=grants, expires_at=expires_at
-        )
+        made = await keys.create(connection, maker, name=body.name, grants=grants, expires_at=expires_at)
     return answer(shown_with_secret(made), HTTPStatus.CREATED)
 
 
@@ -183,7 +183,7 @@ async def rotate_key(request: Request) -> Response:
         detail = f"expected a number from 0 to {GRACE_SECONDS_MAX}"
         raise InvalidRequest([FieldError(detail, pointer="/grace_seconds")])
     async with managing(request) as connection:
-        made = await keys.rotate(connection, principal_of(request), id_of(request), grace_seconds=grace_seconds)
+        made = await keys.rotate(connection, maker_of(request), id_of(request), grace_seconds=grace_seconds)
     return answer(shown_with_secret(made))
 
 
@@ -227,6 +227,12 @@ async def managing(request: Request) -> AsyncIterator[Connection]:
             await context.keyring.refresh()
 
 
+def maker_of(request: Request) -> Principal:
+    """Who makes a request, until the end of his credentials: a session of theirs may end before."""
+    principal = principal_of(request)
+    return context_of(request).access.current(principal) or principal
+
+
 def id_of(request: Request) -> str:
     id: str = request.path_params["id"]
     return "" if "\x00" in id else id
@@ -239,8 +245,11 @@ def granted(body: GrantsBody) -> Grants:
         raise InvalidRequest([FieldError(str(error), pointer="/grants")]) from None
 
 
-def end_of(text: str | UnsetType | None) -> datetime | None:
-    if text is None or text is UNSET:
+def end_of(text: str | UnsetType | None, *, otherwise: float | None) -> datetime | None:
+    """When a key is to end: by its text, or where there is none with the credentials of its maker."""
+    if text is UNSET:
+        return None if otherwise is None else datetime.fromtimestamp(otherwise, UTC)
+    if text is None:
         return None
     try:
         return parse_time(text)

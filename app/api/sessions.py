@@ -1,7 +1,5 @@
 """Sessions: what the explorer page uses, so that no script has to keep a key."""
 
-import time
-
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
@@ -50,7 +48,7 @@ async def begin_session(request: Request) -> Response:
     parameters_of(request)
     context_of(request).tail.refuse_on_standby()
     lent = await context_of(request).sessions.begin(principal)
-    cookie = set_cookie(request, lent.secret, seconds=lent.expires_at.timestamp() - time.time())
+    cookie = set_cookie(request, lent.secret, seconds=lent.seconds)
     body = msgspec.json.encode(Session(principal.name, utc(lent.expires_at)))
     return Response(body, 201, {"set-cookie": cookie, "cache-control": "no-store"}, JSON)
 
@@ -59,7 +57,7 @@ async def begin_session(request: Request) -> Response:
     "/v1/session",
     **operation(
         "end_session",
-        "End the session of the cookie.",
+        "End the session of the cookie, with the tickets, sessions and streams that came from it.",
         rule=Rule.OPEN,
         result=EndedSession,
         result_example="ended_session",

@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Callable
 
 from app.commands.parsing import Commands, Parser, add_command, add_group, bounded
-from app.commands.serving import prepare_schema, url_of, with_database
+from app.commands.serving import prepared, url_of
 from app.domain.grants import Namespaces, new_namespaces
 from app.settings import Settings
 
@@ -45,8 +45,7 @@ def running(name: str) -> Callable[[argparse.Namespace, Settings], int]:
     def run(options: argparse.Namespace, settings: Settings) -> int:
         from app.operating import keys
 
-        settings = with_database(settings)
-        prepare_schema(settings)  # so that there can be a first key before the service has run
+        settings = prepared(settings)  # so that there can be a first key before the service has run
         return keys.run_key_command(url_of(settings), getattr(keys, name), options)
 
     return run

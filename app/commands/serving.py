@@ -2,7 +2,6 @@
 
 import argparse
 import logging
-import os
 import sys
 
 from pydantic import SecretStr
@@ -80,8 +79,7 @@ def serve(options: argparse.Namespace, settings: Settings) -> int:
     load_master_keys(*settings.master_key_sources)  # where they are wrong, no worker need find out
     # Before a database is made for nothing.
     listening = bind(settings.host, settings.port, shared=False) if settings.workers == 1 else None
-    settings = with_database(settings)
-    prepare_schema(settings)
+    settings = prepared(settings)
     if listening is None:
         workers = Workers(settings)
         greet(reachable_url(settings, workers.port))
@@ -135,7 +133,14 @@ def with_database(settings: Settings) -> Settings:
     return settings.model_copy(update={"database_url": SecretStr(server.get_uri())})
 
 
-def prepare_schema(settings: Settings) -> None:
+def prepared(settings: Settings) -> Settings:
+    """The settings with a database that has a schema, as far as it can be reached."""
+    found = with_database(settings)
+    prepare_schema(found, embedded=settings.database_url is None)
+    return found
+
+
+def prepare_schema(settings: Settings, *, embedded: bool) -> None:
     """Create the schema where there is none. An older one is upgraded by `migrate` only, unless it is embedded.
 
     A database that cannot be reached is waited for by the service itself, which is not ready until then.
@@ -144,14 +149,10 @@ def prepare_schema(settings: Settings) -> None:
     from app.store.migrations import is_empty, migrate
 
     try:
-        if settings.database_url is not None and (is_embedded(settings) or is_empty(url_of(settings))):
+        if is_empty(url_of(settings)) or embedded:
             migrate(url_of(settings))
     except CONNECTION_FAILURES as error:
         log.warning("the database cannot be reached yet: %s", said(error))
-
-
-def is_embedded(settings: Settings) -> bool:
-    return settings.database_url is not None and "FACTWIRE_DATABASE_URL" not in os.environ
 
 
 def url_of(settings: Settings) -> str:

@@ -57,7 +57,8 @@ EVERY_NAMESPACE = Namespaces(include=(ALL,))
 class Grants:
     """Nothing granted means nothing seen.
 
-    `readable` is what `read` comes to: the namespace of the audit is for those who manage it, and for nobody else.
+    `readable` is what `read` comes to: the namespace of the audit is for those who manage it, and for those whose
+    `read` names it. No pattern does: whoever may read everything else need not hear of keys and erasures.
     """
 
     publish: Namespaces = Namespaces()
@@ -67,7 +68,8 @@ class Grants:
 
     def __post_init__(self) -> None:
         include, exclude = set(self.read.include), set(self.read.exclude)
-        (include if self.manages_access else exclude).add(RESERVED_NAMESPACE)
+        hears = self.manages_access or RESERVED_NAMESPACE in include
+        (include if hears else exclude).add(RESERVED_NAMESPACE)
         readable = Namespaces(tuple(sorted(include)), tuple(sorted(exclude)) if include else ())
         object.__setattr__(self, "readable", readable)
 
@@ -78,7 +80,11 @@ class Grants:
 
     def cover(self, others: "Grants") -> bool:
         """Whether the others allow nothing that these do not."""
-        return self.publish.cover(others.publish) and self.read.cover(others.read) and self.manage.cover(others.manage)
+        return (
+            self.publish.cover(others.publish)
+            and self.readable.cover(others.readable)
+            and self.manage.cover(others.manage)
+        )
 
 
 EVERYTHING = Grants(EVERY_NAMESPACE, EVERY_NAMESPACE, EVERY_NAMESPACE)

@@ -12,9 +12,9 @@ class Principal:
     """Somebody, or some program, and what they may do.
 
     `name` says who it is in logs and in the audit, and is no secret. `expires_at` is when the credentials end, in
-    seconds since 1970; None where they do not. `credential` tells which of several were used, such as one of two
-    secrets of a key, and is no secret either; empty where that does not matter. `session` is the digest
-    of the session by which somebody came.
+    seconds since 1970; None where they do not. `credential` tells which of several were used: one of two secrets of a
+    key, or the key that signed a token and the rules by which it was read. It is no secret either. `session` is the
+    digest of the session by which somebody came.
     """
 
     name: str

@@ -11,9 +11,11 @@ import httpx
 
 from app.domain.finding import Finding, note, wrong
 from app.operating import probing
+from app.postgres_url import target_of
 from app.settings import Settings
 from app.store import embedded, examining, measuring
 from app.store.database import Connection
+from app.store.failing import explain_failure
 
 CHECK_SECONDS = 15.0
 OTHER_CONNECTIONS = 5  # beside those for reads: three that watch, one that appends, one that listens
@@ -58,7 +60,7 @@ async def database_findings(settings: Settings, wanted: Wanted) -> AsyncIterator
     try:
         connection = await examining.connect(url)
     except Exception as error:
-        yield wrong("database", *examining.explain_failure(error))
+        yield wrong("database", *explain_failure(error))
         return
     try:
         for check in database_checks(connection, settings, wanted, url):
@@ -101,7 +103,7 @@ def database_checks(connection: Connection, settings: Settings, wanted: Wanted, 
         ("standbys", examining.look_at_standbys),
         ("history", examining.judge_history),
         ("connections", partial(examining.count_connections, needed=needed)),
-        ("session", examining.compare_session),
+        ("session", partial(examining.compare_session, pooled=target_of(url).pooled)),
         ("statements", partial(measuring.try_statements, url=url)),
         ("lock", partial(measuring.try_lock, url=url)),
         ("lock", examining.name_lock_holders),

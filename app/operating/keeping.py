@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from app.domain.errors import FactNotFound, FactwireError
-from app.domain.fact import is_name
+from app.domain.fact import RESERVED_NAMESPACE, is_name
 from app.domain.position import FACT_ID, START, Position
+from app.postgres_url import SessionNeeded, target_of
 from app.store.chain import Flaw, read_hash_at
 from app.store.database import Connection, connect
 from app.store.erasing import DATA_SUBJECT_ERASED, FACT_REDACTED, erase_data_subject, read_erasures, redact_fact
@@ -20,6 +21,7 @@ from app.store.verifying import Verifier
 
 PROGRESS_FACTS = 100_000
 APPLIED_BY = "factwire erasures apply"
+ROTATED_BY = "factwire master-key rotate"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,9 @@ class Wanted:
 
 
 async def on_database(url: str, work: Callable[[Connection], Awaitable[int]]) -> int:
+    """Do some work with a session of its own. Raises SessionNeeded where a URL leads to pooled transactions."""
+    if target_of(url).pooled:
+        raise SessionNeeded("this command needs a session of its own: give the URL of the server, not of PgBouncer")
     connection = await connect(url, application_name="factwire keep")
     try:
         return await work(connection)
@@ -100,8 +105,11 @@ async def export_erasures(connection: Connection) -> int:
 
 
 async def apply_erasures(connection: Connection, lines: Iterable[bytes]) -> int:
-    """Erase and redact again what an export tells; what is erased already stays as it is."""
-    counts = {"applied": 0, "known": 0, "unknown": 0}
+    """Erase and redact again what an export tells; what is erased already stays as it is.
+
+    Facts of other namespaces are ignored: anybody who may publish there can give them these types.
+    """
+    counts = {"applied": 0, "known": 0, "unknown": 0, "ignored": 0}
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
@@ -116,6 +124,8 @@ async def apply_erasures(connection: Connection, lines: Iterable[bytes]) -> int:
 
 async def apply_erasure(connection: Connection, line: bytes) -> str:
     told = json.loads(line)
+    if told["namespace"] != RESERVED_NAMESPACE:
+        return "ignored"
     payload = told["payload"]
     match told["type"]:
         case str(type) if type == DATA_SUBJECT_ERASED and is_name(payload["data_subject"]):
@@ -140,7 +150,7 @@ async def rotate_master_key(connection: Connection, master_keys: MasterKeys) -> 
         print("factwire: set FACTWIRE_MASTER_KEY or FACTWIRE_MASTER_KEY_FILE, the new key first", file=sys.stderr)
         return 1
     try:
-        rotated = await rotate(connection, master_keys)
+        rotated = await rotate(connection, master_keys, by=ROTATED_BY)
     except FactwireError as error:
         print(f"factwire: {error.detail}", file=sys.stderr)
         return 1

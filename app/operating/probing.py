@@ -11,7 +11,7 @@ import httpx
 
 from app.domain.finding import Finding, note, ok, wrong
 from app.domain.position import START, Cursor, Position, parse_cursor
-from app.settings import is_loopback
+from app.setting_values import is_loopback
 from app.store.database import Connection
 from app.store.measuring import LogState, read_log_state
 

@@ -27,7 +27,8 @@ class Workers:
         self._reserved = bind(settings.host, settings.port, shared=True)
         self.port: int = self._reserved.getsockname()[1]
         self._count = settings.workers
-        self._environment = os.environ | {
+        given = {name: value for name, value in os.environ.items() if name != "FACTWIRE_DATABASE_URL_FILE"}
+        self._environment = given | {
             "FACTWIRE_DATABASE_URL": settings.database_url.get_secret_value(),
             "FACTWIRE_HOST": settings.host,
             "FACTWIRE_PORT": str(self.port),

@@ -7,8 +7,8 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
 from app.domain.errors import LogDamaged, Unavailable
+from app.postgres_url import target_of
 from app.store.master_keys import NO_KEYS, MasterKeys
 
 log = logging.getLogger(__name__)
@@ -27,7 +28,7 @@ FAILURE_SECONDS = 30.0  # a lane that nobody uses after it failed says nothing o
 MOMENTS_SECONDS = 2.0
 MIGRATING = "factwire migrate"
 
-# The server ends what a client that vanished or was stopped left behind.
+# The server ends what a client that vanished or was stopped left behind. No statement here is worth a compilation.
 SESSION = {
     "default_transaction_isolation": "read committed",
     "idle_in_transaction_session_timeout": "10s",
@@ -36,7 +37,9 @@ SESSION = {
     "tcp_keepalives_count": "2",
     "tcp_user_timeout": "15000",
     "client_connection_check_interval": "2s",
+    "jit": "off",
 }
+UNLIMITED = nullcontext()
 
 CONNECTION_FAILURES = (
     OSError,
@@ -58,6 +61,9 @@ CONNECTION_FAILURES = (
     asyncpg.UndefinedFunctionError,
     asyncpg.UndefinedTableError,
     asyncpg.UndefinedColumnError,
+    # A pooler gave the statement's name to another session: see `pgbouncer=true` in docs/operations.md.
+    asyncpg.InvalidSQLStatementNameError,
+    asyncpg.DuplicatePreparedStatementError,
     # The role may not do it: somebody has yet to grant it.
     asyncpg.InsufficientPrivilegeError,
     # The server gave the transaction up: a deadlock, or on a standby a conflict with what it receives.
@@ -98,12 +104,24 @@ async def connect(
     A command that vanishes between an append and its commit would else hold the lock of the log for as long as the
     server's TCP believes in it: two hours, by default.
     """
+    target = target_of(url)
     return await asyncpg.connect(
-        url,
+        target.url,
         timeout=CONNECT_SECONDS,
         command_timeout=statement_seconds,
-        server_settings={**SESSION, "application_name": application_name},
+        **asked_for(target.pooled, SESSION, application_name=application_name),
     )
+
+
+def asked_for(pooled: bool, session: Mapping[str, str], *, application_name: str) -> dict[str, Any]:
+    """What a connection asks for at its start: next to nothing where transactions are pooled.
+
+    A pooler refuses start-up parameters that it does not know, and has no place for statements with a name: each of
+    them may come to another session.
+    """
+    if pooled:
+        return {"server_settings": {"application_name": application_name}, "statement_cache_size": 0}
+    return {"server_settings": {**session, "application_name": application_name}}
 
 
 async def is_standby(connection: Connection) -> bool:
@@ -135,9 +153,15 @@ class Lane:
         wait_seconds: float,
         first_statement: str = "",
     ) -> None:
-        self._url = url
+        target = target_of(url)
+        self._url, self._pooled = target
         self._first_statement = first_statement
         self.name = name
+        self._limits = {
+            **SESSION,
+            "statement_timeout": f"{int(statement_seconds * 1000)}ms",
+            "lock_timeout": f"{int(wait_seconds * 1000)}ms",
+        }
         self._connections_max = connections_max
         self._statement_seconds = statement_seconds
         self._wait_seconds = wait_seconds
@@ -184,12 +208,7 @@ class Lane:
             max_inactive_connection_lifetime=0,
             connection_class=UnchangedConnection,
             init=self._begin if self._first_statement else None,
-            server_settings={
-                **SESSION,
-                "application_name": f"factwire {self.name}",
-                "statement_timeout": f"{int(self._statement_seconds * 1000)}ms",
-                "lock_timeout": f"{int(self._wait_seconds * 1000)}ms",
-            },
+            **asked_for(self._pooled, self._limits, application_name=f"factwire {self.name}"),
         )
 
     async def _begin(self, connection: "asyncpg.Connection[asyncpg.Record]") -> None:
@@ -206,7 +225,8 @@ class Lane:
         """Lend a connection. Whatever fails before it is lent is Unavailable: nothing was asked of the database."""
         connection = await self.acquire()
         try:
-            yield connection
+            async with self.limited(connection):
+                yield connection
             self.note(None)
         except Exception as error:
             self.note(error)
@@ -215,6 +235,17 @@ class Lane:
             raise
         finally:
             await self.release(connection)
+
+    def limited(self, connection: Connection) -> AbstractAsyncContextManager[None]:
+        """Where transactions are pooled, one transaction with the limits that else are those of the session."""
+        return self._transaction(connection) if self._pooled else UNLIMITED
+
+    @asynccontextmanager
+    async def _transaction(self, connection: Connection) -> AsyncIterator[None]:
+        async with connection.transaction(isolation="read_committed"):
+            limits = [f"set local {name} = '{value}'" for name, value in self._limits.items()]
+            await connection.execute("; ".join(limits))
+            yield
 
     def keeper(self) -> "Keeper":
         """For one user who works all the time: the connection is not given back in between."""
@@ -281,7 +312,8 @@ class Keeper:
             self._kept.add_log_listener(self._hear)
         self._warning = ""
         try:
-            yield self._kept
+            async with self._lane.limited(self._kept):
+                yield self._kept
             self._lane.note(None)
             if self._warning:
                 raise CommitInDoubt(self._warning)

@@ -13,9 +13,10 @@ from app.domain.finding import Finding, note, ok, wrong
 from app.store import database
 from app.store.database import CONNECT_SECONDS, SESSION, Connection
 from app.store.durability import weak_settings
+from app.store.fitness import CREATE_ANEW, ENCODINGS
 from app.store.migrations import VERSION_MIN, missing_rights, newest_revision, read_revision
 from app.store.reading_tail import Fork
-from app.store.rights import lacking_rights
+from app.store.rights import lacking_rights, open_to_all
 from app.store.timelines import read_kept, read_server
 
 SAMPLES = 5
@@ -106,35 +107,6 @@ async def connect(url: str) -> "asyncpg.Connection[asyncpg.Record]":
     return await database.connect(url, application_name="factwire doctor", statement_seconds=CONNECT_SECONDS)
 
 
-def explain_failure(error: Exception) -> tuple[str, str]:
-    """What to tell of a connection that could not be made, and what to change. A URL is never repeated.
-
-    Nor is the text of an error about a URL: where it cannot be parsed, it may quote a part of the password.
-    """
-    match error:
-        case asyncpg.InvalidCatalogNameError():
-            return str(error), "create the database, or correct its name in FACTWIRE_DATABASE_URL"
-        case asyncpg.InvalidAuthorizationSpecificationError():
-            return str(error), "correct role and password in FACTWIRE_DATABASE_URL, or let them in by pg_hba.conf"
-        case asyncpg.TooManyConnectionsError():
-            return str(error), "raise max_connections, or the limit of the role or the database"
-        case asyncpg.TargetServerAttributeNotMatched():
-            return (
-                "no host of the URL is what target_session_attrs asks for",
-                "promote one of them, or name the primary",
-            )
-        case asyncpg.ProtocolViolationError():
-            return str(error), "list it in ignore_startup_parameters, see docs/operations.md, Behind PgBouncer"
-        case asyncpg.PostgresError():
-            return str(error), "see what PostgreSQL logs"
-        case OSError():  # or TimeoutError, which says nothing
-            told = str(error) or f"no answer within {CONNECT_SECONDS:g} s"
-            return told, "start PostgreSQL there, or correct host and port in FACTWIRE_DATABASE_URL"
-    return f"the URL is of no use ({type(error).__name__})", (
-        "correct FACTWIRE_DATABASE_URL: postgresql://role:password@host:5432/name, with %2F for / in a password"
-    )
-
-
 async def describe_server(connection: Connection) -> AsyncIterator[Finding]:
     row = await connection.fetchrow(SERVER)
     assert row is not None
@@ -146,10 +118,10 @@ async def describe_server(connection: Connection) -> AsyncIterator[Finding]:
         yield note("server", told, "run the service near the database: each publish and each page waits so long")
     else:
         yield ok("server", told)
-    if row["encoding"] == "UTF8":
-        yield ok("encoding", "UTF8")
+    if row["encoding"] in ENCODINGS:
+        yield ok("encoding", row["encoding"])
     else:
-        yield wrong("encoding", row["encoding"], "create the database with encoding 'UTF8' template template0")
+        yield wrong("encoding", f"{row['encoding']}, which lacks characters", CREATE_ANEW)
 
 
 async def find_primary(connection: Connection) -> AsyncIterator[Finding]:
@@ -200,6 +172,13 @@ async def list_rights(connection: Connection) -> AsyncIterator[Finding]:
         yield wrong("rights", f"role {lacking.role} may not serve", f"as {lacking.owner}: {'; '.join(lacking.grants)}")
     else:
         yield ok("rights", f"role {lacking.role} may serve")
+    opened = await open_to_all(connection)
+    if opened:
+        told = f"everybody may execute what runs with the rights of {lacking.owner}: {', '.join(opened)}"
+        change = "; ".join(f"revoke execute on function {function} from public" for function in opened)
+        yield wrong("rights", told, f"as {lacking.owner}: {change}")
+    else:
+        yield ok("rights", "what runs with the owner's rights is not open to everybody")
 
 
 async def judge_durability(connection: Connection) -> AsyncIterator[Finding]:
@@ -308,8 +287,11 @@ async def count_strangers(connection: Connection) -> AsyncIterator[Finding]:
         yield ok("lock", "no other role may connect and hold it, but superusers")
 
 
-async def compare_session(connection: Connection) -> AsyncIterator[Finding]:
+async def compare_session(connection: Connection, *, pooled: bool) -> AsyncIterator[Finding]:
     """Whether what the service asks of its sessions arrives. The keepalives of a socket file read as 0."""
+    if pooled:
+        yield ok("session", "each transaction asks for what it needs, as transactions are pooled")
+        return
     asked = {name: value for name, value in SESSION.items() if not name.startswith("tcp_")}
     rows = await connection.fetch(SESSION_NOW, list(asked))
     differing = [row["name"] for row in rows if row["value"] != asked[row["name"]]]

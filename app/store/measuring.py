@@ -15,10 +15,12 @@ import asyncpg
 from app.domain.fact import utc
 from app.domain.finding import Finding, note, ok, wrong
 from app.domain.position import Cursor, Position
+from app.postgres_url import target_of
 from app.store.database import Connection
-from app.store.examining import ROUND_TRIP, connect, explain_failure, time_of
+from app.store.examining import ROUND_TRIP, connect, time_of
+from app.store.failing import explain_failure
+from app.store.fitness import GRANTED_TWICE, lock_excludes
 from app.store.listening import NOTIFY
-from app.store.lock_proof import GRANTED_TWICE, lock_excludes
 from app.store.partitions import read_room
 
 SLOW_COMMIT_SECONDS = 0.010
@@ -151,6 +153,9 @@ async def find_old_transactions(connection: Connection, *, seconds_max: float = 
 
 async def try_statements(connection: Connection, *, url: str) -> AsyncIterator[Finding]:
     """Whether a prepared statement is still there when a pooler gives its server connection to somebody else."""
+    if target_of(url).pooled:
+        yield ok("statements", "none has a name, as transactions are pooled")
+        return
     other = await connect(url)
     try:
         prepared = await connection.prepare(ROUND_TRIP)
@@ -159,7 +164,7 @@ async def try_statements(connection: Connection, *, url: str) -> AsyncIterator[F
         await prepared.fetchval()
         yield ok("statements", "prepared statements stay")
     except asyncpg.InvalidSQLStatementNameError:
-        change = "turn on max_prepared_statements in PgBouncer, 1.21 or newer"
+        change = "add pgbouncer=true to FACTWIRE_DATABASE_URL, or turn on max_prepared_statements (PgBouncer 1.21)"
         yield wrong("statements", "a pooler loses prepared statements: requests will fail", change)
     finally:
         other.terminate()

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import re
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -14,7 +15,7 @@ from sqlalchemy.exc import DBAPIError
 
 from app.beside import beside
 from app.store.database import MIGRATING, Connection, connect
-from app.store.lock_proof import GRANTED_TWICE, lock_excludes
+from app.store.fitness import LACKS_CHARACTERS, unfit_encoding, unfitness
 
 SCRIPTS = beside("alembic")
 
@@ -33,6 +34,7 @@ IS_EMPTY = "select to_regclass('factwire.alembic_version') is null and not pg_is
 REVISION = "select version_num from factwire.alembic_version"
 
 VERSION_MIN = 150000
+OWN_REVISION = re.compile("[0-9]{4}")
 
 PATIENCE_SECONDS = 300.0
 PAUSE_SECONDS = 2.0  # in which whatever queued up behind the migration goes on
@@ -47,12 +49,14 @@ class MigrationRefused(Exception):
 def migrate(database_url: str, *, patience_seconds: float = PATIENCE_SECONDS) -> None:
     """Create or upgrade the schema. Raises MigrationRefused, naming each right that the role lacks.
 
-    A database whose locks exclude nobody is refused as well, before anything is created in it.
+    A database that cannot keep a log is refused as well, before anything is created in it; a schema that is newer than
+    this version is left as it is.
 
     Whoever wants a table behind a migration that waits for it waits as well, publishers included. So a migration waits
     only for a moment (`lock_timeout` in alembic/env.py), and is repeated as a whole until it comes through.
     """
-    asyncio.run(check_database(database_url))
+    if asyncio.run(check_database(database_url)):
+        return
     give_up_at = time.monotonic() + patience_seconds
     while not came_through(database_url):
         if time.monotonic() > give_up_at:
@@ -71,7 +75,7 @@ def came_through(database_url: str) -> bool:
     except DBAPIError as error:
         if getattr(error.orig, "sqlstate", None) == asyncpg.LockNotAvailableError.sqlstate:
             return False
-        raise
+        raise MigrationRefused(f"the migration failed, and nothing was changed: {error.orig}") from error
     return True
 
 
@@ -84,22 +88,36 @@ def configuration(database_url: str = "") -> Config:
 
 
 def is_empty(database_url: str) -> bool:
-    """Whether the database has no log yet, and can be given one: a standby gets that of its primary."""
+    """Whether the database has no log yet, and can be given one: a standby gets that of its primary.
+
+    Raises MigrationRefused where its encoding can keep none.
+    """
 
     async def look() -> bool:
         async with connected(database_url) as connection:
+            if (encoding := await unfit_encoding(connection)) is not None:
+                raise MigrationRefused(LACKS_CHARACTERS.format(encoding))
             return await connection.fetchval(IS_EMPTY) is True
 
     return asyncio.run(look())
 
 
-async def check_database(database_url: str) -> None:
+async def check_database(database_url: str) -> bool:
+    """Whether the schema is newer than this version. Raises MigrationRefused where it cannot be brought up to date."""
     async with connected(database_url) as connection, connected(database_url) as other:
-        if not await lock_excludes(connection, other):
-            raise MigrationRefused(GRANTED_TWICE)
+        if (reason := await unfitness(connection, other)) is not None:
+            raise MigrationRefused(reason)
         missing = await missing_rights(connection)
+        revision = await read_revision(connection)
+    newest = newest_revision()
+    if revision is not None and not OWN_REVISION.fullmatch(revision):
+        raise MigrationRefused(f"factwire.alembic_version holds {revision!r}, which is no revision of Factwire")
+    if revision is not None and revision > newest:
+        log.warning("the schema is newer (%s) than this version (%s): left as it is", revision, newest)
+        return True
     if missing:
         raise MigrationRefused("; ".join(missing))
+    return False
 
 
 @asynccontextmanager
@@ -148,4 +166,4 @@ async def read_revision(connection: Connection) -> str | None:
 async def schema_is_current(connection: Connection) -> bool:
     """Whether the schema is that of this version, or a newer one that must be compatible with it."""
     revision = await read_revision(connection)
-    return revision is not None and revision >= newest_revision()
+    return revision is not None and bool(OWN_REVISION.fullmatch(revision)) and revision >= newest_revision()

@@ -1,4 +1,4 @@
-"""The rights that a role needs to serve, and which of them it lacks."""
+"""The rights that a role needs to serve, which of them it lacks, and which everybody has."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -44,6 +44,14 @@ select r.privilege, r.name, r.part
  order by r.place
 """
 
+OPEN_TO_ALL = """
+select p.oid::regprocedure::text as function
+  from pg_proc p
+  join pg_namespace n on n.oid = p.pronamespace and n.nspname = 'factwire'
+ where p.prosecdef and has_function_privilege('public', p.oid, 'execute')
+ order by 1
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Lacking:
@@ -65,6 +73,11 @@ async def lacking_rights(connection: Connection) -> Lacking | None:
         *([] if row["execute"] else ["execute on all functions in schema factwire"]),
     ]
     return Lacking(row["role"], row["owner"], [f"grant {right} to {row['role']}" for right in lacking])
+
+
+async def open_to_all(connection: Connection) -> list[str]:
+    """The functions that run with their owner's rights and that everybody may execute; PostgreSQL gives them so."""
+    return [row["function"] for row in await connection.fetch(OPEN_TO_ALL)]
 
 
 def described(rows: Sequence[Record]) -> Iterator[str]:

@@ -1,5 +1,10 @@
 """Rotating the master key: data keys are wrapped anew, and no fact is touched."""
 
+from uuid_utils import uuid7
+
+from app.domain.audit import audit_fact
+from app.store.appending import append
+from app.store.auditing import forks_refused
 from app.store.database import Connection
 from app.store.master_keys import MasterKeys, WrappedKey
 
@@ -30,8 +35,24 @@ select exists (select from factwire.data_subjects where erased_at is null and ma
 KEYS_AT_ONCE = 500
 
 
-async def rotate(connection: Connection, master_keys: MasterKeys) -> int:
-    """Wrap every data key with the current master key; how many were wrapped by another. Raises KeyUnavailable."""
+MASTER_KEY_ROTATED = "MasterKeyRotated"
+
+
+async def rotate(connection: Connection, master_keys: MasterKeys, *, by: str) -> int:
+    """Wrap every data key with the current master key, and tell of it with a fact; how many were wrapped by another.
+
+    Raises KeyUnavailable, and HistoryForked.
+    """
+    rotated = await wrap_all(connection, master_keys)
+    if rotated and master_keys.current is not None:
+        payload = {"master_key": master_keys.current, "data_keys": rotated}
+        told = audit_fact(MASTER_KEY_ROTATED, id=str(uuid7()), by=by, about=master_keys.current, payload=payload)
+        with forks_refused():
+            await append(connection, [([told], None)])
+    return rotated
+
+
+async def wrap_all(connection: Connection, master_keys: MasterKeys) -> int:
     rotated, behind = 0, ""
     while True:
         rows = await connection.fetch(OLDER_KEYS, master_keys.current, behind, KEYS_AT_ONCE)

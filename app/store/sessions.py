@@ -23,8 +23,8 @@ with excess as materialized (
                      where s.digest in (select digest from excess)
                        for update skip locked)
 )
-insert into factwire.sessions (digest, principal, expires_at)
-values ($1, $2, clock_timestamp() + $3)
+insert into factwire.sessions (digest, principal, expires_at, session)
+values ($1, $2, clock_timestamp() + $3, $6)
 returning expires_at
 """
 
@@ -37,6 +37,7 @@ select principal, expires_at
 
 LIVE_SESSIONS = "select digest from factwire.sessions where digest = any($1) and expires_at > clock_timestamp()"
 
+# With it go the tickets and sessions that came from it: the schema sees to that.
 END_SESSION = "delete from factwire.sessions where digest = $1"
 
 # Rows that another process is deleting are left to it.
@@ -59,14 +60,22 @@ class StoredSession:
 
 
 async def begin_session(
-    connection: Connection, digest: bytes, *, principal: str, owner: str, sessions_max: int, seconds: float
+    connection: Connection,
+    digest: bytes,
+    *,
+    principal: str,
+    owner: str,
+    sessions_max: int,
+    seconds: float,
+    session: bytes | None,
 ) -> datetime:
-    """Keep a session, and return when it ends.
+    """Keep a session, and return when it ends: with the session from which it came, if there is one, at the latest.
 
-    Of the sessions whose principal begins with `owner`, the ones that would end first make room for it.
+    Of the sessions whose principal begins with `owner`, the ones that would end first make room for it. Raises
+    asyncpg.ForeignKeyViolationError where the one from which it comes has ended.
     """
     expires_at: datetime = await connection.fetchval(
-        BEGIN_SESSION, digest, principal, timedelta(seconds=seconds), owner, sessions_max
+        BEGIN_SESSION, digest, principal, timedelta(seconds=seconds), owner, sessions_max, session
     )
     return expires_at
 

@@ -139,7 +139,9 @@ tickets = Table(
     Column("principal", Text, nullable=False),
     Column("query", LargeBinary, nullable=False),
     Column("expires_at", DateTime(timezone=True), nullable=False),
+    Column("session", LargeBinary, ForeignKey("factwire.sessions.digest", ondelete="CASCADE")),
     Index("tickets_by_end", "expires_at"),
+    Index("tickets_by_session", "session"),
 )
 
 sessions = Table(
@@ -148,7 +150,9 @@ sessions = Table(
     Column("digest", LargeBinary, primary_key=True),
     Column("principal", Text, nullable=False),
     Column("expires_at", DateTime(timezone=True), nullable=False),
+    Column("session", LargeBinary, ForeignKey("factwire.sessions.digest", ondelete="CASCADE")),
     Index("sessions_by_end", "expires_at"),
+    Index("sessions_by_session", "session"),
 )
 
 data_subjects = Table(

@@ -22,8 +22,8 @@ with excess as materialized (
                      where t.digest in (select digest from excess)
                        for update skip locked)
 )
-insert into factwire.tickets (digest, principal, query, expires_at)
-values ($1, $2, $3, clock_timestamp() + $4)
+insert into factwire.tickets (digest, principal, query, expires_at, session)
+values ($1, $2, $3, clock_timestamp() + $4, $7)
 returning expires_at
 """
 
@@ -31,7 +31,7 @@ returning expires_at
 USE_TICKET = """
 delete from factwire.tickets
  where digest = $1
-returning principal, query, expires_at > clock_timestamp() as holds
+returning principal, query, expires_at > clock_timestamp() as holds, session
 """
 
 # Rows that another process is deleting are left to it.
@@ -47,10 +47,11 @@ delete from factwire.tickets
 
 @dataclass(frozen=True, slots=True)
 class IssuedTicket:
-    """Whose a ticket is, and for which query, both as they were written."""
+    """Whose a ticket is, and for which query, both as they were written; the session from which it came, if any."""
 
     principal: str
     query: bytes
+    session: bytes | None
 
 
 async def issue_ticket(
@@ -62,13 +63,15 @@ async def issue_ticket(
     owner: str,
     tickets_max: int,
     seconds: float,
+    session: bytes | None,
 ) -> datetime:
-    """Keep a ticket, and return when it ends.
+    """Keep a ticket, and return when it ends: with the session from which it came, if there is one, at the latest.
 
-    Of the tickets whose principal begins with `owner`, the ones that would end first make room for it.
+    Of the tickets whose principal begins with `owner`, the ones that would end first make room for it. Raises
+    asyncpg.ForeignKeyViolationError where the session from which it comes has ended.
     """
     expires_at: datetime = await connection.fetchval(
-        ISSUE_TICKET, digest, principal, query, timedelta(seconds=seconds), owner, tickets_max
+        ISSUE_TICKET, digest, principal, query, timedelta(seconds=seconds), owner, tickets_max, session
     )
     return expires_at
 
@@ -76,7 +79,9 @@ async def issue_ticket(
 async def use_ticket(connection: Connection, digest: bytes) -> IssuedTicket | None:
     """Use a ticket up. None if there is none, or it was used before, or has ended."""
     row = await connection.fetchrow(USE_TICKET, digest)
-    return IssuedTicket(row["principal"], row["query"]) if row is not None and row["holds"] else None
+    if row is None or not row["holds"]:
+        return None
+    return IssuedTicket(row["principal"], row["query"], row["session"])
 
 
 async def forget_tickets(connection: Connection, *, tickets_max: int) -> None:

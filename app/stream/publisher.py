@@ -53,7 +53,7 @@ TOO_MANY = (
 class Publisher:
     """Appends the facts of all requests of this process, one call at a time.
 
-    `demand_lock` raises Unavailable for as long as it is not proved that the lock, which orders the log, excludes.
+    `demand_fitness` raises Unavailable for as long as it is not proved that the lock, which orders the log, excludes.
     """
 
     def __init__(
@@ -68,9 +68,9 @@ class Publisher:
         tail: Tail | None = None,
         on_appended: Callable[[Appended, Sequence[NewFact]], None] = lambda appended, facts: None,
         metrics: Metrics | None = None,
-        demand_lock: Callable[[], Awaitable[None]] | None = None,
+        demand_fitness: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
-        self._demand_lock = demand_lock
+        self._demand_fitness = demand_fitness
         self._wait_seconds = wait_seconds
         self._group_postings_max = group_postings_max
         self._tail = tail
@@ -254,8 +254,8 @@ class Publisher:
 
     async def _call(self, requests: list[Request]) -> Appended:
         """One call of append; for a request that goes alone with less time, since everybody waits for it."""
-        if self._demand_lock is not None:
-            await self._demand_lock()
+        if self._demand_fitness is not None:
+            await self._demand_fitness()
         pairs = [(request.facts, request.condition) for request in requests]
         witness = None
         if self._tail is not None:

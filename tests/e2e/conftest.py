@@ -7,10 +7,11 @@ import pytest
 
 from tests.postgres import Databases, run_sql
 
-# create_partition and fold_counts run with the rights of their owner, so that serving needs none to create.
+# Some functions run with the rights of their owner, so that serving needs none to create, and none to destroy.
 SERVING_RIGHTS = """
 grant usage on schema factwire to {role};
 grant select on all tables in schema factwire to {role};
+grant execute on all functions in schema factwire to {role};
 grant insert on factwire.facts, factwire.fact_tags, factwire.fact_ids, factwire.types to {role};
 grant insert on factwire.chain, factwire.sealed, factwire.data_subjects to {role};
 grant update (forked_at, forked_after, system_identifier, timeline) on factwire.log to {role};

@@ -241,17 +241,21 @@ async def test_a_seal_opens_for_its_own_fact_only(database_url: str) -> None:
 
 
 async def test_rotation_wraps_the_keys_anew_and_touches_no_fact(log: Connection) -> None:
+    head = await log.fetchval("select factwire.head()")
+
     async def rows() -> list[object]:
         return [
-            *await log.fetch("select xmin, * from factwire.facts order by position"),
+            *await log.fetch("select xmin, * from factwire.facts where position <= $1 order by position", head),
             *await log.fetch("select xmin, * from factwire.sealed order by position"),
         ]
 
     before, old = await rows(), await log.fetchval("select wrapped_key from factwire.data_subjects where id = 'kept'")
     new = bytes(range(KEY_BYTES))
-    assert await rotate(log, MasterKeys([new, bytes(KEY_BYTES)])) == 1
-    assert await rotate(log, MasterKeys([new, bytes(KEY_BYTES)])) == 0
+    assert await rotate(log, MasterKeys([new, bytes(KEY_BYTES)]), by="key:a") == 1
+    assert await rotate(log, MasterKeys([new, bytes(KEY_BYTES)]), by="key:a") == 0
     assert await rows() == before
+    told = await log.fetch("select namespace, type from factwire.facts where position > $1", head)
+    assert [tuple(row) for row in told] == [("factwire", "MasterKeyRotated")]
     assert await log.fetchval("select wrapped_key from factwire.data_subjects where id = 'kept'") != old
     assert await flaws_of(log, master_keys=MasterKeys([new])) == []
     verifier = Verifier(log, MASTER_KEYS)

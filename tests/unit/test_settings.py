@@ -1,10 +1,12 @@
 """Settings: what can never work is refused by name, without repeating what it holds."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from app.cli import main
+from app.setting_values import FROM_FILES
 from app.settings import Settings, range_of
 
 PASSWORD = "TOP-SECRET"
@@ -47,11 +49,42 @@ def test_every_form_of_url_that_works_is_taken(url: str, monkeypatch: pytest.Mon
     assert taken.get_secret_value() == url
 
 
-def test_an_empty_variable_is_an_unset_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    unset = Settings(**NOTHING_GIVEN)
-    for name in ("DATABASE_URL", "DATA_DIR", "PORT"):
-        monkeypatch.setenv(f"FACTWIRE_{name}", "")
-    assert Settings(**NOTHING_GIVEN) == unset
+@pytest.mark.parametrize("name", sorted(Settings.model_fields))
+@pytest.mark.parametrize("value", ["", " "])
+def test_an_empty_variable_is_refused_by_name(
+    name: str, value: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of a database's URL, or of the mode of access, it would be the opposite of what somebody meant to set."""
+    monkeypatch.setenv(f"FACTWIRE_{name.upper()}", value)
+    assert main(["migrate"]) == 2
+    assert capsys.readouterr().err.startswith(f"FACTWIRE_{name.upper()}: is empty")
+
+
+@pytest.mark.parametrize("name", FROM_FILES)
+def test_a_secret_may_stand_in_a_file(
+    name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, variable = tmp_path / "secret", f"FACTWIRE_{name.upper()}"
+    file.write_text("postgresql://app:secret@host/log\n")
+    monkeypatch.setenv(f"{variable}_FILE", str(file))
+    assert getattr(Settings(**NOTHING_GIVEN), name).get_secret_value() == "postgresql://app:secret@host/log"
+    monkeypatch.setenv(variable, "postgresql://app:other@host/log")
+    assert main(["migrate"]) == 2
+    assert f"{variable}_FILE: {variable} is set as well" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("content", [None, b"", b"\n", b"\xff\xfe"])
+def test_a_file_that_holds_no_secret_is_refused_by_name(
+    content: bytes | None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "secret"
+    if content is not None:
+        file.write_bytes(content)
+    monkeypatch.setenv("FACTWIRE_DATABASE_URL_FILE", str(file))
+    assert main(["migrate"]) == 2
+    told = capsys.readouterr().err
+    assert told.startswith(f"FACTWIRE_DATABASE_URL_FILE: {file} ")
+    assert "Traceback" not in told
 
 
 NUMBERS = [name for name, field in Settings.model_fields.items() if field.annotation in (int, float)]

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from app.domain.errors import Unavailable
-from app.store.lock_proof import LockProof, lock_excludes
+from app.store.fitness import Fitness, lock_excludes
 from app.store.migrations import MigrationRefused, migrate
 from app.stream.publisher import Publisher
 from tests.builders import publication
@@ -40,7 +40,7 @@ async def publisher_without_proof(url: str) -> AsyncIterator[Publisher]:
     """A publisher that nobody has proved the lock for, as that of a process that has just begun to listen."""
     async with (
         opened_database(url) as database,
-        opened_publisher(url, demand_lock=LockProof(database).demand) as publisher,
+        opened_publisher(url, demand_fitness=Fitness(database).demand) as publisher,
     ):
         yield publisher
 

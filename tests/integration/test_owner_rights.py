@@ -1,0 +1,153 @@
+"""What runs with the owner's rights: whoever may not append destroys nothing, and nothing goes without a record."""
+
+from asyncio import to_thread
+from collections.abc import AsyncIterator, Iterator
+from uuid import uuid4
+
+import asyncpg
+import pytest
+from alembic import command
+from asyncpg import PostgresError
+
+from app.domain.audit import audit_fact
+from app.domain.fact import NewFact
+from app.domain.finding import Finding
+from app.store.appending import append
+from app.store.database import Connection
+from app.store.erasing import erase_data_subject, redact_fact
+from app.store.examining import list_rights
+from app.store.migrations import configuration, migrate
+from tests.e2e.conftest import SERVING_RIGHTS
+from tests.integration.store import a_fact, append_alone
+from tests.migrations.test_chain import verified
+from tests.postgres import run_sql
+
+OWNERS_FUNCTIONS = """
+select p.oid::regprocedure::text as function, has_function_privilege('public', p.oid, 'execute') as open, p.proargtypes
+  from pg_proc p
+ where p.pronamespace = 'factwire'::regnamespace and p.prosecdef
+"""
+
+CALLS = (
+    "select factwire.destroy_data_key()",
+    "select factwire.take_out_payload()",
+    "select factwire.create_partition(2000000000)",
+    "select factwire.fold_counts(1000)",
+    "select factwire.erase_data_subject('anybody', true, gen_random_uuid(), 'DataSubjectErased', sha256(''),"
+    " '{}', '{}')",
+    "select factwire.redact_fact((select id from factwire.facts limit 1), 'for fun', gen_random_uuid(), 'FactRedacted',"
+    " sha256(''), '{}', '{}')",
+)
+
+
+@pytest.fixture
+def reporting(fresh_database_url: str) -> Iterator[str]:
+    """A role that may read everything."""
+    role = f"reporting_{uuid4().hex[:8]}"
+    run_sql(
+        fresh_database_url,
+        f"create role {role}; grant usage on schema factwire to {role};"
+        f"grant select on all tables in schema factwire to {role}",
+    )
+    yield role
+    run_sql(fresh_database_url, f"drop owned by {role}; drop role {role}")
+
+
+@pytest.fixture
+async def connection(fresh_database_url: str) -> AsyncIterator[Connection]:
+    connection = await asyncpg.connect(fresh_database_url)
+    yield connection
+    await connection.close()
+
+
+async def test_nobody_may_call_them_unless_it_was_granted_and_none_takes_a_text(connection: Connection) -> None:
+    found = await connection.fetch(OWNERS_FUNCTIONS)
+    assert len(found) >= 5
+    assert [row["function"] for row in found if row["open"]] == []
+    numbers = {20, 23}  # bigint and integer
+    assert [row["function"] for row in found if not set(row["proargtypes"]) <= numbers] == []
+
+
+@pytest.mark.parametrize("call", CALLS)
+async def test_who_may_only_read_destroys_nothing(connection: Connection, reporting: str, call: str) -> None:
+    await append_alone(connection, a_fact(aggregate_ids=["order-1"]))
+    await connection.execute(f"set role {reporting}")
+    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+        await connection.execute(call)
+    await connection.execute("reset role")
+    assert await verified(connection, 1) == ([], 1)
+    assert await connection.fetchval("select count(*) from factwire.data_subjects") == 0
+    assert await connection.fetchval("select erasures from factwire.log") == 0
+
+
+@pytest.mark.parametrize("function", ["destroy_data_key", "take_out_payload"])
+async def test_nothing_is_destroyed_without_a_record_of_the_same_transaction(
+    connection: Connection, reporting: str, function: str
+) -> None:
+    await append_alone(connection, a_fact(aggregate_ids=["order-1"]))
+    await erase_data_subject(connection, "somebody", by="key:a", unknown_too=True)
+    await connection.execute(f"grant execute on all functions in schema factwire to {reporting}; set role {reporting}")
+    with pytest.raises(PostgresError) as refused:
+        await connection.execute(f"select factwire.{function}()")
+    assert refused.value.sqlstate == "FW008"
+
+
+@pytest.mark.parametrize("told_of", [{"position": 1}, {"position": 2}, {"position": 1, "digest": "00"}])
+async def test_a_record_that_is_not_true_redacts_nothing(connection: Connection, told_of: dict[str, object]) -> None:
+    """Neither of another fact, nor of one of the reserved namespace, nor with another digest."""
+    fact = a_fact(aggregate_ids=["order-1"])
+    await append_alone(connection, fact)
+    await erase_data_subject(connection, "somebody", by="key:a", unknown_too=True)
+    stored = await connection.fetchval("select id from factwire.facts where position = 2")
+    of_another = "digest" not in told_of and told_of["position"] == 1
+    id = str(stored) if of_another or told_of["position"] == 2 else fact.id
+    payload = {"id": id, "reason": "", "digest": "", **told_of}
+    record = audit_fact("FactRedacted", id=str(uuid4()), by="key:a", about="x", payload=payload)
+    with pytest.raises(PostgresError) as refused:
+        await redact_upon(connection, record)
+    assert refused.value.sqlstate in {"FW007", "FW008"}
+    assert await verified(connection, 2) == ([], 1)
+
+
+async def redact_upon(connection: Connection, record: NewFact) -> None:
+    async with connection.transaction(isolation="read_committed"):
+        await append(connection, [([record], None)])
+        await connection.execute("select factwire.take_out_payload()")
+
+
+async def test_a_role_that_served_before_the_migration_erases_and_redacts_after_it(fresh_database_url: str) -> None:
+    """Also where new functions are given to nobody."""
+    role = f"serving_{uuid4().hex[:8]}"
+    await to_thread(command.downgrade, configuration(fresh_database_url), "0010")
+    connection = await asyncpg.connect(fresh_database_url)
+    try:
+        await connection.execute(f"create role {role}")
+        before = SERVING_RIGHTS.replace("grant execute on all functions in schema factwire to {role};\n", "")
+        await connection.execute(before.format(role=role))
+        await connection.execute("alter default privileges revoke execute on functions from public")
+        await to_thread(migrate, fresh_database_url)
+        await connection.execute(f"set role {role}")
+        fact = a_fact(aggregate_ids=["order-1"])
+        await append_alone(connection, fact)
+        assert (await redact_fact(connection, fact.id, reason="asked for", by="key:a")).count == 1
+        assert (await erase_data_subject(connection, "somebody", by="key:a", unknown_too=True)).count == 2
+        assert await verified_as_owner(connection, 3) == []
+    finally:
+        await connection.execute("reset role")
+        await connection.execute("alter default privileges grant execute on functions to public")
+        await connection.execute(f"drop owned by {role}; drop role {role}")
+        await connection.close()
+
+
+async def verified_as_owner(connection: Connection, until: int) -> list[object]:
+    await connection.execute("reset role")
+    flaws, _ = await verified(connection, until)
+    return list(flaws)
+
+
+async def test_doctor_names_a_function_that_was_opened_again(connection: Connection) -> None:
+    assert [finding.verdict async for finding in list_rights(connection)] == ["ok", "ok"]
+    await connection.execute("grant execute on function factwire.destroy_data_key() to public")
+    found: list[Finding] = [finding async for finding in list_rights(connection)]
+    assert [finding.verdict for finding in found] == ["ok", "wrong"]
+    assert "revoke execute on function factwire.destroy_data_key() from public" in found[1].change
