@@ -1,6 +1,7 @@
 # `docker build .` takes the base from a registry and the packages from an index. deploy/image/build needs neither
 # while it builds: it names a base of its own, fetches the wheels beforehand and sets PIP_NO_INDEX.
-ARG BASE=python:3.13-slim
+# By its digest, so that two builds of one version have one base; renew tag and digest together.
+ARG BASE=python:3.13.15-slim-trixie@sha256:7c61056e61ac89e852de05f3dc6fa51a6dd2181797bceed46aa725dd7cb2cd3b
 
 FROM ${BASE} AS installed
 ARG PIP_NO_INDEX

@@ -10,7 +10,6 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
-from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
 
 from app import __version__
@@ -33,13 +32,14 @@ from app.api import (
     openapi,
     positions,
     publishing,
+    reference,
     sessions,
     streams,
     tickets,
 )
 from app.api.bodies import Bodies
 from app.api.context import Context
-from app.api.problems import answer_factwire_error, answer_http_exception, answer_unexpected
+from app.api.problems import STATUSES, answer_factwire_error, answer_http_exception, answer_unexpected
 from app.api.returning import Returns
 from app.api.sse import leave_shutdown_to_us
 from app.api.tenants import Tenants
@@ -90,6 +90,7 @@ RESOURCES = (
     sessions,
     health,
     explorer,
+    reference,
 )
 RESTART_SECONDS = 1.0
 BATCH_BYTES_MAX = 256 * 1024
@@ -118,11 +119,12 @@ def create_app(settings: Settings) -> FastAPI:
         if context.tracing is not None:
             await asyncio.to_thread(context.tracing.close)
 
-    app = FastAPIOffline(title="Factwire", version=__version__, lifespan=lifespan, redoc_url=None)
+    app = FastAPI(title="Factwire", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
     app.router.redirect_slashes = False
     app.state.context = context
     for resource in RESOURCES:
         app.router.routes.extend(resource.router.routes)
+    app.router.routes.append(reference.files())
     app.add_exception_handler(FactwireError, answer_factwire_error)
     app.add_exception_handler(HTTPException, answer_http_exception)
     app.add_exception_handler(Exception, answer_unexpected)
@@ -300,7 +302,7 @@ def queries_of(settings: Settings) -> Budget:
 
 def measure(context: Context, listener: Listener, upkeep: Upkeep) -> None:
     """Let the metrics show the state of the floors."""
-    context.metrics.expect(outcomes=OUTCOMES, reasons=REASONS)
+    context.metrics.expect(outcomes=OUTCOMES, reasons=REASONS, problems=[error.code for error in STATUSES])
     gauge, gauges = context.metrics.gauge, context.metrics.gauges
     tail, lanes = context.tail, context.database.lanes()
     gauges("factwire_open_streams", "Open streams, by state.", ("state",), lambda: context.streams.states)

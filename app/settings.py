@@ -249,9 +249,14 @@ class Settings(BaseSettings):
         return self.auth_modes in ((), ("none",))
 
     @property
+    def is_open_implicitly(self) -> bool:
+        """Whether nobody has said how requests say whose they are: it is open then, on this machine."""
+        return not self.auth_modes
+
+    @property
     def is_open_to_others(self) -> bool:
         """Whether others reach a service that is open without anybody having said so."""
-        return not self.auth_modes and not is_loopback(self.host)
+        return self.is_open_implicitly and not is_loopback(self.host)
 
     @property
     def credentials(self) -> dict[str, str]:

@@ -110,7 +110,7 @@ async def start_service(fresh_database_url: str, tmp_path: Path) -> AsyncIterato
 @pytest.fixture(scope="session")
 def service(databases: Databases, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceProcess]:
     """The worker's service, shared by its tests: its log holds the facts of earlier tests and is never emptied."""
-    environment = settings_of(database_url=databases.create())
+    environment = settings_of(database_url=databases.create(), auth="none")  # proxies may stand before it
     process = ServiceProcess(environment, log_path=tmp_path_factory.mktemp("service") / "service.log")
     asyncio.run(process.__aenter__())
     yield process

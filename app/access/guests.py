@@ -9,6 +9,7 @@ from app.access.addresses import Proxies, source_of
 log = logging.getLogger(__name__)
 
 TOLD_AGAIN_SECONDS = 60.0
+PROBING_MAX = 16  # connections beyond all others, on which nothing but probes is answered
 
 
 class Guests:
@@ -21,6 +22,7 @@ class Guests:
         self._by_source: Counter[str] = Counter()
         self._told_at = -TOLD_AGAIN_SECONDS
         self.open = 0
+        self.probing = 0
         self.refused = 0
 
     def enter(self, address: str) -> bool:
@@ -35,6 +37,19 @@ class Guests:
             self._by_source[source] += 1
         self.open += 1
         return True
+
+    def enter_to_probe(self) -> bool:
+        """Whether a connection for which there is no room may stay to probe; it has to leave by leave_probing.
+
+        Whoever restarts a process that does not answer would else restart the one that has the most to do.
+        """
+        if self.probing >= PROBING_MAX:
+            return False
+        self.probing += 1
+        return True
+
+    def leave_probing(self) -> None:
+        self.probing -= 1
 
     def leave(self, address: str) -> None:
         self.open -= 1

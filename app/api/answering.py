@@ -8,6 +8,7 @@ import msgspec
 from starlette.requests import Request
 
 from app.api.asgi import JsonAnswer
+from app.api.attributing import note_published
 from app.api.context import context_of
 from app.api.spending import spend_facts
 from app.api.wire import PublishedFact, PublishResult
@@ -25,6 +26,8 @@ async def answer_publish(request: Request, facts: Sequence[NewFact], condition: 
         published = await publish_traced(request, facts, condition)
     except asyncio.CancelledError:  # by the server, when its time to finish is over
         raise OutcomeUnknown([fact.id for fact in facts]) from None
+    if context_of(request).settings.log_requests and not published.replayed:
+        note_published(request.scope, published.positions)
     return JsonAnswer(result(published), status_of(published))
 
 

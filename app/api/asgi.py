@@ -14,6 +14,9 @@ JSON = "application/json"
 OUTLET = "factwire.outlet"
 REQUEST_ID = "factwire.request-id"
 STATUS = "factwire.status"
+FORWARDED = frozenset(  # what proxies add
+    {b"forwarded", b"via", b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-proto", b"x-real-ip"}
+)
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 COPIED_BYTES_MAX = 16 * 1024
 
@@ -78,6 +81,11 @@ def header(scope: Scope, name: bytes) -> bytes:
         if given == name:
             return bytes(value)
     return b""
+
+
+def is_forwarded(scope: Scope) -> bool:
+    """Whether a proxy says that it has passed a request on."""
+    return any(name in FORWARDED for name, _ in scope["headers"])
 
 
 def chunk(body: bytes) -> tuple[bytes, ...]:

@@ -90,7 +90,7 @@ async def security(request: Request) -> Response:
 
 def is_for_development(settings: Settings) -> bool:
     """Whether nobody but the same machine reaches the service, so that publishing from the page harms nobody."""
-    return not settings.auth_modes
+    return settings.is_open_implicitly
 
 
 def answer(request: Request, path: str) -> Response:

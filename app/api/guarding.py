@@ -4,20 +4,30 @@ A page of another site reaches an open service through the browser of somebody w
 of its own that leads to the address of the service (DNS rebinding). Neither can set headers as it likes.
 """
 
+import logging
+
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.access.addresses import Proxies, source_of
 from app.access.allowances import allowances_of
-from app.api.asgi import SAFE_METHODS, header
+from app.api.asgi import SAFE_METHODS, header, is_forwarded
 from app.api.following import STREAMS
 from app.api.hosts import Hosts
 from app.api.problems import problem_response
 from app.api.returning import Returns
 from app.api.spending import begin, counted
-from app.domain.errors import CrossOrigin, FactwireError, RateLimited, WrongHost
+from app.domain.errors import CrossOrigin, FactwireError, Forbidden, RateLimited, WrongHost
 from app.settings import Settings
 
+log = logging.getLogger(__name__)
+
 PROBES = frozenset({"/livez", "/readyz", "/metrics"})  # asked by any address and by any name, and never too often
+
+
+OPEN_TO_PROXY = (
+    "without FACTWIRE_AUTH the service is open to this machine alone, and a proxy would open it to others: set"
+    " FACTWIRE_AUTH=keys, or FACTWIRE_AUTH=none for a service that is open to whoever reaches it"
+)
 
 
 class Guard:
@@ -31,6 +41,8 @@ class Guard:
         self._origins = frozenset(origin.encode() for origin in settings.origins)
         self._proxies = proxies
         self._returns = returns
+        self._unforwarded = settings.is_open_implicitly
+        self._told = False
         self.allowances = allowances_of(settings, "address")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -52,6 +64,11 @@ class Guard:
         """Raises FactwireError where a request is not handed on."""
         if self._hosts is not None and header(scope, b"host") not in self._hosts:
             raise WrongHost("The Host header names no host of this service; FACTWIRE_ALLOWED_HOSTS adds names.")
+        if self._unforwarded and is_forwarded(scope):
+            if not self._told:
+                self._told = True
+                log.warning("requests that a proxy has forwarded are refused: %s", OPEN_TO_PROXY)
+            raise Forbidden(OPEN_TO_PROXY)
         if scope["method"] not in SAFE_METHODS and is_foreign(scope) and header(scope, b"origin") not in self._origins:
             raise CrossOrigin("Only a page of this service, or of an origin that is allowed, may do this.")
         if self.allowances is not None:

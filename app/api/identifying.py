@@ -4,6 +4,7 @@ import asyncio
 import logging
 import re
 import time
+from collections.abc import Callable
 from itertools import count
 from secrets import token_hex
 
@@ -11,7 +12,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.access.addresses import Proxies
 from app.api.asgi import REQUEST_ID, STATUS, header
-from app.api.problems import problem_response
+from app.api.attributing import principal_name, take_published
+from app.api.problems import PROBLEM, problem_response
 from app.domain.errors import Unavailable
 from app.telemetry.logs import request_id
 
@@ -36,10 +38,13 @@ class Ids:
 class Identifying:
     """Lets every request have its id while it is answered, and its line in the log."""
 
-    def __init__(self, app: ASGIApp, *, logged: bool, proxies: Proxies) -> None:
+    def __init__(
+        self, app: ASGIApp, *, logged: bool, proxies: Proxies, on_problem: Callable[[str], None] = lambda code: None
+    ) -> None:
         self._app = app
         self._logged = logged
         self._proxies = proxies
+        self._on_problem = on_problem
         self._ids = Ids()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -54,6 +59,8 @@ class Identifying:
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
                 state[STATUS] = message["status"]
+                if PROBLEM in state:
+                    self._on_problem(state[PROBLEM])
                 message["headers"] = [*message["headers"], (b"x-request-id", id)]
             await send(message)
 
@@ -77,11 +84,22 @@ class Identifying:
 
 
 def tell(scope: Scope, address: str, seconds: float) -> None:
-    """One line about a request that ended. Its query is left out: some of what it may hold is secret.
+    """One line about a request that ended: who made it, and what it published.
 
-    The path stands as it was sent: decoded, it could hold a line break, and with it a line of the client's making.
+    Its query is left out: some of what it may hold is secret. The path stands as it was sent: decoded, it could hold a
+    line break, and with it a line of the client's making.
     """
     method, path = scope["method"], scope["raw_path"].decode("ascii", "backslashreplace")
     status, milliseconds = scope["state"].get(STATUS, 0), round(seconds * 1000, 1)
-    fields = {"address": address, "method": method, "path": path, "status": status, "milliseconds": milliseconds}
-    log.info("%s %s %s %d %s ms", address, method, path, status, milliseconds, extra=fields)
+    principal, published = principal_name(scope), take_published(scope)
+    fields = {
+        "address": address,
+        "principal": principal,
+        "method": method,
+        "path": path,
+        "status": status,
+        "milliseconds": milliseconds,
+        **({"published": published} if published else {}),
+    }
+    end = f", published {published}" if published else ""
+    log.info("%s %s %s %s %d %s ms%s", address, principal, method, path, status, milliseconds, end, extra=fields)

@@ -14,7 +14,8 @@ from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from app.api.admitting import Rule, forbidden_namespace, principal_of, reader_of
-from app.api.asgi import client_has_left, header
+from app.api.asgi import client_has_left, is_forwarded
+from app.api.attributing import note_published
 from app.api.bodies import NDJSON, STOPPED_FIRST, check_media_type
 from app.api.content_coding import coding_of, decoded
 from app.api.context import Context, context_of
@@ -29,6 +30,7 @@ from app.domain import errors
 from app.domain.budget import Budget
 from app.domain.errors import FactwireError, FieldError, LimitExceeded, OutcomeUnknown, RequestTimeout, Unavailable
 from app.domain.fact import RESERVED_NAMESPACE, NewFact
+from app.domain.position import Position
 from app.domain.principal import Principal, Reader
 from app.stream.grouping import Published
 
@@ -41,7 +43,6 @@ BATCH_LINES_MAX = 500
 PROGRESS_SECONDS = 1.0
 LINGER_SECONDS = 0.2
 LEFT_FIRST = "The client left before its lines were published."
-FORWARDED = (b"x-forwarded-for", b"x-real-ip", b"forwarded", b"via")
 
 
 @router.post(
@@ -98,7 +99,7 @@ def may_answer_early(request: Request) -> bool:
     the import would wait for it in vain.
     """
     scope = request.scope
-    return scope["http_version"] != "1.0" and not any(header(scope, name) for name in FORWARDED)
+    return scope["http_version"] != "1.0" and not is_forwarded(scope)
 
 
 class DuplexResponse(StreamingResponse):
@@ -124,6 +125,7 @@ class Importing:
     coding: str
     published_at_meta: str | None
     counts: ImportCounts = field(default_factory=ImportCounts)
+    _positions: list[Position] = field(default_factory=list)
 
     async def run(self, request: Request) -> AsyncIterator[bytes]:
         loop = asyncio.get_running_loop()
@@ -136,7 +138,10 @@ class Importing:
                     if client_has_left(request.scope):
                         raise RequestTimeout(LEFT_FIRST)
                     self.reader.check()
-                    await self._publish_in_time(batch)
+                    try:
+                        await self._publish_in_time(batch)
+                    finally:
+                        self._note(request)
                     lines.give_back(batch)
                     if self.tells_progress and loop.time() - told_at >= PROGRESS_SECONDS:
                         told_at = loop.time()
@@ -229,6 +234,12 @@ class Importing:
                 self._skip(reason)
             self.counts.lines += 1
 
+    def _note(self, request: Request) -> None:
+        """Let the line of the request say what of it was published."""
+        positions, self._positions = self._positions, []
+        if self.context.settings.log_requests:
+            note_published(request.scope, positions)
+
     def _skip(self, reason: str) -> None:
         if self.counts.skipped is UNSET:
             self.counts.skipped = Skipped()
@@ -241,6 +252,7 @@ class Importing:
             self.counts.replayed += 1
         else:
             self.counts.published += 1
+            self._positions += outcome.positions
         if outcome.cursor.position >= self.counts.position:
             self.counts.position = outcome.cursor.position
             self.counts.cursor = str(outcome.cursor)

@@ -10,6 +10,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Match
+from starlette.types import Receive, Scope, Send
 
 from app.domain import errors
 from app.domain.errors import FactwireError, FieldError
@@ -17,6 +18,7 @@ from app.domain.errors import FactwireError, FieldError
 log = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
+PROBLEM = "factwire.problem"
 RETRY_AFTER_SECONDS = "1"
 TEXT_MAX = 1000
 ERRORS_MAX = 100
@@ -115,6 +117,18 @@ def shortened(text: str) -> str:
     return text if len(text) <= TEXT_MAX else f"{text[:TEXT_MAX]}…"
 
 
+class ProblemResponse(Response):
+    """A problem, whose code is kept for whoever counts them."""
+
+    def __init__(self, code: str, body: bytes, status_code: int, headers: Mapping[str, str]) -> None:
+        super().__init__(body, status_code, headers, MEDIA_TYPE)
+        self._code = code
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        scope.setdefault("state", {})[PROBLEM] = self._code
+        await super().__call__(scope, receive, send)
+
+
 def problem_response(error: FactwireError, headers: Mapping[str, str] | None = None) -> Response:
     status = STATUSES[type(error)]
     extra = dict(headers or {})
@@ -128,7 +142,7 @@ def problem_response(error: FactwireError, headers: Mapping[str, str] | None = N
         extra["retry-after"] = str(error.retry_after_seconds)
     if isinstance(error, UNREAD_BODY):
         extra["connection"] = "close"
-    return Response(msgspec.json.encode(problem(error)), status, extra, MEDIA_TYPE)
+    return ProblemResponse(error.code, msgspec.json.encode(problem(error)), status, extra)
 
 
 async def answer_factwire_error(request: Request, error: Exception) -> Response:

@@ -11,7 +11,7 @@ from starlette.types import Scope
 
 from app.api.admitting import Rule, check_publishable, looking_at_readable, principal_of
 from app.api.answering import answer_publish, result, status_of
-from app.api.asgi import REQUEST_ID, Exchange, JsonAnswer
+from app.api.asgi import FORWARDED, REQUEST_ID, Exchange, JsonAnswer
 from app.api.context import Context, context_of
 from app.api.decoding import Decoder
 from app.api.documenting import PUBLISH_PROBLEMS, operation
@@ -28,6 +28,7 @@ from app.domain.fact import NewFact
 from app.domain.principal import Principal
 from app.stream.grouping import Outcome
 from app.telemetry.logs import request_id
+from app.telemetry.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
@@ -69,13 +70,14 @@ class PublishingAtOnce:
     def __init__(self, context: Context, hosts: Hosts | None) -> None:
         self._context = context
         self._hosts = hosts
+        self._unforwarded = context.settings.is_open_implicitly
         self._ids = Ids()
 
     def accepts(self, scope: Scope, by_name: Mapping[bytes, bytes]) -> bool:
         """Whether it is known without waiting who asks, and that they may publish at all."""
         if self._hosts is not None and by_name.get(b"host", b"") not in self._hosts:
             return False
-        if b"content-encoding" in by_name:
+        if b"content-encoding" in by_name or (self._unforwarded and not FORWARDED.isdisjoint(by_name)):
             return False
         principal = self._context.access.known(by_name.get(b"authorization", b""))
         if principal is None or not principal.grants.publish.include:
@@ -102,7 +104,7 @@ class PublishingAtOnce:
     def _answer(self, exchange: Exchange, id: bytes, outcome: Outcome) -> None:
         try:
             if isinstance(outcome, FactwireError):
-                refuse(exchange, id, outcome)
+                refuse(exchange, id, outcome, self._context.metrics)
             else:
                 body = result(outcome)
                 exchange.answer(status_of(outcome), HEADERS % (len(body), id), body)
@@ -114,10 +116,11 @@ class PublishingAtOnce:
         token = request_id.set(id.decode())
         log.exception("a publish failed")
         request_id.reset(token)
-        refuse(exchange, id, InternalError("The service failed; the cause is in its log."))
+        refuse(exchange, id, InternalError("The service failed; the cause is in its log."), self._context.metrics)
 
 
-def refuse(exchange: Exchange, id: bytes, error: FactwireError) -> None:
+def refuse(exchange: Exchange, id: bytes, error: FactwireError, metrics: Metrics) -> None:
+    metrics.request_refused(error.code)
     response = problem_response(error)
     headers = (*response.raw_headers, (b"x-request-id", id))
     exchange.answer(

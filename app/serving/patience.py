@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from app.access.guests import Guests
+from app.api.guarding import PROBES
 from app.api.tenants import Tenants
 from app.domain.budget import Budget
 from app.serving.downgrading import DowngradingProtocol
@@ -20,6 +21,7 @@ DISCARDED_BYTES_MAX = 64 * 1024 * 1024
 TRAILER_BYTES_MAX = 8 * 1024
 PIPELINED_MAX = 100
 CAUSED_BY_CLIENTS = ("Invalid HTTP request received.", "Unsupported upgrade request.", "No supported WebSocket library")
+PROBE_SECONDS = 1.0  # until the headers of a probe are there, where there is no room for anything else
 UNREAD_SECONDS = 30.0  # as long as the kernel waits for an answer of the client
 
 REFUSAL = (
@@ -62,6 +64,7 @@ class PatientProtocol(DowngradingProtocol):
         "_header_bytes",
         "_header_timer",
         "_in_headers",
+        "_is_probing",
         "_refusal",
         "_rest_timer",
         "_trailer_bytes",
@@ -86,6 +89,7 @@ class PatientProtocol(DowngradingProtocol):
         self._arriving_bytes = 0
         self._begun = 0
         self._in_headers = True
+        self._is_probing = False
         self._refusal = b""
         self._discarded_bytes = 0
         self._trailer_bytes = 0
@@ -102,7 +106,10 @@ class PatientProtocol(DowngradingProtocol):
         address = self.client[0] if self.client else ""
         if self.guests.enter(address):
             self._guest = address
-            self._await_headers()
+            self._await_headers(self.header_seconds)
+        elif self.guests.enter_to_probe():
+            self._is_probing = True
+            self._await_headers(PROBE_SECONDS)
         else:
             transport.abort()
 
@@ -110,6 +117,9 @@ class PatientProtocol(DowngradingProtocol):
         if self._guest is not None:
             self.guests.leave(self._guest)
             self._guest = None
+        if self._is_probing:
+            self.guests.leave_probing()
+            self._is_probing = False
         for timer in (self._header_timer, self._rest_timer, self._unread_timer):
             if timer is not None:
                 timer.cancel()
@@ -133,7 +143,7 @@ class PatientProtocol(DowngradingProtocol):
             if self._header_bytes > self.header_bytes_max:
                 self._refuse_size()
             else:
-                self._await_headers()
+                self._await_headers(self.header_seconds)
         else:
             self._arriving_bytes = 0
             if self._is_idle():
@@ -167,6 +177,9 @@ class PatientProtocol(DowngradingProtocol):
         if self._headers_are_too_large():
             self._refuse_size()
             raise Refused
+        if self._is_probing and self.url.partition(b"?")[0].decode("ascii", "replace") not in PROBES:
+            self.transport.abort()
+            raise Refused
         by_name = dict(self.headers)
         if not self._has_one_host(by_name):
             raise Refused  # as malformed
@@ -191,9 +204,9 @@ class PatientProtocol(DowngradingProtocol):
             len(self.url) + sum(len(name) + len(value) for name, value in self.headers) > self.header_bytes_max
         )
 
-    def _await_headers(self) -> None:
+    def _await_headers(self, seconds: float) -> None:
         if self._header_timer is None:
-            self._header_timer = self.loop.call_later(self.header_seconds, self._refuse_time)
+            self._header_timer = self.loop.call_later(seconds, self._refuse_time)
 
     def _stop_timer(self) -> None:
         if self._header_timer is not None:
@@ -209,7 +222,7 @@ class PatientProtocol(DowngradingProtocol):
     def _stay_idle(self, was_idle: bool) -> None:
         """Go on with the time limit that the bytes have ended. Those that begin no request do not begin it anew."""
         if was_idle:
-            self._await_headers()
+            self._await_headers(self.header_seconds)
         elif self.timeout_keep_alive_task is None:
             self.timeout_keep_alive_task = self.loop.call_later(
                 self.timeout_keep_alive, self.timeout_keep_alive_handler

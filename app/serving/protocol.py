@@ -128,7 +128,7 @@ class GuardedProtocol(PatientProtocol):
         super().begin_request(by_name)
         self.scope["state"][OUTLET] = Outlet(self.cycle)
         self._unfinished.append(self.cycle)
-        if self.draining():
+        if self.draining() or self._is_probing:
             self.leave()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:

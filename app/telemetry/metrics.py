@@ -39,6 +39,12 @@ class Metrics:
             "factwire_append_group_facts", "Facts that one call appended.", buckets=GROUP_FACTS, registry=self._registry
         )
         self._pages = Counter("factwire_history_pages", "Pages of history that were read.", registry=self._registry)
+        self._refused = Counter(
+            "factwire_refused_requests",
+            "Requests that were answered with a problem, by its code.",
+            ["code"],
+            registry=self._registry,
+        )
         self._streams_ended = Counter(
             "factwire_streams_ended",
             "Streams that ended, by reason: age, client, drain, epoch, slow, or the code of a problem.",
@@ -46,17 +52,22 @@ class Metrics:
             registry=self._registry,
         )
 
-    def expect(self, *, outcomes: Iterable[str], reasons: Iterable[str]) -> None:
+    def expect(self, *, outcomes: Iterable[str], reasons: Iterable[str], problems: Iterable[str]) -> None:
         """Show these labels from the start: an increase from nothing to something is none to Prometheus."""
         self._publishes.expect(outcomes)
         for reason in reasons:
             self._streams_ended.labels(reason)
+        for code in problems:
+            self._refused.labels(code)
 
     def group_appended(self, *, facts: int, wait_seconds: float, append_seconds: float) -> None:
         self._facts.inc(facts)
         self._group_facts.observe(facts)
         self._waited.observe(wait_seconds)
         self._appended.observe(append_seconds)
+
+    def request_refused(self, code: str) -> None:
+        self._refused.labels(code).inc()
 
     def publish_ended(self, outcome: str, seconds: float) -> None:
         self._publishes.count(outcome)

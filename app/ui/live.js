@@ -1,13 +1,15 @@
 // One stream for all tabs of a browser: the tab that holds the lock opens it and tells the others what comes.
 //
 // Browsers allow six connections to a host over HTTP/1.1, and a stream keeps one; a tab each would use them up. A tab that
-// closes loses its lock, and another one goes on from the last cursor that all have heard.
+// closes loses its lock, and another one goes on from the last cursor that all have heard. Over plain HTTP under a name a
+// browser has no locks: there each tab has a stream of its own.
 
 const NAME = "factwire-live";
 const RETRY_SECONDS = 5;
 
 export function followTogether({ onFact, onState }) {
-  const channel = new BroadcastChannel(NAME);
+  const together = "locks" in navigator;
+  const channel = together ? new BroadcastChannel(NAME) : null;
   const ending = new AbortController();
   let cursor = "head", source = null;
 
@@ -16,11 +18,13 @@ export function followTogether({ onFact, onState }) {
     if (message.fact !== undefined) onFact(message.fact);
     if (message.state) onState(message.state);
   };
-  const tell = (message) => { hear(message); channel.postMessage(message); };
-  channel.onmessage = ({ data }) => {
-    if (data.asks) { if (source) channel.postMessage({ cursor, state: "live" }); } else hear(data);
-  };
-  channel.postMessage({ asks: true });
+  const tell = (message) => { hear(message); channel?.postMessage(message); };
+  if (together) {
+    channel.onmessage = ({ data }) => {
+      if (data.asks) { if (source) channel.postMessage({ cursor, state: "live" }); } else hear(data);
+    };
+    channel.postMessage({ asks: true });
+  }
 
   const open = () => {
     source = new EventSource(`/v1/stream?after=${encodeURIComponent(cursor)}`);
@@ -44,10 +48,12 @@ export function followTogether({ onFact, onState }) {
     open();
     ending.signal.addEventListener("abort", () => { source.close(); source = null; release(); });
   });
-  navigator.locks.request(NAME, { signal: ending.signal }, hold).catch((error) => {
-    if (error.name !== "AbortError") throw error;
-  });
-  return { end() { ending.abort(); channel.close(); } };
+  if (together) {
+    navigator.locks.request(NAME, { signal: ending.signal }, hold).catch((error) => {
+      if (error.name !== "AbortError") throw error;
+    });
+  } else hold();
+  return { end() { ending.abort(); channel?.close(); } };
 }
 
 async function refusal(cursor) {

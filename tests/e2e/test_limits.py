@@ -28,7 +28,7 @@ def asking_for(service: ServiceProcess, address: str) -> httpx.AsyncClient:
 async def test_requests_of_an_address_beyond_its_limit_are_refused_and_others_are_answered(
     start_service: StartService,
 ) -> None:
-    service = await start_service(address_requests_per_second=LIMIT, trusted_proxies="127.0.0.1")
+    service = await start_service(auth="none", address_requests_per_second=LIMIT, trusted_proxies="127.0.0.1")
     async with asking_for(service, CLIENT) as client, asking_for(service, OTHER_CLIENT) as other:
         answers = [await client.post("/v1/facts", json=publication()) for _ in range(LIMIT)]
         answers += await asyncio.gather(*(client.get("/v1/nowhere") for _ in range(4 * LIMIT)))
@@ -49,7 +49,7 @@ async def test_requests_of_an_address_beyond_its_limit_are_refused_and_others_ar
 
 
 async def test_a_forged_header_makes_nobody_somebody_else(start_service: StartService) -> None:
-    service = await start_service(address_requests_per_second=LIMIT)
+    service = await start_service(auth="none", address_requests_per_second=LIMIT)
     async with asking_for(service, CLIENT) as client, asking_for(service, OTHER_CLIENT) as other:
         answers = await asyncio.gather(
             *(each.get("/v1/position") for each in (client, other) for _ in range(3 * LIMIT))
@@ -61,7 +61,7 @@ async def test_a_forged_header_makes_nobody_somebody_else(start_service: StartSe
 async def test_bytes_beyond_the_limit_are_refused_before_the_next_body_is_read(
     start_service: StartService, framing: str
 ) -> None:
-    service = await start_service(address_bytes_per_second=1000)
+    service = await start_service(auth="none", address_bytes_per_second=1000)
     body = json.dumps(publication(new_fact(payload="x" * 20_000))).encode()
 
     async def chunks() -> AsyncIterator[bytes]:
@@ -78,7 +78,7 @@ async def test_bytes_beyond_the_limit_are_refused_before_the_next_body_is_read(
 
 
 async def test_facts_beyond_the_limit_are_refused_as_a_whole(start_service: StartService) -> None:
-    service = await start_service(address_facts_per_second=1)
+    service = await start_service(auth="none", address_facts_per_second=1)
     async with httpx.AsyncClient(base_url=service.url, timeout=30, verify=False) as client:
         assert (await client.post("/v1/facts", json=publication(*(new_fact() for _ in range(20))))).status_code == 201
         refused = await client.post("/v1/facts", json=publication())
@@ -88,7 +88,7 @@ async def test_facts_beyond_the_limit_are_refused_as_a_whole(start_service: Star
 
 
 async def test_an_import_beyond_the_limit_waits_and_loses_nothing(start_service: StartService) -> None:
-    service = await start_service(address_facts_per_second=60)
+    service = await start_service(auth="none", address_facts_per_second=60)
     lines = b"".join(json.dumps(new_fact()).encode() + b"\n" for _ in range(1200))
     async with httpx.AsyncClient(base_url=service.url, timeout=60, verify=False) as client:
         headers = {"content-type": "application/x-ndjson"}
@@ -99,7 +99,7 @@ async def test_an_import_beyond_the_limit_waits_and_loses_nothing(start_service:
 
 
 async def test_a_stream_beyond_the_limit_is_asked_to_come_back_and_has_its_turn(start_service: StartService) -> None:
-    service = await start_service(address_streams_max=2)
+    service = await start_service(auth="none", address_streams_max=2)
     async with streaming(service.url) as first, streaming(service.url) as second:
         for each in (first, second):
             await each.read_until(lambda body: b"caught-up" in body)
@@ -122,7 +122,7 @@ async def test_a_stream_beyond_the_limit_is_asked_to_come_back_and_has_its_turn(
 
 async def test_a_stream_that_is_one_request_too_many_is_asked_to_come_back(start_service: StartService) -> None:
     """EventSource never comes back after a 429."""
-    service = await start_service(address_requests_per_second=1)
+    service = await start_service(auth="none", address_requests_per_second=1)
     async with httpx.AsyncClient(base_url=service.url, timeout=30, verify=False) as client:
         while (await client.get("/v1/position")).status_code != 429:
             pass
@@ -133,7 +133,10 @@ async def test_a_stream_that_is_one_request_too_many_is_asked_to_come_back(start
 
 async def test_a_principal_is_limited_wherever_it_comes_from_and_no_other_with_it(start_service: StartService) -> None:
     service = await start_service(
-        auth="keys", principal_requests_per_second=LIMIT, principal_streams_max=1, trusted_proxies="127.0.0.0/8"
+        auth="keys",
+        principal_requests_per_second=LIMIT,
+        principal_streams_max=1,
+        trusted_proxies="127.0.0.0/8",
     )
     busy, quiet = [(await make_key(service.database_url, EVERYTHING_GRANTED)).secret for _ in range(2)]
     await known(service.url, busy, quiet)
@@ -150,7 +153,7 @@ async def test_a_principal_is_limited_wherever_it_comes_from_and_no_other_with_i
 async def test_connections_of_one_address_beyond_its_limit_are_closed_and_others_are_served(
     start_service: StartService,
 ) -> None:
-    service = await start_service(address_connections_max=10)
+    service = await start_service(auth="none", address_connections_max=10)
     kept = [await connect(service.url) for _ in range(10)]
     for reader, writer in kept:
         writer.write(b"GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n")
@@ -170,7 +173,7 @@ async def test_connections_of_one_address_beyond_its_limit_are_closed_and_others
 
 
 async def test_connections_beyond_those_of_the_process_are_closed(start_service: StartService) -> None:
-    service = await start_service(connections_max=5)
+    service = await start_service(auth="none", connections_max=5)
     kept = [await connect(service.url) for _ in range(5)]
     for reader, writer in kept:
         writer.write(b"GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n")
@@ -187,7 +190,7 @@ async def test_connections_beyond_those_of_the_process_are_closed(start_service:
 
 
 async def test_the_address_of_a_client_behind_a_proxy_stands_in_the_log(start_service: StartService) -> None:
-    service = await start_service(log_requests=True, trusted_proxies="127.0.0.0/8")
+    service = await start_service(auth="none", log_requests=True, trusted_proxies="127.0.0.0/8")
     async with asking_for(service, CLIENT) as client:
         await client.get("/v1/position")
 

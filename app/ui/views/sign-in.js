@@ -5,6 +5,12 @@ import { h } from "../dom.js";
 export default {
   title: "Sign in",
   async render(main, argument, given) {
+    if (!isSecureContext) {
+      main.append(h("h1", {}, "Sign in"), h("p", { class: "problem", role: "alert" },
+        "This page came over plain HTTP, where a browser keeps no session, since anybody on the way could take it. Open the "
+        + "service over HTTPS, or under localhost."));
+      return;
+    }
     const key = h("input", { id: "key", type: "password", autocomplete: "off", required: true });
     const told = h("div", {});
     const begin = async (event) => {
