@@ -20,7 +20,7 @@ IMAGE_LOCK := $(COMPILE) pyproject.toml --extra tracing
 LOCK := $(IMAGE_LOCK) --extra embedded
 
 .DELETE_ON_ERROR:
-.PHONY: help run test test-clients faults test-image test-proxies test-floods test-sdks check check-deploy format bench bench-growth bench-peers openapi docs image wheel lock clean
+.PHONY: help run test test-clients faults test-image test-poolers test-proxies test-floods test-sdks check check-deploy format bench bench-growth bench-peers openapi docs image wheel lock clean
 
 help: ## Show the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -29,7 +29,7 @@ run: $(RUNTIME) $(VENV)/factwire ## Start the service; settings come from the en
 	@exec $(VENV)/python -m app serve
 
 test: $(DEVELOPMENT) $(VENV)/factwire ## Run the tests (FACTWIRE_TEST_DATABASE_URL instead of a throw-away PostgreSQL)
-	@exec $(VENV)/python -m pytest -m "not clients and not image and not deploy and not proxies and not floods and not sdks"
+	@exec $(VENV)/python -m pytest -m "not clients and not image and not deploy and not poolers and not proxies and not floods and not sdks"
 
 test-clients: $(DEVELOPMENT) ## Run the tests that need Node or a browser
 	@command -v node >/dev/null && command -v npm >/dev/null || \
@@ -60,6 +60,12 @@ test-proxies: $(DEVELOPMENT) ## Run the tests behind nginx and HAProxy, and the 
 		{ echo "The proxy tests need $$name: apt-get install nginx haproxy openssl nodejs, then run make test-proxies again." >&2; \
 		exit 1; }; done
 	@exec $(VENV)/python -m pytest -m proxies --numprocesses=0 --capture=no
+
+# FACTWIRE_TEST_PGBOUNCER=/path/to/pgbouncer tries another one beside that of the PATH.
+test-poolers: $(DEVELOPMENT) ## Run the tests behind PgBouncer
+	@PATH="$$PATH:/usr/sbin" command -v pgbouncer >/dev/null || \
+		{ echo "The pooler tests need PgBouncer: apt-get install pgbouncer, then run make test-poolers again." >&2; exit 1; }
+	@PATH="$$PATH:/usr/sbin" exec $(VENV)/python -m pytest -m poolers --numprocesses=0
 
 # FLOODS='-k bombs' runs some of them.
 test-floods: $(DEVELOPMENT) ## Flood the service from one address, and print what others notice (Linux)

@@ -203,6 +203,10 @@ class Server:
         place = self.engine.place(self.directory)
         with suppress(EmbeddedRefused, TimeoutExpired):  # it may have ended by itself
             self.engine.run("pg_ctl", ["-D", place, "-m", mode, "-w", "stop"], directory=self.directory)
+        for launched in LAUNCHED:
+            if launched.pid == postmaster.pid:
+                with suppress(TimeoutExpired):
+                    launched.wait(1)
         forget_socket_directory(postmaster)
 
     def _await_ready(self, process: "Popen[bytes]", began_at: int) -> None:
