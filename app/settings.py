@@ -209,7 +209,7 @@ class Settings(BaseSettings):
     log_format: Literal["text", "json"] = "text"
     """How log lines look on standard error: for people, or a JSON object a line."""
     log_requests: bool = False
-    """Whether each request is logged with its status and time. An ingress usually does that already."""
+    """Whether each request is logged: who made it, its status and time, and the positions that it published."""
     tracing: bool = False
     """Whether spans are sent by OTLP, to where OTEL_EXPORTER_OTLP_ENDPOINT says. Needs factwire[tracing]."""
 

@@ -105,11 +105,13 @@ async def connect(
     server's TCP believes in it: two hours, by default.
     """
     target = target_of(url)
+    # Without a limit of ours, one of the role or the database would be what a migration or a look at the log has.
+    session = SESSION if statement_seconds is not None else {**SESSION, "statement_timeout": "0"}
     return await asyncpg.connect(
         target.url,
         timeout=CONNECT_SECONDS,
         command_timeout=statement_seconds,
-        **asked_for(target.pooled, SESSION, application_name=application_name),
+        **asked_for(target.pooled, session, application_name=application_name),
     )
 
 

@@ -53,6 +53,7 @@ RUN_BY = {
         "docker": "tests/image",
         "grant": "tests/docs/test_least_rights.py",
         "revoke connect": "tests/docs/test_least_rights.py",
+        "create role": "tests/docs/test_least_rights.py",
         "jq": "test_blocks",
         "factwire erasures": "test_blocks",
     },

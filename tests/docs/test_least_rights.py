@@ -12,13 +12,15 @@ import httpx
 import pytest
 
 from app.store.keys import note_uses
+from app.store.migrations import migrate
 from tests.access.keys import EVERYTHING_GRANTED, known, make_key, new_client
 from tests.builders import new_facts, publication
 from tests.conftest import StartService
-from tests.postgres import name_of, run_sql
+from tests.postgres import Databases, name_of, run_sql
 from tests.service import ROOT
 
 GRANTS = re.compile(r"^```sql\n(grant .*?)^```", re.MULTILINE | re.DOTALL)
+CHANGING = re.compile(r"^```sql\n(create role facts_owner.*?)^```", re.MULTILINE | re.DOTALL)
 CONNECTING = re.compile(r"^```sql\n(revoke connect .*?)^```", re.MULTILINE | re.DOTALL)
 
 
@@ -82,3 +84,26 @@ def test_the_documented_rights_to_connect_keep_others_out(fresh_database_url: st
         run_sql(serving_url, "select 1")
     run_sql(fresh_database_url, statements.replace("owner, app", f"current_user, {role}"))
     run_sql(serving_url, "select 1")
+
+
+def test_a_role_of_a_lease_owns_nothing_of_the_log(databases: Databases) -> None:
+    """The documented statements, and a migration by the lease."""
+    found = CHANGING.search((ROOT / "docs" / "operations.md").read_text())
+    assert found is not None
+    mark = uuid4().hex[:12]
+    statements = re.sub(r"\b(facts_owner|lease_1)\b", rf"\1_{mark}", found[1])
+    database = f"leased_{mark}"
+    run_sql(databases.server_url, f"create database {database}")
+    url = databases.url(database)
+    try:
+        run_sql(url, statements.replace("database factwire", f"database {database}").replace("…", "secret"))
+        parts = urlsplit(url)
+        migrate(urlunsplit(parts._replace(netloc=f"lease_1_{mark}:secret@{parts.netloc.rpartition('@')[2]}")))
+        owners = run_sql(
+            url, "select distinct relowner::regrole::text from pg_class where relname = any ($1)", ["facts"]
+        )
+        assert [row[0] for row in owners] == [f"facts_owner_{mark}"]
+        run_sql(url, f"drop owned by lease_1_{mark}; drop role lease_1_{mark}")
+    finally:
+        run_sql(databases.server_url, f"drop database {database} with (force)")
+        run_sql(databases.server_url, f"drop role facts_owner_{mark}")
