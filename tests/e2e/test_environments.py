@@ -233,3 +233,18 @@ def test_doctor_says_what_is_wrong_with_tls(fresh_database_url: str) -> None:
     none = run("doctor", database_url=f"{there}?sslmode=verify-full", url="http://127.0.0.1:1")
     assert "sslrootcert" in none.stdout
     assert "%2F for / in a password" not in none.stdout
+
+
+async def test_a_search_path_of_the_role_changes_nothing_that_is_stored(
+    databases: Databases, made: Make, start_service: StartService
+) -> None:
+    """Where `public` comes before pg_catalog, a function there would be taken for the server's own."""
+    database, role = made(f"database {named('db')}"), made(f"role {named('app')}", "login superuser password 'secret'")
+    shadow = "create function public.sha256(bytea) returns bytea language sql as $$ select ''::bytea $$"
+    run_sql(databases.url(database), shadow)
+    run_sql(databases.server_url, f"alter role {role} set search_path = public, pg_catalog")
+    service = await start_service(database_url=url_as(databases, database, role), auth="none")
+    assert await publishes(service) == 201
+    assert await service.terminate() == 0
+    assert "no flaws" in run("verify", database_url=databases.url(database)).stdout
+    run_sql(databases.url(database), f"reassign owned by {role} to current_user; drop owned by {role}")

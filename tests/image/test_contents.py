@@ -47,6 +47,18 @@ def test_it_holds_what_runs_and_nothing_else_of_the_project(image: str) -> None:
     assert output_of(image, "sh", "-c", "echo /wheels* /requirements*").strip() == "/wheels* /requirements*"
 
 
+def test_the_bill_of_materials_names_everything_in_it(image: str) -> None:
+    bill = json.loads((ROOT / "dist" / "factwire-image.cdx.json").read_text())
+    assert (bill["bomFormat"], bill["metadata"]["component"]["name"]) == ("CycloneDX", "factwire")
+    named = {(each["name"].lower().replace("_", "-"), each["version"]) for each in bill["components"]}
+    script = "from importlib.metadata import distributions as d; print(*(f'{x.name}={x.version}' for x in d()))"
+    installed = {tuple(each.split("=", 1)) for each in output_of(image, "python", "-c", script).split()}
+    assert {(name.lower().replace("_", "-"), version) for name, version in installed} <= named
+    packages = output_of(image, "dpkg-query", "--show", "--showformat=${Package}=${Version} ").split()
+    assert len(packages) > 20
+    assert {tuple(each.split("=", 1)) for each in packages} <= named
+
+
 def test_nothing_in_it_is_setuid_or_writable_by_its_user(image: str) -> None:
     condition = ("!", "-type", "l", "(", "-writable", "-o", "-perm", "/6000", ")")
     assert output_of(image, "find", "/", "/dev/null", "-xdev", *condition).split() == ["/dev/null"]
