@@ -11,6 +11,7 @@ from asyncpg import Record
 from app.domain.fact import NewFact
 from app.store.auditing import audited_change
 from app.store.database import Connection
+from app.store.rows import always
 
 VERSION = "select version from factwire.keys_version"
 
@@ -106,7 +107,7 @@ class LiveSecret:
 
 
 async def keys_version(connection: Connection) -> int:
-    version: int = await connection.fetchval(VERSION)
+    version: int = always(await connection.fetchrow(VERSION))["version"]
     return version
 
 
@@ -118,7 +119,7 @@ async def live_secrets(connection: Connection) -> tuple[int, Sequence[LiveSecret
         for row in rows
         if row["digest"] is not None
     ]
-    return rows[0]["version"], secrets
+    return always(next(iter(rows), None))["version"], secrets
 
 
 async def stored_keys(connection: Connection) -> list[StoredKey]:

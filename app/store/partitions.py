@@ -1,6 +1,7 @@
 """Partitions ahead of the head."""
 
 from app.store.database import Connection
+from app.store.rows import always
 
 CREATE_PARTITION = "select factwire.create_partition($1)"
 
@@ -9,8 +10,7 @@ ROOM = "select factwire.covered_until() - 1 - factwire.head() as room, partition
 
 async def read_room(connection: Connection) -> tuple[int, int]:
     """How many facts still fit into the partitions that exist, and how many fit into one."""
-    row = await connection.fetchrow(ROOM)
-    assert row is not None
+    row = always(await connection.fetchrow(ROOM))
     return row["room"], row["partition_facts"]
 
 

@@ -22,6 +22,7 @@ from app.domain.query import Query
 from app.store.database import Connection
 from app.store.master_keys import NO_KEYS, MasterKeys
 from app.store.matching import query_arrays
+from app.store.rows import always
 from app.store.sealing import Opener, read_seals
 
 # One statement, so that head, epoch and facts are of one moment. A page with sealed payloads has no body.
@@ -233,8 +234,7 @@ def composed(listed: Sequence[asyncpg.Record], facts: Sequence[bytes], form: For
 
 
 async def read_log(connection: Connection) -> Log:
-    row = await connection.fetchrow(LOG)
-    assert row is not None
+    row = always(await connection.fetchrow(LOG))
     forks = dict(zip(row["epochs"], row["forks"], strict=True))
     return Log(row["head"], row["epoch"], row["floor"], forks, row["on_standby"])
 
@@ -289,7 +289,6 @@ async def read_position(
     connection: Connection, time: datetime | None, readable: Namespaces
 ) -> tuple[LogState, datetime | None]:
     """The newest fact, or the last one published before a time: where it stands, and its time if it may be read."""
-    row = await connection.fetchrow(POSITION, time)
-    assert row is not None
+    row = always(await connection.fetchrow(POSITION, time))
     published_at = row["published_at"] if row["namespace"] is not None and row["namespace"] in readable else None
     return LogState(row["head"], row["epoch"], row["position"]), published_at

@@ -13,6 +13,7 @@ from app.domain.fact import PAYLOAD_MARK, fact_tags, utc
 from app.domain.position import Position
 from app.store.database import Connection
 from app.store.master_keys import MasterKeys
+from app.store.rows import always
 from app.store.sealing import UNREADABLE, Opener, read_seals
 
 READ_TAIL = """
@@ -114,7 +115,7 @@ async def read_tail(connection: Connection, *, anchor: Position, facts_max: int,
                 raise LogDamaged(f"The fact at position {anchor + 1} is missing.")
             facts = facts[:place]
             break
-    log = rows[0]
+    log = always(next(iter(rows), None))
     fork = Fork(log["forked_after"]) if log["forked"] else None
     return TailRead(log["epoch"], log["erasures"], fork, log["on_standby"], facts)
 

@@ -11,6 +11,7 @@ import asyncpg
 
 from app.store.database import Connection
 from app.store.reading_tail import Fork
+from app.store.rows import always
 
 # The name of a WAL file begins with its timeline, in hexadecimal; the control file has that of the last checkpoint.
 # https://www.postgresql.org/docs/current/functions-admin.html#FUNCTIONS-ADMIN-BACKUP
@@ -84,8 +85,7 @@ async def read_server(connection: Connection) -> Server | None:
 
 
 async def read_kept(connection: Connection) -> Kept:
-    row = await connection.fetchrow(KEPT)
-    assert row is not None
+    row = always(await connection.fetchrow(KEPT))
     known = row["system_identifier"] is not None and row["timeline"] is not None
     return Kept(
         row["epoch"],

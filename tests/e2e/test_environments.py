@@ -248,3 +248,23 @@ async def test_a_search_path_of_the_role_changes_nothing_that_is_stored(
     assert await service.terminate() == 0
     assert "no flaws" in run("verify", database_url=databases.url(database)).stdout
     run_sql(databases.url(database), f"reassign owned by {role} to current_user; drop owned by {role}")
+
+
+async def test_a_log_that_cannot_be_seen_is_waited_for_without_a_noise(
+    fresh_database_url: str, start_service: StartService
+) -> None:
+    """While a dump is restored its tables are empty, and row security can hide what is there."""
+    service = await start_service(auth="none")
+    assert await publishes(service) == 201
+    run_sql(fresh_database_url, "create table public.kept as table factwire.log; delete from factwire.log")
+    await asyncio.sleep(3)
+    async with httpx.AsyncClient(base_url=service.url, timeout=30, verify=False) as client:
+        assert (await client.get("/v1/position")).status_code == 503
+        assert (await client.get("/livez")).status_code == 200
+        refused = await client.post("/v1/facts", json=publication())
+        assert (refused.status_code, refused.json()["type"]) == (503, "urn:factwire:problem:unavailable")
+    run_sql(fresh_database_url, "insert into factwire.log table public.kept")
+    assert "Traceback" not in service.log
+    async with asyncio.timeout(30):
+        while await publishes(service) != 201:
+            await asyncio.sleep(0.2)
