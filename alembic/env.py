@@ -5,7 +5,7 @@ import asyncio
 from alembic import context
 from sqlalchemy import Connection, text
 
-from app.store.database import sqlalchemy_engine
+from app.store.connecting import sqlalchemy_engine
 from app.store.tables import METADATA, SCHEMA
 
 # A role, or a database, may have some that suit its queries. transaction_timeout is that of PostgreSQL 17 and newer.

@@ -12,7 +12,7 @@ declare
   v_data_subject text;
 begin
   select r.payload ->> 'data_subject', r.published_at into v_data_subject, erased_at
-    from factwire.recorded('DataSubjectErased') r;
+    from factwire.recorded('DataSubjectErased', '{data_subject}') r;
   insert into factwire.data_subjects as d (id, key_id, erased_at)
   values (v_data_subject, gen_random_uuid(), erased_at)
       on conflict (id) do update

@@ -17,14 +17,15 @@ declare
   v_left bytea;
   v_content_at integer;
 begin
-  select r.payload, r.published_at into v_payload, redacted_at from factwire.recorded('FactRedacted') r;
+  select r.payload, r.published_at into v_payload, redacted_at
+    from factwire.recorded('FactRedacted', '{id,reason,digest}') r;
   select f.position, f.id, f.namespace,
          factwire.redacted(
            factwire.fact_json(f.position, f.published_at, f.id, f.namespace, f.type, f.version, f.document))
     into v_position, v_id, v_namespace, v_left
     from factwire.facts f
    where f.position = (v_payload ->> 'position')::bigint
-     and f.id = (v_payload ->> 'id')::uuid;
+     and f.id::text = v_payload ->> 'id';
   if v_position is null or v_namespace = 'factwire' then
     raise exception sqlstate 'FW008' using message = 'the redaction tells of no fact that can be redacted';
   end if;

@@ -95,7 +95,7 @@ def downgrade() -> None:
     op.get_bind().exec_driver_sql(SET_SEARCH_PATH.replace("set search_path = pg_catalog, pg_temp", "reset search_path"))
     for _, name in CHANGED_FUNCTIONS:
         execute_file(name)
-    for name in ("destroy_data_key()", "take_out_payload()", "recorded(text)"):
+    for name in ("destroy_data_key()", "take_out_payload()", "recorded(text, text[])"):
         op.execute(f"drop function factwire.{name}")
     op.get_bind().exec_driver_sql(REVOKE.replace("revoke execute", "grant execute").replace("from public", "to public"))
 

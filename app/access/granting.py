@@ -27,9 +27,12 @@ def namespaces_from(action: str, form: Any) -> Namespaces:
 
 
 def form_of(grants: Grants) -> dict[str, Any]:
-    """Without what is not granted."""
+    """Without what says nothing. What is excluded is kept also where nothing is included: it may be included elsewhere.
+
+    `manage` of `factwire` lets its reading in, for example, and `read` may keep it out.
+    """
     return {
         action: {"include": list(granted.include), "exclude": list(granted.exclude)}
         for action in ACTIONS
-        if (granted := getattr(grants, action)).include
+        if (granted := getattr(grants, action)) != Namespaces()
     }

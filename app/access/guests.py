@@ -43,8 +43,8 @@ class Guests:
 
         Whoever restarts a process that does not answer would else restart the one that has the most to do.
         """
-        if self.probing >= PROBING_MAX:
-            return False
+        if self.open < self._connections_max or self.probing >= PROBING_MAX:
+            return False  # it is one address that has too many, or these are full as well
         self.probing += 1
         return True
 

@@ -19,6 +19,7 @@ from app.store import keys
 from app.store.database import Connection
 from app.store.keys import StoredKey
 
+PREFIX = "key:"
 KEYS_MAX = 10_000  # each process has all of them in memory
 NAME = re.compile(r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,100}")
 
@@ -50,6 +51,7 @@ async def create(
     ends = None if expires_at is None else utc(expires_at)
     key = await keys.create_key(
         connection,
+        maker=secret_of(by),
         id=id,
         name=name,
         grants=form,
@@ -77,7 +79,9 @@ async def rotate(connection: Connection, by: Principal, id: str, *, grace_second
     check_outlasts(by, key.expires_at)
     secret = new_key(id)
     fact = audit("KeyRotated", by, id, {"grace_seconds": grace_seconds})
-    await keys.add_secret(connection, id, digest=digest(secret), grace_seconds=grace_seconds, audit=fact)
+    await keys.add_secret(
+        connection, key, maker=secret_of(by), digest=digest(secret), grace_seconds=grace_seconds, audit=fact
+    )
     return Made(key, secret)
 
 
@@ -93,6 +97,11 @@ async def revoke(connection: Connection, by: Principal, id: str) -> StoredKey:
 def check_covers(by: Principal, grants: Grants) -> None:
     if not by.grants.cover(grants):
         raise Forbidden("A key may grant nothing that your own credentials do not.")
+
+
+def secret_of(by: Principal) -> bytes | None:
+    """The digest of the secret of a key with which somebody came, if it was one."""
+    return bytes.fromhex(by.credential.removeprefix(PREFIX)) if by.credential.startswith(PREFIX) else None
 
 
 def check_outlasts(by: Principal, expires_at: datetime | None) -> None:

@@ -15,7 +15,12 @@ OUTLET = "factwire.outlet"
 REQUEST_ID = "factwire.request-id"
 STATUS = "factwire.status"
 FORWARDED = frozenset(  # what proxies add
-    {b"forwarded", b"via", b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-proto", b"x-real-ip"}
+    (
+        b"forwarded via x-forwarded x-forwarded-for x-forwarded-host x-forwarded-proto x-forwarded-port"
+        b" x-forwarded-server x-forwarded-prefix x-forwarded-ssl x-forwarded-scheme x-forwarded-by"
+        b" x-forwarded-client-cert x-original-forwarded-for x-real-ip x-client-ip x-cluster-client-ip true-client-ip"
+        b" cf-connecting-ip cdn-loop x-envoy-external-address x-amzn-trace-id"
+    ).split()
 )
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 COPIED_BYTES_MAX = 16 * 1024

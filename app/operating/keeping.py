@@ -11,7 +11,8 @@ from app.domain.fact import RESERVED_NAMESPACE, is_name
 from app.domain.position import FACT_ID, START, Position
 from app.postgres_url import SessionNeeded, target_of
 from app.store.chain import Flaw, read_hash_at
-from app.store.database import Connection, connect
+from app.store.connecting import connect
+from app.store.database import Connection
 from app.store.erasing import DATA_SUBJECT_ERASED, FACT_REDACTED, erase_data_subject, read_erasures, redact_fact
 from app.store.master_keys import MasterKeys, new_master_key
 from app.store.reading import resolve

@@ -17,7 +17,8 @@ from app.domain.errors import FactwireError
 from app.domain.fact import utc
 from app.domain.grants import EVERYTHING, Grants
 from app.domain.principal import Principal
-from app.store.database import CONNECT_SECONDS, Connection, connect
+from app.store.connecting import CONNECT_SECONDS, connect
+from app.store.database import Connection
 from app.store.keys import StoredKey, stored_keys
 
 COMMAND_LINE = Principal("command-line", EVERYTHING)

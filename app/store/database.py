@@ -7,38 +7,24 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
-from sqlalchemy.pool import NullPool
 
 from app.domain.errors import LogDamaged, Unavailable
 from app.postgres_url import target_of
+from app.store.connecting import CONNECT_SECONDS, SESSION, asked_for, keep_from_switching
 from app.store.master_keys import NO_KEYS, MasterKeys
 
 log = logging.getLogger(__name__)
 
-CONNECT_SECONDS = 5.0
 FAILURE_SECONDS = 30.0  # a lane that nobody uses after it failed says nothing of the database any more
 MOMENTS_SECONDS = 2.0
-MIGRATING = "factwire migrate"
 
-# The server ends what a client that vanished or was stopped left behind. No statement here is worth a compilation.
-SESSION = {
-    "default_transaction_isolation": "read committed",
-    "idle_in_transaction_session_timeout": "10s",
-    "tcp_keepalives_idle": "10",
-    "tcp_keepalives_interval": "5",
-    "tcp_keepalives_count": "2",
-    "tcp_user_timeout": "15000",
-    "client_connection_check_interval": "2s",
-    "jit": "off",
-}
 UNLIMITED = nullcontext()
 
 CONNECTION_FAILURES = (
@@ -94,36 +80,6 @@ IN_RECOVERY = "select pg_is_in_recovery()"
 # every 4 KiB of it: 3.0 instead of 0.9 us of the server's CPU a fact. Freeing one larger block raises the threshold for
 # the life of the session. https://man7.org/linux/man-pages/man3/mallopt.3.html, M_MMAP_THRESHOLD
 KEEP_MEMORY = "select octet_length(repeat(' ', 4194304))"
-
-
-async def connect(
-    url: str, *, application_name: str, statement_seconds: float | None = None
-) -> "asyncpg.Connection[asyncpg.Record]":
-    """Open a connection of its own, whose session the server ends like those of the service.
-
-    A command that vanishes between an append and its commit would else hold the lock of the log for as long as the
-    server's TCP believes in it: two hours, by default.
-    """
-    target = target_of(url)
-    # Without a limit of ours, one of the role or the database would be what a migration or a look at the log has.
-    session = SESSION if statement_seconds is not None else {**SESSION, "statement_timeout": "0"}
-    return await asyncpg.connect(
-        target.url,
-        timeout=CONNECT_SECONDS,
-        command_timeout=statement_seconds,
-        **asked_for(target.pooled, session, application_name=application_name),
-    )
-
-
-def asked_for(pooled: bool, session: Mapping[str, str], *, application_name: str) -> dict[str, Any]:
-    """What a connection asks for at its start: next to nothing where transactions are pooled.
-
-    A pooler refuses start-up parameters that it does not know, and has no place for statements with a name: each of
-    them may come to another session.
-    """
-    if pooled:
-        return {"server_settings": {"application_name": application_name}, "statement_cache_size": 0}
-    return {"server_settings": {**session, "application_name": application_name}}
 
 
 async def is_standby(connection: Connection) -> bool:
@@ -209,12 +165,14 @@ class Lane:
             command_timeout=self._statement_seconds + 5,
             max_inactive_connection_lifetime=0,
             connection_class=UnchangedConnection,
-            init=self._begin if self._first_statement else None,
+            init=self._begin,
             **asked_for(self._pooled, self._limits, application_name=f"factwire {self.name}"),
         )
 
     async def _begin(self, connection: "asyncpg.Connection[asyncpg.Record]") -> None:
-        await connection.execute(self._first_statement)
+        keep_from_switching(connection)
+        if self._first_statement:
+            await connection.execute(self._first_statement)
 
     async def close(self) -> None:
         try:
@@ -389,12 +347,3 @@ def new_database(
         watching=Lane(url, name="watch", connections_max=3, statement_seconds=read_seconds, wait_seconds=5.0),
         master_keys=master_keys,
     )
-
-
-def sqlalchemy_engine(url: str) -> AsyncEngine:
-    """An engine that takes the same URLs as asyncpg itself, several hosts and sockets included."""
-
-    async def open_one() -> Any:
-        return await connect(url, application_name=MIGRATING)
-
-    return create_async_engine("postgresql+asyncpg://", async_creator=open_one, poolclass=NullPool)

@@ -37,7 +37,7 @@ TURN_SECONDS = 120.0
 START_SECONDS = 600.0  # as long as the recovery after a crash may take
 WATCH_SECONDS = 1.0
 POLL_SECONDS = 0.05
-LAUNCHED: list["Popen[bytes]"] = []  # what this process has started, which outlives it where others use it
+launched: set[int] = set()  # the servers that this process has started, which outlive it where others use them
 INITDB = ("--auth=trust", "--auth-local=trust", "--encoding=utf8", "--username=postgres")
 
 
@@ -106,9 +106,7 @@ class Server:
 
     @property
     def url(self) -> str:
-        postmaster = postmaster_of(self.directory)
-        assert postmaster is not None
-        return url_of(postmaster.socket_directory, postmaster.port)
+        return running_url(self.directory) or url_of(self.directory, PORT)
 
     def begin(self) -> None:
         """Be a user of the server, which is made and started if need be."""
@@ -176,6 +174,7 @@ class Server:
 
     def launch(self) -> None:
         """Start the server and wait until it is ready. Raises EmbeddedRefused with what it says."""
+        reap()
         forget_socket_directory(postmaster_of(self.directory))
         place = self.engine.place(self.directory)
         sockets = self._socket_directory()
@@ -192,8 +191,9 @@ class Server:
             )
         finally:
             os.close(log_file)
-        LAUNCHED[:] = [*(each for each in LAUNCHED if each.poll() is None), process]
         self._await_ready(process, began_at)
+        process.returncode = 0  # it is left to itself: reap takes it once it has ended
+        launched.add(process.pid)
 
     def end(self, *, mode: str = "fast") -> None:
         """Stop the server, whoever uses it: `fast` writes a checkpoint, `immediate` is a crash."""
@@ -203,10 +203,7 @@ class Server:
         place = self.engine.place(self.directory)
         with suppress(EmbeddedRefused, TimeoutExpired):  # it may have ended by itself
             self.engine.run("pg_ctl", ["-D", place, "-m", mode, "-w", "stop"], directory=self.directory)
-        for launched in LAUNCHED:
-            if launched.pid == postmaster.pid:
-                with suppress(TimeoutExpired):
-                    launched.wait(1)
+        reap()
         forget_socket_directory(postmaster)
 
     def _await_ready(self, process: "Popen[bytes]", began_at: int) -> None:
@@ -276,6 +273,15 @@ class Server:
             yield
         finally:
             os.close(directory)
+
+
+def reap() -> None:
+    """Take what is left of servers that this process has started and that have ended."""
+    for pid in list(launched):
+        with suppress(ChildProcessError):
+            if os.waitpid(pid, os.WNOHANG) == (0, 0):
+                continue
+        launched.discard(pid)
 
 
 def check_version(directory: Path) -> None:

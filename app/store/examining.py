@@ -10,8 +10,9 @@ from statistics import median
 import asyncpg
 
 from app.domain.finding import Finding, note, ok, wrong
-from app.store import database
-from app.store.database import CONNECT_SECONDS, SESSION, Connection
+from app.store import connecting
+from app.store.connecting import CONNECT_SECONDS, SESSION
+from app.store.database import Connection
 from app.store.durability import weak_settings
 from app.store.fitness import CREATE_ANEW, ENCODINGS
 from app.store.migrations import VERSION_MIN, missing_rights, newest_revision, read_revision
@@ -104,7 +105,7 @@ RESETS = {
 
 async def connect(url: str) -> "asyncpg.Connection[asyncpg.Record]":
     """A connection as the service makes them."""
-    return await database.connect(url, application_name="factwire doctor", statement_seconds=CONNECT_SECONDS)
+    return await connecting.connect(url, application_name="factwire doctor", statement_seconds=CONNECT_SECONDS)
 
 
 async def describe_server(connection: Connection) -> AsyncIterator[Finding]:

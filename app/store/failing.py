@@ -7,7 +7,7 @@ import ssl
 
 import asyncpg
 
-from app.store.database import CONNECT_SECONDS
+from app.store.connecting import CONNECT_SECONDS
 
 # What asyncpg says where it looks for an authority. Other texts of its may quote the URL.
 OF_AUTHORITIES = ("root certificate file", "cannot determine location of user")

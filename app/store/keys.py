@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 from asyncpg import Record
 
+from app.domain.errors import Forbidden, Unauthenticated
 from app.domain.fact import NewFact
 from app.store.auditing import audited_change
 from app.store.database import Connection
@@ -68,6 +69,17 @@ delete from factwire.key_secrets
    and (expires_at < now()
         or digest not in (
              select s.digest from factwire.key_secrets s where s.key_id = $1 order by s.created_at desc limit $2))
+"""
+
+# Locked: whoever revokes it at the same time waits for the end of this transaction, or is waited for.
+HOLDS = """
+select least(k.expires_at, s.expires_at) as expires_at
+  from factwire.key_secrets s
+  join factwire.keys k on k.id = s.key_id
+ where s.digest = $1
+   and k.revoked_at is null
+   and coalesce(least(k.expires_at, s.expires_at), 'infinity') > clock_timestamp()
+   for share
 """
 
 REVOKE_KEY = "update factwire.keys set revoked_at = now() where id = $1 and revoked_at is null"
@@ -138,9 +150,26 @@ async def count_keys(connection: Connection) -> int:
     return count
 
 
+async def check_holds(connection: Connection, maker: bytes | None, *, until: datetime | None) -> None:
+    """See that the secret with which a key is made or rotated holds now, and for as long; None is of no key.
+
+    Processes learn of a revocation within seconds, and what is made by then would hold for good. Raises
+    Unauthenticated and Forbidden.
+    """
+    if maker is None:
+        return
+    row = await connection.fetchrow(HOLDS, maker)
+    if row is None:
+        raise Unauthenticated("The credentials were revoked, or have ended.")
+    ends = row["expires_at"]
+    if ends is not None and (until is None or until > ends):
+        raise Forbidden("A key may not hold longer than your own credentials, which have got an end meanwhile.")
+
+
 async def create_key(
     connection: Connection,
     *,
+    maker: bytes | None,
     id: str,
     name: str,
     grants: Mapping[str, Any],
@@ -148,16 +177,31 @@ async def create_key(
     expires_at: datetime | None,
     audit: NewFact,
 ) -> StoredKey:
+    """Raises Unauthenticated and Forbidden where the maker's own secret does not hold, or for as long."""
     async with audited_change(connection, audit):
+        await check_holds(connection, maker, until=expires_at)
         row = await connection.fetchrow(CREATE_KEY, id, name, msgspec.json.encode(grants).decode(), expires_at)
         await connection.execute(ADD_SECRET, id, digest)
     assert row is not None
     return stored_key(row)
 
 
-async def add_secret(connection: Connection, id: str, *, digest: bytes, grace_seconds: float, audit: NewFact) -> None:
-    """Give a key another secret; those before it hold for the time of grace, or until they would have ended."""
+async def add_secret(
+    connection: Connection,
+    key: StoredKey,
+    *,
+    maker: bytes | None,
+    digest: bytes,
+    grace_seconds: float,
+    audit: NewFact,
+) -> None:
+    """Give a key another secret; those before it hold for the time of grace, or until they would have ended.
+
+    Raises Unauthenticated and Forbidden where the maker's own secret does not hold, or for as long.
+    """
+    id = key.id
     async with audited_change(connection, audit):
+        await check_holds(connection, maker, until=key.expires_at)
         await connection.execute(FORGET_OLD_SECRETS, id, SECRETS_MAX - 1)
         await connection.execute(LET_SECRETS_EXPIRE, id, grace_seconds)
         await connection.execute(ADD_SECRET, id, digest)

@@ -4,7 +4,8 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 
-from app.store.database import CONNECT_SECONDS, Connection, connect, is_standby
+from app.store.connecting import CONNECT_SECONDS, connect
+from app.store.database import Connection, is_standby
 
 CHANNEL = "factwire"
 LISTENING = "factwire listen"

@@ -14,7 +14,8 @@ from alembic.script import ScriptDirectory
 from sqlalchemy.exc import DBAPIError
 
 from app.beside import beside
-from app.store.database import MIGRATING, Connection, connect
+from app.store.connecting import MIGRATING, connect
+from app.store.database import Connection
 from app.store.fitness import LACKS_CHARACTERS, unfit_encoding, unfitness
 
 SCRIPTS = beside("alembic")

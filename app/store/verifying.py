@@ -250,8 +250,8 @@ class Verifier:
         async for told in self._tellings():
             payload = told["payload"]
             if told["type"] == DATA_SUBJECT_ERASED:
-                erased.pop(payload["data_subject"], None)
-            elif (found := left.pop(payload["id"], None)) is not None and found[1] != payload["digest"]:
+                erased.pop(str(payload.get("data_subject")), None)
+            elif (found := left.pop(str(payload.get("id")), None)) is not None and found[1] != payload.get("digest"):
                 flaws.append(Flaw(found[0], "what the redaction left was changed"))
         flaws += [
             Flaw(at, f"the data subject {each} was erased, and no fact tells of it") for each, at in erased.items()

@@ -12,8 +12,9 @@ import asyncpg
 import httpx
 import pytest
 
-from app.access.keys import create
+from app.access.keys import create, revoke, rotate
 from app.domain.grants import Grants
+from app.store.database import Connection
 from tests.access.keys import EVERYTHING_GRANTED, TESTER, bearer, known, make_key, new_client, new_grants
 from tests.builders import new_fact, publication
 from tests.conftest import StartService
@@ -228,3 +229,61 @@ async def test_the_age_of_a_cookie_is_that_of_the_settings_whatever_the_clocks_s
     await known(service.url, made.secret)
     async with new_client(service.url, made.secret) as client:
         assert "Max-Age=3600;" in (await client.post("/v1/session")).headers["set-cookie"]
+
+
+async def test_what_is_kept_out_of_reading_cannot_be_given(start_service: StartService) -> None:
+    """Also where nothing is included: to manage `factwire` lets its reading in."""
+    service = await start_service(auth="keys")
+    manages = {"manage": {"include": ["factwire"]}}
+    kept_out = new_grants(manage=(["factwire"], []), read=(["*"], ["factwire"]))
+    maker = await make_key(service.database_url, kept_out)
+    await known(service.url, maker.secret)
+    async with new_client(service.url, maker.secret) as client:
+        refused = await client.post("/v1/keys", json={"name": "made", "grants": manages})
+        assert refused.status_code == 403
+        without = {**manages, "read": {"exclude": ["factwire"]}}
+        made = await client.post("/v1/keys", json={"name": "made", "grants": without})
+        assert (made.status_code, made.json()["grants"]) == (201, without)
+    await known(service.url, made.json()["secret"])
+    async with new_client(service.url, made.json()["secret"]) as client:
+        assert (await client.get("/v1/facts?namespace=factwire")).json()["facts"] == []
+        assert (await client.post("/v1/keys", json={"name": "further", "grants": manages})).status_code == 403
+
+
+async def revoke_with(connection: Connection, id: str) -> None:
+    await revoke(connection, TESTER, id)
+
+
+async def rotate_out(connection: Connection, id: str) -> None:
+    await rotate(connection, TESTER, id, grace_seconds=0)
+
+
+async def let_end(connection: Connection, id: str) -> None:
+    await rotate(connection, TESTER, id, grace_seconds=60)
+
+
+@pytest.mark.parametrize(("ending", "refusal"), [(revoke_with, 401), (rotate_out, 401), (let_end, 403)])
+async def test_a_secret_that_has_ended_makes_nothing_that_lasts(
+    start_service: StartService, ending: Any, refusal: int
+) -> None:
+    """Not even where the process has yet to hear of it: the database is asked within the change."""
+    service = await start_service(auth="keys")
+    maker = await make_key(service.database_url, EVERYTHING_GRANTED)
+    other = await make_key(service.database_url, EVERYTHING_GRANTED)
+    await known(service.url, maker.secret, other.secret)
+    session = await begun(service, bearer(maker.secret))
+    connection = await asyncpg.connect(service.database_url)
+    service.stop()  # it hears of nothing
+    await ending(connection, maker.key.id)
+    service.cont()
+    async with httpx.AsyncClient(base_url=service.url, verify=False) as client:
+        asked = [
+            client.post(path, json=body, headers=headers)
+            for headers in (bearer(maker.secret), session)
+            for path, body in (("/v1/keys", key_body(expires_at=NEVER)), (f"/v1/keys/{other.key.id}/rotate", {}))
+        ]
+        answers = await asyncio.gather(*asked)
+    assert {answer.status_code for answer in answers} <= {401, refusal}
+    assert await connection.fetchval("select count(*) from factwire.keys") == 2
+    assert await connection.fetchval("select count(*) from factwire.key_secrets where key_id = $1", other.key.id) == 1
+    await connection.close()

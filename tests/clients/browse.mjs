@@ -3,7 +3,10 @@ import { createInterface } from "node:readline";
 import { chromium } from "playwright-core";
 
 const [executablePath, url] = process.argv.slice(2);
-const browser = await chromium.launch({ executablePath, args: ["--no-sandbox"] });  // root has no sandbox
+const browser = await chromium.launch({ executablePath, args: [
+  "--no-sandbox",  // root has none
+  "--host-resolver-rules=MAP *.test 127.0.0.1",
+] });
 const page = await browser.newPage();
 const complaints = [];  // of the page about itself: errors, and what its policy forbade
 page.on("pageerror", (error) => complaints.push(String(error)));

@@ -36,6 +36,7 @@ VIEWS = (
     "#/sign-in",
 )
 EXACT = '{"total": 12.50, "number": 12345678901234567890, "text": "a\\u00e9 <b>bold</b>", "total": 1e400}'
+NAMED = "facts.test"
 
 
 def order(number: int, type: str = "OrderPlaced", **members: object) -> dict[str, object]:
@@ -236,6 +237,25 @@ async def test_a_key_opens_the_page_and_its_end_closes_it(start_service: StartSe
         await page.until("document.querySelector('[role=status]:not(#status)')")
         await page.run("(location.hash = '#/', true)")
         await page.until("location.hash.startsWith('#/sign-in')")
+
+
+async def test_over_plain_http_under_a_name_it_follows_and_says_why_nobody_signs_in(
+    start_service: StartService,
+) -> None:
+    """There a browser has neither the locks that tabs share a stream by, nor keeps the cookie of a session."""
+    service = await start_service(auth="none", allowed_hosts=NAMED)
+    by_name = f"http://{NAMED}:{service.port}/"
+    async with browsing(f"{by_name}#/live") as page:
+        await page.until("document.getElementById('state')?.innerText === 'live'")
+        await publish(service, order(1))
+        await page.until("document.querySelectorAll('tbody tr').length === 1")
+        assert await page.run("isSecureContext") is False
+        assert [each for each in await page.complaints() if "Cross-Origin-Opener-Policy" not in each] == []
+    closed = await start_service(auth="keys", allowed_hosts=NAMED)
+    async with browsing(f"http://{NAMED}:{closed.port}/#/search") as page:
+        told = await page.until("document.querySelector('main .problem')?.innerText")
+        assert "plain HTTP" in told
+        assert await page.run("document.getElementById('key')") is None
 
 
 async def test_the_copied_command_does_the_same_in_a_shell(start_service: StartService) -> None:

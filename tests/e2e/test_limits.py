@@ -195,7 +195,7 @@ async def test_the_address_of_a_client_behind_a_proxy_stands_in_the_log(start_se
         await client.get("/v1/position")
 
     async def is_told() -> bool:
-        return f"{CLIENT} GET /v1/position 200" in service.log
+        return f"{CLIENT} anybody GET /v1/position 200" in service.log
 
     await until(is_told)
 
@@ -210,7 +210,7 @@ async def answered(port: int, *, source: str) -> bytes:
         except ConnectionError:
             return b""
         try:
-            writer.write(b"GET /livez HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
+            writer.write(b"GET /v1/position HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
             return await reader.read()
         except ConnectionError:
             return b""

@@ -184,7 +184,9 @@ def test_a_certificate_that_cannot_be_used_is_refused_at_the_start(files: Files,
         (files.certificate, tmp_path / "missing.pem", "", "FACTWIRE_TLS_KEY_FILE: "),
         (files.certificate, None, "", "no certificate"),
     ):
-        settings = {"FACTWIRE_TLS_CERTIFICATE_FILE": str(certificate), "FACTWIRE_TLS_KEY_PASSWORD": password}
+        settings = {"FACTWIRE_TLS_CERTIFICATE_FILE": str(certificate)}
+        if password:
+            settings["FACTWIRE_TLS_KEY_PASSWORD"] = password
         settings |= {"FACTWIRE_TLS_KEY_FILE": str(key)} if key else {}
         done = subprocess.run(
             [sys.executable, "-m", "app", "serve"],

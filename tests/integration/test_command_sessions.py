@@ -10,7 +10,8 @@ from sqlalchemy import text
 from app.operating.keeping import on_database
 from app.operating.keys import run_key_command
 from app.store import examining
-from app.store.database import SESSION, Connection, sqlalchemy_engine
+from app.store.connecting import SESSION, sqlalchemy_engine
+from app.store.database import Connection
 from tests.integration.logs import connected, holders_of_the_lock, until
 from tests.integration.relay import Relay, relaying
 

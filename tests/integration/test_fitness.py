@@ -54,7 +54,7 @@ async def test_the_first_publish_is_refused_where_locks_exclude_nobody(fresh_dat
     await asyncio.to_thread(give_stub_locks, fresh_database_url)
     async with publisher_without_proof(fresh_database_url) as publisher:
         for _ in range(2):
-            with pytest.raises(Unavailable, match="excludes nobody"):
+            with pytest.raises(Unavailable, match="cannot keep a log"):
                 await publisher.publish([fact("order-1")])
 
 

@@ -2,7 +2,7 @@
 
 import asyncpg
 
-from app.store.database import connect
+from app.store.connecting import connect
 from tests.integration.store import opened
 
 WITHOUT = """

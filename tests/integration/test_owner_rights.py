@@ -10,7 +10,7 @@ from alembic import command
 from asyncpg import PostgresError
 
 from app.domain.audit import audit_fact
-from app.domain.fact import NewFact
+from app.domain.fact import NewFact, composed
 from app.domain.finding import Finding
 from app.store.appending import append
 from app.store.database import Connection
@@ -92,6 +92,33 @@ async def test_nothing_is_destroyed_without_a_record_of_the_same_transaction(
     assert refused.value.sqlstate == "FW008"
 
 
+SUBJECTS = (
+    b'{"by":"a","data_subject":"harmless","data_subject":"victim"}',
+    b'{"by":"a","data_subject":["victim"]}',
+    b'{"by":"a","data_subject":12345}',
+    b'{"by":"a"}',
+    b'{"by":"a","data_subject":"harmless"},"payload":{"data_subject":"victim"}',
+    b'"victim"',
+)
+
+
+@pytest.mark.parametrize("payload", SUBJECTS)
+async def test_a_record_that_readers_may_understand_otherwise_erases_nobody(
+    connection: Connection, payload: bytes
+) -> None:
+    record = composed(str(uuid4()), "factwire", "DataSubjectErased", 1, ["x"], {}, payload, chosen_id=False)
+    with pytest.raises(PostgresError) as refused:
+        await act_upon(connection, record, "destroy_data_key")
+    assert refused.value.sqlstate == "FW008"
+    assert await connection.fetchval("select count(*) from factwire.data_subjects") == 0
+
+
+async def test_verify_goes_on_over_a_record_that_tells_nothing(connection: Connection) -> None:
+    for type in ("DataSubjectErased", "FactRedacted"):
+        await append_alone(connection, composed(str(uuid4()), "factwire", type, 1, ["x"], {}, b"{}", chosen_id=False))
+    assert await verified(connection, 2) == ([], 1)
+
+
 @pytest.mark.parametrize("told_of", [{"position": 1}, {"position": 2}, {"position": 1, "digest": "00"}])
 async def test_a_record_that_is_not_true_redacts_nothing(connection: Connection, told_of: dict[str, object]) -> None:
     """Neither of another fact, nor of one of the reserved namespace, nor with another digest."""
@@ -104,15 +131,15 @@ async def test_a_record_that_is_not_true_redacts_nothing(connection: Connection,
     payload = {"id": id, "reason": "", "digest": "", **told_of}
     record = audit_fact("FactRedacted", id=str(uuid4()), by="key:a", about="x", payload=payload)
     with pytest.raises(PostgresError) as refused:
-        await redact_upon(connection, record)
+        await act_upon(connection, record, "take_out_payload")
     assert refused.value.sqlstate in {"FW007", "FW008"}
     assert await verified(connection, 2) == ([], 1)
 
 
-async def redact_upon(connection: Connection, record: NewFact) -> None:
+async def act_upon(connection: Connection, record: NewFact, function: str) -> None:
     async with connection.transaction(isolation="read_committed"):
         await append(connection, [([record], None)])
-        await connection.execute("select factwire.take_out_payload()")
+        await connection.execute(f"select factwire.{function}()")
 
 
 async def test_a_role_that_served_before_the_migration_erases_and_redacts_after_it(fresh_database_url: str) -> None:

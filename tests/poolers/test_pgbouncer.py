@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from uuid import uuid4
 
+import asyncpg
 import httpx
 import pytest
 
@@ -98,6 +99,36 @@ async def test_two_services_under_load_lose_nothing_and_doubt_nothing(
     assert len(published) == len(exported) == PUBLISHERS * PUBLISHES
     assert all(any(id in line for line in exported) for id in published[:20])
     assert "no flaws" in command("verify", database_url=pooled.direct_url).stdout
+
+
+SHOWN = (
+    "jit",
+    "statement_timeout",
+    "lock_timeout",
+    "default_transaction_isolation",
+    "idle_in_transaction_session_timeout",
+)
+
+
+async def test_nothing_of_ours_stays_in_a_session_that_is_somebody_elses_next(
+    pooled: Pooled, start_service: StartService
+) -> None:
+    assert command("migrate", database_url=through(pooled)).returncode == 0
+    direct = await asyncpg.connect(pooled.direct_url)
+    expected = [await direct.fetchval(f"show {name}") for name in SHOWN]
+    await direct.close()
+    service = await start_service(database_url=through(pooled), auth="none")
+    async with httpx.AsyncClient(base_url=service.url, timeout=30, verify=False) as client:
+        for _ in range(20):
+            assert (await client.post("/v1/facts", json=publication())).status_code == 201
+            assert (await client.get("/v1/facts")).status_code == 200
+    for _ in range(20):
+        stranger = await asyncpg.connect(pooled.url, statement_cache_size=0)
+        async with stranger.transaction():
+            assert [await stranger.fetchval(f"show {name}") for name in SHOWN] == expected
+            held = "select count(*) from pg_locks where locktype = 'advisory' and pid = pg_backend_pid()"
+            assert await stranger.fetchval(held) == 0
+        await stranger.close()
 
 
 async def test_without_the_option_the_remedy_is_named(pooled: Pooled, tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ LARGE = {"payload": "x" * (MIB - 16 * 1024)}
 async def test_a_publish_may_be_as_large_as_the_service_allows_and_the_service_says_what_is_larger(
     start_service: StartService, start_proxy: StartProxy
 ) -> None:
-    proxy = await start_proxy(await start_service())
+    proxy = await start_proxy(await start_service(auth="none"))
     async with httpx.AsyncClient(base_url=proxy.url, verify=False, timeout=30) as client:
         allowed = await client.post("/v1/facts", json=publication(*new_facts(4, **LARGE)))
         assert allowed.status_code == 201
@@ -35,7 +35,7 @@ async def test_a_publish_may_be_as_large_as_the_service_allows_and_the_service_s
 async def test_an_import_is_published_while_it_is_sent_and_an_export_gives_it_back(
     start_service: StartService, start_proxy: StartProxy
 ) -> None:
-    proxy = await start_proxy(await start_service())
+    proxy = await start_proxy(await start_service(auth="none"))
     facts = new_facts(PIECES * LINES, payload="x" * 700)
     async with httpx.AsyncClient(base_url=proxy.url, verify=False, timeout=30) as client:
 
@@ -52,7 +52,7 @@ async def test_an_import_is_published_while_it_is_sent_and_an_export_gives_it_ba
 async def test_an_import_that_is_sent_at_once_is_published_whole(
     start_service: StartService, start_proxy: StartProxy
 ) -> None:
-    proxy = await start_proxy(await start_service())
+    proxy = await start_proxy(await start_service(auth="none"))
     body = ndjson(new_facts(20_000, payload="x" * 700))
     async with httpx.AsyncClient(base_url=proxy.url, verify=False, timeout=50) as client:
         answer = await client.post("/v1/facts/import", content=body, headers=NDJSON)
@@ -60,7 +60,7 @@ async def test_an_import_that_is_sent_at_once_is_published_whole(
 
 
 async def test_a_bad_line_of_a_large_import_is_told(start_service: StartService, start_proxy: StartProxy) -> None:
-    proxy = await start_proxy(await start_service())
+    proxy = await start_proxy(await start_service(auth="none"))
     body = ndjson(new_facts(10)) + b"{\n" + ndjson(new_facts(10_000, payload="x" * 700))
     async with httpx.AsyncClient(base_url=proxy.url, verify=False, timeout=30) as client:
         answer = await client.post("/v1/facts/import", content=body, headers=NDJSON)
@@ -70,7 +70,7 @@ async def test_a_bad_line_of_a_large_import_is_told(start_service: StartService,
 async def test_an_export_whose_service_is_killed_does_not_end_as_if_it_were_whole(
     start_service: StartService, start_proxy: StartProxy
 ) -> None:
-    service = await start_service()
+    service = await start_service(auth="none")
     proxy = await start_proxy(service)
     headers = {"accept-encoding": "identity"}  # as many bytes on each way: more than the buffers take
     async with httpx.AsyncClient(base_url=proxy.url, verify=False, timeout=30) as client:

@@ -38,7 +38,7 @@ OPEN_STREAMS = "factwire_open_streams"
 async def test_a_fact_reaches_a_stream_within_100_ms(
     start_service: StartService, start_proxy: StartProxy, headers: dict[str, str]
 ) -> None:
-    proxy = await start_proxy(await start_service())
+    proxy = await start_proxy(await start_service(auth="none"))
     assert await median_delay(proxy.url, headers, coding="") < DELAY_SECONDS_MAX
 
 
@@ -46,7 +46,7 @@ async def test_a_fact_reaches_a_stream_within_100_ms(
 async def test_a_fact_reaches_a_stream_within_100_ms_where_nginx_compresses_streams(
     start_service: StartService, start_proxy: StartProxy
 ) -> None:
-    proxy = await start_proxy(await start_service(), changes=COMPRESS_STREAMS)
+    proxy = await start_proxy(await start_service(auth="none"), changes=COMPRESS_STREAMS)
     assert await median_delay(proxy.url, GZIP, coding="gzip") < DELAY_SECONDS_MAX
 
 
@@ -54,14 +54,14 @@ async def test_a_fact_reaches_a_stream_within_100_ms_where_nginx_compresses_stre
 async def test_the_measurement_notices_a_proxy_that_buffers(
     start_service: StartService, start_proxy: StartProxy
 ) -> None:
-    proxy = await start_proxy(await start_service(), changes=BUFFER_STREAMS)
+    proxy = await start_proxy(await start_service(auth="none"), changes=BUFFER_STREAMS)
     assert await median_delay(proxy.url, GZIP, coding="gzip") > DELAY_SECONDS_MAX
 
 
 async def test_a_quiet_stream_outlives_the_timeouts_of_the_proxy_by_its_heartbeats(
     start_service: StartService, start_proxy: StartProxy, product: Product
 ) -> None:
-    proxy = await start_proxy(await start_service(), changes=SHORT_TIMEOUTS[product.name])
+    proxy = await start_proxy(await start_service(auth="none"), changes=SHORT_TIMEOUTS[product.name])
     async with (
         streaming(proxy.url, "?heartbeat=3") as kept,
         streaming(proxy.url, "?heartbeat=15") as lost,
@@ -79,7 +79,7 @@ async def test_a_quiet_stream_outlives_the_timeouts_of_the_proxy_by_its_heartbea
 async def test_a_client_that_leaves_is_forgotten_by_the_service_after_a_few_heartbeats(
     start_service: StartService, start_proxy: StartProxy
 ) -> None:
-    service = await start_service()
+    service = await start_service(auth="none")
     proxy = await start_proxy(service)
     async with streaming(proxy.url, "?heartbeat=3") as stream:
         await stream.read_until(lambda body: b"caught-up" in body)

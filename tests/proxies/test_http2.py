@@ -22,7 +22,7 @@ LINE_SECONDS = 20.0
 
 
 async def test_200_streams_share_one_connection(start_service: StartService, start_proxy: StartProxy) -> None:
-    service = await start_service()
+    service = await start_service(auth="none")
     proxy = await start_proxy(service)
     async with following(proxy.url) as client:
         assert await line(client) == "caught up"

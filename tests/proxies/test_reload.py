@@ -25,7 +25,7 @@ CUT_AFTER_A_SECOND = {
 async def test_streams_that_a_reload_cuts_resume_without_gap_or_repeat(
     start_service: StartService, start_proxy: StartProxy, product: Product
 ) -> None:
-    proxy = await start_proxy(await start_service(), changes=CUT_AFTER_A_SECOND[product.name])
+    proxy = await start_proxy(await start_service(auth="none"), changes=CUT_AFTER_A_SECOND[product.name])
     async with followers(proxy.url, STREAMS) as following:
         async with publishing(proxy.url) as told:
             await until(lambda: all_have(following, 20))
@@ -36,7 +36,7 @@ async def test_streams_that_a_reload_cuts_resume_without_gap_or_repeat(
 
 
 async def test_a_reload_as_configured_ends_no_stream(start_service: StartService, start_proxy: StartProxy) -> None:
-    proxy = await start_proxy(await start_service())
+    proxy = await start_proxy(await start_service(auth="none"))
     async with followers(proxy.url, STREAMS) as following:
         async with publishing(proxy.url) as told:
             await until(lambda: all_have(following, 20))

@@ -29,7 +29,7 @@ select count(*) from pg_stat_activity where wait_event = 'advisory' and applicat
 async def test_killed_processes_leave_each_acknowledged_fact_once(
     start_service: StartService, start_proxy: StartProxy
 ) -> None:
-    services = [await start_service(), await start_service()]
+    services = [await start_service(auth="none"), await start_service(auth="none")]
     proxy = await start_proxy(*services)
     told, done = Acknowledged(), asyncio.Event()
     async with followers(proxy.url, STREAMS) as following:
@@ -38,7 +38,7 @@ async def test_killed_processes_leave_each_acknowledged_fact_once(
         for _ in range(KILLS):
             victim = services.pop(0)
             await victim.kill()
-            services.append(await start_service(port=victim.port))
+            services.append(await start_service(auth="none", port=victim.port))
             await until(lambda: publishes(services[-1]))
         done.set()
         await asyncio.gather(*publishing)
@@ -55,7 +55,7 @@ async def test_killed_processes_leave_each_acknowledged_fact_once(
 async def test_a_publish_without_ids_is_not_repeated_by_the_proxy(
     start_service: StartService, start_proxy: StartProxy, fresh_database_url: str
 ) -> None:
-    first, second = await start_service(), await start_service()
+    first, second = await start_service(auth="none"), await start_service(auth="none")
     proxy = await start_proxy(first, second)
     async with (
         locked_log(fresh_database_url) as log,
@@ -76,7 +76,7 @@ async def test_a_publish_without_ids_is_not_repeated_by_the_proxy(
 async def test_the_check_notices_a_proxy_that_repeats_anything(
     start_service: StartService, start_proxy: StartProxy, fresh_database_url: str
 ) -> None:
-    first, second = await start_service(), await start_service()
+    first, second = await start_service(auth="none"), await start_service(auth="none")
     proxy = await start_proxy(first, second, changes=REPEAT_ANYTHING)
     async with (
         locked_log(fresh_database_url) as log,

@@ -29,7 +29,9 @@ LATE_SECONDS = 1.0
 async def test_a_rolling_update_loses_and_repeats_nothing_and_spreads_the_reconnects(
     start_service: StartService, start_proxy: StartProxy
 ) -> None:
-    services = [await start_service(drain_seconds=DRAIN_SECONDS, retry_seconds=1) for _ in range(PROCESSES)]
+    services = [
+        await start_service(auth="none", drain_seconds=DRAIN_SECONDS, retry_seconds=1) for _ in range(PROCESSES)
+    ]
     proxy = await start_proxy(*services)
     async with load(proxy.url) as (told, following):
         await until(lambda: all_have(following, 20))
@@ -50,7 +52,7 @@ async def test_the_version_before_and_this_one_serve_side_by_side_while_the_sche
     old = tmp_path / "old"
     await asyncio.to_thread(unpack_version_before, old)
     await asyncio.to_thread(take_schema_back, fresh_database_url)
-    services = [await start_service(tree=old, retry_seconds=1) for _ in range(PROCESSES)]
+    services = [await start_service(auth="none", tree=old, retry_seconds=1) for _ in range(PROCESSES)]
     proxy = await start_proxy(*services)
     async with load(proxy.url) as (told, following):
         await until(lambda: all_have(following, 20))
@@ -87,7 +89,7 @@ async def replace(start_service: StartService, service: ServiceProcess) -> float
     """Stop a process and start one of this version in its place; return when it was told to stop."""
     stopped_at = time.monotonic()
     assert await service.terminate() == 0
-    new = await start_service(port=service.port, drain_seconds=DRAIN_SECONDS, retry_seconds=1)
+    new = await start_service(auth="none", port=service.port, drain_seconds=DRAIN_SECONDS, retry_seconds=1)
     # Only a process that the proxy uses again makes up for the next one.
     await until(lambda: publishes(new))
     return stopped_at
