@@ -27,7 +27,8 @@ async def test_a_client_cannot_choose_its_address(start_service: StartService, s
         auth="none", trusted_proxies="127.0.0.1", address_requests_per_second=LIMIT, log_requests=True
     )
     proxy = await start_proxy(service)
-    async with httpx.AsyncClient(base_url=proxy.url, verify=False) as client:
+    elsewhere = httpx.AsyncHTTPTransport(verify=False, local_address="127.0.0.9")  # the proxy has 127.0.0.1
+    async with httpx.AsyncClient(base_url=proxy.url, transport=elsewhere) as client:
         answers = [
             await client.get("/v1/position", headers={"x-forwarded-for": f"198.51.100.{number}"})
             for number in range(4 * LIMIT)
