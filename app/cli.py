@@ -93,12 +93,20 @@ def is_expected(error: Exception) -> bool:
         return True
     import asyncpg
 
-    from app.postgres_url import SessionNeeded
+    from app.postgres_url import SessionNeeded, UnusableUrl
     from app.store.engine import EmbeddedRefused, NotInstalled
     from app.store.master_keys import MasterKeyRefused
     from app.store.migrations import MigrationRefused
 
-    expected = (MigrationRefused, MasterKeyRefused, NotInstalled, EmbeddedRefused, SessionNeeded, asyncpg.PostgresError)
+    expected = (
+        MigrationRefused,
+        MasterKeyRefused,
+        NotInstalled,
+        EmbeddedRefused,
+        SessionNeeded,
+        UnusableUrl,
+        asyncpg.PostgresError,
+    )
     return isinstance(error, expected)
 
 

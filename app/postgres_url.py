@@ -1,10 +1,11 @@
 """URLs of PostgreSQL as other clients know them: what asyncpg does not understand is left out, or refused by name."""
 
+import os
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
 POOLED = "pgbouncer"  # as Prisma and those who host PostgreSQL spell it
 
@@ -52,14 +53,29 @@ REFUSED = {
 }
 
 FILES = {"sslrootcert", "sslcert", "sslkey", "sslcrl", "passfile"}
+SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
+SSL_VERSIONS = ("TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3")
+CHOICES = {
+    "sslmode": SSL_MODES,
+    "sslnegotiation": ("postgres", "direct"),
+    "ssl_min_protocol_version": SSL_VERSIONS,
+    "ssl_max_protocol_version": SSL_VERSIONS,
+    "target_session_attrs": ("any", "primary", "standby", "read-write", "read-only", "prefer-standby"),
+    "gsslib": ("gssapi", "sspi"),
+}
 SYSTEM = "system"
 SYSTEM_AUTHORITIES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem")
+OWN_AUTHORITY = "PGSSLROOTCERT"
 VERIFIED = "verify-full"
 TRUTHS = {"true": True, "1": True, "false": False, "0": False}
 
 
 class SessionNeeded(Exception):
     """What is to be done needs a session of its own, and the URL leads to pooled transactions."""
+
+
+class UnusableUrl(Exception):
+    """A URL with which nothing can be reached. It is not repeated, as a password may stand in it."""
 
 
 class Target(NamedTuple):
@@ -72,6 +88,7 @@ class Target(NamedTuple):
 def target_of(url: str) -> Target:
     """What asyncpg takes of a URL. Raises ValueError, which names the option that is wrong and no secret."""
     parts = urlsplit(url)
+    check_hosts(parts.netloc)
     if not parts.query:
         return Target(url, pooled=False)
     options = dict(parse_qsl(parts.query, keep_blank_values=True))
@@ -84,12 +101,50 @@ def target_of(url: str) -> Target:
         if options.setdefault("sslmode", VERIFIED) != VERIFIED:
             raise ValueError(f"sslrootcert={SYSTEM} needs sslmode={VERIFIED}")
         options["sslrootcert"] = system_authorities()
+    check_choices(options)
     for name in FILES & options.keys():
         if not Path(options[name]).is_file():
             raise ValueError(f"the file of {name} is not there: {options[name]}")
     kept = {name: value for name, value in options.items() if name not in LEFT_OUT}
     query = f"?{urlencode(kept)}" if kept else ""
     return Target(url.partition("?")[0] + query, TRUTHS[pooled])
+
+
+def check_choices(options: Mapping[str, str]) -> None:
+    """Raises ValueError where an option has a value that is none of its own, or lacks another one that it needs."""
+    for name, choices in CHOICES.items():
+        if name in options and options[name] not in choices:
+            raise ValueError(f"the option {name} is one of {', '.join(choices)}")
+    mode = options.get("sslmode", "")
+    if mode.startswith("verify-") and not ("sslrootcert" in options or OWN_AUTHORITY in os.environ or has_own_file()):
+        raise ValueError(f"sslmode={mode} needs sslrootcert: a file of authorities, or {SYSTEM}")
+    if options.get("sslnegotiation") == "direct" and mode not in SSL_MODES[3:]:
+        raise ValueError("sslnegotiation=direct needs sslmode=require or stricter")
+
+
+def has_own_file() -> bool:
+    """Whether there is the file of authorities that libpq takes where none is named."""
+    try:
+        return Path("~/.postgresql/root.crt").expanduser().is_file()
+    except RuntimeError:  # there is no home
+        return False
+
+
+def check_hosts(netloc: str) -> None:
+    """Raises ValueError where hosts or ports can be none."""
+    for host in netloc.rpartition("@")[2].split(",") if netloc.rpartition("@")[2] else ():
+        name, colon, port = host.rpartition(":") if not host.endswith("]") else (host, "", "")
+        name = name if colon else host
+        if colon and not (port.isascii() and port.isdigit() and 0 < int(port) < 65_536):
+            raise ValueError("a port is a number from 1 to 65535, and an IPv6 address stands in brackets")
+        if ":" in name.removeprefix("[").removesuffix("]") and not name.startswith("["):
+            raise ValueError("an IPv6 address stands in brackets")
+        try:
+            unquote(name).encode("idna")
+        except UnicodeError:
+            name = ""
+        if not name:
+            raise ValueError("a host is empty, or no name of a host")
 
 
 def left_out_of(url: str) -> list[str]:

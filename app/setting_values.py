@@ -52,7 +52,7 @@ def check_database_url(url: str) -> None:
         parts, ports = None, []
     if parts is None or parts.scheme not in {"postgresql", "postgres"}:
         raise ValueError("expected a URL that begins with postgresql://")
-    if parts.fragment or not all(port.isdigit() or port.endswith("]") for port in ports):
+    if parts.fragment or not all(port.isdecimal() or port.endswith("]") for port in ports):
         raise ValueError("write the characters #, /, ?, : and @ of the password as %23, %2F, %3F, %3A and %40")
     target_of(url)
 

@@ -2,11 +2,12 @@
 
 import argparse
 import logging
+import signal
 import sys
 
 from pydantic import SecretStr
 
-from app.commands.exits import Exit
+from app.commands.exits import Exit, leave
 from app.commands.parsing import Commands, Parser, add_command
 from app.settings import Settings
 from app.telemetry.logs import logs_json, said
@@ -127,6 +128,7 @@ def with_database(settings: Settings) -> Settings:
     if settings.database_url is not None:
         return settings
     directory = settings.data_dir or embedded.default_directory()
+    signal.signal(signal.SIGTERM, leave)  # so that the server is not left behind
     server = embedded.start(directory)
     if not logs_json():
         print(EMBEDDED.format(directory=directory), file=sys.stderr)

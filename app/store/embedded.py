@@ -11,6 +11,7 @@ import logging
 import os
 import pwd
 import shutil
+import signal
 import socket
 import tempfile
 import threading
@@ -30,6 +31,8 @@ log = logging.getLogger(__name__)
 PORT = 5432  # of the socket's name; nothing listens on an address
 SOCKET_PATH_MAX = 103  # bytes; macOS takes no more, and Linux 107
 SOCKETS_PREFIX = "factwire-socket-"
+VERSION_FILE = "PG_VERSION"
+UNFINISHED = "factwire.new"
 USERS_FILE = "factwire.users"
 LOG_FILE = "log"
 POSTMASTER_FILE = "postmaster.pid"
@@ -63,9 +66,13 @@ def start(directory: Path) -> "Server":
     Raises NotInstalled where the wheel is left out, and EmbeddedRefused where it cannot be started here. Starting waits
     for crash recovery to end.
     """
-    server = Server(directory.expanduser().absolute(), find_engine())
-    server.begin()
+    try:
+        place = directory.expanduser().absolute()
+    except RuntimeError:
+        raise EmbeddedRefused(f"FACTWIRE_DATA_DIR: there is no home directory for {directory}") from None
+    server = Server(place, find_engine())
     atexit.register(server.stop)
+    server.begin()
     threading.Thread(target=server.watch, name="embedded PostgreSQL", daemon=True).start()
     return server
 
@@ -78,6 +85,7 @@ class Postmaster:
         self.port = int(lines[3])
         self.socket_directory = directory if lines[4] in ("", ".") else Path(lines[4])
         self.is_ready = len(lines) > 7 and lines[7].strip() == "ready"
+        self.is_stopping = len(lines) > 7 and lines[7].strip() == "stopping"
 
     @property
     def socket(self) -> Path:
@@ -156,7 +164,7 @@ class Server:
     def is_running(self) -> bool:
         """Whether somebody answers at the socket."""
         postmaster = postmaster_of(self.directory)
-        if postmaster is None:
+        if postmaster is None or postmaster.is_stopping:
             return False
         try:
             with socket.socket(socket.AF_UNIX) as tried:
@@ -166,11 +174,23 @@ class Server:
         return True
 
     def make(self) -> None:
-        """Make the database where there is none yet."""
-        if (self.directory / "PG_VERSION").exists():
+        """Make the database where there is none yet: in a folder of its own, out of which it is moved once it is whole.
+
+        What was begun and not ended, and so has no PG_VERSION, is made anew.
+        """
+        if (self.directory / VERSION_FILE).exists():
             check_version(self.directory)
             return
-        self.engine.run("initdb", [*INITDB, "-D", self.engine.place(self.directory)], directory=self.directory)
+        for left in self.directory.iterdir():
+            shutil.rmtree(left) if left.is_dir() else left.unlink()
+        new = self.directory / UNFINISHED
+        new.mkdir(mode=0o700)
+        if self.engine.user is not None:
+            os.chown(new, self.engine.user.pw_uid, self.engine.user.pw_gid)
+        self.engine.run("initdb", [*INITDB, "-D", self.engine.place(new)], directory=new)
+        for each in sorted(new.iterdir(), key=lambda each: each.name == VERSION_FILE):
+            each.rename(self.directory / each.name)
+        new.rmdir()
 
     def launch(self) -> None:
         """Start the server and wait until it is ready. Raises EmbeddedRefused with what it says."""
@@ -191,7 +211,11 @@ class Server:
             )
         finally:
             os.close(log_file)
-        self._await_ready(process, began_at)
+        try:
+            self._await_ready(process, began_at)
+        except BaseException:
+            process.send_signal(signal.SIGINT)  # a fast shutdown
+            raise
         process.returncode = 0  # it is left to itself: reap takes it once it has ended
         launched.add(process.pid)
 
@@ -201,8 +225,11 @@ class Server:
         if postmaster is None:
             return
         place = self.engine.place(self.directory)
-        with suppress(EmbeddedRefused, TimeoutExpired):  # it may have ended by itself
-            self.engine.run("pg_ctl", ["-D", place, "-m", mode, "-w", "stop"], directory=self.directory)
+        for how in (mode, "immediate"):
+            with suppress(EmbeddedRefused, TimeoutExpired):  # it may have ended by itself
+                self.engine.run("pg_ctl", ["-D", place, "-m", how, "-w", "stop"], directory=self.directory)
+            if postmaster_of(self.directory) is None:
+                break
         reap()
         forget_socket_directory(postmaster)
 
@@ -228,8 +255,8 @@ class Server:
         """Make the directory, and refuse one that is not ours. No permission of any other folder is changed."""
         directory, user = self.directory, self.engine.user
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        holds_data = (directory / "PG_VERSION").exists()
-        if not holds_data and any(directory.iterdir()):
+        holds_data = (directory / VERSION_FILE).exists()
+        if not holds_data and any(directory.iterdir()) and not (directory / UNFINISHED).exists():
             raise FileExistsError(f"FACTWIRE_DATA_DIR: {directory} holds something else than a PostgreSQL")
         owner = directory.stat().st_uid
         if user is not None and owner == 0 and not holds_data:
@@ -286,7 +313,7 @@ def reap() -> None:
 
 def check_version(directory: Path) -> None:
     """Raises EmbeddedRefused where another PostgreSQL has made a directory, or did not come to an end with it."""
-    found = (directory / "PG_VERSION").read_text().strip()
+    found = (directory / VERSION_FILE).read_text().strip()
     if found != str(MAJOR):
         raise EmbeddedRefused(
             f"FACTWIRE_DATA_DIR: {directory} is of PostgreSQL {found}, and the embedded one is {MAJOR}: dump it with"

@@ -22,6 +22,7 @@ MAJOR = 18
 USER = "pgserver"
 COPIES = Path("/var/lib/factwire-postgresql")
 SECONDS = 120.0
+NOBODY = -1
 ENVIRONMENT = {"PATH", "LANG", "LANGUAGE", "TZ", "TMPDIR"}
 FROM_INSIDE = "/proc/self/cwd"
 ADD_USER = (
@@ -57,7 +58,7 @@ class Engine:
 
     def place(self, directory: Path) -> str:
         """How a program is told of a directory that it is started in."""
-        return str(directory) if self.user is None or is_open_to_others(directory) else FROM_INSIDE
+        return str(directory) if self.user is None or is_open_to(self.user.pw_uid, directory) else FROM_INSIDE
 
     def run(
         self,
@@ -151,7 +152,7 @@ def own_user() -> pwd.struct_passwd:
 def reachable(programs: Path) -> Path:
     """The programs, or a copy of them where others than root can read it: no folder on the way is opened."""
     wheel = programs.parents[1]
-    if is_open_to_others(programs) and all(each.stat().st_mode & 0o005 == 0o005 for each in programs.iterdir()):
+    if is_open_to(NOBODY, programs) and all(each.stat().st_mode & 0o005 == 0o005 for each in programs.iterdir()):
         return programs
     copy = COPIES / version(WHEEL)
     if not copy.exists():
@@ -170,6 +171,7 @@ def reachable(programs: Path) -> Path:
     return copy / programs.relative_to(wheel.parent)
 
 
-def is_open_to_others(directory: Path) -> bool:
-    """Whether every folder above one lets others pass."""
-    return all(each.stat().st_mode & 0o001 for each in directory.resolve().parents)
+def is_open_to(uid: int, directory: Path) -> bool:
+    """Whether every folder above one is a user's own, or lets others pass."""
+    above = [each.stat() for each in directory.resolve().parents]
+    return all(each.st_mode & 0o001 or each.st_uid == uid for each in above)

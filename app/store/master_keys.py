@@ -113,6 +113,8 @@ def load_master_keys(text: str, file: Path | None) -> MasterKeys:
         keys = parse_master_keys(file.read_text())
     except OSError as error:
         raise MasterKeyRefused(f"the master keys cannot be read: {error}") from None
+    except UnicodeDecodeError:
+        raise MasterKeyRefused(f"the master keys cannot be read: {file} is no text") from None
     if not keys:
         raise MasterKeyRefused(f"{file} holds no master key")
     return MasterKeys(keys)

