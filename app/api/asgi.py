@@ -12,6 +12,7 @@ T = TypeVar("T")
 COMMENT = "factwire.comment"  # of a stream: what may be written between two parts of its body and means nothing
 JSON = "application/json"
 OUTLET = "factwire.outlet"
+ADDED = "factwire.added-headers"
 REQUEST_ID = "factwire.request-id"
 STATUS = "factwire.status"
 FORWARDED = frozenset(  # what proxies add
@@ -143,4 +144,5 @@ class JsonAnswer(Response):
         """The header lines, with what is added to other responses on their way through `send`."""
         state = scope["state"]
         state[STATUS] = self.status_code
-        return b"".join([b"%b: %b\r\n" % header for header in (*headers, (b"x-request-id", state[REQUEST_ID]))])
+        added = ((b"x-request-id", state[REQUEST_ID]), *state.get(ADDED, ()))
+        return b"".join([b"%b: %b\r\n" % header for header in (*headers, *added)])

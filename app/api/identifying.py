@@ -11,7 +11,7 @@ from secrets import token_hex
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.access.addresses import Proxies
-from app.api.asgi import REQUEST_ID, STATUS, header
+from app.api.asgi import ADDED, REQUEST_ID, STATUS, header
 from app.api.attributing import principal_name, take_published
 from app.api.problems import PROBLEM, problem_response
 from app.domain.errors import Unavailable
@@ -20,6 +20,16 @@ from app.telemetry.logs import request_id
 log = logging.getLogger(__name__)
 
 GIVEN = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
+
+
+# A year, for which a browser asks over TLS only (RFC 6797). Addresses it does not keep.
+SECURE = ((b"strict-transport-security", b"max-age=31536000"),)
+
+
+def is_localhost(host: bytes) -> bool:
+    """Whether a browser would hold it against whatever else listens on its own machine."""
+    name = host.partition(b":")[0].lower()
+    return name == b"localhost" or name.endswith(b".localhost")
 
 
 class Ids:
@@ -39,11 +49,18 @@ class Identifying:
     """Lets every request have its id while it is answered, and its line in the log."""
 
     def __init__(
-        self, app: ASGIApp, *, logged: bool, proxies: Proxies, on_problem: Callable[[str], None] = lambda code: None
+        self,
+        app: ASGIApp,
+        *,
+        logged: bool,
+        proxies: Proxies,
+        own_tls: bool = False,
+        on_problem: Callable[[str], None] = lambda code: None,
     ) -> None:
         self._app = app
         self._logged = logged
         self._proxies = proxies
+        self._own_tls = own_tls
         self._on_problem = on_problem
         self._ids = Ids()
 
@@ -55,13 +72,15 @@ class Identifying:
         state = scope["state"]
         state[REQUEST_ID] = id
         request_id.set(id.decode())
+        if self._own_tls and not is_localhost(header(scope, b"host")):
+            state[ADDED] = SECURE
 
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
                 state[STATUS] = message["status"]
                 if PROBLEM in state:
                     self._on_problem(state[PROBLEM])
-                message["headers"] = [*message["headers"], (b"x-request-id", id)]
+                message["headers"] = [*message["headers"], (b"x-request-id", id), *state.get(ADDED, ())]
             await send(message)
 
         if not self._logged:

@@ -26,7 +26,6 @@ from app.main import create_app
 from app.serving.patience import is_worth_a_line
 from app.serving.protocol import GuardedProtocol, guarded_protocol
 from app.serving.tls import certificate_of
-from app.setting_values import is_loopback
 from app.settings import Settings
 from app.telemetry.metrics import Metrics
 
@@ -35,7 +34,6 @@ log = logging.getLogger(__name__)
 OTHER_CONNECTIONS = 800  # requests that are no streams
 OTHER_FILES = 200  # connections to the database, and a few files
 KEPT_BLOCK_BYTES = 4 * 1024 * 1024
-SECURE_SECONDS = 31_536_000  # a year, for which a browser asks over TLS only (RFC 6797)
 FINISH_SECONDS = 25  # what is left of a usual grace period after the streams have ended
 
 # A vanished client is noticed within 20 s, one that stopped reading holds at most 256 KiB in the kernel. The default
@@ -88,6 +86,7 @@ def run(settings: Settings, listening: socket.socket, *, parent: int | None = No
             shared(guarded, settings.origins),
             logged=settings.log_requests,
             proxies=proxies,
+            own_tls=settings.tls_certificate_file is not None,
             on_problem=context.metrics.request_refused,
         ),
         http=guarded_protocol(
@@ -106,18 +105,11 @@ def run(settings: Settings, listening: socket.socket, *, parent: int | None = No
         log_config=None,
         server_header=False,
         proxy_headers=False,
-        headers=headers_of(settings),
         timeout_keep_alive=settings.keep_alive_seconds,  # type: ignore[arg-type]  # it goes to call_later
         timeout_graceful_shutdown=FINISH_SECONDS,
     )
     logging.getLogger("uvicorn.error").addFilter(is_worth_a_line)
     Server(config, context, parent=parent).run(sockets=[listening])
-
-
-def headers_of(settings: Settings) -> list[tuple[str, str]]:
-    """What every answer says. Of a loopback name a browser would remember it for whatever else listens there."""
-    own_tls = settings.tls_certificate_file is not None and not is_loopback(settings.host)
-    return [("strict-transport-security", f"max-age={SECURE_SECONDS}")] if own_tls else []
 
 
 def guests_of(settings: Settings, proxies: Proxies) -> Guests:

@@ -168,6 +168,7 @@ class Server:
             return False
         try:
             with socket.socket(socket.AF_UNIX) as tried:
+                tried.settimeout(WATCH_SECONDS)
                 tried.connect(str(postmaster.socket))
         except OSError:
             return False
