@@ -226,16 +226,13 @@ def processes_in(directory: Path) -> list[int]:
     return found
 
 
-@pytest.mark.parametrize(
-    ("number", "pause_seconds"),
-    [(signal.SIGTERM, 0.5), (signal.SIGTERM, 1.0), (signal.SIGTERM, 2.0), (signal.SIGINT, 0.1), (signal.SIGINT, 1.0)],
-)
+@pytest.mark.parametrize("pause_seconds", [0.1, 0.5, 1.0, 2.0])
 async def test_a_start_that_is_ended_leaves_nothing_running_and_the_next_one_works(
-    place: Path, number: signal.Signals, pause_seconds: float
+    place: Path, pause_seconds: float
 ) -> None:
     started = served(place / "data")
     await asyncio.sleep(pause_seconds)
-    started.process.send_signal(number)
+    started.process.terminate()  # not by SIGINT, which a shell lets what it runs in the background ignore
     await started.ended()
     async with asyncio.timeout(20):
         while processes_in(place / "data"):
