@@ -132,7 +132,8 @@ def has_own_file() -> bool:
 
 def check_hosts(netloc: str) -> None:
     """Raises ValueError where hosts or ports can be none."""
-    for host in netloc.rpartition("@")[2].split(",") if netloc.rpartition("@")[2] else ():
+    hosts = netloc.rpartition("@")[2]
+    for host in hosts.split(",") if hosts else ():
         name, colon, port = host.rpartition(":") if not host.endswith("]") else (host, "", "")
         name = name if colon else host
         if colon and not (port.isascii() and port.isdigit() and 0 < int(port) < 65_536):

@@ -9,6 +9,7 @@ from typing import Any
 from uuid_utils import uuid7
 
 from app.access.granting import form_of, grants_from
+from app.access.keyring import NAME as KEY
 from app.access.secrets import digest, new_id, new_key
 from app.domain.audit import audit_fact
 from app.domain.errors import FieldError, Forbidden, InvalidRequest, KeyNotFound, LimitExceeded
@@ -19,7 +20,6 @@ from app.store import keys
 from app.store.database import Connection
 from app.store.keys import StoredKey
 
-PREFIX = "key:"
 KEYS_MAX = 10_000  # each process has all of them in memory
 NAME = re.compile(r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,100}")
 
@@ -101,7 +101,7 @@ def check_covers(by: Principal, grants: Grants) -> None:
 
 def secret_of(by: Principal) -> bytes | None:
     """The digest of the secret of a key with which somebody came, if it was one."""
-    return bytes.fromhex(by.credential.removeprefix(PREFIX)) if by.credential.startswith(PREFIX) else None
+    return bytes.fromhex(by.credential.removeprefix(KEY)) if by.credential.startswith(KEY) else None
 
 
 def check_outlasts(by: Principal, expires_at: datetime | None) -> None:

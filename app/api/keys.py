@@ -23,7 +23,7 @@ from app.api.parameters import parameters_of, parse_time
 from app.api.routing import new_router
 from app.api.wire import Texts
 from app.domain import errors
-from app.domain.errors import FieldError, Forbidden, InvalidRequest, Unavailable
+from app.domain.errors import FieldError, Forbidden, InvalidRequest, Unauthenticated, Unavailable
 from app.domain.fact import utc
 from app.domain.grants import Grants
 from app.domain.principal import Principal
@@ -228,9 +228,14 @@ async def managing(request: Request) -> AsyncIterator[Connection]:
 
 
 def maker_of(request: Request) -> Principal:
-    """Who makes a request, until the end of his credentials: a session of theirs may end before."""
-    principal = principal_of(request)
-    return context_of(request).access.current(principal) or principal
+    """Who makes a request, until the end of his credentials: a session of theirs may end before.
+
+    Raises Unauthenticated where they do not hold any more, and Unavailable where nobody can tell.
+    """
+    maker = context_of(request).access.current(principal_of(request))
+    if maker is None:
+        raise Unauthenticated("The credentials were revoked or have ended.")
+    return maker
 
 
 def id_of(request: Request) -> str:
