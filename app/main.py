@@ -49,7 +49,7 @@ from app.domain.fact import NewFact
 from app.domain.limits import Limits
 from app.postgres_url import left_out_of
 from app.settings import Settings
-from app.store.appending import Appended
+from app.store.appending import Appended, CatalogueLimits
 from app.store.database import Database, new_database
 from app.store.durability import weak_settings
 from app.store.fitness import Fitness
@@ -245,6 +245,7 @@ def publisher_of(
         on_appended=on_appended,
         metrics=metrics,
         demand_fitness=fitness.demand,
+        limits=CatalogueLimits(settings.namespace_types_max, settings.principal_namespaces_max),
     )
 
 

@@ -76,7 +76,7 @@ class Settings(BaseSettings):
     """A file that holds it instead."""
 
     read_connections_max: int = Field(8, ge=2, le=100)
-    """Connections of one process for reads; three more follow the log, one appends and one listens."""
+    """Connections of one process for reads; two more manage, three follow the log, one appends and one listens."""
     read_seconds: float = Field(10.0, ge=0.1, le=300)
     """How long one read may take in the database."""
     append_seconds: float = Field(15.0, ge=0.1, le=60)
@@ -96,6 +96,10 @@ class Settings(BaseSettings):
     """Bytes of one request body; for an import, of one batch."""
     bodies_bytes_max: int = Field(256 * MIB, ge=MIB, le=64 * GIB)
     """Bytes of all request bodies that one process reads at the same time."""
+    namespace_types_max: int = Field(100_000, ge=1, le=10_000_000)
+    """Types of one namespace; each version of a type is one."""
+    principal_namespaces_max: int = Field(50_000, ge=1, le=10_000_000)
+    """Namespaces whose first fact one principal has published."""
     payload_bytes_max: int = Field(MIB, ge=2, le=64 * MIB)
     """Bytes of one payload."""
     aggregate_ids_max: int = Field(32, ge=1, le=100)

@@ -56,7 +56,7 @@ class Tickets:
 
     async def issue(self, principal: Principal, query: Query) -> Lent:
         secret, seconds = TICKET_PREFIX + token_urlsafe(32), seconds_left(principal, self._seconds)
-        async with session_held(), self._database.reading.reading() as connection:
+        async with session_held(), self._database.managing.reading() as connection:
             expires_at = await issue_ticket(
                 connection,
                 digest(secret),
@@ -73,7 +73,7 @@ class Tickets:
         """Use a ticket up, even where it is for another query. Raises Unauthenticated."""
         found = None
         if could_be(ticket, TICKET_PREFIX):
-            async with self._database.reading.reading() as connection:
+            async with self._database.managing.reading() as connection:
                 found = await use_ticket(connection, digest(ticket))
         if found is None or found.query != fingerprint(query):
             raise Unauthenticated("The ticket was used, has ended, or is for another query: ask for a new one.")
@@ -96,7 +96,7 @@ class Sessions:
 
     async def begin(self, principal: Principal) -> Lent:
         secret, seconds = SESSION_PREFIX + token_urlsafe(32), seconds_left(principal, self._seconds)
-        async with session_held(), self._database.reading.reading() as connection:
+        async with session_held(), self._database.managing.reading() as connection:
             expires_at = await begin_session(
                 connection,
                 digest(secret),
@@ -112,7 +112,7 @@ class Sessions:
         """Whose a session is; it ends with the session at the latest. Raises Unauthenticated."""
         found = None
         if could_be(secret, SESSION_PREFIX):
-            async with self._database.reading.reading() as connection:
+            async with self._database.managing.reading() as connection:
                 found = await find_session(connection, digest(secret))
         if found is None:
             raise Unauthenticated("The session has ended: begin a new one.")
@@ -123,7 +123,7 @@ class Sessions:
     async def end(self, secret: str) -> None:
         """End a session, and what came from it: its tickets, sessions begun with it, and the streams of all."""
         if could_be(secret, SESSION_PREFIX):
-            async with self._database.reading.reading() as connection:
+            async with self._database.managing.reading() as connection:
                 await end_session(connection, digest(secret))
 
     def check(self, principal: Principal) -> None:

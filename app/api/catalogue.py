@@ -1,7 +1,7 @@
 """The catalogue: namespaces, types and versions that exist, with counts."""
 
-from itertools import groupby
-from typing import Annotated
+from contextlib import AbstractAsyncContextManager
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
@@ -16,12 +16,16 @@ from app.api.parameters import parameters_of
 from app.api.routing import new_router
 from app.domain.errors import NamespaceNotFound, TypeNotFound
 from app.domain.fact import utc
-from app.store.catalogue import VersionCount, read_activity, read_counts
+from app.store.catalogue import Listed, read_activity, read_namespaces, read_types, read_versions
+from app.store.database import Connection
 
 router = new_router("catalogue")
 
 INTERVAL_SECONDS_MAX = 86_400
 INTERVALS_MAX = 120
+NAMES_DEFAULT, NAMES_MAX = 100, 1000
+LISTING = ("prefix", "after=name", "limit=names")
+NUL = "\x00"
 
 
 class NamespaceCount(msgspec.Struct):
@@ -33,9 +37,10 @@ class NamespaceCount(msgspec.Struct):
 
 
 class Namespaces(msgspec.Struct):
-    """All namespaces."""
+    """Namespaces in the order of their names. `next` is the `after` of the next page, if there is one."""
 
     namespaces: list[NamespaceCount]
+    next: str | None
 
 
 class TypeCount(msgspec.Struct):
@@ -48,10 +53,11 @@ class TypeCount(msgspec.Struct):
 
 
 class Types(msgspec.Struct):
-    """All types of a namespace."""
+    """Types of a namespace in the order of their names. `next` is the `after` of the next page, if there is one."""
 
     namespace: str
     types: list[TypeCount]
+    next: str | None
 
 
 class VersionOfType(msgspec.Struct):
@@ -73,11 +79,14 @@ class Type(msgspec.Struct):
 
 
 class Activity(msgspec.Struct):
-    """How many facts were published in each interval up to a time, the oldest first, whatever may be read of them."""
+    """How many facts that may be read were published in each interval up to a time, the oldest first.
+
+    Null where too many came since to count them in time: never for who may read everything.
+    """
 
     until: Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
     interval_seconds: float
-    facts: list[int]
+    facts: list[int | None]
 
 
 @router.get(
@@ -96,9 +105,13 @@ async def get_activity(request: Request) -> Response:
     parameters = parameters_of(request, "interval_seconds", "intervals")
     interval_seconds = parameters.number("interval_seconds", default=60, least=1, most=INTERVAL_SECONDS_MAX)
     intervals = parameters.whole("intervals", default=60, least=1, most=INTERVALS_MAX)
-    principal_of(request)  # who may read anything knows where the log ends, and so how fast it grows
-    async with context_of(request).database.reading.reading() as connection:
-        found = await read_activity(connection, interval_seconds=interval_seconds, intervals=intervals)
+    async with reading(request) as connection:
+        found = await read_activity(
+            connection,
+            principal_of(request).grants.readable,
+            interval_seconds=interval_seconds,
+            intervals=intervals,
+        )
     return await encoded_response(
         request, msgspec.json.encode(Activity(utc(found.until), interval_seconds, found.facts))
     )
@@ -108,27 +121,31 @@ async def get_activity(request: Request) -> Response:
     "/v1/namespaces",
     **operation(
         "list_namespaces",
-        "All namespaces.",
+        "Namespaces in the order of their names.",
         rule=Rule.READ,
+        parameters=LISTING,
         result=Namespaces,
         result_example="namespaces",
         problems=READ_PROBLEMS,
     ),
 )
 async def list_namespaces(request: Request) -> Response:
-    counts = await counts_of(request)
-    result = Namespaces(
-        [NamespaceCount(name, *total(list(group))) for name, group in groupby(counts, lambda count: count.namespace)]
+    listed = listed_of(request)
+    async with reading(request) as connection:
+        rows = await read_namespaces(connection, listed, principal_of(request).grants.readable)
+    found, following = page_of(rows, listed, "namespace")
+    return await encoded_response(
+        request, msgspec.json.encode(Namespaces([NamespaceCount(**row) for row in found], following))
     )
-    return await encoded_response(request, msgspec.json.encode(result))
 
 
 @router.get(
     "/v1/namespaces/{namespace}/types",
     **operation(
         "list_types",
-        "All types of a namespace.",
+        "Types of a namespace in the order of their names.",
         rule=Rule.READ,
+        parameters=LISTING,
         path_parameters={"namespace": "shop"},
         result=Types,
         result_example="types",
@@ -136,15 +153,18 @@ async def list_namespaces(request: Request) -> Response:
     ),
 )
 async def list_types(request: Request) -> Response:
-    namespace = request.path_params["namespace"]
-    counts = await counts_of(request, namespace=namespace)
-    if not counts:
-        raise NamespaceNotFound(f"There is no fact in the namespace {namespace}.")
-    by_type = [(type, list(group)) for type, group in groupby(counts, lambda count: count.type)]
-    result = Types(
-        namespace, [TypeCount(type, [count.version for count in group], *total(group)) for type, group in by_type]
+    namespace, listed = request.path_params["namespace"], listed_of(request)
+    unknown = NamespaceNotFound(f"There is no fact in the namespace {namespace}.")
+    if not could_be_read(request, namespace):
+        raise unknown
+    async with reading(request) as connection:
+        rows = await read_types(connection, namespace, listed)
+        if not rows and not await read_types(connection, namespace, Listed(names_max=1)):
+            raise unknown
+    found, following = page_of(rows, listed, "type")
+    return await encoded_response(
+        request, msgspec.json.encode(Types(namespace, [TypeCount(**row) for row in found], following))
     )
-    return await encoded_response(request, msgspec.json.encode(result))
 
 
 @router.get(
@@ -161,27 +181,46 @@ async def list_types(request: Request) -> Response:
 )
 async def get_type(request: Request) -> Response:
     namespace, type = request.path_params["namespace"], request.path_params["type"]
-    counts = await counts_of(request, namespace=namespace, type=type)
-    if not counts:
-        raise TypeNotFound(f"There is no fact of the type {namespace}/{type}.")
-    versions = [VersionOfType(count.version, count.facts, count.last_position) for count in counts]
-    result = Type(namespace, type, *total(counts), versions)
-    return await encoded_response(request, msgspec.json.encode(result))
-
-
-async def counts_of(request: Request, *, namespace: str | None = None, type: str | None = None) -> list[VersionCount]:
     parameters_of(request)
-    for text in (namespace, type):
-        if text is not None and "\x00" in text:
-            return []
-    readable = principal_of(request).grants.readable
-    if namespace is not None and namespace not in readable:
-        return []  # without a look at it, so that the time it takes does not tell whether it is there
-    async with context_of(request).database.reading.reading() as connection:
-        counts = await read_counts(connection, namespace=namespace, type=type)
-    return [count for count in counts if count.namespace in readable]
+    rows = []
+    if could_be_read(request, namespace) and NUL not in type:
+        async with reading(request) as connection:
+            rows = await read_versions(connection, namespace, type)
+    if not rows:
+        raise TypeNotFound(f"There is no fact of the type {namespace}/{type}.")
+    versions = [VersionOfType(**row) for row in rows]
+    facts, last_position = sum(each.facts for each in versions), max(each.last_position for each in versions)
+    return await encoded_response(request, msgspec.json.encode(Type(namespace, type, facts, last_position, versions)))
 
 
-def total(counts: list[VersionCount]) -> tuple[int, int]:
-    """How many facts, and the last position of any."""
-    return sum(count.facts for count in counts), max(count.last_position for count in counts)
+def listed_of(request: Request) -> Listed:
+    """Which page of a list is asked for. One name more is read, to tell whether there is a next page."""
+    parameters = parameters_of(request, "prefix", "after", "limit")
+    return Listed(
+        parameters.get("prefix", parse_part_of_name, ""),
+        parameters.get("after", parse_part_of_name, ""),
+        1 + parameters.whole("limit", default=NAMES_DEFAULT, least=1, most=NAMES_MAX),
+    )
+
+
+def parse_part_of_name(text: str) -> str:
+    if NUL in text:
+        raise ValueError("expected a part of a name")
+    return text
+
+
+def page_of(rows: list[Any], listed: Listed, name: str) -> tuple[list[Any], str | None]:
+    """The names of a page, and the last of them where there are more."""
+    if len(rows) < listed.names_max:
+        return rows, None
+    return rows[:-1], rows[-2][name]
+
+
+def could_be_read(request: Request, namespace: str) -> bool:
+    """Told without a look at the log, so that the time it takes does not tell what is there."""
+    return NUL not in namespace and namespace in principal_of(request).grants.readable
+
+
+def reading(request: Request) -> AbstractAsyncContextManager[Connection]:
+    context = context_of(request)
+    return context.database.reading.reading(context.tenants.tenant_of(request.scope))

@@ -28,8 +28,9 @@ async def answer_export(request: Request, *, respell: Callable[[bytes], bytes] |
         descending=False,
         facts_max=context.settings.page_facts_max,
         reader=reader,
+        tenant=context.tenants.tenant_of(request.scope),
     )
-    context.unread.refuse_beyond(context.tenants.tenant_of(request.scope), STREAMED_BYTES)
+    context.unread.refuse_beyond(reading.tenant, STREAMED_BYTES)
     # The first page is read before the answer begins, so that what is wrong with the request has a status.
     pages = export(context.database, context.tail, reading)
     first = await anext(pages, b"")

@@ -136,7 +136,7 @@ async def get_fact(request: Request) -> Response:
 
 async def answer_fact(request: Request, at: UUID | Position) -> Response:
     context = context_of(request)
-    async with context.database.reading.reading() as connection:
+    async with context.database.reading.reading(context.tenants.tenant_of(request.scope)) as connection:
         position, body = await read_fact(
             connection, at, principal_of(request).grants.readable, master_keys=context.database.master_keys
         )
@@ -158,8 +158,9 @@ async def answer_page(request: Request, parameters: Parameters, query: Query) ->
         ),
         wait_seconds=parameters.number("wait_seconds", default=0, least=0, most=settings.wait_seconds_max),
         reader=reader,
+        tenant=context.tenants.tenant_of(request.scope),
     )
-    with context.queries.held(context.tenants.tenant_of(request.scope), reading.query.bytes):
+    with context.queries.held(reading.tenant, reading.query.bytes):
         found = await read(context.database, context.tail, reading)
     context.metrics.page_read()
     headers = {} if found.caught_up and reading.descending else {"link": next_link(request, reading, found)}

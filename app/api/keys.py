@@ -218,7 +218,7 @@ async def managing(request: Request) -> AsyncIterator[Connection]:
         raise Forbidden("Keys are not in use here: FACTWIRE_AUTH does not name them.")
     if request.method != "GET":
         context.tail.refuse_on_standby()
-    lane = context.database.reading
+    lane = context.database.managing
     async with lane.reading() if request.method == "GET" else changing(lane) as connection:
         yield connection
     if request.method != "GET":

@@ -195,8 +195,9 @@ def parse_time(text: str) -> datetime:
 
 
 def describe(name: str) -> dict[str, Any]:
-    """A parameter as the OpenAPI document has it."""
+    """A parameter as the OpenAPI document has it; behind `=` stands which of two that have one name."""
     schema, description, example = DESCRIPTIONS[name]
+    name = name.partition("=")[0]
     repeatable: dict[str, Any] = {"style": "form", "explode": True} if name in REPEATABLE else {}
     return {
         "name": name,
@@ -235,5 +236,12 @@ DESCRIPTIONS: Mapping[str, tuple[dict[str, Any], str, Any]] = {
     ),
     "intervals": ({"type": "integer", "minimum": 1, "maximum": 120, "default": 60}, "How many intervals.", 60),
     "published_at_meta": (TEXT, "Keep the `published_at` of each line in meta, under this key.", None),
+    "prefix": (TEXT, "Only names that begin with this.", None),
+    "after=name": (TEXT, "Exclusive: the last name that was listed; `next` of the answer before.", None),
+    "limit=names": (
+        {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100},
+        "Names of one page at most.",
+        100,
+    ),
     "at": ({"type": "string", "format": "date-time"}, "The last fact published before this time.", None),
 }

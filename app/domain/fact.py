@@ -23,7 +23,10 @@ NAMES_REMEMBERED = 1024
 # Each kind of tag has a prefix of its own, so that none can imitate another.
 AGGREGATE = "a:"
 META = "m:"
-KIND = "t:"
+TYPE = "t:"
+NAMESPACE = "n:"
+FAMILY = "f:"
+IN = "\x1d"  # between a tag and the namespace in which it is had; neither can contain it
 
 
 class Document(msgspec.Struct):
@@ -164,9 +167,21 @@ def meta_tag(key: str, value: str) -> str:
     return f"{META}{key}:{value}"
 
 
+def posting_lists(namespace: str, type: str, tags: Iterable[str]) -> list[str]:
+    """The lists in which the store keeps a fact, to find it by: see docs/finding.md.
+
+    One for each tag in its namespace, and those of its kind. They are as many for each namespace as it has of its own,
+    so that what others publish about the same makes none of them longer.
+    """
+    return [*[f"{tag}{IN}{namespace}" for tag in tags], *kind_lists(namespace, type)]
+
+
 @lru_cache(NAMES_REMEMBERED)
-def kind_tag(namespace: str, type: str) -> str:
-    return f"{KIND}{namespace}/{type}"
+def kind_lists(namespace: str, type: str) -> tuple[str, ...]:
+    """Of its type in its namespace, of its type anywhere, of its namespace, and of all whose names begin alike."""
+    lists = (f"{TYPE}{type}{IN}{namespace}", f"{TYPE}{type}", f"{NAMESPACE}{namespace}")
+    family, dot, _ = namespace.partition(".")
+    return (*lists, f"{FAMILY}{family}") if dot else lists
 
 
 def normal_aggregate_ids(aggregate_ids: list[str], limits: Limits) -> list[str]:

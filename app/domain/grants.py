@@ -1,7 +1,7 @@
 """Grants: in which namespaces a principal may do what."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from app.domain.fact import NAME, RESERVED_NAMESPACE
@@ -9,6 +9,8 @@ from app.domain.limits import NAME_LENGTH_MAX
 
 BELOW = ".*"
 ALL = "*"
+BEFORE_NAMES, ABOVE_NAMES = "\x01", "~"  # below and above every character of a name
+AFTER_DOT = chr(ord(".") + 1)
 
 
 def any_covers(patterns: tuple[str, ...], namespace: str) -> bool:
@@ -40,6 +42,11 @@ class Namespaces:
     @property
     def are_all(self) -> bool:
         return ALL in self.include and not self.exclude
+
+    @property
+    def ranges(self) -> tuple[str, ...]:
+        """The names as sorted ranges: each begins at one text and ends before the next one."""
+        return without(joined(map(range_of, self.include)), joined(map(range_of, self.exclude)))
 
     def cover(self, others: "Namespaces") -> bool:
         """Whether each of the others is one of these. Of two patterns, one covers the other or they share nothing."""
@@ -88,6 +95,43 @@ class Grants:
 
 
 EVERYTHING = Grants(EVERY_NAMESPACE, EVERY_NAMESPACE, EVERY_NAMESPACE)
+
+
+def range_of(pattern: str) -> tuple[str, str]:
+    """The names that a pattern covers lie from the first of two texts on and before the second.
+
+    Code points are compared, as PostgreSQL's collation "C" does with UTF-8.
+    """
+    if pattern == ALL:
+        return "", ABOVE_NAMES
+    if pattern.endswith(BELOW):
+        return pattern[:-1], f"{pattern[:-2]}{AFTER_DOT}"
+    return pattern, f"{pattern}{BEFORE_NAMES}"
+
+
+def joined(ranges: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Sorted ranges that neither overlap nor touch, of any."""
+    found: list[tuple[str, str]] = []
+    for low, high in sorted(ranges):
+        if found and low <= found[-1][1]:
+            found[-1] = found[-1][0], max(high, found[-1][1])
+        else:
+            found.append((low, high))
+    return found
+
+
+def without(ranges: Iterable[tuple[str, str]], others: Sequence[tuple[str, str]]) -> tuple[str, ...]:
+    """The bounds of what is left of some ranges without others; both are sorted and do not overlap."""
+    bounds: list[str] = []
+    for low, high in ranges:
+        for other_low, other_high in others:
+            if other_low < high and other_high > low:
+                if low < other_low:
+                    bounds += (low, other_low)
+                low = max(low, other_high)
+        if low < high:
+            bounds += (low, high)
+    return tuple(bounds)
 
 
 def new_namespaces(include: Iterable[str], exclude: Iterable[str] = ()) -> Namespaces:

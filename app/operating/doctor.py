@@ -18,7 +18,7 @@ from app.store.database import Connection
 from app.store.failing import explain_failure
 
 CHECK_SECONDS = 15.0
-OTHER_CONNECTIONS = 5  # beside those for reads: three that watch, one that appends, one that listens
+OTHER_CONNECTIONS = 7  # beside those for reads: three that watch, one that appends, one that listens
 
 
 @dataclass(frozen=True, slots=True)

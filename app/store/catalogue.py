@@ -1,13 +1,21 @@
 """The catalogue: which namespaces, types and versions exist, how many facts of each, and where the last one stands."""
 
+from bisect import bisect_right
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
 
-from app.domain.position import Position
-from app.store.database import Connection
+import asyncpg
 
-COUNT_FACTS = "select namespace, type, version, facts, last_position from factwire.count_facts($1, $2)"
+from app.domain.grants import EVERY_NAMESPACE, Namespaces
+from app.store.database import Connection
+from app.store.reading import walk_back
+
+LIST_NAMESPACES = "select namespace, facts, last_position from factwire.list_namespaces($1, $2, $3, $4)"
+
+LIST_TYPES = "select type, versions, facts, last_position from factwire.list_types($1, $2, $3, $4)"
+
+COUNT_TYPE = "select version, facts, last_position from factwire.count_type($1, $2)"
 
 # Positions are dense, so that those at two times say how many facts were published between them.
 POSITIONS_AT = """
@@ -19,37 +27,65 @@ select b.until, p.position
  order by n desc
 """
 
+COUNTED_MAX = 100_000  # of the facts that a reader of some namespaces may read
+
 FOLD_COUNTS = "select factwire.fold_counts($1)"
 
 
 @dataclass(frozen=True, slots=True)
-class VersionCount:
-    namespace: str
-    type: str
-    version: int
-    facts: int
-    last_position: Position
+class Listed:
+    """Which names are asked for: those with a prefix, behind a name, and at most so many of them."""
+
+    prefix: str = ""
+    after: str = ""
+    names_max: int = 100
 
 
-async def read_counts(
-    connection: Connection, *, namespace: str | None = None, type: str | None = None
-) -> list[VersionCount]:
-    rows = await connection.fetch(COUNT_FACTS, namespace, type)
-    return [VersionCount(**row) for row in rows]
+async def read_namespaces(
+    connection: Connection, listed: Listed, readable: Namespaces = EVERY_NAMESPACE
+) -> list[asyncpg.Record]:
+    """Namespaces that may be read, in order: `namespace`, `facts` and `last_position`."""
+    bounds = None if readable.are_all else readable.ranges
+    return await connection.fetch(LIST_NAMESPACES, bounds, listed.prefix, listed.after, listed.names_max)
+
+
+async def read_types(connection: Connection, namespace: str, listed: Listed) -> list[asyncpg.Record]:
+    """The types of a namespace, in order: `type`, its `versions`, `facts` and `last_position`."""
+    return await connection.fetch(LIST_TYPES, namespace, listed.prefix, listed.after, listed.names_max)
+
+
+async def read_versions(connection: Connection, namespace: str, type: str) -> list[asyncpg.Record]:
+    """The versions of a type, in order: `version`, `facts` and `last_position`."""
+    return await connection.fetch(COUNT_TYPE, namespace, type)
 
 
 @dataclass(frozen=True, slots=True)
 class Activity:
-    """How many facts were published in each of some intervals, the last of which ended at `until`."""
+    """How many facts were published in each of some intervals, the last of which ended at `until`; None where too many
+    were published since to count those that may be read.
+    """
 
     until: datetime
-    facts: list[int]
+    facts: list[int | None]
 
 
-async def read_activity(connection: Connection, *, interval_seconds: float, intervals: int) -> Activity:
+async def read_activity(
+    connection: Connection, readable: Namespaces, *, interval_seconds: float, intervals: int
+) -> Activity:
     rows = await connection.fetch(POSITIONS_AT, interval_seconds, intervals)
     positions = [row["position"] for row in rows]
-    return Activity(rows[-1]["until"], [after - before for before, after in pairwise(positions)])
+    if readable.are_all:
+        return Activity(rows[-1]["until"], [high - low for low, high in pairwise(positions)])
+    found, through = await walk_back(
+        connection, readable, after=positions[0], until=positions[-1], facts_max=COUNTED_MAX
+    )
+    found.reverse()
+    before = [bisect_right(found, position) for position in positions]
+    counts = [high - low for low, high in pairwise(before)]
+    return Activity(
+        rows[-1]["until"],
+        [count if low >= through else None for low, count in zip(positions, counts, strict=False)],
+    )
 
 
 async def fold_counts(connection: Connection, *, facts_max: int) -> int:

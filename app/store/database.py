@@ -1,4 +1,4 @@
-"""Connections to PostgreSQL: one to append, one for the tail, a few to read. Nobody else opens any.
+"""Connections to PostgreSQL: one to append, some for the tail, to read and to manage. Nobody else opens any.
 
 With them go the master keys, which open what is stored sealed.
 """
@@ -19,11 +19,14 @@ from app.domain.errors import LogDamaged, Unavailable
 from app.postgres_url import target_of
 from app.store.connecting import CONNECT_SECONDS, SESSION, asked_for, keep_from_switching
 from app.store.master_keys import NO_KEYS, MasterKeys
+from app.store.turns import Turns, share_of
 
 log = logging.getLogger(__name__)
 
 FAILURE_SECONDS = 30.0  # a lane that nobody uses after it failed says nothing of the database any more
 MOMENTS_SECONDS = 2.0
+
+MANAGING_CONNECTIONS = 2
 
 UNLIMITED = nullcontext()
 
@@ -99,7 +102,10 @@ class UnchangedConnection(asyncpg.Connection):
 
 
 class Lane:
-    """A small pool for one purpose. Every wait has a time limit; a lost connection is replaced at the next use."""
+    """A small pool for one purpose. Every wait has a time limit; a lost connection is replaced at the next use.
+
+    Of the connections for reads one tenant has at most a `share`.
+    """
 
     def __init__(
         self,
@@ -110,6 +116,7 @@ class Lane:
         statement_seconds: float,
         wait_seconds: float,
         first_statement: str = "",
+        share: int | None = None,
     ) -> None:
         target = target_of(url)
         self._url, self._pooled = target
@@ -121,6 +128,7 @@ class Lane:
             "lock_timeout": f"{int(wait_seconds * 1000)}ms",
         }
         self._connections_max = connections_max
+        self._turns = Turns(connections_max, share=share or connections_max, wait_seconds=wait_seconds)
         self._statement_seconds = statement_seconds
         self._wait_seconds = wait_seconds
         self._pool: asyncpg.Pool
@@ -226,10 +234,13 @@ class Lane:
             await self._pool.release(connection, timeout=CONNECT_SECONDS)
 
     @asynccontextmanager
-    async def reading(self) -> AsyncIterator[Connection]:
-        """Lend a connection for reads: a failure on the way is Unavailable as well, since reads change nothing."""
+    async def reading(self, tenant: str = "") -> AsyncIterator[Connection]:
+        """Lend a connection for reads: a failure on the way is Unavailable as well, since reads change nothing.
+
+        Tenants take turns; the work that is nobody's request is one of them.
+        """
         try:
-            async with self.connection() as connection:
+            async with self._turns.turn(tenant), self.connection() as connection:
                 yield connection
         except (*CONNECTION_FAILURES, asyncpg.QueryCanceledError) as error:
             if isinstance(error, asyncpg.PostgresSystemError | asyncpg.InternalServerError):
@@ -305,11 +316,15 @@ def is_open(connection: "PoolConnectionProxy[asyncpg.Record]") -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Database:
-    """The lanes of one process, so that reads never wait for publishes nor the tail for either."""
+    """The lanes of one process, so that reads never wait for publishes nor the tail for either.
+
+    `managing` is for sign-in, tickets, keys and erasures: whoever comes in does not wait for what others read.
+    """
 
     url: str
     appending: Lane
     reading: Lane
+    managing: Lane
     watching: Lane
     master_keys: MasterKeys = NO_KEYS
 
@@ -322,7 +337,7 @@ class Database:
             await lane.close()
 
     def lanes(self) -> tuple[Lane, ...]:
-        return (self.appending, self.reading, self.watching)
+        return (self.appending, self.reading, self.managing, self.watching)
 
 
 def new_database(
@@ -343,6 +358,10 @@ def new_database(
             statement_seconds=read_seconds,
             wait_seconds=5.0,
             first_statement=KEEP_MEMORY,
+            share=share_of(read_connections_max),
+        ),
+        managing=Lane(
+            url, name="manage", connections_max=MANAGING_CONNECTIONS, statement_seconds=read_seconds, wait_seconds=5.0
         ),
         watching=Lane(url, name="watch", connections_max=3, statement_seconds=read_seconds, wait_seconds=5.0),
         master_keys=master_keys,

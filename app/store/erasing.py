@@ -9,7 +9,7 @@ from uuid_utils import uuid7
 
 from app.domain.audit import audit_fact
 from app.domain.errors import DataSubjectNotFound, FactNotFound, FactReserved
-from app.domain.fact import CONTENT_AT, RESERVED_NAMESPACE, NewFact, kind_tag, parted, utc
+from app.domain.fact import CONTENT_AT, RESERVED_NAMESPACE, NewFact, parted, utc
 from app.domain.grants import EVERY_NAMESPACE, Namespaces
 from app.domain.position import START, Position
 from app.domain.query import Query, new_item
@@ -124,5 +124,4 @@ async def read_erasures(connection: Connection) -> AsyncIterator[bytes]:
 
 def audit_arguments(fact: NewFact) -> tuple[str, str, bytes, bytes, list[str]]:
     """A fact of the reserved namespace as append_audit takes it."""
-    tags = [*fact.tags, kind_tag(fact.namespace, fact.type)]
-    return fact.id, fact.type, fact.digest, fact.document, tags
+    return fact.id, fact.type, fact.digest, fact.document, list(fact.tags)

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from time import monotonic
 from typing import Literal
 from uuid import UUID
 
@@ -15,10 +16,11 @@ from app.domain.errors import (
     CursorForked,
     FactNotFound,
     StandbyBehind,
+    Unavailable,
 )
 from app.domain.grants import EVERY_NAMESPACE, Namespaces
 from app.domain.position import START, Bound, Cursor, Position
-from app.domain.query import Query
+from app.domain.query import EVERYTHING, Query, restricted
 from app.store.database import Connection
 from app.store.master_keys import NO_KEYS, MasterKeys
 from app.store.matching import query_arrays
@@ -28,9 +30,9 @@ from app.store.sealing import Opener, read_seals
 # One statement, so that head, epoch and facts are of one moment. A page with sealed payloads has no body.
 READ_PAGE = """
 select p.head, p.epoch, p.through, p.facts, p.last_position,
-       case when not s.sealed then factwire.compose_page($10, p.epoch, $4, p.through, p.positions) end as body,
+       case when not s.sealed then factwire.compose_page($13, p.epoch, $4, p.through, p.positions) end as body,
        case when s.sealed then p.positions end as positions
-  from factwire.find_page($1, $2, $3, $4, $5, $6, $7, $8, $9) p
+  from factwire.find_page($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) p
  cross join lateral factwire.holds_sealed($4, p.through, p.positions) s (sealed)
 """
 
@@ -80,13 +82,20 @@ select f.position,
 # published_at never decreases as positions grow, so that a position is found by halving. One statement, so that it is
 # not beyond the head.
 POSITION = """
-select factwire.head() as head, l.epoch, p.position, f.published_at, f.namespace
+select factwire.head() as head, l.epoch, l.floor, p.position, f.published_at, f.namespace
   from factwire.log l
  cross join lateral (
          select case when $1::timestamptz is null then factwire.head()
                      else (factwire.last_before($1)).position end as position) p
   left join factwire.facts f on f.position = p.position
 """
+
+
+LAST_MATCHES = """
+select positions, through from factwire.walk_query($1, $2, $3, $4, $5, true, $6, $7, $8, $9, $10)
+"""
+
+PUBLISHED_AT = "select published_at from factwire.facts where position = $1"
 
 
 class Form(StrEnum):
@@ -116,13 +125,23 @@ class Page:
         return Cursor(self.epoch, self.through)
 
 
+ALL_BYTES = 2**31 - 1  # of what was bounded already
+WORK_MAX = 20_000
+SEARCH_SECONDS = 0.15  # which the search for one page may take
+# Where a page passes what its reader may not read, it ends at a multiple of so many positions from where it began, and
+# goes over so many of those at most: its end must not tell what was there. See docs/access.md.
+GRID_POSITIONS = 1000
+GRIDS_MAX = 100
+LOOK_BACK_SECONDS = 2.0
+
+
 @dataclass(frozen=True, slots=True)
 class PageBounds:
-    """How much one page may hold, and how many postings it may visit on the way."""
+    """How much one page may hold, and how much work it may be, in probes, postings and facts that are looked at."""
 
     facts_max: int = 1000
     bytes_max: int = 1024 * 1024
-    visits_max: int = 5000
+    work_max: int = WORK_MAX
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,9 +194,6 @@ class LogState:
         return Cursor(self.epoch, self.position)
 
 
-ALL_BYTES = 2**31 - 1  # of what was bounded already
-
-
 async def read_page(
     connection: Connection,
     query: Query,
@@ -189,7 +205,11 @@ async def read_page(
     bounds: PageBounds,
     master_keys: MasterKeys = NO_KEYS,
 ) -> Page:
-    """Read one page. Raises KeyUnavailable where a payload on it cannot be opened by this process."""
+    """Read one page.
+
+    Raises KeyUnavailable where a payload on it cannot be opened by this process, and Unavailable where the time was too
+    short for a first step.
+    """
     row = await connection.fetchrow(
         READ_PAGE,
         *query_arrays(query),
@@ -197,11 +217,17 @@ async def read_page(
         until,
         descending,
         bounds.facts_max,
-        bounds.visits_max,
+        bounds.work_max,
         bounds.bytes_max,
+        SEARCH_SECONDS,
+        GRID_POSITIONS,
+        GRIDS_MAX,
         form,
     )
     assert row is not None
+    top = row["head"] if until is None else min(until, row["head"])
+    if row["facts"] == 0 and after < top and row["through"] == (top if descending else after):
+        raise Unavailable("The search could not make a step in time.")
     page = Page(row["head"], row["epoch"], row["through"], row["facts"], row["last_position"], row["body"] or b"")
     if row["body"] is not None:
         return page
@@ -288,7 +314,39 @@ async def read_fact(
 async def read_position(
     connection: Connection, time: datetime | None, readable: Namespaces
 ) -> tuple[LogState, datetime | None]:
-    """The newest fact, or the last one published before a time: where it stands, and its time if it may be read."""
+    """Where the log ends, or where the last fact stands that was published before a time, and when that was.
+
+    For somebody who may read only some namespaces it is the last fact among those: when others published is not told.
+    """
     row = always(await connection.fetchrow(POSITION, time))
-    published_at = row["published_at"] if row["namespace"] is not None and row["namespace"] in readable else None
-    return LogState(row["head"], row["epoch"], row["position"]), published_at
+    if time is None or readable.are_all:
+        seen = row["namespace"] is not None and row["namespace"] in readable
+        return LogState(row["head"], row["epoch"], row["position"]), row["published_at"] if seen else None
+    position = await last_readable(connection, readable, after=row["floor"], until=row["position"])
+    published_at = await connection.fetchval(PUBLISHED_AT, position)
+    return LogState(row["head"], row["epoch"], position), published_at
+
+
+async def last_readable(connection: Connection, readable: Namespaces, *, after: Position, until: Position) -> Position:
+    """The last fact behind one position and up to another that may be read; the first of them if there is none.
+
+    Raises Unavailable where it takes too long to look back that far.
+    """
+    found, through = await walk_back(connection, readable, after=after, until=until, facts_max=1)
+    if not found and through > after:
+        raise Unavailable("No fact that may be read was found in time.")
+    return found[0] if found else after
+
+
+async def walk_back(
+    connection: Connection, readable: Namespaces, *, after: Position, until: Position, facts_max: int
+) -> tuple[list[Position], Position]:
+    """The newest facts behind one position and up to another that may be read, and how far back that came."""
+    arrays, give_up_at = query_arrays(restricted(EVERYTHING, readable)), monotonic() + LOOK_BACK_SECONDS
+    bounds = (WORK_MAX, SEARCH_SECONDS, GRID_POSITIONS, GRIDS_MAX)
+    found: list[Position] = []
+    while until > after and len(found) < facts_max and monotonic() < give_up_at:
+        row = always(await connection.fetchrow(LAST_MATCHES, *arrays, after, until, facts_max - len(found), *bounds))
+        found += row["positions"]
+        until = row["through"]
+    return found, until

@@ -10,7 +10,7 @@ from app.store.database import Connection
 from app.store.tables import METADATA
 
 _ALL = (*(table.name for table in METADATA.sorted_tables), "alembic_version")
-_APPENDED = ("facts", "fact_tags", "fact_ids", "types", "chain", "sealed", "data_subjects")
+_APPENDED = ("facts", "fact_tags", "fact_ids", "types", "namespaces", "creators", "chain", "sealed", "data_subjects")
 _PASSING = ("key_secrets", "tickets", "sessions")
 
 # Each with the columns that it is limited to; docs/operations.md lists the same.
@@ -18,6 +18,8 @@ RIGHTS = (
     *(("select", name, "") for name in _ALL),
     *(("insert", name, "") for name in (*_APPENDED, "keys", *_PASSING)),
     *(("update", "log", column) for column in ("forked_at", "forked_after", "system_identifier", "timeline")),
+    ("update", "namespaces", "types"),
+    ("update", "creators", "namespaces"),
     *(("update", "keys", column) for column in ("last_used_at", "revoked_at")),
     *((privilege, name, "") for privilege in ("update", "delete") for name in _PASSING),
 )

@@ -87,6 +87,29 @@ types = Table(
     Column("version", Integer, primary_key=True, autoincrement=False),
 )
 
+namespaces = Table(
+    "namespaces",
+    METADATA,
+    Column("namespace", Name, primary_key=True),
+    Column("principal", Text, nullable=False),
+    Column("types", Integer, nullable=False),
+)
+
+creators = Table(
+    "creators",
+    METADATA,
+    Column("principal", Text, primary_key=True),
+    Column("namespaces", Integer, nullable=False),
+)
+
+namespace_counts = Table(
+    "namespace_counts",
+    METADATA,
+    Column("namespace", Name, primary_key=True),
+    Column("facts", BigInteger, nullable=False),
+    Column("last_position", BigInteger, nullable=False),
+)
+
 keys = Table(
     "keys",
     METADATA,

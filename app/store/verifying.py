@@ -12,7 +12,7 @@ import msgspec
 from cryptography.exceptions import InvalidTag
 
 from app.domain.errors import FactwireError, KeyUnavailable
-from app.domain.fact import CONTENT_AT, kind_tag, parted, utc
+from app.domain.fact import CONTENT_AT, parted, posting_lists, utc
 from app.domain.position import START, Position
 from app.store.chain import ChainWalk, Flaw
 from app.store.database import Connection
@@ -344,4 +344,4 @@ def parts_of(document: bytes) -> KnownParts | None:
 
 def tags_of(row: asyncpg.Record) -> Sequence[str]:
     parts = parts_of(document_from_id(row["document"]))
-    return (*(() if parts is None else parts.tags), kind_tag(row["namespace"], row["type"]))
+    return posting_lists(row["namespace"], row["type"], () if parts is None else parts.tags)

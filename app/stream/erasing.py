@@ -34,7 +34,7 @@ class Erasing:
 
     async def _run(self, erase: Callable[[Connection], Awaitable[Erasure]]) -> Erasure:
         self._tail.refuse_on_standby()
-        async with changing(self._database.reading) as connection:
+        async with changing(self._database.managing) as connection:
             erasure = await erase(connection)
         self._tail.forget(erasure.count)
         self._tail.hint()

@@ -22,6 +22,7 @@ from app.domain.principal import ANY_READER, Reader
 from app.domain.query import Query
 from app.store.database import Database
 from app.store.reading import Form, Page, PageBounds, read_page
+from app.store.turns import Turns, share_of
 from app.stream.history_room import HistoryRooms, Room
 from app.stream.lanes import Lanes
 from app.stream.live import Link
@@ -94,7 +95,12 @@ class Streams:
         self._database = database
         self.tail = tail
         self._streams_max = streams_max
-        self._history = asyncio.Semaphore(history_reads_max)
+        self._history = Turns(
+            history_reads_max,
+            share=share_of(history_reads_max),
+            wait_seconds=HISTORY_WAIT_SECONDS,
+            refusal="Too many streams are reading history.",
+        )
         self._rooms = HistoryRooms(history_bytes_max)
         self._age_seconds_max = age_seconds_max
         self._drain_seconds = drain_seconds
@@ -254,21 +260,16 @@ class Streams:
     async def _read_history(self, following: Following, cursor: Position, page_bytes: int) -> Page:
         """Read one page. Few streams at a time may."""
         bounds = PageBounds(bytes_max=page_bytes)
-        try:
-            async with asyncio.timeout(HISTORY_WAIT_SECONDS):
-                await self._history.acquire()
-        except TimeoutError:
-            raise Unavailable("Too many streams are reading history.") from None
-        try:
-            async with self._database.reading.reading() as connection:
-                self._metrics.page_read()
-                return await read_page(
-                    connection,
-                    following.query,
-                    after=cursor,
-                    form=Form.TYPED_EVENTS if following.typed else Form.EVENTS,
-                    bounds=bounds,
-                    master_keys=self._database.master_keys,
-                )
-        finally:
-            self._history.release()
+        async with (
+            self._history.turn(following.tenant),
+            self._database.reading.reading(following.tenant) as connection,
+        ):
+            self._metrics.page_read()
+            return await read_page(
+                connection,
+                following.query,
+                after=cursor,
+                form=Form.TYPED_EVENTS if following.typed else Form.EVENTS,
+                bounds=bounds,
+                master_keys=self._database.master_keys,
+            )

@@ -15,12 +15,14 @@ GROUP_REQUESTS_MAX = 512  # 50 bytes come back for each that is refused: within 
 GROUP_BYTES_MAX = 1024 * 1024  # unless one request has more: whoever waits meanwhile goes before the next of those
 GROUP_POSTINGS_MAX = 20_000
 GROUP_COMPARISONS_MAX = 2_000  # of items with what a group holds: a few milliseconds
-GROUP_KIND_ITEMS_MAX = 32  # of conditions, each of which goes through the catalogue: as many as one request may have
+GROUP_PROBES_MAX = 3_000  # of conditions, before anything is walked for them: some 5 ms under the lock
 
 # What a request costs beside its postings, in postings (of 3.2 µs under the lock each, by the design's measurement).
 REQUEST_COST = 4.0
 BYTES_OF_A_POSTING = 200  # are compressed and written in the same time
-KIND_ITEM_COST = 100.0  # of an item without a tag, with some 2 000 kinds in the catalogue
+PROBE_COST = 0.5  # of a look-up for a condition
+TAG_PROBES = 3  # see check_conditions in alembic/sql, which looks for so many tags and types
+FIRST_MAX = 8
 
 
 class Published(NamedTuple):
@@ -45,7 +47,8 @@ class Request:
     """One request on its way through the publisher, which hears of its end through `on_end`.
 
     `unsealed` are the facts as they were given, where they had to be sealed. `alone` says that it goes by itself: a
-    call that it was part of took too long, and the fault may be its own.
+    call that it was part of took too long, and the fault may be its own. `searched_seconds` is how long its condition
+    was searched without the lock.
     """
 
     facts: Sequence[NewFact]
@@ -58,7 +61,8 @@ class Request:
     unsealed: Sequence[NewFact] = ()
     bytes: int = field(init=False)
     postings: int = field(init=False)
-    kind_items: int = field(init=False, default=0)
+    probes: int = field(init=False, default=0)
+    searched_seconds: float = field(init=False, default=0.0)
     alone: bool = False
     ended: bool = False
 
@@ -70,18 +74,23 @@ class Request:
         self.bytes, self.postings = bytes, postings
         if self.condition is not None:
             self.bytes += self.condition.fail_if_match.bytes
-            self.kind_items = sum([not item.tags for item in self.condition.fail_if_match.items])
+            self.probes = sum([probes_of(item) for item in self.condition.fail_if_match.items])
 
     @property
     def cost(self) -> float:
         """Its share of the work under the lock, in postings."""
-        return REQUEST_COST + self.postings + self.bytes / BYTES_OF_A_POSTING + self.kind_items * KIND_ITEM_COST
+        return REQUEST_COST + self.postings + self.bytes / BYTES_OF_A_POSTING + self.probes * PROBE_COST
 
     def end(self, outcome: Outcome | None) -> None:
         """Tell the publisher its outcome, or with None that nobody waits for it any more. Only the first counts."""
         if not self.ended:
             self.ended = True
             self.on_end(self, outcome)
+
+
+def probes_of(item: Item) -> int:
+    """How many look-ups an item of a condition takes at most before anything is walked for it."""
+    return 1 + TAG_PROBES * min(len(item.tags), FIRST_MAX) + min(len(item.types), FIRST_MAX)
 
 
 @dataclass(slots=True)
@@ -93,7 +102,7 @@ class Group:
     facts: int = 0
     bytes: int = 0
     postings: int = 0
-    kind_items: int = 0
+    probes: int = 0
     chosen_ids: set[str] = field(default_factory=set)
     new_keys: set[str] = field(default_factory=set)
     tags: set[str] = field(default_factory=set)
@@ -109,7 +118,7 @@ class Group:
             and self.facts + len(request.facts) <= GROUP_FACTS_MAX
             and self.bytes + request.bytes <= GROUP_BYTES_MAX
             and self.postings + request.postings <= self.postings_max
-            and self.kind_items + request.kind_items <= GROUP_KIND_ITEMS_MAX
+            and self.probes + request.probes <= GROUP_PROBES_MAX
         )
 
     def must_precede(self, request: Request) -> bool:
@@ -137,7 +146,7 @@ class Group:
         self.facts += len(request.facts)
         self.bytes += request.bytes
         self.postings += request.postings
-        self.kind_items += request.kind_items
+        self.probes += request.probes
         for fact in request.facts:
             if fact.chosen_id:
                 self.chosen_ids.add(fact.id)

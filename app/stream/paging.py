@@ -30,6 +30,7 @@ class Reading:
     facts_max: int
     wait_seconds: float = 0
     reader: Reader = ANY_READER
+    tenant: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,7 @@ async def read(database: Database, tail: Tail, reading: Reading) -> Found:
     wait_until = loop.time() + reading.wait_seconds
 
     async def look() -> tuple[Found, bool]:
-        async with database.reading.reading() as connection:
+        async with database.reading.reading(reading.tenant) as connection:
             state, until, cut_short = await _resolve(connection, tail, reading)
             return await _search(connection, database.master_keys, reading, state, until), cut_short
 
@@ -73,7 +74,7 @@ async def read(database: Database, tail: Tail, reading: Reading) -> Found:
                 await asyncio.sleep(0)
                 continue
         if tail.head > seen:
-            async with database.reading.reading() as connection:
+            async with database.reading.reading(reading.tenant) as connection:
                 seen_state = LogState(found.page.head, found.page.epoch, found.page.through)
                 found = await _search(connection, database.master_keys, reading, seen_state, None)
     return found
@@ -115,7 +116,7 @@ async def export(database: Database, tail: Tail, reading: Reading) -> AsyncGener
     """Yield the lines of all facts up to the head, or `until`, of the moment it began. A failure is raised."""
 
     async def look() -> tuple[LogState, Position | None, bool]:
-        async with database.reading.reading() as connection:
+        async with database.reading.reading(reading.tenant) as connection:
             return await _resolve(connection, tail, reading)
 
     state, until, cut_short = await once_received(look)
@@ -125,7 +126,7 @@ async def export(database: Database, tail: Tail, reading: Reading) -> AsyncGener
     end = min(state.head, until) if until is not None else state.head
 
     async def read_lines(cursor: Position) -> Page:
-        async with database.reading.reading() as connection:
+        async with database.reading.reading(reading.tenant) as connection:
             return await read_page(
                 connection,
                 reading.query,

@@ -23,7 +23,7 @@ from app.domain.errors import (
 from app.domain.fact import NewFact
 from app.domain.position import Position
 from app.store import appending
-from app.store.appending import Appended
+from app.store.appending import NO_LIMITS, Appended, CatalogueLimits
 from app.store.database import Database, damage_of
 from app.store.rights import lacking_rights
 from app.stream.backlog import Backlog
@@ -31,7 +31,7 @@ from app.stream.fair_queue import DROP, HOLD, STOP, TAKE, FairQueue, Turn
 from app.stream.grouping import GROUP_POSTINGS_MAX, Group, Outcome, Published, Request
 from app.stream.outcomes import each_alone, outcomes_of_known, refusal_of, word_for
 from app.stream.sealing import Sealing
-from app.stream.settling import Settling
+from app.stream.settling import WAITED_TOO_LONG, Settling
 from app.stream.tail import ON_STANDBY, Tail
 from app.telemetry.logs import said
 from app.telemetry.metrics import Metrics
@@ -69,7 +69,9 @@ class Publisher:
         on_appended: Callable[[Appended, Sequence[NewFact]], None] = lambda appended, facts: None,
         metrics: Metrics | None = None,
         demand_fitness: Callable[[], Awaitable[None]] | None = None,
+        limits: CatalogueLimits = NO_LIMITS,
     ) -> None:
+        self._limits = limits
         self._demand_fitness = demand_fitness
         self._wait_seconds = wait_seconds
         self._group_postings_max = group_postings_max
@@ -81,7 +83,14 @@ class Publisher:
         self._idle = asyncio.Event()
         self._idle.set()
         self._sealing = Sealing(database)
-        self._settling = Settling(database, self._sealing, condition_seconds=condition_seconds, retry=self._retry)
+        self._settling = Settling(
+            database,
+            self._sealing,
+            condition_seconds=condition_seconds,
+            wait_seconds=wait_seconds,
+            retry=self._retry,
+            limits=limits,
+        )
         self._backlog = Backlog(
             requests_max=waiting_requests_max, bytes_max=waiting_bytes_max, request_bytes_max=REQUEST_BYTES_MAX
         )
@@ -219,7 +228,7 @@ class Publisher:
             if request.ended:
                 return DROP
             if request.give_up_at < now:
-                request.end(Unavailable("The publish waited too long for its turn."))
+                request.end(Unavailable(WAITED_TOO_LONG))
                 return DROP
             if not group.has_room_for(request):
                 return STOP
@@ -257,6 +266,12 @@ class Publisher:
         if self._demand_fitness is not None:
             await self._demand_fitness()
         pairs = [(request.facts, request.condition) for request in requests]
+        append = partial(
+            appending.append,
+            requests=pairs,
+            principals=[request.tenant for request in requests],
+            limits=self._limits,
+        )
         witness = None
         if self._tail is not None:
             # What came before the fork was noticed may still wait, and the notice may not be stored yet.
@@ -264,10 +279,10 @@ class Publisher:
             witness = self._tail.witness
         async with self._connection.lent() as connection:
             if not requests[0].alone:
-                return await appending.append(connection, pairs, witness=witness)
+                return await append(connection, witness=witness)
             async with connection.transaction(isolation="read_committed"):
                 await appending.limit_time(connection, seconds=ALONE_SECONDS)
-                return await appending.append(connection, pairs, witness=witness)
+                return await append(connection, witness=witness)
 
     def _hand_on(self, appended: Appended, facts: Sequence[NewFact]) -> None:
         """Hand on facts that are stored: whatever fails there, their publishers have their outcomes."""
@@ -294,7 +309,9 @@ class Publisher:
             elif refused.refusal is appending.Refusal.AGAIN:
                 again.append(request)
             else:
-                self._settling.refuse(request, refused, appended.epoch)
+                if refused.refusal is appending.Refusal.SLOW:
+                    self._queue.charge(request.tenant, appending.UNDER_LOCK_SECONDS * COST_OF_A_SECOND)
+                self._settling.refuse(request, refused, appended)
         for request in reversed(again):
             self._queue.return_first(request)
         if known:

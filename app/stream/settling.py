@@ -2,11 +2,12 @@
 
 import asyncio
 import logging
-import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
+from time import perf_counter
 
+from app.domain.condition import Condition, Searched
 from app.domain.errors import (
     ConditionFailed,
     ConditionTooExpensive,
@@ -15,7 +16,9 @@ from app.domain.errors import (
     DataSubjectErased,
     FactIdConflict,
     FactwireError,
+    FieldError,
     InternalError,
+    LimitExceeded,
     LogDamaged,
     OutcomeUnknown,
     Unavailable,
@@ -23,27 +26,37 @@ from app.domain.errors import (
 from app.domain.fact import NewFact
 from app.domain.position import Cursor, Position
 from app.store import appending
-from app.store.appending import KnownFact, Refusal, Refused
+from app.store.appending import NO_LIMITS, Appended, CatalogueLimits, KnownFact, Refusal, Refused
 from app.store.database import Database
+from app.store.turns import Turns
 from app.stream.grouping import Published, Request
 from app.stream.sealing import Sealing
 
 log = logging.getLogger(__name__)
 
 SLOW_CONDITIONS_MAX = 2
+WAITED_TOO_LONG = "The publish waited too long for its turn."
 
 
 class Settling:
     """Finds out, while the next call is under way, what refused requests are to be told."""
 
     def __init__(
-        self, database: Database, sealing: Sealing, *, condition_seconds: float, retry: Callable[[Request], None]
+        self,
+        database: Database,
+        sealing: Sealing,
+        *,
+        condition_seconds: float,
+        wait_seconds: float,
+        retry: Callable[[Request], None],
+        limits: CatalogueLimits = NO_LIMITS,
     ) -> None:
+        self._limits = limits
         self._database = database
         self._sealing = sealing
         self._condition_seconds = condition_seconds
         self._retry = retry
-        self._slow = asyncio.Semaphore(SLOW_CONDITIONS_MAX)
+        self._slow = Turns(SLOW_CONDITIONS_MAX, share=1, wait_seconds=wait_seconds, refusal=WAITED_TOO_LONG)
         self._tasks: asyncio.TaskGroup | None = None
 
     @asynccontextmanager
@@ -52,21 +65,36 @@ class Settling:
         async with asyncio.TaskGroup() as self._tasks:
             yield
 
-    def refuse(self, request: Request, refused: Refused, epoch: int) -> None:
+    def refuse(self, request: Request, refused: Refused, appended: Appended) -> None:
         """Tell a request why it was refused, at once where that is known."""
         match refused.refusal:
             case Refusal.FAILED:
                 self.settle_later([request], self._name_conflict(refused))
             case Refusal.SLOW:
-                self.settle_later([request], self._search_without_lock(request))
-            case Refusal.FORKED:
-                request.end(CursorForked(epoch=epoch))
-            case Refusal.AHEAD:
-                request.end(CursorAhead(epoch=epoch, head=refused.position or 0))
-            case Refusal.ERASED:
-                request.end(DataSubjectErased(next(fact.data_subject for fact in request.facts if fact.data_subject)))
+                self.settle_later([request], self._search_without_lock(request, refused, appended))
             case Refusal.UNKEYED:
                 self.settle_later([request], self._seal_anew(request))
+            case Refusal.RESTARTED:
+                assert request.condition is not None
+                request.condition = replace(request.condition, searched=())
+                self._retry(request)
+            case _:
+                request.end(self._told_at_once(request, refused, appended))
+
+    def _told_at_once(self, request: Request, refused: Refused, appended: Appended) -> FactwireError:
+        match refused.refusal:
+            case Refusal.FORKED:
+                return CursorForked(epoch=appended.epoch)
+            case Refusal.AHEAD:
+                return CursorAhead(epoch=appended.epoch, head=refused.position or 0)
+            case Refusal.ERASED:
+                return DataSubjectErased(next(fact.data_subject for fact in request.facts if fact.data_subject))
+            case Refusal.TYPES:
+                return beyond("namespace_types_max", self._limits.namespace_types_max, "types in a namespace")
+            case Refusal.NAMESPACES:
+                most = self._limits.principal_namespaces_max
+                return beyond("principal_namespaces_max", most, "namespaces whose first fact one principal published")
+        raise AssertionError(refused.refusal)
 
     def compare(self, requests: list[Request]) -> None:
         """Tell which requests are retries of what is stored, and which use its ids for something else."""
@@ -148,30 +176,55 @@ class Settling:
             fact_id = await appending.fact_id_at(connection, refused.position)
         raise condition_failed(refused.position, fact_id)
 
-    async def _search_without_lock(self, request: Request) -> None:
-        """Evaluate an expensive condition outside the lock, then let the call check only what came since."""
-        assert request.condition is not None
-        after = request.condition.after
-        query = request.condition.fail_if_match
-        deadline = time.monotonic() + self._condition_seconds
-        async with self._slow, self._database.reading.reading() as connection:
-            while not request.ended and asyncio.get_running_loop().time() < request.give_up_at:
-                found = await appending.first_match(connection, query, after=after.position)
-                if after.epoch not in (0, found.epoch):
-                    after = request.condition.after  # the call says what became of its epoch
-                    break
-                # With its epoch: were history lost and replaced before the append, what was searched would not count.
-                after = Cursor(found.epoch, found.through)
-                if found.position is not None:
-                    fact_id = await appending.fact_id_at(connection, found.position)
-                    raise condition_failed(found.position, fact_id)
-                if found.through >= found.head:
-                    break
-                if time.monotonic() > deadline:
-                    detail = f"The condition took longer than {self._condition_seconds} s. Give a later `after`."
-                    raise ConditionTooExpensive(detail)
-        request.condition = replace(request.condition, after=after)
+    async def _search_without_lock(self, request: Request, refused: Refused, appended: Appended) -> None:
+        """Search for what an expensive condition forbids outside the lock, then let the call look only at what is new.
+
+        Item by item: each is searched up to a head of its own, so that the condition is decided while others publish.
+        What a search costs is counted; waiting for a turn is not, and ends with the patience of the publisher.
+        """
+        condition = request.condition
+        assert condition is not None
+        query = condition.fail_if_match
+        searched = [condition.searched[place] if condition.searched else None for place in range(len(query.items))]
+        for place in range(refused.item):
+            searched[place] = Searched(appended.epoch, appended.head, appended.head_id)
+        for place in range(refused.item, len(query.items)):
+            searched[place] = await self._search_item(request, condition, place, searched[place])
+            if request.ended:
+                return
+        request.condition = replace(condition, searched=tuple(searched))
         self._retry(request)
+
+    async def _search_item(
+        self, request: Request, condition: Condition, place: int, searched: Searched | None
+    ) -> Searched | None:
+        """How far there is no match for an item; None where the call is to say what became of its epoch."""
+        clock, item = asyncio.get_running_loop().time, condition.fail_if_match.items[place]
+        after = condition.after_of(place) if searched is None else Cursor(searched.epoch, searched.position)
+        while not request.ended:
+            if clock() > request.give_up_at:
+                raise Unavailable(WAITED_TOO_LONG)
+            async with self._slow.turn(request.tenant), self._database.reading.reading(request.tenant) as connection:
+                began_at = perf_counter()
+                found = await appending.first_match(connection, item, after=after.position)
+                request.searched_seconds += perf_counter() - began_at
+                if after.epoch not in (0, found.searched.epoch):
+                    return None
+                if found.match is not None:
+                    raise condition_failed(found.match, await appending.fact_id_at(connection, found.match))
+            searched = found.searched
+            after = Cursor(searched.epoch, searched.position)
+            if searched.position >= found.head:
+                break
+            if request.searched_seconds > self._condition_seconds:
+                detail = f"The condition took longer than {self._condition_seconds} s. Give a later `after`."
+                raise ConditionTooExpensive(detail)
+        return searched
+
+
+def beyond(limit: str, maximum: int | None, what: str) -> LimitExceeded:
+    assert maximum is not None
+    return LimitExceeded(limit, maximum, field=FieldError("/facts", f"there are at most {maximum} {what}"))
 
 
 def condition_failed(position: Position, fact_id: str | None) -> FactwireError:

@@ -37,6 +37,7 @@ docs/access-tokens
 docs/edge
 docs/erasure
 docs/reliability
+docs/finding
 docs/performance
 ```
 

@@ -28,10 +28,10 @@ BREACHES = {
     "pages by namespace": ("app/domain/query.py", " if namespace in readable)", ")"),
     "live": ("app/domain/query.py", "self.within is EVERY_NAMESPACE", "True"),
     "exclusion": ("app/domain/grants.py", " and not any_covers(self.exclude, namespace)", ""),
-    "exclusion in SQL": ("app/store/matching.py", "in item.within.exclude", "in ()"),
+    "exclusion in SQL": ("app/domain/grants.py", "joined(map(range_of, self.exclude))", "[]"),
     "single facts": ("app/store/reading.py", "at, readable.include, readable.exclude", 'at, ["*"], []'),
     "bounds": ("app/store/reading.py", 'row is None or not may_see(row["namespace"], readable)', "row is None"),
-    "catalogue": ("app/api/catalogue.py", " if count.namespace in readable", ""),
+    "catalogue": ("app/store/catalogue.py", "None if readable.are_all else readable.ranges", "None"),
     "conditions": ("app/api/admitting.py", "restricted(condition.fail_if_match, readable)", "condition.fail_if_match"),
     "publishing": ("app/api/admitting.py", "fact.namespace not in principal.grants.publish", "False"),
 }

@@ -86,6 +86,24 @@ async def test_the_overview_tells_what_is_in_the_log(start_service: StartService
         assert await page.complaints() == []
 
 
+async def test_the_overview_searches_the_namespaces_and_shows_a_page_of_them(start_service: StartService) -> None:
+    service = await start_service()
+    await publish(service, *(order(1, namespace=f"tenant.{number:03}") for number in range(250)))
+    async with exploring(service) as page:
+        assert await page.run("document.querySelectorAll('details').length") == 100
+        await page.run(
+            "([...document.querySelectorAll('main button')].find((b) => b.innerText === 'More').click(), true)"
+        )
+        await page.until("document.querySelectorAll('details').length === 200")
+        await page.run("(document.querySelector('input[type=search]').focus(), true)")
+        await page.type("tenant.24")
+        await page.until("document.querySelectorAll('details').length === 10")
+        await page.type("x")
+        await page.until("document.querySelector('main [role=status]')?.checkVisibility()")
+        assert "No namespaces begin with that." in await page.run(TEXT)
+        assert await page.complaints() == []
+
+
 async def test_a_search_finds_what_its_query_says_and_the_link_leads_there_again(start_service: StartService) -> None:
     service = await start_service()
     await publish(service, *(order(number, meta={"tenant": "a b"}) for number in range(1, 121)), order(7, "OrderPaid"))

@@ -33,7 +33,7 @@ async def test_namespaces_are_listed_with_their_counts(client: httpx.AsyncClient
     positions = await publish_kinds(client, namespace)
 
     async def ask() -> list[Json]:
-        listed: list[Json] = answered(await client.get("/v1/namespaces"))["namespaces"]
+        listed: list[Json] = answered(await client.get("/v1/namespaces", params={"prefix": namespace}))["namespaces"]
         return [one for one in listed if one["namespace"] == namespace]
 
     (found,) = await eventually(ask, lambda listed: [one["facts"] for one in listed] == [4])
@@ -43,8 +43,36 @@ async def test_namespaces_are_listed_with_their_counts(client: httpx.AsyncClient
 @pytest.mark.case("catalogue-namespaces-are-known-at-once")
 async def test_a_namespace_is_listed_as_soon_as_it_has_a_fact(client: httpx.AsyncClient, namespace: str) -> None:
     await publish(client, fact(namespace))
-    listed = answered(await client.get("/v1/namespaces"))["namespaces"]
+    listed = answered(await client.get("/v1/namespaces", params={"prefix": namespace}))["namespaces"]
     assert namespace in [one["namespace"] for one in listed]
+
+
+@pytest.mark.case("catalogue-pages")
+async def test_names_are_listed_page_by_page_in_order(client: httpx.AsyncClient, namespace: str) -> None:
+    await publish(client, *[fact(f"{namespace}.{number:02}", f"T{number:02}") for number in range(5)])
+    await publish(client, *[fact(namespace, f"T{number:02}") for number in range(5)])
+    for path, member, name, names in (
+        ("/v1/namespaces", "namespaces", "namespace", [f"{namespace}.{number:02}" for number in range(5)]),
+        (f"/v1/namespaces/{namespace}/types", "types", "type", [f"T{number:02}" for number in range(5)]),
+    ):
+        prefix, found, after = names[0][:-2], [], ""
+        for expected in (2, 2, 1):
+            told = answered(await client.get(path, params={"prefix": prefix, "after": after, "limit": 2}))
+            assert len(told[member]) == expected
+            found += [one[name] for one in told[member]]
+            after = told["next"]
+        assert found == names
+        assert after is None
+    nothing = answered(await client.get(f"/v1/namespaces/{namespace}/types", params={"prefix": "no"}))
+    assert (nothing["types"], nothing["next"]) == ([], None)
+
+
+@pytest.mark.case("catalogue-page-limits")
+async def test_a_page_of_names_has_a_limit(client: httpx.AsyncClient) -> None:
+    assert len(answered(await client.get("/v1/namespaces", params={"limit": 1}))["namespaces"]) <= 1
+    problem(await client.get("/v1/namespaces", params={"limit": 1001}), 422, "limit-exceeded")
+    problem(await client.get("/v1/namespaces", params={"limit": 0}), 400, "malformed-parameter")
+    problem(await client.get("/v1/namespaces", params={"prefix": "\x00"}), 400, "malformed-parameter")
 
 
 @pytest.mark.case("catalogue-types")

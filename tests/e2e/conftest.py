@@ -13,6 +13,8 @@ grant usage on schema factwire to {role};
 grant select on all tables in schema factwire to {role};
 grant execute on all functions in schema factwire to {role};
 grant insert on factwire.facts, factwire.fact_tags, factwire.fact_ids, factwire.types to {role};
+grant insert, update (types) on factwire.namespaces to {role};
+grant insert, update (namespaces) on factwire.creators to {role};
 grant insert on factwire.chain, factwire.sealed, factwire.data_subjects to {role};
 grant update (forked_at, forked_after, system_identifier, timeline) on factwire.log to {role};
 grant insert, update (last_used_at, revoked_at) on factwire.keys to {role};

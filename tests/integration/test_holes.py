@@ -42,7 +42,7 @@ QUERIES = {
 
 KEEP_A_COPY = "create temporary table kept as select * from factwire.facts where position = {position}"
 PUT_BACK = "insert into factwire.facts select * from kept"
-FOREIGN_POSTING = "insert into factwire.fact_tags (tag, position) values ('a:nowhere', $1)"
+FOREIGN_POSTING = "insert into factwire.fact_tags (tag, position) values (e'a:nowhere\\x1dshop', $1)"
 
 
 @pytest.fixture

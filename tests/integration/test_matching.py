@@ -17,7 +17,7 @@ NAMES = ["a", "b", "c"]
 NAMESPACES = ["a", "b", "a.c", "a.c.d", "ab"]
 PATTERNS = ["*", "a", "a.*", "a.c.*", "b.*", "ab", "none"]
 VALUES = ["x", "y", "'; drop table factwire.facts; --", "%_\\"]
-WALK = "select positions, through from factwire.walk_query($1, $2, $3, $4, $5, $6, $7, $8)"
+WALK = "select positions, through from factwire.walk_query($1, $2, $3, $4, $5, $6, $7, $8, 10, $9, $10)"
 
 facts: st.SearchStrategy[dict[str, object]] = st.builds(
     dict,
@@ -43,7 +43,8 @@ queries = st.lists(items, max_size=3).map(lambda given: Query(tuple(given)))
     published=st.lists(facts, min_size=1, max_size=12),
     asked=st.lists(st.tuples(queries, grants), min_size=1, max_size=8),
     hits_max=st.integers(1, 4),
-    visits_max=st.sampled_from([1, 3, 1000]),
+    work_max=st.sampled_from([1, 3, 40, 1000]),
+    grid=st.sampled_from([(0, 0), (1, 1), (2, 1), (3, 4)]),
     data=st.data(),
 )
 def test_the_sql_finds_what_the_reference_says(
@@ -51,7 +52,8 @@ def test_the_sql_finds_what_the_reference_says(
     published: list[dict[str, object]],
     asked: list[tuple[Query, Namespaces]],
     hits_max: int,
-    visits_max: int,
+    work_max: int,
+    grid: tuple[int, int],
     data: st.DataObject,
 ) -> None:
     after = data.draw(st.integers(0, len(published)))
@@ -77,7 +79,7 @@ def test_the_sql_finds_what_the_reference_says(
                     if first + index > low and query.matches(fact.namespace, fact.type, set(fact.tags))
                 ]
                 for descending in (False, True):
-                    found = await walk(connection, query, low, high, descending, hits_max, visits_max)
+                    found = await walk(connection, query, low, high, descending, hits_max, work_max, grid)
                     assert found == (expected[::-1] if descending else expected), (query, descending)
         finally:
             await connection.close()
@@ -86,12 +88,19 @@ def test_the_sql_finds_what_the_reference_says(
 
 
 async def walk(
-    connection: asyncpg.Connection, query: Query, low: int, high: int, descending: bool, hits_max: int, visits_max: int
+    connection: asyncpg.Connection,
+    query: Query,
+    low: int,
+    high: int,
+    descending: bool,
+    hits_max: int,
+    work_max: int,
+    grid: tuple[int, int],
 ) -> list[int]:
     """All matches of (low, high], step by step; each step goes on or ends."""
     found: list[int] = []
     while low < high:
-        row = await connection.fetchrow(WALK, *query_arrays(query), low, high, descending, hits_max, visits_max)
+        row = await connection.fetchrow(WALK, *query_arrays(query), low, high, descending, hits_max, work_max, *grid)
         assert row is not None
         assert len(row["positions"]) <= hits_max
         found += row["positions"]

@@ -25,7 +25,11 @@ insert into factwire.facts
 select n, gen_random_uuid(), clock_timestamp(), 'shop', 'T', 1, convert_to('"id":""}}', 'UTF8')
   from generate_series(1, 24000) n;
 insert into factwire.fact_tags
-select case when f.position % 2 = 0 then 'a:even' else 'a:odd' end, f.position from factwire.facts f;
+select l.list, f.position
+  from factwire.facts f
+ cross join lateral unnest(array[
+         case when f.position % 2 = 0 then 'a:even' else 'a:odd' end || e'\\x1dshop', 't:T', e't:T\\x1dshop', 'n:shop'
+       ]) l (list);
 """
 
 
@@ -184,13 +188,14 @@ async def test_an_expensive_condition_still_excludes_what_comes_meanwhile(fresh_
 SLOW_CONDITIONS = """
 alter function factwire.check_conditions rename to check_conditions_quickly;
 create function factwire.check_conditions(
-  p_requests integer[], p_afters bigint[], p_namespaces text[], p_types text[], p_tags text[], p_until bigint,
-  p_visits_max integer) returns table (request integer, outcome text, "position" bigint)
+  p_requests integer[], p_afters bigint[], p_scopes text[], p_types text[], p_tags text[], p_until bigint,
+  p_work_max integer, p_deadline timestamptz)
+  returns table (request integer, outcome text, "position" bigint, place integer)
 language plpgsql as $$
 begin
   if 'a:slow' = any (p_tags) then perform pg_sleep(30); end if;
   return query select * from factwire.check_conditions_quickly(
-    p_requests, p_afters, p_namespaces, p_types, p_tags, p_until, p_visits_max);
+    p_requests, p_afters, p_scopes, p_types, p_tags, p_until, p_work_max, p_deadline);
 end
 $$
 """

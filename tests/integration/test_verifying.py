@@ -135,9 +135,9 @@ select position, id, 'none', now() from factwire.facts where position = 4;
 update factwire.facts set document = factwire.redacted(document) where position = 4
 """
 
-ADDED_POSTING = "insert into factwire.fact_tags (tag, position) values ('a:order-7', 4)"
+ADDED_POSTING = "insert into factwire.fact_tags (tag, position) values (e'a:order-7\\x1dshop', 4)"
 WIDENED_POSTING = (
-    "update factwire.fact_tags set earlier = earlier || 3::smallint where tag = 'a:order-1' and position = 7"
+    "update factwire.fact_tags set earlier = earlier || 3::smallint where tag = e'a:order-1\\x1dshop' and position = 7"
 )
 MOVED_SEAL = (
     "update factwire.sealed set seal = (select seal from factwire.sealed where position = 14) where position = 13"
@@ -161,7 +161,7 @@ CHANGES: dict[str, tuple[str, set[int | None]]] = {
     "id": (OTHER_ID, {4}),
     "id-not-kept": ("delete from factwire.fact_ids where position = 4", {4}),
     "id-kept-for-nothing": ("insert into factwire.fact_ids values (gen_random_uuid(), 4, '')", {4}),
-    "posting-gone": ("delete from factwire.fact_tags where tag = 'a:order-1' and position = 7", {5, 6, 7}),
+    "posting-gone": ("delete from factwire.fact_tags where tag = e'a:order-1\\x1dshop' and position = 7", {5, 6, 7}),
     "posting-added": (ADDED_POSTING, {4}),
     "posting-widened": (WIDENED_POSTING, {4}),
     "kind-gone": ("delete from factwire.types where type = 'First'", {None}),

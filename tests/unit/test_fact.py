@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.domain.errors import InvalidRequest, LimitExceeded
-from app.domain.fact import NewFact, aggregate_tag, kind_tag, meta_tag, new_fact, repeated
+from app.domain.fact import NewFact, aggregate_tag, kind_lists, meta_tag, new_fact, posting_lists, repeated
 from app.domain.limits import Limits
 
 ID = "0193595a-7c5f-7e1a-8f31-2f6a3c7d9b10"
@@ -101,7 +101,16 @@ def test_tags_are_one_for_each_aggregate_id_and_each_meta_pair() -> None:
 
 @given(text=TEXT, key=st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,5}", fullmatch=True), value=TEXT)
 def test_no_kind_of_tag_imitates_another(text: str, key: str, value: str) -> None:
-    assert len({aggregate_tag(text), meta_tag(key, value), kind_tag(key, key)}) == 3
+    tags = (aggregate_tag(text), meta_tag(key, value))
+    lists = posting_lists(key, key, tags)
+    assert len(set(lists)) == 5
+    assert len({each[:2] for each in lists}) == 4
+    assert not {*lists[:2]} & {*kind_lists(text, text)}
+
+
+def test_a_fact_stands_in_the_lists_of_its_namespace_and_not_in_those_of_others() -> None:
+    assert posting_lists("shop", "Paid", ["a:1"]) == ["a:1\x1dshop", "t:Paid\x1dshop", "t:Paid", "n:shop"]
+    assert posting_lists("shop.eu.a", "Paid", []) == ["t:Paid\x1dshop.eu.a", "t:Paid", "n:shop.eu.a", "f:shop"]
 
 
 def test_a_meta_pair_cannot_be_split_in_two_ways() -> None:

@@ -6,7 +6,7 @@ from app.domain.condition import Condition
 from app.domain.fact import NewFact
 from app.domain.position import Cursor, Position
 from app.domain.query import Item, Query, new_item
-from app.stream.grouping import GROUP_KIND_ITEMS_MAX, KIND_ITEM_COST, Group, Request
+from app.stream.grouping import GROUP_PROBES_MAX, PROBE_COST, Group, Request, probes_of
 
 
 def new_request(*items: Item, facts: Sequence[NewFact] = ()) -> Request:
@@ -14,19 +14,20 @@ def new_request(*items: Item, facts: Sequence[NewFact] = ()) -> Request:
     return Request(facts, condition, lambda outcome: None, lambda request, outcome: None, 0, 0, "tenant")
 
 
-KIND, TAG = new_item(types=["T"]), new_item(types=["T"], aggregate_ids=["order-1"])
+TYPES = new_item(types=[f"T{n}" for n in range(100)])
+MANY = new_item(types=["T"], aggregate_ids=[f"order-{n}" for n in range(100)])
 
 
-def test_a_call_goes_through_the_catalogue_no_more_often_than_one_request_may_ask_for() -> None:
+def test_what_is_looked_up_for_the_conditions_of_a_call_is_bounded_unless_one_request_has_more() -> None:
     group = Group(postings_max=1000)
-    largest = new_request(*[KIND] * GROUP_KIND_ITEMS_MAX)
-    assert group.has_room_for(largest)
-    group.add(largest)
-    assert not group.has_room_for(new_request(KIND))
+    largest = new_request(*[MANY] * 32)
+    assert probes_of(TYPES) < probes_of(MANY) <= GROUP_PROBES_MAX / 32
+    while group.has_room_for(largest):
+        group.add(largest)
+    assert 1 <= len(group.requests) <= GROUP_PROBES_MAX / probes_of(MANY)
     assert group.has_room_for(new_request())
-    assert group.has_room_for(new_request(TAG))
 
 
-def test_who_asks_for_kinds_waits_longer_for_the_next_turn() -> None:
-    assert new_request(*[KIND] * 32).cost >= 32 * KIND_ITEM_COST
-    assert new_request(TAG).cost < KIND_ITEM_COST
+def test_who_has_much_looked_up_waits_longer_for_the_next_turn() -> None:
+    assert new_request(*[MANY] * 32).cost >= 32 * probes_of(MANY) * PROBE_COST
+    assert new_request().cost < 32 * PROBE_COST

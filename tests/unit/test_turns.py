@@ -1,53 +1,96 @@
-"""Turns: passes that share them take no more of the process together than one alone, and end what they began."""
+"""Reads take turns: tenants by the time they had, each in the order of arrival, and none has all places."""
 
 import asyncio
-from collections.abc import Generator
+from contextlib import suppress
 
 import pytest
 
-from app.stream.live import in_turns
-
-PASSES, STEPS = 20, 5
-
-
-async def steps_within_a_round(turns: asyncio.Lock | None) -> int:
-    """The most steps of all passes that ran between two turns of another task."""
-    counted = [0]
-
-    def one_pass() -> Generator[bool]:
-        for _ in range(STEPS):
-            counted[-1] += 1
-            yield False
-
-    passes = [asyncio.create_task(in_turns(one_pass(), turns)) for _ in range(PASSES)]
-    while not all(each.done() for each in passes):
-        await asyncio.sleep(0)
-        counted.append(0)
-    assert sum(counted) == PASSES * STEPS
-    return max(counted)
+from app.domain.errors import Unavailable
+from app.store.turns import Turns
 
 
-async def test_of_passes_that_share_turns_one_goes_on_at_a_time() -> None:
-    assert await steps_within_a_round(asyncio.Lock()) == 1
-    assert await steps_within_a_round(None) == PASSES  # the measure tells the difference
+class Readers:
+    """Notes who is at it and in which order they came to their turns."""
+
+    def __init__(self, turns: Turns) -> None:
+        self._turns = turns
+        self.began: list[str] = []
+        self.running = 0
+        self.most = 0
+
+    async def read(self, tenant: str, *, passes: int) -> None:
+        async with self._turns.turn(tenant):
+            self.began.append(tenant)
+            self.running += 1
+            self.most = max(self.most, self.running)
+            for _ in range(passes):
+                await asyncio.sleep(0.001)
+            self.running -= 1
 
 
-async def test_a_pass_that_is_cancelled_is_closed_before_anything_else_happens_and_lets_others_go_on() -> None:
-    turns, closed = asyncio.Lock(), False
+async def test_no_more_go_on_at_a_time_than_there_are_places() -> None:
+    readers = Readers(Turns(4, share=3, wait_seconds=5))
+    await asyncio.gather(*[readers.read(f"t{number}", passes=2) for number in range(20)])
+    assert readers.most == 4
+    assert sorted(readers.began) == sorted(f"t{number}" for number in range(20))
 
-    def endless() -> Generator[bool]:
-        nonlocal closed
-        try:
-            while True:
-                yield False
-        finally:
-            closed = True
 
-    task = asyncio.create_task(in_turns(endless(), turns))
+async def test_one_tenant_leaves_places_to_the_others() -> None:
+    turns = Turns(4, share=3, wait_seconds=5)
+    readers = Readers(turns)
+    flood = [asyncio.create_task(readers.read("flood", passes=20)) for _ in range(20)]
     await asyncio.sleep(0)
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    assert closed
-    async with asyncio.timeout(5), turns:
+    assert readers.running == 3
+    await asyncio.wait_for(readers.read("other", passes=0), 1)
+    assert readers.began[:4] == ["flood"] * 3 + ["other"]
+    await asyncio.gather(*flood)
+
+
+async def test_who_has_had_less_time_is_next() -> None:
+    readers = Readers(Turns(1, share=1, wait_seconds=5))
+    waiting = [
+        *[asyncio.create_task(readers.read("slow", passes=20)) for _ in range(4)],
+        *[asyncio.create_task(readers.read("quick", passes=1)) for _ in range(4)],
+    ]
+    await asyncio.gather(*waiting)
+    assert readers.began[0] == "slow"
+    assert readers.began[1:5] == ["quick"] * 4
+
+
+async def test_a_pause_saves_nothing_up() -> None:
+    readers = Readers(Turns(1, share=1, wait_seconds=5))
+    busy = [asyncio.create_task(readers.read("busy", passes=5)) for _ in range(6)]
+    await asyncio.sleep(0.012)
+    late = [asyncio.create_task(readers.read("late", passes=5)) for _ in range(4)]
+    await asyncio.gather(*busy, *late)
+    first = readers.began.index("late")
+    assert "busy" in readers.began[first + 1 : first + 4]
+
+
+async def test_whoever_waits_too_long_is_refused_and_keeps_no_place() -> None:
+    turns = Turns(1, share=1, wait_seconds=0.01)
+    async with turns.turn("a"):
+        with pytest.raises(Unavailable, match="Too many reads"):
+            async with turns.turn("b"):
+                pass
+    async with turns.turn("b"):
         pass
+
+
+async def test_those_who_leave_while_they_wait_keep_no_place() -> None:
+    """Cancelled before their turn, in the very moment of it, and during it: afterwards all places are free."""
+    turns = Turns(3, share=2, wait_seconds=5)
+    readers = Readers(turns)
+    for seed in range(200):
+        tasks = [asyncio.create_task(readers.read(f"t{number % 3}", passes=number % 2)) for number in range(9)]
+        for _ in range(seed % 5):
+            await asyncio.sleep(0)
+        for number, task in enumerate(tasks):
+            if (seed + number) % 2:
+                task.cancel()
+        with suppress(asyncio.CancelledError):
+            await asyncio.gather(*tasks, return_exceptions=True)
+    readers.running = readers.most = 0
+    await asyncio.gather(*[readers.read(f"t{number}", passes=1) for number in range(9)])
+    assert readers.most == 3
+    assert not turns._lines

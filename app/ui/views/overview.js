@@ -1,5 +1,5 @@
 // What is in the log: namespaces with their types, and how much was published in the last hour.
-import { askJson, curl, curlButton } from "../api.js";
+import { askJson, curl, curlButton, problem } from "../api.js";
 import { count, h, svg } from "../dom.js";
 import { link } from "../facts.js";
 import { term } from "../query.js";
@@ -10,18 +10,17 @@ export default {
   key: "o",
   async render(main) {
     const [position, { namespaces }, activity] = await Promise.all(
-      ["/v1/position", "/v1/namespaces", "/v1/activity"].map((path) => askJson(path)));
+      ["/v1/position", "/v1/namespaces?limit=1", "/v1/activity"].map((path) => askJson(path)));
     const sum = activity.facts.reduce((one, other) => one + other, 0);
     main.append(
       h("div", { class: "row" }, h("h1", {}, "What is in the log"),
         h("span", { class: "right" }, curlButton(() => curl("/v1/namespaces")))),
       h("div", { class: "cards" },
         card(count(position.head), "position of the head"),
-        card(count(namespaces.length), "namespaces"),
-        card(count(namespaces.reduce((total, each) => total + each.facts, 0)), "facts to be read"),
         card(count(sum), "published in the last hour")),
       h("h2", {}, "The last hour"), sparkline(activity),
-      h("h2", {}, "Namespaces"), ...(namespaces.length ? namespaces.map(namespaceOf) : [first()]));
+      h("h2", {}, "Namespaces"),
+      namespaces.length ? await listOf("namespaces", "/v1/namespaces", (told) => told.namespaces.map(namespaceOf)) : first());
   },
 };
 
@@ -37,20 +36,51 @@ function sparkline({ facts, interval_seconds: seconds }) {
     ...bars);
 }
 
-// The types of a namespace are asked for when it is opened: there may be thousands.
+// Names that begin with what is typed, a page at a time: there may be many thousands.
+async function listOf(what, path, rowsOf, place = h("div", {}), around = place) {
+  let asked = 0;
+  const more = h("button", { type: "button", hidden: true, onclick: () => show(more.dataset.after) }, "More");
+  const none = h("p", { role: "status", hidden: true }, `No ${what} begin with that.`);
+  const field = h("input", { type: "search", "aria-label": `Only ${what} that begin with`, placeholder: `Find ${what} that begin with…`,
+    oninput: () => show("") });
+  async function show(after) {
+    const turn = ++asked;
+    let told;
+    try {
+      told = await askJson(`${path}?${new URLSearchParams({ prefix: field.value, after })}`);
+    } catch (error) {
+      place.replaceChildren(problem(error));
+      return;
+    }
+    if (turn !== asked) return; // something else was typed meanwhile
+    const rows = rowsOf(told);
+    if (!after) place.replaceChildren();
+    place.append(...rows);
+    none.hidden = rows.length > 0 || after !== "";
+    more.hidden = told.next === null;
+    more.dataset.after = told.next ?? "";
+  }
+  await show("");
+  return h("div", {}, field, around, none, more);
+}
+
+// The types of a namespace are asked for when it is opened.
 function namespaceOf({ namespace, facts, last_position: last }) {
   const place = h("div", {});
+  let opened = false;
   const open = async () => {
-    if (!details.open || place.childElementCount) return;
-    const { types } = await askJson(`/v1/namespaces/${encodeURIComponent(namespace)}/types`);
-    place.append(h("div", { class: "scroll" }, h("table", {},
+    if (!details.open || opened) return;
+    opened = true;
+    const body = h("tbody", {});
+    const table = h("div", { class: "scroll" }, h("table", {},
       h("caption", { class: "hidden" }, `Types of ${namespace}`),
       h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Type"), h("th", { scope: "col" }, "Versions"),
-        h("th", { scope: "col", class: "count" }, "Facts"), h("th", { scope: "col", class: "count" }, "Last position"))),
-      h("tbody", {}, types.map((each) => h("tr", {},
-        h("td", {}, h("a", { href: link("search", { q: `${term("namespace", namespace)} ${term("type", each.type)}` }) }, each.type)),
-        h("td", {}, each.versions.join(", ")), h("td", { class: "count" }, count(each.facts)),
-        h("td", { class: "count" }, h("a", { href: link(`fact/${each.last_position}`) }, count(each.last_position)))))))));
+        h("th", { scope: "col", class: "count" }, "Facts"), h("th", { scope: "col", class: "count" }, "Last position"))), body));
+    const path = `/v1/namespaces/${encodeURIComponent(namespace)}/types`;
+    place.append(await listOf(`types of ${namespace}`, path, (told) => told.types.map((each) => h("tr", {},
+      h("td", {}, h("a", { href: link("search", { q: `${term("namespace", namespace)} ${term("type", each.type)}` }) }, each.type)),
+      h("td", {}, each.versions.join(", ")), h("td", { class: "count" }, count(each.facts)),
+      h("td", { class: "count" }, h("a", { href: link(`fact/${each.last_position}`) }, count(each.last_position))))), body, table));
   };
   const details = h("details", { ontoggle: open },
     h("summary", {}, h("b", {}, namespace), ` ${count(facts)} ${facts === 1 ? "fact" : "facts"}, the last at ${count(last)}`),

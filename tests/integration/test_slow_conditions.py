@@ -1,0 +1,148 @@
+"""Conditions that take long: decided outside the lock, item by item, and begun anew where history was replaced."""
+
+import asyncio
+from dataclasses import replace
+from uuid import uuid4
+
+import asyncpg
+import pytest
+
+from app.domain.condition import Condition, Searched
+from app.domain.errors import ConditionFailed, ConditionTooExpensive, Unavailable
+from app.domain.position import START, Cursor, Position
+from app.domain.query import Item, Query, new_item
+from app.store import appending
+from app.store.appending import Refusal, append
+from app.store.database import Connection
+from app.stream.grouping import Published
+from tests.integration.damage import behind_the_back
+from tests.integration.logs import CUT_THE_LOG, connected
+from tests.integration.store import a_fact, append_alone, execute
+from tests.integration.test_publishing import TWO_LONG_POSTING_LISTS, outcome, publishers, unless
+
+BOTH = new_item(aggregate_ids=["even", "odd"])
+NEVER = new_item(aggregate_ids=["never"])
+SEARCHES = 20
+
+
+def searched_to(position: int, id: str | None, *items: Item) -> Condition:
+    """A condition whose first item is searched up to a position, where a fact with an id stands."""
+    others = [None] * (len(items) - 1)
+    return Condition(Query(items), Cursor(0, START), (Searched(1, Position(position), id), *others))
+
+
+async def refusals(connection: Connection, condition: Condition) -> list[appending.Refused]:
+    appended = await append(connection, [([a_fact()], None), ([a_fact()], condition), ([a_fact()], None)])
+    return list(appended.refused.values())
+
+
+async def test_what_was_searched_without_the_lock_is_not_searched_again_under_it(fresh_database_url: str) -> None:
+    await execute(fresh_database_url, TWO_LONG_POSTING_LISTS)
+    async with connected(fresh_database_url) as [connection]:
+        (slow,) = await refusals(connection, Condition(Query((NEVER, BOTH, BOTH)), Cursor(0, START)))
+        assert (slow.refusal, slow.item) == (Refusal.SLOW, 1)
+        assert slow.position is not None
+        assert 0 < slow.position < 24_000
+        last = await connection.fetchval("select id from factwire.facts where position = 24000")
+        assert await refusals(connection, searched_to(24_000, str(last), BOTH)) == []
+        both = await append_alone(connection, a_fact(aggregate_ids=["even", "odd"]))
+        (failed,) = await refusals(connection, searched_to(24_000, str(last), BOTH))
+        assert (failed.refusal, failed.position) == (Refusal.FAILED, both)
+
+
+async def test_a_search_counts_for_nothing_where_another_fact_stands_at_its_end(fresh_database_url: str) -> None:
+    async with connected(fresh_database_url) as [connection]:
+        await append_alone(connection, a_fact(aggregate_ids=["order-1"]), a_fact())
+        order = new_item(aggregate_ids=["order-1"])
+        replaced = searched_to(2, str(uuid4()), order)
+        (refused,) = await refusals(connection, replaced)
+        assert refused.refusal is Refusal.RESTARTED
+        (refused,) = await refusals(connection, searched_to(1, str(uuid4()), NEVER))
+        assert refused.refusal is Refusal.RESTARTED
+        assert await refusals(connection, searched_to(0, None, NEVER)) == []
+
+
+async def test_a_publish_starts_its_search_over_where_history_was_replaced_unnoticed(fresh_database_url: str) -> None:
+    """A fork that nobody announced keeps the epoch: what was searched says nothing of what stands there now."""
+    async with publishers(fresh_database_url, 1) as (publisher,), connected(fresh_database_url) as [connection]:
+        await append_alone(connection, a_fact(), a_fact(), a_fact())
+        seen = str(await connection.fetchval("select id from factwire.facts where position = 3"))
+        condition = searched_to(3, seen, new_item(aggregate_ids=["order-1"]))
+        assert isinstance(await outcome(publisher, [a_fact()], condition), Published)
+        await execute(fresh_database_url, CUT_THE_LOG.format(after=2))
+        await behind_the_back(connection, "delete from factwire.chain where last_position > 2")
+        await append_alone(connection, a_fact(aggregate_ids=["order-1"]), a_fact())
+        failed = await outcome(publisher, [a_fact()], condition)
+    assert isinstance(failed, ConditionFailed)
+    assert failed.members["position"] == 3
+
+
+async def test_a_condition_of_many_slow_items_is_decided_while_others_publish(fresh_database_url: str) -> None:
+    await execute(fresh_database_url, TWO_LONG_POSTING_LISTS)
+    items = [new_item(aggregate_ids=["even", "odd"], types=[f"T{n}", "T"]) for n in range(6)]
+    condition = unless(*items)
+    async with publishers(fresh_database_url, wait_seconds=30) as (publisher, other):
+        publishing = asyncio.create_task(keep_publishing(other))
+        assert isinstance(await outcome(publisher, [a_fact()], condition), Published)
+        publishing.cancel()
+        await asyncio.gather(publishing, return_exceptions=True)
+
+
+async def keep_publishing(publisher: object) -> None:
+    while True:
+        await publisher.publish([a_fact(aggregate_ids=["even"])])  # type: ignore[attr-defined]
+
+
+async def test_conditions_that_exclude_each_other_let_one_through_however_they_are_searched(
+    fresh_database_url: str,
+) -> None:
+    await execute(fresh_database_url, TWO_LONG_POSTING_LISTS)
+    conditions = [
+        unless(BOTH),
+        unless(NEVER, BOTH),
+        unless(BOTH, NEVER),
+        unless(replace(BOTH, types=("T", "OrderPlaced"))),
+    ]
+    async with publishers(fresh_database_url) as both:
+        fact = [a_fact(aggregate_ids=["even", "odd", "never"]) for _ in range(12)]
+        outcomes = await asyncio.gather(
+            *(outcome(both[n % 2], [each], conditions[n % 4], tenant=f"t{n % 3}") for n, each in enumerate(fact))
+        )
+    assert sum(isinstance(each, Published) for each in outcomes) == 1
+    assert sum(isinstance(each, ConditionFailed) for each in outcomes) == 11
+
+
+async def test_waiting_for_a_turn_to_search_is_no_expense_of_the_condition(fresh_database_url: str) -> None:
+    """All are by one tenant and take their turns; each alone takes far less than it may."""
+    await execute(fresh_database_url, TWO_LONG_POSTING_LISTS)
+    async with publishers(fresh_database_url, 1, wait_seconds=60, condition_seconds=3) as (publisher,):
+        outcomes = await asyncio.gather(
+            *(outcome(publisher, [a_fact()], unless(BOTH), tenant="one") for _ in range(SEARCHES))
+        )
+    assert not [each for each in outcomes if isinstance(each, ConditionTooExpensive)]
+    assert {type(each) for each in outcomes} <= {Published, Unavailable}
+    assert isinstance(outcomes[0], Published)
+
+
+async def test_a_condition_that_takes_longer_than_it_may_is_too_expensive(fresh_database_url: str) -> None:
+    await execute(fresh_database_url, TWO_LONG_POSTING_LISTS)
+    async with publishers(fresh_database_url, 1, condition_seconds=0.0, wait_seconds=60) as (publisher,):
+        long = unless(BOTH)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(appending, "WITHOUT_LOCK_WORK_MAX", 10)
+            refused = await outcome(publisher, [a_fact()], long)
+    assert isinstance(refused, ConditionTooExpensive)
+
+
+async def test_a_call_ends_in_time_whatever_its_conditions_are(fresh_database_url: str) -> None:
+    """The clock is looked at, not only what is counted."""
+    await execute(fresh_database_url, TWO_LONG_POSTING_LISTS)
+    connection = await asyncpg.connect(fresh_database_url)
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(appending, "UNDER_LOCK_WORK_MAX", 10_000_000)
+            patch.setattr(appending, "UNDER_LOCK_SECONDS", 0.0)
+            (refused,) = await refusals(connection, unless(BOTH))
+        assert refused.refusal is Refusal.SLOW
+    finally:
+        await connection.close()
