@@ -21,7 +21,7 @@ IMAGE_LOCK := $(COMPILE) pyproject.toml --extra tracing
 LOCK := $(IMAGE_LOCK) --extra embedded
 
 .DELETE_ON_ERROR:
-.PHONY: help run test test-clients faults test-image test-poolers test-proxies test-floods test-sdks check check-deploy format bench bench-growth bench-peers openapi docs image wheel lock clean
+.PHONY: help run test test-clients faults test-image test-poolers test-proxies test-floods test-sdks check check-deploy format bench bench-growth bench-kinds bench-peers openapi docs image wheel lock clean
 
 help: ## Show the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -91,6 +91,10 @@ bench: $(DEVELOPMENT) ## Measure the service against its floors
 bench-growth: $(DEVELOPMENT) $(PLOT) ## Measure the service as its log grows to 10^7 facts, and draw it
 	@$(VENV)/python -m bench.growth
 	@.venv-plot/bin/python -m bench.growth.plot bench/results/growth.json docs/growth.png
+
+bench-kinds: $(DEVELOPMENT) $(PLOT) ## Measure what finding costs over namespaces and types, and draw it
+	@$(VENV)/python -m bench.growth.kinds
+	@.venv-plot/bin/python -m bench.growth.plot_kinds bench/results/kinds.json docs/kinds.png
 
 # A peer that cannot be installed becomes a row that says so.
 bench-peers: $(DEVELOPMENT) ## Measure other stores beside the service and its floor

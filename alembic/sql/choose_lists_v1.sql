@@ -31,6 +31,8 @@ declare
   v_lists_max constant integer := case when v_few then least(8, p_lists_max) else p_lists_max end;
   v_names constant boolean := p_exact and cardinality(p_spaces) <= v_lists_max
     and not exists (select from unnest(p_spaces) s (space) where left(s.space, 2) <> 'n:');
+  -- What choosing may cost: less than going through all the facts would.
+  v_work_max constant integer := least(p_work_max, greatest(64, (p_high - p_low) / 4));
   v_from bigint;
   v_found text[];
   v_more text[];
@@ -67,7 +69,7 @@ begin
       v_ways := v_ways || array_to_string(v_found, e'\x1f');
       v_keys := v_keys || v_tag;
     end if;
-    exit when work >= p_work_max;
+    exit when work >= v_work_max;
   end loop;
   if v_ways <> '{}' and (cardinality(v_ways) > 1 or types is not null or p_spaces is not null) then
     select f.place, f.count, f.counted, f.work into v_place, v_count, v_counted, v_work
@@ -88,9 +90,9 @@ begin
         v_more := factwire.lists_of('t:' || v_tag, p_bounds, v_from, v_lists_max - cardinality(v_found));
         v_found := case when v_more is not null then v_found || v_more end;
         work := work + coalesce(cardinality(v_more), v_lists_max) + cardinality(p_bounds) / 2;
-        exit when v_found is null or work >= 2 * p_work_max;
+        exit when v_found is null or work >= 2 * v_work_max;
       end loop;
-      if work >= 2 * p_work_max then
+      if work >= 2 * v_work_max then
         v_found := null;
       end if;
     end if;
@@ -120,7 +122,7 @@ begin
   else
     if v_count >= v_counted then
       select f.place, f.count, f.work into v_place, v_count, v_work
-        from factwire.fewest_postings(v_ways, p_low, p_high, greatest(1, p_work_max / 4)) f;
+        from factwire.fewest_postings(v_ways, p_low, p_high, greatest(1, v_work_max / 4)) f;
       work := work + v_work;
     end if;
     if v_count = 0 then

@@ -97,6 +97,13 @@ begin
       p_scopes, p_types, p_tags, p_after, v_until, p_descending, p_hits_max, p_work_max, p_seconds, p_grid,
       p_grids_max) w;
   facts := cardinality(positions);
+  if not p_descending and facts > 0 and facts = through - p_after
+     and factwire.bytes_at_most(p_after, through) <= p_bytes_max then
+    -- Every fact after all, as for who may read everything but a few.
+    last_position := through;
+    positions := null;
+    return;
+  end if;
   select sum(f.bytes) into v_bytes
     from unnest(positions) c (position)
    cross join lateral (

@@ -56,8 +56,8 @@ begin
   elsif v_on_grid then
     v_high := least(v_high, p_after + p_window);
   end if;
-  v_chunk_limit := greatest(8, least(case when v_way.lists is null then 4000 else 1000 end,
-                                     4000 / (1 + cardinality(v_way.tags))));
+  v_chunk_limit := greatest(1, least(case when v_way.lists is null then 4000 else 1000 end,
+                                     4000 / (1 + cardinality(v_way.tags)), p_work_max));
   v_chunk_max := least(v_chunk_limit, greatest(64, p_hits_max));
 
   -- At least one step is made, whatever choosing has cost: a walk that stood still would never end.

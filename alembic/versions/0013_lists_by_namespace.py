@@ -147,7 +147,7 @@ NEW_FUNCTIONS = (
     "keep_matching_v1",
     "walk_item_v4",
     "walk_query_v3",
-    "first_match_v1",
+    "search_items_v1",
     "find_page_v4",
     "check_conditions_v3",
     "refuse_conditions_v2",

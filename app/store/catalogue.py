@@ -1,6 +1,6 @@
 """The catalogue: which namespaces, types and versions exist, how many facts of each, and where the last one stands."""
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
@@ -82,10 +82,9 @@ async def read_activity(
     found.reverse()
     before = [bisect_right(found, position) for position in positions]
     counts = [high - low for low, high in pairwise(before)]
-    return Activity(
-        rows[-1]["until"],
-        [count if low >= through else None for low, count in zip(positions, counts, strict=False)],
-    )
+    # What is not counted lies before the oldest that is. Where the search ended by itself must not be told.
+    uncounted = 0 if through <= positions[0] else bisect_left(positions, found[0]) if found else intervals
+    return Activity(rows[-1]["until"], [*[None] * uncounted, *counts[uncounted:]])
 
 
 async def fold_counts(connection: Connection, *, facts_max: int) -> int:

@@ -105,5 +105,5 @@ class Turns:
         if not self._present:
             self._lines.clear()
             self._now = 0.0
-        elif not line.running and not line.waiting and line.starts_at <= self._now:
-            self._lines.pop(tenant, None)
+        elif not line.running and not line.waiting and line.starts_at <= self._now and self._lines.get(tenant) is line:
+            del self._lines[tenant]  # unless somebody came after the line was forgotten, and has begun another one

@@ -48,7 +48,7 @@ class Request:
 
     `unsealed` are the facts as they were given, where they had to be sealed. `alone` says that it goes by itself: a
     call that it was part of took too long, and the fault may be its own. `searched_seconds` is how long its condition
-    was searched without the lock.
+    was searched without the lock, and `slow_turns` how often it left the lock for that.
     """
 
     facts: Sequence[NewFact]
@@ -63,6 +63,7 @@ class Request:
     postings: int = field(init=False)
     probes: int = field(init=False, default=0)
     searched_seconds: float = field(init=False, default=0.0)
+    slow_turns: int = field(init=False, default=0)
     alone: bool = False
     ended: bool = False
 

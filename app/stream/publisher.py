@@ -211,6 +211,10 @@ class Publisher:
 
     def _forget(self, request: Request, outcome: Outcome | None) -> None:
         self._backlog.leave(request)
+        if request.slow_turns:
+            # Not before: while it waited for what it has cost, more would come that it has to look at.
+            cost = request.slow_turns * appending.UNDER_LOCK_SECONDS * COST_OF_A_SECOND
+            self._queue.charge(request.tenant, cost)
         if not self._backlog.requests:
             self._idle.set()
         self._metrics.publish_ended(word_for(outcome), perf_counter() - request.arrived_at)
@@ -309,8 +313,7 @@ class Publisher:
             elif refused.refusal is appending.Refusal.AGAIN:
                 again.append(request)
             else:
-                if refused.refusal is appending.Refusal.SLOW:
-                    self._queue.charge(request.tenant, appending.UNDER_LOCK_SECONDS * COST_OF_A_SECOND)
+                request.slow_turns += refused.refusal is appending.Refusal.SLOW
                 self._settling.refuse(request, refused, appended)
         for request in reversed(again):
             self._queue.return_first(request)

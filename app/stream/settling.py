@@ -24,9 +24,9 @@ from app.domain.errors import (
     Unavailable,
 )
 from app.domain.fact import NewFact
-from app.domain.position import Cursor, Position
+from app.domain.position import Position
 from app.store import appending
-from app.store.appending import NO_LIMITS, Appended, CatalogueLimits, KnownFact, Refusal, Refused
+from app.store.appending import NO_LIMITS, Appended, CatalogueLimits, Found, KnownFact, Refusal, Refused
 from app.store.database import Database
 from app.store.turns import Turns
 from app.stream.grouping import Published, Request
@@ -35,6 +35,7 @@ from app.stream.sealing import Sealing
 log = logging.getLogger(__name__)
 
 SLOW_CONDITIONS_MAX = 2
+NEW_MAX = 200  # facts that a call looks at for an item of a condition in next to no time
 WAITED_TOO_LONG = "The publish waited too long for its turn."
 
 
@@ -179,52 +180,45 @@ class Settling:
     async def _search_without_lock(self, request: Request, refused: Refused, appended: Appended) -> None:
         """Search for what an expensive condition forbids outside the lock, then let the call look only at what is new.
 
-        Item by item: each is searched up to a head of its own, so that the condition is decided while others publish.
-        What a search costs is counted; waiting for a turn is not, and ends with the patience of the publisher.
+        Each item has a place of its own up to which it is known, so that the condition is decided while others publish.
+        What the search costs is counted; waiting for a turn is not, and ends with the patience of the publisher.
         """
         condition = request.condition
         assert condition is not None
-        query = condition.fail_if_match
-        searched = [condition.searched[place] if condition.searched else None for place in range(len(query.items))]
-        for place in range(refused.item):
-            searched[place] = Searched(appended.epoch, appended.head, appended.head_id)
-        for place in range(refused.item, len(query.items)):
-            searched[place] = await self._search_item(request, condition, place, searched[place])
-            if request.ended:
-                return
-        request.condition = replace(condition, searched=tuple(searched))
-        self._retry(request)
-
-    async def _search_item(
-        self, request: Request, condition: Condition, place: int, searched: Searched | None
-    ) -> Searched | None:
-        """How far there is no match for an item; None where the call is to say what became of its epoch."""
-        clock, item = asyncio.get_running_loop().time, condition.fail_if_match.items[place]
-        after = condition.after_of(place) if searched is None else Cursor(searched.epoch, searched.position)
+        items = condition.fail_if_match.items
+        searched = list(condition.searched) or [None] * len(items)
+        searched[: refused.item] = [Searched(appended.epoch, appended.head, appended.head_id)] * refused.item
         while not request.ended:
-            if clock() > request.give_up_at:
-                raise Unavailable(WAITED_TOO_LONG)
-            async with self._slow.turn(request.tenant), self._database.reading.reading(request.tenant) as connection:
-                began_at = perf_counter()
-                found = await appending.first_match(connection, item, after=after.position)
-                request.searched_seconds += perf_counter() - began_at
-                if after.epoch not in (0, found.searched.epoch):
-                    return None
-                if found.match is not None:
-                    raise condition_failed(found.match, await appending.fact_id_at(connection, found.match))
-            searched = found.searched
-            after = Cursor(searched.epoch, searched.position)
-            if searched.position >= found.head:
+            found = await self._search(request, replace(condition, searched=tuple(searched)))
+            if condition.after.epoch not in (0, found.epoch):
+                searched = []  # the call says what became of its epoch
+                break
+            searched = list(found.searched)
+            if min(each.position for each in found.searched) >= found.head - NEW_MAX:
                 break
             if request.searched_seconds > self._condition_seconds:
                 detail = f"The condition took longer than {self._condition_seconds} s. Give a later `after`."
                 raise ConditionTooExpensive(detail)
-        return searched
+        request.condition = replace(condition, searched=tuple(searched))
+        self._retry(request)
+
+    async def _search(self, request: Request, condition: Condition) -> Found:
+        """One statement. Raises ConditionFailed where it finds a match, and Unavailable."""
+        clock = asyncio.get_running_loop().time
+        if clock() > request.give_up_at:
+            raise Unavailable(WAITED_TOO_LONG)
+        async with self._slow.turn(request.tenant), self._database.reading.reading(request.tenant) as connection:
+            began_at = perf_counter()
+            found = await appending.search(connection, condition)
+            request.searched_seconds += perf_counter() - began_at
+            if found.match is not None and condition.after.epoch in (0, found.epoch):
+                raise condition_failed(found.match, await appending.fact_id_at(connection, found.match))
+        return found
 
 
 def beyond(limit: str, maximum: int | None, what: str) -> LimitExceeded:
     assert maximum is not None
-    return LimitExceeded(limit, maximum, field=FieldError("/facts", f"there are at most {maximum} {what}"))
+    return LimitExceeded(limit, maximum, field=FieldError(f"there are at most {maximum} {what}", pointer="/facts"))
 
 
 def condition_failed(position: Position, fact_id: str | None) -> FactwireError:

@@ -1,5 +1,6 @@
 """What was measured at each size, by name: the service, its floor where it has one, and their ratio."""
 
+import re
 from typing import Any
 
 from bench.report import Result, figure_text
@@ -24,7 +25,7 @@ def figures_of(results: list[Result], page_milliseconds: dict[str, float]) -> di
 
 def table(sizes: dict[str, dict[str, Figure]]) -> str:
     """A Markdown table; the ratio to the floor stands in parentheses."""
-    lines = ["| | " + " | ".join(f"{int(size):,}".replace(",", " ") for size in sizes) + " |"]
+    lines = ["| | " + " | ".join(re.sub(r"\B(?=(\d{3})+\b)", " ", size) for size in sizes) + " |"]
     lines.append("| --- |" + " ---: |" * len(sizes))
     for name in next(iter(sizes.values())):
         cells = [_text(figures[name]) for figures in sizes.values()]

@@ -103,6 +103,7 @@ QUERY_VALUES: dict[str, Callable[[Things], list[str]]] = {
     "lastEventId": lambda things: [things.id, str(things.position - 1)],
     "until": lambda things: [things.id, str(things.position)],
     "limit": lambda things: ["1000"],
+    "prefix": lambda things: [things.namespace, things.namespace[:-1], things.type],
     "order": lambda things: ["desc"],
     "wait_seconds": lambda things: ["0.1"],
     "heartbeat": lambda things: ["3"],

@@ -10,7 +10,7 @@ from app.domain.condition import Condition
 from app.domain.grants import EVERY_NAMESPACE, Namespaces, new_namespaces
 from app.domain.position import START, Cursor
 from app.domain.query import Item, Query, new_item, restricted
-from app.store.appending import append, first_match
+from app.store.appending import append, search
 from app.store.catalogue import Listed, fold_counts, read_namespaces, read_types, read_versions
 from app.store.database import Connection
 from app.store.reading import Form, PageBounds, read_page
@@ -55,7 +55,7 @@ async def touched_by(connection: Connection, item: Item, reader: Namespaces) -> 
         if use == "condition":
             await append(connection, [([a_fact(namespace="tenant.3")], Condition(query, Cursor(0, after)))])
         elif use == "search":
-            await first_match(connection, query.items[0], after=after)
+            await search(connection, Condition(query, Cursor(0, after)))
         else:
             bounds = PageBounds(facts_max=10)
             await read_page(connection, query, after=after, descending=use == "desc", form=Form.ELEMENTS, bounds=bounds)

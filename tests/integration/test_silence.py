@@ -17,6 +17,7 @@ from app.domain.condition import Condition
 from app.domain.grants import Namespaces, new_namespaces
 from app.domain.position import START, Cursor
 from app.domain.query import Query, new_item, restricted
+from app.store import catalogue
 from app.store.appending import append
 from app.store.catalogue import read_activity
 from app.store.database import Connection
@@ -194,6 +195,28 @@ async def test_the_position_at_a_time_is_that_of_a_fact_that_may_be_read(databas
             assert state.head == 12
         head, _ = await read_position(connection, None, readable)
         assert head.position == 12
+    finally:
+        await connection.close()
+
+
+@pytest.mark.parametrize("foreign_late", [False, True])
+async def test_what_is_not_counted_says_nothing_of_when_others_published(
+    database_url: str, monkeypatch: pytest.MonkeyPatch, foreign_late: bool
+) -> None:
+    """More facts than are counted: which intervals are left out depends on one's own alone."""
+    monkeypatch.setattr(catalogue, "COUNTED_MAX", 2)
+    connection = await asyncpg.connect(database_url)
+    try:
+        await append_alone(connection, a_fact(namespace="a"))
+        if not foreign_late:
+            await append_alone(connection, a_fact(namespace="payroll"))
+        await asyncio.sleep(1.1)
+        if foreign_late:
+            await append_alone(connection, a_fact(namespace="payroll"))
+        await append_alone(connection, a_fact(namespace="a"), a_fact(namespace="a"))
+        told = await read_activity(connection, new_namespaces(["a"]), interval_seconds=1, intervals=3)
+        assert told.facts[-1] is None
+        assert not [each for each in told.facts if each is not None]
     finally:
         await connection.close()
 

@@ -88,6 +88,48 @@ async def test_a_condition_of_many_slow_items_is_decided_while_others_publish(fr
         await asyncio.gather(publishing, return_exceptions=True)
 
 
+@pytest.mark.parametrize("items", [[(40, 32)], [(8, 32)], [(198, 4)]], ids=str)
+async def test_a_condition_that_was_searched_is_decided_though_some_facts_came_since(
+    fresh_database_url: str, items: list[tuple[int, int]]
+) -> None:
+    """Its tags stand in 20 namespaces; what came has none of them."""
+    ((tags, count),) = items
+    names = [f"a{n}" for n in range(min(tags, 100))]
+    meta = [("k", f"v{n}") for n in range(tags - len(names))]
+    async with connected(fresh_database_url) as [connection]:
+        for number in range(20):
+            facts = [
+                a_fact(namespace=f"n{number}", aggregate_ids=names[start : start + 32])
+                for start in range(0, len(names), 32)
+            ]
+            facts += [a_fact(namespace=f"n{number}", meta={"k": [value]}) for _, value in meta]
+            await append_alone(connection, *facts)
+        head = await connection.fetchval("select factwire.head()")
+        id = str(await connection.fetchval("select id from factwire.facts order by position desc limit 1"))
+        condition = searched_to(head, id, *[new_item(aggregate_ids=names, meta=meta)] * count)
+        condition = replace(condition, searched=condition.searched[:1] * count)
+        await append_alone(connection, *[a_fact(namespace="noise") for _ in range(150)])
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(appending, "UNDER_LOCK_SECONDS", 10.0)
+            assert await refusals(connection, condition) == []
+
+
+async def test_choosing_is_no_more_work_than_going_through_the_log(fresh_database_url: str) -> None:
+    """An item of many tags, each in many namespaces, on a log of few facts."""
+    names, meta = [f"a{n}" for n in range(100)], [("k", f"v{n}") for n in range(60)]
+    async with connected(fresh_database_url) as [connection]:
+        for number in range(95):
+            place = f"n{number:02}"
+            parts = [
+                a_fact(namespace=place, aggregate_ids=names[s : s + 25], meta={"k": [v for _, v in meta]})
+                for s in (0, 25, 50, 75)
+            ]
+            await append_alone(connection, *parts)
+        found = await appending.search(connection, unless(new_item(aggregate_ids=names, meta=meta)))
+        assert found.match is None
+        assert [each.position for each in found.searched] == [found.head]
+
+
 async def keep_publishing(publisher: object) -> None:
     while True:
         await publisher.publish([a_fact(aggregate_ids=["even"])])  # type: ignore[attr-defined]

@@ -1,6 +1,7 @@
 """Reads take turns: tenants by the time they had, each in the order of arrival, and none has all places."""
 
 import asyncio
+import random
 from contextlib import suppress
 
 import pytest
@@ -75,6 +76,44 @@ async def test_whoever_waits_too_long_is_refused_and_keeps_no_place() -> None:
                 pass
     async with turns.turn("b"):
         pass
+
+
+async def test_who_comes_in_the_moment_in_which_others_of_his_leave_gets_his_turn() -> None:
+    """Two who waited are cancelled, and between the two a third of the same tenant comes: its line is a new one."""
+    turns = Turns(1, share=1, wait_seconds=5)
+    readers = Readers(turns)
+    async with turns.turn("b"):
+        await asyncio.sleep(0.002)  # it owes something from here on
+    running = asyncio.create_task(readers.read("x", passes=3))
+    await asyncio.sleep(0)
+    leaving = [asyncio.create_task(readers.read("a", passes=1)) for _ in range(2)]
+    other = asyncio.create_task(readers.read("b", passes=3))
+    await asyncio.sleep(0)
+    running.cancel()
+    leaving[0].cancel()
+    late = asyncio.create_task(readers.read("a", passes=1))
+    leaving[1].cancel()
+    await asyncio.gather(running, *leaving, return_exceptions=True)
+    await asyncio.wait_for(asyncio.gather(other, late), 2)
+
+
+async def test_no_turn_is_lost_whoever_leaves_when() -> None:
+    for seed in range(60):
+        await leave_by_chance(random.Random(seed))
+
+
+async def leave_by_chance(chance: random.Random) -> None:
+    turns = Turns(2, share=1, wait_seconds=5)
+    readers = Readers(turns)
+    tasks = []
+    for _ in range(120):
+        tasks.append(asyncio.create_task(readers.read(f"t{chance.randrange(4)}", passes=chance.randrange(2))))
+        if chance.random() < 0.5:
+            chance.choice(tasks).cancel()
+        if chance.random() < 0.5:
+            await asyncio.sleep(0)
+    await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), 4)
+    assert not turns._lines
 
 
 async def test_those_who_leave_while_they_wait_keep_no_place() -> None:

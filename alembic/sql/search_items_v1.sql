@@ -1,0 +1,50 @@
+-- Search for a match of any of some items, each behind a position of its own and up to the head, without the lock.
+--
+-- `match` is one that was found; else `throughs` say how far each item came, and `ids` are of the facts there: they prove
+-- later that history has not been replaced up to them. The items share p_work_max and p_seconds in their order.
+create function factwire.search_items(
+  p_scopes text[],
+  p_types text[],
+  p_tags text[],
+  p_afters bigint[],
+  p_work_max integer,
+  p_seconds double precision,
+  out match bigint,
+  out throughs bigint[],
+  out ids uuid[],
+  out head bigint,
+  out epoch integer
+)
+language plpgsql
+stable
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+set enable_sort = off
+set enable_bitmapscan = off
+set jit = off
+as $$
+declare
+  v_deadline constant timestamptz := clock_timestamp() + make_interval(secs => p_seconds);
+  v_work integer := 0;
+  v_walk record;
+begin
+  head := factwire.head();
+  select l.epoch into epoch from factwire.log l;
+  throughs := p_afters;
+  for v_item in 1 .. cardinality(p_afters) loop
+    v_walk := factwire.walk_item(
+      p_scopes[v_item], string_to_array(p_types[v_item], e'\x1f'), string_to_array(p_tags[v_item], e'\x1f'),
+      p_afters[v_item], greatest(head, p_afters[v_item]), false, 1, greatest(1, p_work_max - v_work), v_deadline, 0, 0);
+    match := v_walk.positions[1];
+    throughs[v_item] := v_walk.through;
+    v_work := v_work + v_walk.work;
+    exit when match is not null or v_work >= p_work_max or clock_timestamp() > v_deadline;
+  end loop;
+  ids := array(
+    select (select f.id from factwire.facts f where f.position = t.through)
+      from unnest(throughs) with ordinality t (through, place)
+     order by t.place);
+end
+$$;
