@@ -1,5 +1,6 @@
 """Appending: the facts of many requests in one call, each with an outcome of its own."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -10,7 +11,7 @@ import asyncpg
 
 from app.domain.condition import Condition, Searched
 from app.domain.errors import HistoryForked
-from app.domain.fact import NewFact, posting_lists, utc
+from app.domain.fact import IN, NewFact, kind_lists, utc
 from app.domain.position import Position
 from app.store.database import Connection
 from app.store.matching import SEPARATOR, item_texts, query_arrays
@@ -262,17 +263,21 @@ def array_text(values: Iterable[object]) -> str:
 
 def posting_texts(facts: Sequence[NewFact]) -> tuple[str, str, str]:
     """Each posting list of a call, the last place in it, and how much earlier the others stand; see next_postings."""
-    places: dict[str, list[int]] = {}
+    places: defaultdict[str, list[int]] = defaultdict(list)
+    kinds: defaultdict[tuple[str, str], list[int]] = defaultdict(list)  # facts share theirs, and so several lists
     for place, fact in enumerate(facts, 1):
-        for key in posting_lists(fact.namespace, fact.type, fact.tags):
-            if key in places:
-                places[key].append(place)
-            else:
-                places[key] = [place]
-    earlier = [
-        array_text(given[-1] - place for place in given[:-1]) if len(given) > 1 else "" for given in places.values()
-    ]
-    return SEPARATOR.join(places), array_text(given[-1] for given in places.values()), SEPARATOR.join(earlier)
+        suffix = IN + fact.namespace
+        for tag in fact.tags:
+            places[tag + suffix].append(place)
+        kinds[fact.namespace, fact.type].append(place)
+    for kind, of_kind in kinds.items():
+        for key in kind_lists(*kind):
+            places[key] += of_kind
+    earlier = []
+    for given in places.values():
+        given.sort()  # those of several kinds
+        earlier.append(array_text([given[-1] - place for place in given[:-1]]) if len(given) > 1 else "")
+    return SEPARATOR.join(places), array_text([given[-1] for given in places.values()]), SEPARATOR.join(earlier)
 
 
 def seal_texts(facts: Sequence[NewFact]) -> tuple[str, str, bytes, str, str]:
