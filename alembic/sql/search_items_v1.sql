@@ -1,19 +1,22 @@
 -- Search for a match of any of some items, each behind a position of its own and up to the head, without the lock.
 --
 -- `match` is one that was found; else `throughs` say how far each item came, and `ids` are of the facts there: they prove
--- later that history has not been replaced up to them. The items share p_work_max and p_seconds in their order.
+-- later that history has not been replaced up to them. Where p_ids are not those of the facts at p_afters, it has been:
+-- nothing is searched, and `continues` is false. The items share p_work_max and p_seconds in their order.
 create function factwire.search_items(
   p_scopes text[],
   p_types text[],
   p_tags text[],
   p_afters bigint[],
+  p_ids uuid[],
   p_work_max integer,
   p_seconds double precision,
   out match bigint,
   out throughs bigint[],
   out ids uuid[],
   out head bigint,
-  out epoch integer
+  out epoch integer,
+  out continues boolean
 )
 language plpgsql
 stable
@@ -33,6 +36,13 @@ begin
   head := factwire.head();
   select l.epoch into epoch from factwire.log l;
   throughs := p_afters;
+  continues := not exists (
+    select from unnest(p_afters, p_ids) s (after, id)
+     where s.id is not null
+       and s.id is distinct from (select f.id from factwire.facts f where f.position = s.after));
+  if not continues then
+    return;
+  end if;
   for v_item in 1 .. cardinality(p_afters) loop
     v_walk := factwire.walk_item(
       p_scopes[v_item], string_to_array(p_types[v_item], e'\x1f'), string_to_array(p_tags[v_item], e'\x1f'),

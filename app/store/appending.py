@@ -9,13 +9,12 @@ from typing import NamedTuple
 
 import asyncpg
 
-from app.domain.condition import Condition, Searched
+from app.domain.condition import Condition
 from app.domain.errors import HistoryForked
 from app.domain.fact import IN, NewFact, kind_lists, utc
 from app.domain.position import Position
 from app.store.database import Connection
-from app.store.matching import SEPARATOR, item_texts, query_arrays
-from app.store.rows import always
+from app.store.matching import SEPARATOR, item_texts
 
 # How the order of the log comes about stands in alembic/sql/append_v4.sql, at the line that makes it.
 # Lists travel as text, and are split by the server: of the elements of an array asyncpg asks one by one what they are,
@@ -79,8 +78,6 @@ WAIT_FOR_STANDBY = "select factwire.wait_for_standby()"
 
 LIMIT_TIME = "select set_config('statement_timeout', $1, true)"
 
-SEARCH = "select match, throughs, ids, head, epoch from factwire.search_items($1, $2, $3, $4, $5, $6)"
-
 FACT_ID_AT = "select id from factwire.facts where position = $1"
 
 NO_SEALS = ("", "{}", b"", "{}", "{}")
@@ -91,9 +88,6 @@ FORKED_SQLSTATE = "FW006"
 # Of all conditions of a call together, in probes, postings and facts (of 1 to 5 µs each), and by the clock.
 UNDER_LOCK_WORK_MAX = 20_000
 UNDER_LOCK_SECONDS = 0.04
-# Of one search without the lock.
-WITHOUT_LOCK_WORK_MAX = 50_000
-WITHOUT_LOCK_SECONDS = 0.2
 
 
 class Refusal(StrEnum):
@@ -171,16 +165,6 @@ class CatalogueLimits:
 
 
 NO_LIMITS = CatalogueLimits()
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """A match of a condition, or how far each of its items was searched in vain, at a moment of the log."""
-
-    match: Position | None
-    searched: Sequence[Searched]
-    head: Position
-    epoch: int
 
 
 async def append(
@@ -377,18 +361,6 @@ async def known_facts(connection: Connection, ids: Sequence[str]) -> dict[str, K
 async def wait_for_standby(connection: Connection) -> None:
     """Wait for the synchronous standby to have all that is committed, where there is one."""
     await connection.fetchval(WAIT_FOR_STANDBY)
-
-
-async def search(connection: Connection, condition: Condition) -> Found:
-    """Search for what a condition forbids, behind what is searched already, for as long as one statement may take."""
-    places = range(len(condition.fail_if_match.items))
-    afters = [condition.after_of(place).position for place in places]
-    arrays = query_arrays(condition.fail_if_match)
-    row = always(await connection.fetchrow(SEARCH, *arrays, afters, WITHOUT_LOCK_WORK_MAX, WITHOUT_LOCK_SECONDS))
-    searched = [
-        Searched(row["epoch"], through, id and str(id)) for through, id in zip(row["throughs"], row["ids"], strict=True)
-    ]
-    return Found(row["match"], searched, row["head"], row["epoch"])
 
 
 async def fact_id_at(connection: Connection, position: Position) -> str | None:

@@ -26,8 +26,9 @@ from app.domain.errors import (
 from app.domain.fact import NewFact
 from app.domain.position import Position
 from app.store import appending
-from app.store.appending import NO_LIMITS, Appended, CatalogueLimits, Found, KnownFact, Refusal, Refused
+from app.store.appending import NO_LIMITS, Appended, CatalogueLimits, KnownFact, Refusal, Refused
 from app.store.database import Database
+from app.store.searching import Found, search
 from app.store.turns import Turns
 from app.stream.grouping import Published, Request
 from app.stream.sealing import Sealing
@@ -75,8 +76,8 @@ class Settling:
                 self.settle_later([request], self._search_without_lock(request, refused, appended))
             case Refusal.UNKEYED:
                 self.settle_later([request], self._seal_anew(request))
-            case Refusal.RESTARTED:
-                assert request.condition is not None
+            case Refusal.RESTARTED | Refusal.FORKED if request.condition and request.condition.searched:
+                # What was searched is of another history. Of the epoch that the client named the next call tells.
                 request.condition = replace(request.condition, searched=())
                 self._retry(request)
             case _:
@@ -185,21 +186,21 @@ class Settling:
         """
         condition = request.condition
         assert condition is not None
-        items = condition.fail_if_match.items
-        searched = list(condition.searched) or [None] * len(items)
+        searched = list(condition.searched) or [None] * len(condition.fail_if_match.items)
         searched[: refused.item] = [Searched(appended.epoch, appended.head, appended.head_id)] * refused.item
+        condition = replace(condition, searched=tuple(searched))
         while not request.ended:
-            found = await self._search(request, replace(condition, searched=tuple(searched)))
+            found = await self._search(request, condition)
+            condition = replace(condition, searched=tuple(found.searched))
             if condition.after.epoch not in (0, found.epoch):
-                searched = []  # the call says what became of its epoch
+                condition = replace(condition, searched=())  # the call says what became of its epoch
                 break
-            searched = list(found.searched)
-            if min(each.position for each in found.searched) >= found.head - NEW_MAX:
+            if found.searched and min(each.position for each in found.searched) >= found.head - NEW_MAX:
                 break
             if request.searched_seconds > self._condition_seconds:
                 detail = f"The condition took longer than {self._condition_seconds} s. Give a later `after`."
                 raise ConditionTooExpensive(detail)
-        request.condition = replace(condition, searched=tuple(searched))
+        request.condition = condition
         self._retry(request)
 
     async def _search(self, request: Request, condition: Condition) -> Found:
@@ -209,7 +210,7 @@ class Settling:
             raise Unavailable(WAITED_TOO_LONG)
         async with self._slow.turn(request.tenant), self._database.reading.reading(request.tenant) as connection:
             began_at = perf_counter()
-            found = await appending.search(connection, condition)
+            found = await search(connection, condition)
             request.searched_seconds += perf_counter() - began_at
             if found.match is not None and condition.after.epoch in (0, found.epoch):
                 raise condition_failed(found.match, await appending.fact_id_at(connection, found.match))

@@ -10,10 +10,11 @@ from app.domain.condition import Condition
 from app.domain.grants import EVERY_NAMESPACE, Namespaces, new_namespaces
 from app.domain.position import START, Cursor
 from app.domain.query import Item, Query, new_item, restricted
-from app.store.appending import append, search
+from app.store.appending import append
 from app.store.catalogue import Listed, fold_counts, read_namespaces, read_types, read_versions
 from app.store.database import Connection
 from app.store.reading import Form, PageBounds, read_page
+from app.store.searching import search
 from tests.integration.store import a_fact
 from tests.integration.test_query_plans import Touched
 

@@ -11,7 +11,10 @@ from app.domain.grants import EVERY_NAMESPACE, Namespaces, new_namespaces
 from app.domain.position import Position
 from app.domain.query import Item, Query, new_item, restricted
 from app.store.matching import query_arrays
+from app.store.partitions import create_partition, read_room
 from tests.integration.store import a_fact, append_alone
+from tests.integration.test_partitions import SMALL_FROM_THE_START
+from tests.postgres import Databases, run_sql
 
 NAMES = ["a", "b", "c"]
 NAMESPACES = ["a", "b", "a.c", "a.c.d", "ab"]
@@ -38,6 +41,15 @@ grants = st.one_of(st.just(EVERY_NAMESPACE), st.builds(new_namespaces, patterns,
 queries = st.lists(items, max_size=3).map(lambda given: Query(tuple(given)))
 
 
+@pytest.fixture(params=["one partition", "small partitions"])
+def log_url(request: pytest.FixtureRequest, databases: Databases) -> str:
+    """In small partitions postings stand in others than some of their facts, and a tag in many."""
+    url = databases.create()
+    if request.param == "small partitions":
+        run_sql(url, SMALL_FROM_THE_START.replace("= 50", "= 15"))
+    return url
+
+
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     published=st.lists(facts, min_size=1, max_size=12),
@@ -48,7 +60,7 @@ queries = st.lists(items, max_size=3).map(lambda given: Query(tuple(given)))
     data=st.data(),
 )
 def test_the_sql_finds_what_the_reference_says(
-    database_url: str,
+    log_url: str,
     published: list[dict[str, object]],
     asked: list[tuple[Query, Namespaces]],
     hits_max: int,
@@ -59,8 +71,10 @@ def test_the_sql_finds_what_the_reference_says(
     after = data.draw(st.integers(0, len(published)))
 
     async def run() -> None:
-        connection = await asyncpg.connect(database_url)
+        connection = await asyncpg.connect(log_url)
         try:
+            while (await read_room(connection))[0] < len(published):
+                await create_partition(connection, room=len(published))
             new = [a_fact(**fact) for fact in published]
             first = await append_alone(connection, *new)
             low = Position(first - 1 + after)

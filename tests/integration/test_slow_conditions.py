@@ -11,9 +11,10 @@ from app.domain.condition import Condition, Searched
 from app.domain.errors import ConditionFailed, ConditionTooExpensive, Unavailable
 from app.domain.position import START, Cursor, Position
 from app.domain.query import Item, Query, new_item
-from app.store import appending
+from app.store import appending, searching
 from app.store.appending import Refusal, append
 from app.store.database import Connection
+from app.store.searching import search
 from app.stream.grouping import Published
 from tests.integration.damage import behind_the_back
 from tests.integration.logs import CUT_THE_LOG, connected
@@ -77,6 +78,39 @@ async def test_a_publish_starts_its_search_over_where_history_was_replaced_unnot
     assert failed.members["position"] == 3
 
 
+@pytest.mark.parametrize("announced", [False, True])
+async def test_a_search_goes_on_from_nothing_that_was_searched_in_another_history(
+    fresh_database_url: str, announced: bool
+) -> None:
+    """History is lost and replaced between two statements of one search."""
+    async with connected(fresh_database_url) as [connection]:
+        await append_alone(connection, *[a_fact() for _ in range(5)])
+        condition = unless(new_item(aggregate_ids=["order-1"]))
+        first = await search(connection, condition)
+        assert [each.position for each in first.searched] == [5]
+        await execute(fresh_database_url, CUT_THE_LOG.format(after=2))
+        await behind_the_back(connection, "delete from factwire.chain where last_position > 2")
+        if announced:
+            await connection.execute("update factwire.log set epoch = 2")
+            await connection.execute("insert into factwire.epochs (epoch, forked_after) values (2, 2)")
+        await append_alone(connection, a_fact(aggregate_ids=["order-1"]), *[a_fact() for _ in range(6)])
+        second = await search(connection, replace(condition, searched=tuple(first.searched)))
+        assert (second.match, list(second.searched)) == (None, [])
+        third = await search(connection, replace(condition, searched=tuple(second.searched)))
+        assert third.match == 3
+
+
+async def test_a_condition_by_position_alone_is_decided_though_the_epoch_was_raised_meanwhile(
+    fresh_database_url: str,
+) -> None:
+    async with publishers(fresh_database_url, 1) as (publisher,), connected(fresh_database_url) as [connection]:
+        await append_alone(connection, a_fact(), a_fact())
+        last = str(await connection.fetchval("select id from factwire.facts where position = 2"))
+        await connection.execute("update factwire.log set epoch = 2")
+        await connection.execute("insert into factwire.epochs (epoch, forked_after) values (2, 2)")
+        assert isinstance(await outcome(publisher, [a_fact()], searched_to(2, last, NEVER)), Published)
+
+
 async def test_a_condition_of_many_slow_items_is_decided_while_others_publish(fresh_database_url: str) -> None:
     await execute(fresh_database_url, TWO_LONG_POSTING_LISTS)
     items = [new_item(aggregate_ids=["even", "odd"], types=[f"T{n}", "T"]) for n in range(6)]
@@ -125,7 +159,7 @@ async def test_choosing_is_no_more_work_than_going_through_the_log(fresh_databas
                 for s in (0, 25, 50, 75)
             ]
             await append_alone(connection, *parts)
-        found = await appending.search(connection, unless(new_item(aggregate_ids=names, meta=meta)))
+        found = await search(connection, unless(new_item(aggregate_ids=names, meta=meta)))
         assert found.match is None
         assert [each.position for each in found.searched] == [found.head]
 
@@ -171,7 +205,7 @@ async def test_a_condition_that_takes_longer_than_it_may_is_too_expensive(fresh_
     async with publishers(fresh_database_url, 1, condition_seconds=0.0, wait_seconds=60) as (publisher,):
         long = unless(BOTH)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(appending, "WITHOUT_LOCK_WORK_MAX", 10)
+            patch.setattr(searching, "WORK_MAX", 10)
             refused = await outcome(publisher, [a_fact()], long)
     assert isinstance(refused, ConditionTooExpensive)
 
