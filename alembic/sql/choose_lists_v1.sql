@@ -32,7 +32,7 @@ declare
   v_names constant boolean := p_exact and cardinality(p_spaces) <= v_lists_max
     and not exists (select from unnest(p_spaces) s (space) where left(s.space, 2) <> 'n:');
   -- What choosing may cost: less than going through all the facts would.
-  v_work_max constant integer := least(p_work_max, greatest(64, (p_high - p_low) / 4));
+  v_work_max constant integer := least(p_work_max / 4, greatest(64, (p_high - p_low) / 4));
   v_from bigint;
   v_found text[];
   v_more text[];

@@ -87,7 +87,7 @@ FORKED_SQLSTATE = "FW006"
 
 # Of all conditions of a call together, in probes, postings and facts (of 1 to 5 µs each), and by the clock.
 UNDER_LOCK_WORK_MAX = 20_000
-UNDER_LOCK_SECONDS = 0.04
+UNDER_LOCK_SECONDS = 0.03
 
 
 class Refusal(StrEnum):
