@@ -95,7 +95,7 @@ async def test_the_overview_searches_the_namespaces_and_shows_a_page_of_them(sta
             "([...document.querySelectorAll('main button')].find((b) => b.innerText === 'More').click(), true)"
         )
         await page.until("document.querySelectorAll('details').length === 200")
-        await page.run("(document.querySelector('input[type=search]').focus(), true)")
+        await page.run("(document.querySelector('main input[type=search]').focus(), true)")
         await page.type("tenant.24")
         await page.until("document.querySelectorAll('details').length === 10")
         await page.type("x")

@@ -14,7 +14,7 @@ export default {
       h("div", { class: "row" }, h("span", {}, `${count(open)} in the process that answered; the head is at ${count(head)}`),
         h("button", { type: "button", onclick: () => dispatchEvent(new Event("hashchange")) }, "Look again"),
         h("span", { class: "right" }, curlButton(() => curl("/v1/streams")))),
-      streams.length ? h("div", { class: "scroll" }, h("table", {}, h("caption", { class: "hidden" }, "Open streams"),
+      streams.length ? h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Open streams" }, h("table", {}, h("caption", { class: "hidden" }, "Open streams"),
         h("thead", {}, h("tr", {}, columns.map((name) => h("th", { scope: "col" }, name)),
           h("th", { scope: "col", class: "count" }, "Position"), h("th", { scope: "col", class: "count" }, "Lag"))),
         h("tbody", {}, streams.map((stream) => h("tr", {},
