@@ -103,8 +103,8 @@ def test_tags_are_one_for_each_aggregate_id_and_each_meta_pair() -> None:
 def test_no_kind_of_tag_imitates_another(text: str, key: str, value: str) -> None:
     tags = (aggregate_tag(text), meta_tag(key, value))
     lists = posting_lists(key, key, tags)
-    assert len(set(lists)) == 5
-    assert len({each[:2] for each in lists}) == 4
+    assert len(set(lists)) == len(lists)
+    assert {each[:2] for each in lists} == {"a:", "m:", "t:", "n:", *(["f:"] if "." in key else [])}
     assert not {*lists[:2]} & {*kind_lists(text, text)}
 
 
