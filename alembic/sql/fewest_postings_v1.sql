@@ -2,6 +2,7 @@
 --
 -- Counted is only as far as it takes to tell: by up to 16 rows of each, then 128, then 1 024, or until about p_work_max were
 -- looked at. Of ways that all have more, the one with the fewest facts so far. `count` is how many: below `counted`, all.
+-- Where each of the others has 64 times as many so far, counting on would not change that.
 create function factwire.fewest_postings(
   p_ways text[],
   p_low bigint,
@@ -17,23 +18,28 @@ stable
 as $$
 declare
   v_count integer;
+  v_next integer;  -- the fewest that another way has
 begin
   counted := 16;
   work := 0;
   loop
     count := null;
+    v_next := null;
     for v_place in 1 .. cardinality(p_ways) loop
       select q.found, q.lists + least(q.found, counted) + work into v_count, work
         from (select factwire.count_postings(l.lists, p_low, p_high, least(counted, coalesce(count, counted))) as found,
                      cardinality(l.lists) as lists
                 from (select string_to_array(p_ways[v_place], e'\x1f') as lists) l) q;
       if count is null or v_count < count then
+        v_next := count;
         count := v_count;
         place := v_place;
+      else
+        v_next := least(v_next, v_count);
       end if;
       exit when count <= 4;
     end loop;
-    exit when count < counted or counted >= 1024 or work >= p_work_max;
+    exit when count < counted or counted >= 1024 or work >= p_work_max or count * 64 <= v_next;
     counted := counted * 8;
   end loop;
 end
