@@ -217,8 +217,8 @@ class Streams:
                 await self._pause(following, pace, link, moved=bool(happenings))
                 if clock() >= pace.quiet_at:
                     yield pace.sign_of_life(clock())
-        if pace.told != pace.cursor and tail.epoch == epoch:
-            yield Moved(Cursor(epoch, pace.cursor))
+        if pace.told < pace.tellable and tail.epoch == epoch:
+            yield Moved(Cursor(epoch, pace.tellable))
 
     def _check(self, following: Following, pace: Pace) -> None:
         """Raises FactwireError where the stream must not go on."""

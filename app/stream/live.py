@@ -316,7 +316,7 @@ class Live:
                     continue
                 if link not in group.members or not link.waits():
                     continue
-                pace.cursor = max(pace.cursor, group.cursor)
+                pace.passed(group.cursor)
                 told, quiet_at = pace.told, pace.quiet_at
                 if now >= pace.ends_at:
                     link.wake()
@@ -347,4 +347,4 @@ async def in_turns(steps: Generator[bool], turns: asyncio.Lock | None = None) ->
 def take_out(group: Group, link: Link) -> None:
     """Let a stream go on by itself, from where it was served last, or where the group moved to without a match."""
     pace = group.members.pop(link)
-    pace.cursor = max(pace.cursor, group.cursor)
+    pace.passed(group.cursor)

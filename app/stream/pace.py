@@ -55,7 +55,12 @@ Happening = Facts | CaughtUp | Moved | Quiet | Failed
 
 
 class Pace:
-    """How far one stream is, what its client knows of that, and when it is time for what."""
+    """How far one stream is, what its client knows of that, and when it is time for what.
+
+    `tellable` is the last position that may be told: of a fact that it got, the end of a page of history, or the head.
+    A batch of the newest facts ends where comparing them took long enough, and that depends on facts which its client
+    may not be allowed to read.
+    """
 
     __slots__ = (
         "_draining",
@@ -66,12 +71,13 @@ class Pace:
         "ends_at",
         "epoch",
         "quiet_at",
+        "tellable",
         "told",
     )
 
     def __init__(self, after: Cursor, *, head: Position, heartbeat_seconds: float, ends_at: float) -> None:
         self.epoch = after.epoch
-        self.cursor = self.told = after.position
+        self.cursor = self.told = self.tellable = after.position
         self.ends_at = ends_at
         self.quiet_at = asyncio.get_running_loop().time() + heartbeat_seconds
         self._heartbeat_seconds = heartbeat_seconds
@@ -84,27 +90,35 @@ class Pace:
         happenings: list[Happening] = []
         if found is not None:
             self.cursor = found.through
+            if isinstance(found, Page):
+                self.tellable = found.through
             if found.last is not None:
                 self._tell(found.last, now)
                 happenings.append(Facts.of(found, found.last))
         at_head = self.cursor >= max(found.head if isinstance(found, Page) else head, self._first_head)
+        if at_head:
+            self.tellable = self.cursor
         if at_head and not self.caught_up:
             self.caught_up = True
             happenings.append(CaughtUp(self._tell(self.cursor, now)))
-        elif self.cursor - self.told >= MOVE_POSITIONS:
-            happenings.append(Moved(self._tell(self.cursor, now)))
+        elif self.tellable - self.told >= MOVE_POSITIONS:
+            happenings.append(Moved(self._tell(self.tellable, now)))
         return happenings
 
     def served(self, through: Position, last: Position, now: float) -> None:
         """The client got all facts up to a position, the last of them at another."""
         self.cursor = through
-        self.told = last
+        self.told = self.tellable = last
         self.quiet_at = now + self._heartbeat_seconds
+
+    def passed(self, head: Position) -> None:
+        """All facts up to the head of that moment were compared."""
+        self.cursor = self.tellable = max(self.cursor, head)
 
     def sign_of_life(self, now: float) -> Happening:
         """What a client hears that has heard nothing for a heartbeat."""
-        moved = self.told != self.cursor
-        cursor = self._tell(self.cursor, now)
+        moved = self.told < self.tellable
+        cursor = self._tell(max(self.told, self.tellable), now)
         return Moved(cursor) if moved else Quiet()
 
     def end_within(self, now: float, seconds: float) -> None:

@@ -23,6 +23,9 @@ from app.store.catalogue import read_activity
 from app.store.database import Connection
 from app.store.matching import query_arrays
 from app.store.reading import Form, PageBounds, read_page, read_position
+from tests.access.keys import known, make_key, new_client, new_grants
+from tests.conftest import StartService
+from tests.e2e.wire import streaming
 from tests.integration.store import a_fact, append_alone
 from tests.integration.test_matching import PATTERNS
 from tests.integration.test_query_plans import touching
@@ -197,6 +200,24 @@ async def test_the_position_at_a_time_is_that_of_a_fact_that_may_be_read(databas
         assert head.position == 12
     finally:
         await connection.close()
+
+
+@pytest.mark.parametrize("tags", [0, 8, 30])
+async def test_what_a_stream_tells_on_its_way_says_nothing_of_what_others_published(
+    start_service: StartService, tags: int
+) -> None:
+    """Through the newest facts, which are in memory: where a batch of them ends depends on what they are."""
+    service = await start_service(auth="keys")
+    others = (await make_key(service.database_url, new_grants(publish=(["payroll"], [])))).secret
+    reader = (await make_key(service.database_url, new_grants(publish=(["a"], []), read=(["a"], [])))).secret
+    await known(service.url, others, reader)
+    async with new_client(service.url, others, timeout=20) as client:
+        fact = {"namespace": "payroll", "type": "T", "aggregate_ids": [f"a{n}" for n in range(tags)], "payload": None}
+        for _ in range(30):
+            (await client.post("/v1/facts", json={"facts": [fact] * 250})).raise_for_status()
+    async with streaming(service.url, "?after=start&aggregate_id=order-1", secret=reader) as stream:
+        body = await stream.read_until(lambda body: b"caught-up" in body)
+    assert body.count(b"event: ") == 1
 
 
 @pytest.mark.parametrize("foreign_late", [False, True])

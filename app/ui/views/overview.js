@@ -17,7 +17,7 @@ export default {
         h("span", { class: "right" }, curlButton(() => curl("/v1/namespaces")))),
       h("div", { class: "cards" },
         card(count(position.head), "position of the head"),
-        card(count(sum), "published in the last hour")),
+        card(activity.facts.includes(null) ? `more than ${count(sum)}` : count(sum), "published in the last hour")),
       h("h2", {}, "The last hour"), sparkline(activity),
       h("h2", {}, "Namespaces"),
       namespaces.length ? await listOf("namespaces", "/v1/namespaces", (told) => told.namespaces.map(namespaceOf)) : first());
