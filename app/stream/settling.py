@@ -36,6 +36,7 @@ from app.stream.sealing import Sealing
 log = logging.getLogger(__name__)
 
 SLOW_CONDITIONS_MAX = 2
+NAMES_TOLD = 3
 NEW_MAX = 200  # facts that a call looks at for an item of a condition in next to no time
 WAITED_TOO_LONG = "The publish waited too long for its turn."
 
@@ -92,10 +93,11 @@ class Settling:
             case Refusal.ERASED:
                 return DataSubjectErased(next(fact.data_subject for fact in request.facts if fact.data_subject))
             case Refusal.TYPES:
-                return beyond("namespace_types_max", self._limits.namespace_types_max, "types in a namespace")
+                most = self._limits.namespace_types_max
+                return beyond("namespace_types_max", most, "types in a namespace", request)
             case Refusal.NAMESPACES:
                 most = self._limits.principal_namespaces_max
-                return beyond("principal_namespaces_max", most, "namespaces whose first fact one principal published")
+                return beyond("principal_namespaces_max", most, "namespaces begun by one principal", request)
         raise AssertionError(refused.refusal)
 
     def compare(self, requests: list[Request]) -> None:
@@ -217,9 +219,13 @@ class Settling:
         return found
 
 
-def beyond(limit: str, maximum: int | None, what: str) -> LimitExceeded:
+def beyond(limit: str, maximum: int | None, what: str, request: Request) -> LimitExceeded:
+    """A limit of the catalogue, and the namespaces of the request, one of which is beyond it."""
     assert maximum is not None
-    return LimitExceeded(limit, maximum, field=FieldError(f"there are at most {maximum} {what}", pointer="/facts"))
+    names = sorted({fact.namespace for fact in request.facts})
+    told = ", ".join(names[:NAMES_TOLD]) + (f" and {len(names) - NAMES_TOLD} more" if len(names) > NAMES_TOLD else "")
+    detail = f"there are at most {maximum} {what}; these facts are of {told}"
+    return LimitExceeded(limit, maximum, field=FieldError(detail, pointer="/facts"))
 
 
 def condition_failed(position: Position, fact_id: str | None) -> FactwireError:
