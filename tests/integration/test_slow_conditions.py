@@ -8,7 +8,7 @@ import asyncpg
 import pytest
 
 from app.domain.condition import Condition, Searched
-from app.domain.errors import ConditionFailed, ConditionTooExpensive, Unavailable
+from app.domain.errors import ConditionFailed, ConditionTooExpensive
 from app.domain.position import START, Cursor, Position
 from app.domain.query import Item, Query, new_item
 from app.store import appending, searching
@@ -23,7 +23,6 @@ from tests.integration.test_publishing import TWO_LONG_POSTING_LISTS, outcome, p
 
 BOTH = new_item(aggregate_ids=["even", "odd"])
 NEVER = new_item(aggregate_ids=["never"])
-SEARCHES = 20
 
 
 def searched_to(position: int, id: str | None, *items: Item) -> Condition:
@@ -188,16 +187,19 @@ async def test_conditions_that_exclude_each_other_let_one_through_however_they_a
     assert sum(isinstance(each, ConditionFailed) for each in outcomes) == 11
 
 
-async def test_waiting_for_a_turn_to_search_is_no_expense_of_the_condition(fresh_database_url: str) -> None:
-    """All are by one tenant and take their turns; each alone takes far less than it may."""
+async def test_waiting_for_a_turn_to_search_is_no_expense_of_the_condition(
+    fresh_database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor where the search takes several statements, each of which waits for its turn."""
+    monkeypatch.setattr(searching, "WORK_MAX", 2_000)
     await execute(fresh_database_url, TWO_LONG_POSTING_LISTS)
-    async with publishers(fresh_database_url, 1, wait_seconds=60, condition_seconds=3) as (publisher,):
-        outcomes = await asyncio.gather(
-            *(outcome(publisher, [a_fact()], unless(BOTH), tenant="one") for _ in range(SEARCHES))
-        )
-    assert not [each for each in outcomes if isinstance(each, ConditionTooExpensive)]
-    assert {type(each) for each in outcomes} <= {Published, Unavailable}
-    assert isinstance(outcomes[0], Published)
+    async with publishers(fresh_database_url, 1, wait_seconds=60, condition_seconds=2) as (publisher,):
+        turns = publisher._settling._slow
+        async with turns.turn("others"), turns.turn("still others"):
+            waiting = asyncio.create_task(outcome(publisher, [a_fact()], unless(BOTH)))
+            await asyncio.sleep(2.5)
+            assert not waiting.done()
+        assert isinstance(await waiting, Published)
 
 
 async def test_a_condition_that_takes_longer_than_it_may_is_too_expensive(fresh_database_url: str) -> None:
