@@ -1,5 +1,5 @@
--- The one change that a stored fact can undergo: its payload goes, where this transaction has put that on record.
--- The setting that lets a statement come this far can be made by anybody; the record cannot be taken back.
+-- Trigger: allow the one change that a stored fact can undergo, the removal of its payload, if this transaction has
+-- recorded it in factwire.redactions. Anybody can make the setting that refuse_change looks at; the record is permanent.
 create function factwire.allow_redaction() returns trigger
 language plpgsql
 as $$
@@ -12,7 +12,7 @@ begin
     v_allowed := row(new.position, new.data_subject, new.seal)
       = row(old.position, old.data_subject, substr(old.seal, 1, 32));
   elsif v_allowed then
-    v_allowed := new.document = factwire.redacted(old.document)
+    v_allowed := new.document = factwire.redact_document(old.document)
       and row(new.position, new.id, new.published_at, new.namespace, new.type, new.version)
         = row(old.position, old.id, old.published_at, old.namespace, old.type, old.version);
   end if;

@@ -1,17 +1,22 @@
--- Append the facts of many requests in one transaction; each request has an outcome of its own.
+-- Append the facts of many requests in one transaction; each request has its own outcome.
 --
--- Where facts of the call have data subjects, five more arrays tell of every fact: its data subject, the key that it was
--- sealed with, and where its seal stands in `p_seals`; empty, null and of length 0 for those without one. Where none
--- has, they are empty.
--- Facts come as parallel arrays in publishing order, their digests and documents one behind the other; conditions as one entry an item. `p_chosen_ids` are the ids that
--- clients chose: only they can be stored already. Postings come as one entry for each tag of the call: the place of
--- the last fact that has it (from 1), and how many places before it the others stand ('{1,2}', or null for none).
--- One short row comes back, small enough to fit into the socket's buffer: a process that stalls must not keep the lock
--- because the server cannot send. It holds the head and its id as they were before, and for each request that was
--- refused an outcome: 'known' (its ids are stored; the caller compares contents), 'failed' (position = a fact that the
--- condition forbids), 'slow' and 'again' (see check_conditions), 'forked' (the condition's cursor is of another epoch),
--- 'ahead' (it is beyond the head), 'erased' (a data subject was erased) and 'unkeyed' (the key of one is not the stored
--- one). The facts of all others stand behind the head in the order of the arrays. `erasures` is the count of log.erasures.
+-- Facts come as parallel arrays in publishing order, their digests and documents concatenated; conditions as one entry
+-- for each item. `p_chosen_ids` are the ids that clients chose: only they can be stored already. Postings come as one
+-- entry for each tag of the call: the place of the last fact that has it (from 1), and the distances of the others before
+-- it ('{1,2}', or null for none).
+-- If facts of the call have data subjects, five more arrays describe every fact: its data subject, the key that encrypted
+-- it, and the place of its seal in `p_seals`; empty, null and of length 0 for facts without one. `p_new_*` are the keys of
+-- new data subjects: each is stored with the first fact that needs it, so that a refused request leaves nothing behind.
+-- `p_witness_*` is a fact that the caller has read in that epoch. If another fact is there, history was replaced: nothing
+-- is appended (FW006), as while a detected fork waits for `factwire epoch raise`.
+-- The result is one short row, small enough for the socket's buffer: a process that stalls must not keep the lock because
+-- the server cannot send. It has the former head with its id and, for each refused request, an outcome: 'known' (its ids
+-- are stored; the caller compares contents), 'failed' (position = a fact that violates the condition), 'slow' (position
+-- and place = how far the search came) and 'again' (see check_conditions), 'restarted' (see refuse_conditions), 'forked'
+-- (the condition's cursor is of another epoch), 'ahead' (it is after the head), 'erased' (a data subject was erased),
+-- 'unkeyed' (the key of a data subject is not the stored one), 'types' and 'namespaces' (see register_kinds;
+-- `p_principals` has the author of each request). The facts of all other requests follow the head in the order of the
+-- arrays. `erasures` is log.erasures.
 create function factwire.append(
   p_requests integer[],
   p_ids uuid[],
@@ -33,15 +38,27 @@ create function factwire.append(
   p_condition_requests integer[],
   p_condition_epochs integer[],
   p_condition_afters bigint[],
-  p_condition_namespaces text[],
+  p_condition_ids uuid[],
+  p_condition_scopes text[],
   p_condition_types text[],
   p_condition_tags text[],
-  p_visits_max integer,
+  p_work_max integer,
+  p_condition_seconds double precision,
   p_data_subjects text[],
   p_key_ids uuid[],
   p_seals bytea,
   p_seal_starts integer[],
   p_seal_lengths integer[],
+  p_witness_epoch integer,
+  p_witness_position bigint,
+  p_witness_id uuid,
+  p_new_subjects text[],
+  p_new_key_ids uuid[],
+  p_new_wrapped_keys bytea[],
+  p_new_master_keys text[],
+  p_principals text[],
+  p_types_max integer,
+  p_namespaces_max integer,
   out head bigint,
   out head_id uuid,
   out epoch integer,
@@ -49,9 +66,11 @@ create function factwire.append(
   out refused integer[],
   out outcomes text[],
   out positions bigint[],
+  out places integer[],
   out erasures bigint
 )
 language plpgsql
+set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_hashjoin = off
@@ -68,54 +87,81 @@ declare
   v_prefix text;
   v_hash bytea;
   v_chained_to bigint;
+  v_bytes bigint;
+  v_forked_at timestamptz;
+  v_forked_after bigint;
+  v_floor bigint;
+  v_witness uuid;
 begin
   if current_setting('transaction_isolation') <> 'read committed' then
     raise exception sqlstate 'FW002' using message = 'append needs READ COMMITTED';
   end if;
   if v_count > 1000 then
-    raise exception sqlstate 'FW003' using message = 'append takes at most 1000 facts: a reader of fact_tags looks no further back';
+    raise exception sqlstate 'FW003' using message = 'append takes at most 1000 facts: readers of fact_tags look no further back';
   end if;
 
-  -- The order of the log is made here (P2). The lock is held until the commit is visible, so positions are taken and
-  -- become visible one call after the other: whoever sees position n sees everything before it. It must be a
+  -- PostgreSQL reports a cancelled wait for the synchronous standby by a warning only, at the commit, when the settings of
+  -- functions have ended. A role may have switched warnings off.
+  if current_setting('client_min_messages') = 'error' then
+    perform set_config('client_min_messages', 'warning', true);
+  end if;
+
+  -- The order of the log is made here (P2). The lock is held until the commit is visible, so positions are assigned and
+  -- become visible one call after the other: a reader of position n sees everything before it. The lock must be a
   -- statement of its own: the next statement then takes its snapshot after the wait. In one statement with the read
-  -- of the head, the snapshot would be older than the wait and the head that of a log without the facts of whoever
+  -- of the head, the snapshot would be older than the wait, and the head would lack the facts of the transaction that
   -- held the lock; likewise under REPEATABLE READ, hence the check above. A sequence without the lock would let a
   -- reader pass position n while n - 1 is not committed yet, and never return to it.
   select l.lock_key into v_lock_key from factwire.log l;
   perform pg_advisory_xact_lock(v_lock_key);
 
-  select l.epoch, l.erasures, coalesce(f.position, l.floor), f.id, f.published_at, c.hash, c.last_position,
+  select l.epoch, l.erasures, l.forked_at, l.forked_after, l.floor, w.id,
+         coalesce(f.position, l.floor), f.id, f.published_at, c.hash, c.last_position, c.bytes_so_far,
          (select count(*)
             from unnest(p_kind_namespaces, p_kind_types, p_kind_versions) k (namespace, type, version)
-            join factwire.types t on t.namespace = k.namespace and t.type = k.type and t.version = k.version)
-    into epoch, erasures, head, head_id, v_time, v_hash, v_chained_to, v_known_kinds
+           where exists (
+                   select from factwire.types t
+                    where t.namespace = k.namespace and t.type = k.type and t.version = k.version))
+    into epoch, erasures, v_forked_at, v_forked_after, v_floor, v_witness,
+         head, head_id, v_time, v_hash, v_chained_to, v_bytes, v_known_kinds
     from factwire.log l
     left join lateral (
            select s.position, s.id, s.published_at from factwire.facts s order by s.position desc limit 1) f on true
+    left join factwire.facts w on w.position = p_witness_position
     left join lateral (
-           select h.hash, h.last_position from factwire.chain h order by h.last_position desc limit 1) c on true;
+           select h.hash, h.last_position, h.bytes_so_far from factwire.chain h order by h.last_position desc limit 1) c on true;
+  if v_forked_at is not null then
+    raise exception sqlstate 'FW006'
+      using message = 'history was replaced: raise the epoch', detail = coalesce(v_forked_after::text, '');
+  end if;
+  if p_witness_epoch > epoch
+     or (p_witness_epoch = epoch and p_witness_position > v_floor and v_witness is distinct from p_witness_id) then
+    raise exception sqlstate 'FW006' using message = 'history was replaced since this process read it', detail = '';
+  end if;
   -- greatest() ignores a null, and the clock of a server may step back: published_at must not.
   published_at := greatest(clock_timestamp(), v_time);
   refused := '{}';
   outcomes := '{}';
   positions := '{}';
+  places := '{}';
 
   -- Before the conditions: a retried conditional publish must find itself and not conflict with itself.
   if cardinality(p_chosen_ids) > 0 then
     refused := array(
       select distinct c.request
         from unnest(p_chosen_requests, p_chosen_ids) c (request, id)
-        join factwire.fact_ids k on k.id = c.id);
+       cross join lateral (select from factwire.fact_ids k where k.id = c.id limit 1) k);
     outcomes := array_fill('known'::text, array[cardinality(refused)]);
     positions := array_fill(null::bigint, array[cardinality(refused)]);
+    places := array_fill(null::integer, array[cardinality(refused)]);
   end if;
-  -- Erasing takes the same lock: what was sealed before an erasure is not appended behind it.
+  -- Erasing takes the same lock: no fact encrypted before an erasure is appended after it.
   if cardinality(p_seal_lengths) > 0 then
     select refused || coalesce(array_agg(g.request), '{}'),
            outcomes || coalesce(array_agg(g.outcome), '{}'),
-           positions || coalesce(array_agg(null::bigint), '{}')
-      into refused, outcomes, positions
+           positions || coalesce(array_agg(null::bigint), '{}'),
+           places || coalesce(array_agg(null::integer), '{}')
+      into refused, outcomes, positions, places
       from (select u.request,
                    case when bool_or(d.erased_at is not null) then 'erased' else 'unkeyed' end as outcome
               from unnest(p_requests, p_data_subjects, p_key_ids) u (request, data_subject, key_id)
@@ -123,16 +169,26 @@ begin
              where u.key_id is not null
                and u.request <> all (refused)
                and (d.erased_at is not null or d.key_id is distinct from u.key_id)
+               and not (d.id is null and u.key_id = any (p_new_key_ids))
              group by u.request) g;
   end if;
   if cardinality(p_condition_requests) > 0 then
     select refused || coalesce(array_agg(c.request), '{}'),
            outcomes || coalesce(array_agg(c.outcome), '{}'),
-           positions || coalesce(array_agg(c.position), '{}')
-      into refused, outcomes, positions
+           positions || coalesce(array_agg(c.position), '{}'),
+           places || coalesce(array_agg(c.place), '{}')
+      into refused, outcomes, positions, places
       from factwire.refuse_conditions(
-        p_condition_requests, p_condition_epochs, p_condition_afters, p_condition_namespaces, p_condition_types,
-        p_condition_tags, refused, epoch, head, p_visits_max) c;
+        p_condition_requests, p_condition_epochs, p_condition_afters, p_condition_ids, p_condition_scopes,
+        p_condition_types, p_condition_tags, refused, epoch, head, p_work_max, p_condition_seconds) c;
+  end if;
+  if v_known_kinds < cardinality(p_kind_types) then
+    select refused || k.exceeding, outcomes || k.limits,
+           positions || array_fill(null::bigint, array[cardinality(k.exceeding)]),
+           places || array_fill(null::integer, array[cardinality(k.exceeding)])
+      into refused, outcomes, positions, places
+      from factwire.register_kinds(
+        p_requests, p_namespaces, p_types, p_versions, p_principals, p_types_max, p_namespaces_max, refused) k;
   end if;
 
   if cardinality(refused) > 0 then
@@ -144,27 +200,15 @@ begin
     v_count := cardinality(p_ids);
     select string_agg(substr(p_digests, 32 * k.place - 31, 32), ''::bytea order by k.new_place) into p_digests
       from unnest(v_places) with ordinality k (place, new_place);
-    select array_agg(k.namespace), array_agg(k.type), array_agg(k.version)
-      into p_kind_namespaces, p_kind_types, p_kind_versions
-      from (select distinct u.namespace, u.type, u.version
-              from unnest(p_namespaces, p_types, p_versions) u (namespace, type, version)) k;
-    v_known_kinds := 0;
   end if;
   if v_count = 0 then
     return;
   end if;
 
-  if v_known_kinds < cardinality(p_kind_types) then
-    insert into factwire.types (namespace, type, version)
-    select k.namespace, k.type, k.version
-      from unnest(p_kind_namespaces, p_kind_types, p_kind_versions) k (namespace, type, version)
-     where not exists (
-             select from factwire.types t
-              where t.namespace = k.namespace and t.type = k.type and t.version = k.version);
-  end if;
-  -- One entry of the chain an append: whoever kept its hash can tell later whether anything up to here was changed.
+  -- One entry of the chain for each append: a copy of its hash proves later that nothing up to here was changed.
   if v_chained_to > head then
-    -- History was taken away behind the service's back, and its entries stay, for `factwire verify` to tell.
+    -- History was removed outside the service. Its entries stay, so that `factwire verify` reports it.
+    v_bytes := null;
     select h.hash into v_hash
       from factwire.chain h where h.last_position <= head order by h.last_position desc limit 1;
   end if;
@@ -172,13 +216,15 @@ begin
     coalesce(v_hash, ''::bytea) || int8send(head + 1) || int8send(head + v_count) || timestamptz_send(published_at)
       || array_send(p_ids) || p_digests);
   -- The arrays are unnested side by side in a select list: as functions in FROM, each would first be copied whole.
-  -- What is stored is the fact as it is sent, so that reading history is not more than putting facts together; see
-  -- read_page.
+  -- A fact is stored as it is sent, so that reading history is concatenating documents; see compose_page.
   v_prefix := ',"published_at":"' || to_char(published_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') || '",';
+  -- The running sum of document_bytes_max: at least the bytes stored. Where the sum restarts, it starts so high that no
+  -- difference across that place is small.
+  v_bytes := coalesce(v_bytes, head << 24) + octet_length(p_documents) + v_count * (60 + length(v_prefix));
   with stored as (
     insert into factwire.facts (position, id, published_at, namespace, type, version, document)
     select f.position, f.id, published_at, f.namespace, f.type, f.version,
-           convert_to(f.position || e'\ndata: {"position":' || f.position || v_prefix, 'UTF8')
+           convert_to((f.position - 1) || e'\n\ndata: {"position":' || f.position || v_prefix, 'UTF8')
              || substr(p_documents, f.start, f.length)
       from (select generate_series(head + 1, head + v_count) as position, unnest(p_ids) as id,
                    unnest(p_namespaces) as namespace, unnest(p_types) as type, unnest(p_versions) as version,
@@ -189,8 +235,8 @@ begin
       from (select unnest(p_ids) as id, generate_series(head + 1, head + v_count) as position,
                    generate_series(1, v_count) as place) f
   ), chained as (
-    insert into factwire.chain (last_position, first_position, published_at, hash)
-    select head + v_count, head + 1, published_at, v_hash
+    insert into factwire.chain (last_position, first_position, published_at, hash, bytes_so_far)
+    select head + v_count, head + 1, published_at, v_hash, v_bytes
      where v_chained_to is null or v_chained_to <= head
   )
   insert into factwire.fact_tags (tag, position, earlier)
@@ -199,6 +245,13 @@ begin
     insert into factwire.chain (last_position, first_position, published_at, hash)
     values (head + v_count, head + 1, published_at, v_hash)
         on conflict do nothing;
+  end if;
+  if cardinality(p_new_key_ids) > 0 then
+    insert into factwire.data_subjects (id, key_id, wrapped_key, master_key)
+    select n.id, n.key_id, n.wrapped_key, n.master_key
+      from unnest(p_new_subjects, p_new_key_ids, p_new_wrapped_keys, p_new_master_keys)
+             n (id, key_id, wrapped_key, master_key)
+     where n.key_id = any (array(select p_key_ids[k.place] from unnest(v_places) k (place) where k.place > 0));
   end if;
   if cardinality(p_seal_lengths) > 0 then
     insert into factwire.sealed (position, data_subject, seal)

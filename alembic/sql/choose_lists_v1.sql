@@ -1,12 +1,12 @@
 -- Choose the posting lists that lead to the matches of one item of a query with the least work.
 --
--- `lists` are what to walk: those of one tag of the item in its namespaces, or of its types, or of its namespaces; null for
--- the log itself, and empty where nothing can match. `tags`, `types` and `bounds` are what the facts found there have to be
--- asked for. Where `bounds` is not null, the walk comes by facts of other namespaces.
--- A tag in more than p_lists_max namespaces leads nowhere by itself: a merge of so many lists costs more than the log. Where
--- few facts are to be looked at, a few lists do already.
--- No catalogue is looked at. Whether a namespace has a tag is seen in the tag's own lists, and a type has one for all
--- namespaces beside one for each; see posting_lists in app/domain/fact.py.
+-- `lists` are the lists to walk: those of one tag of the item in its namespaces, or of its types, or of its namespaces.
+-- Null: the log itself; empty: nothing can match. `tags`, `types` and `bounds` are the filters that remain for the facts
+-- found there. Where `bounds` is not null, the walk passes facts of other namespaces.
+-- A tag in more than p_lists_max namespaces is not walked: merging so many lists costs more than the log. For a short
+-- range of positions the limit is lower.
+-- The catalogue is not read: the lists of a tag show which namespaces have it, and a type has one list for all namespaces
+-- and one for each; see posting_lists in the domain's module of facts.
 create function factwire.choose_lists(
   p_bounds text[],
   p_spaces text[],
@@ -31,18 +31,18 @@ declare
   v_lists_max constant integer := case when v_few then least(8, p_lists_max) else p_lists_max end;
   v_names constant boolean := p_exact and cardinality(p_spaces) <= v_lists_max
     and not exists (select from unnest(p_spaces) s (space) where left(s.space, 2) <> 'n:');
-  -- What choosing may cost: less than going through all the facts would.
+  -- Choosing must cost less than scanning all the facts.
   v_work_max constant integer := least(p_work_max / 4, greatest(64, (p_high - p_low) / 4));
   v_from bigint;
   v_found text[];
   v_more text[];
   v_tag text;
   v_ways text[] := '{}';
-  v_keys text[] := '{}';  -- of each way, the tag that it is by, or null
+  v_keys text[] := '{}';  -- the tag of each way, or null
   v_by_types integer;
   v_place integer;
   v_count integer := 0;
-  v_counted integer := 0;  -- as long as it is not more than v_count, other ways may be shorter
+  v_counted integer := 0;  -- while it is not more than v_count, other ways may be shorter
   v_work integer;
 begin
   work := 1;
@@ -59,7 +59,7 @@ begin
       v_found := array(select v_tag || e'\x1d' || substr(s.space, 3) from unnest(p_spaces) s (space));
       work := work + 1;
     else
-      v_found := factwire.lists_of(v_tag, p_bounds, v_from, v_lists_max);
+      v_found := factwire.find_lists(v_tag, p_bounds, v_from, v_lists_max);
       work := work + coalesce(cardinality(v_found), v_lists_max) + coalesce(cardinality(p_bounds) / 2, 1);
     end if;
     if v_found = '{}' then
@@ -87,7 +87,7 @@ begin
     elsif not v_names then
       v_found := '{}';
       foreach v_tag in array p_types loop
-        v_more := factwire.lists_of('t:' || v_tag, p_bounds, v_from, v_lists_max - cardinality(v_found));
+        v_more := factwire.find_lists('t:' || v_tag, p_bounds, v_from, v_lists_max - cardinality(v_found));
         v_found := case when v_more is not null then v_found || v_more end;
         work := work + coalesce(cardinality(v_more), v_lists_max) + cardinality(p_bounds) / 2;
         exit when v_found is null or work >= 2 * v_work_max;

@@ -1,4 +1,4 @@
--- A page put together fact by fact; see compose_page, which calls this where its shorter way does not lead to the end.
+-- Build a page fact by fact. compose_page calls this where its shorter way does not apply.
 -- p_positions null means every fact of (p_after, p_through].
 create function factwire.compose_each(
   p_form text,
@@ -33,7 +33,7 @@ begin
                              then convert_to(v_id || f.position || e'\n\n', 'UTF8') else v_behind end as fact
               from unnest(v_positions) with ordinality c (position, place)
               left join factwire.facts f on f.position = c.position
-             where f.position is not null or factwire.missing_fact(c.position)
+             where f.position is not null or factwire.raise_missing_fact(c.position)
              order by c.place) s);
 end
 $$;

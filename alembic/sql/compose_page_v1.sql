@@ -1,10 +1,14 @@
--- Put the facts of a page together as ready bytes: SSE events, NDJSON lines or the elements of a JSON array.
+-- Build a page as ready bytes: SSE events, NDJSON lines or the elements of a JSON array.
 --
--- A fact is stored as its event from its position on, `<position>\ndata: {"position":<position>,…`, so that a page of
--- events is facts with a constant between them, and lines are what stands behind `data: `. The facts are put together
--- here, so that the service handles one value a page and not one a fact. p_form is 'events', 'typed-events', 'lines' or
--- 'elements' (each followed by a comma). The facts are those of find_page, in the same statement and so the same
--- snapshot. They are the only result: as one of several, PL/pgSQL would copy a page three times more.
+-- In an event `data:` stands before `id:`, since some clients store an id as soon as they have read its line: cut off
+-- between the two, they would skip the fact. A document starts with the position before its own. So the text between two
+-- facts of a contiguous page is a constant: the end of one event, `\nid: <epoch>:`, is continued by the number with which
+-- the next document starts. That number is cut off the first document, and the last id is appended. The page then costs
+-- as much as copying it. This holds only if every document of the page is as append writes it, which is judged by its
+-- start and end (a large document is detoasted once for both); otherwise compose_each builds the page.
+-- p_form is 'events', 'typed-events', 'lines' or 'elements' (each followed by a comma). The facts are those of find_page,
+-- in the same statement and so in the same snapshot. The page is the only result and never in a variable: PL/pgSQL would
+-- copy it each time.
 create function factwire.compose_page(
   p_form text,
   p_epoch integer,
@@ -23,24 +27,41 @@ set enable_bitmapscan = off
 set jit = off
 as $$
 declare
-  v_id text := 'id: ' || p_epoch || ':';
-  v_first bytea := convert_to(case p_form when 'events' then v_id else '' end, 'UTF8');
-  v_behind bytea := convert_to(case p_form when 'lines' then e'\n' when 'elements' then ',' else e'\n\n' end, 'UTF8');
+  v_digits constant integer := length(p_after::text);
+  v_id constant text := e'\nid: ' || p_epoch || ':';
+  v_between constant bytea := convert_to(
+    case p_form when 'events' then v_id when 'lines' then e'\n' when 'elements' then ',' end, 'UTF8');
+  v_behind constant bytea := convert_to(
+    case p_form when 'events' then v_id || p_through || e'\n\n' when 'lines' then e'\n' when 'elements' then ',' end,
+    'UTF8');
 begin
-  if p_positions is null then
-    return coalesce(v_first || (
-      select string_agg(factwire.formed(p_form, v_id, s.position, s.namespace, s.type, s.document), v_behind || v_first)
-        from (select f.position, f.namespace, f.type, f.document
-                from factwire.facts f
-               where f.position > p_after
-                 and f.position <= p_through
-               order by f.position) s) || v_behind, ''::bytea);
+  if p_positions is not null or p_form = 'typed-events' or v_digits <> length((p_through - 1)::text)
+     or not factwire.starts_with_previous_position(p_after) then
+    return factwire.compose_each(p_form, p_epoch, p_after, p_through, p_positions);
   end if;
-  return coalesce(v_first || (
-    select string_agg(factwire.formed(p_form, v_id, s.position, s.namespace, s.type, s.document), v_behind || v_first)
-      from (select f.position, f.namespace, f.type, f.document
-              from unnest(p_positions) with ordinality c (position, place)
-              join factwire.facts f on f.position = c.position
-             order by c.place) s) || v_behind, ''::bytea);
+  if p_form = 'events' then
+    return coalesce(
+      (select case when s.ready then substr(s.body, v_digits + 3) || v_behind end
+         from (select count(*) filter (where factwire.is_well_formed(d.document, v_digits)) = p_through - p_after as ready,
+                      string_agg(d.document, v_between) as body
+                 from (select case when octet_length(f.document) > 2000 then f.document || ''::bytea
+                                   else f.document end as document
+                         from factwire.facts f
+                        where f.position > p_after
+                          and f.position <= p_through
+                        order by f.position) d) s),
+      factwire.compose_each(p_form, p_epoch, p_after, p_through, null));
+  end if;
+  return coalesce(
+    (select case when s.ready then s.body || v_behind end
+       from (select count(*) filter (where factwire.is_well_formed(d.document, v_digits)) = p_through - p_after as ready,
+                    string_agg(substr(d.document, v_digits + 9), v_between) as body
+               from (select case when octet_length(f.document) > 2000 then f.document || ''::bytea
+                                 else f.document end as document
+                       from factwire.facts f
+                      where f.position > p_after
+                        and f.position <= p_through
+                      order by f.position) d) s),
+    factwire.compose_each(p_form, p_epoch, p_after, p_through, null));
 end
 $$;

@@ -1,6 +1,6 @@
--- Let every process see at a glance that keys have changed, whoever has changed them: triggers on the keys and their
--- secrets call this. The row is locked until the commit, so that whoever sees a version sees all changes up to it. It
--- runs with the rights of its owner, so that the role that serves needs none on the version.
+-- Trigger: count the changes of keys and their secrets, so that every process sees with one read that its key cache is
+-- stale. The row is locked until the commit: a reader of a version sees all changes up to it. Security definer, so that
+-- the serving role needs no privilege on the version.
 create function factwire.count_key_change() returns trigger
 language plpgsql
 security definer

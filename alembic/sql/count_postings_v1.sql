@@ -1,5 +1,5 @@
--- How many facts of (p_low, p_high] stand in some posting lists, by p_rows_max rows at most: a row stands for all facts of
--- one append, so it may be up to a thousand times as many.
+-- Count the facts of (p_low, p_high] in some posting lists, reading at most p_rows_max rows. A row stands for all facts of
+-- one append, so the count may be up to a thousand times as high.
 create function factwire.count_postings(p_lists text[], p_low bigint, p_high bigint, p_rows_max integer) returns integer
 language plpgsql
 stable

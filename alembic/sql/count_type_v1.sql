@@ -1,4 +1,4 @@
--- The versions of one type: how many facts each has, exactly, and where the last one stands.
+-- The versions of one type, each with its exact number of facts and the position of its last one.
 create function factwire.count_type(p_namespace text, p_type text)
 returns table (version integer, facts bigint, last_position bigint)
 language plpgsql

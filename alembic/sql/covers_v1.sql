@@ -1,4 +1,4 @@
--- Whether a pattern covers a namespace: its name, `name.*` for all whose names go on behind the dot, or `*` for every one.
+-- True if a pattern covers a namespace: the name itself, `name.*` for all namespaces that start with `name.`, or `*`.
 create function factwire.covers(p_pattern text, p_namespace text) returns boolean
 language sql
 immutable

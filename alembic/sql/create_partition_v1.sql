@@ -1,8 +1,8 @@
--- Make the next partition of facts and fact_tags unless `p_room` positions beyond the head have one already.
+-- Create the next partition of facts and fact_tags, unless `p_room` positions after the head already have one.
 --
--- Returns the first position that has no partition, or null while another process is at it.
--- LIKE and ATTACH take SHARE UPDATE EXCLUSIVE on the parent, which readers and publishers do not notice;
--- PARTITION OF would take ACCESS EXCLUSIVE and stop them all behind the oldest open reader.
+-- Returns the first position without a partition, or null while another process creates one.
+-- LIKE and ATTACH take SHARE UPDATE EXCLUSIVE on the parent, which does not block readers or publishers;
+-- PARTITION OF would take ACCESS EXCLUSIVE and queue them all behind the oldest open reader.
 create function factwire.create_partition(p_room bigint) returns bigint
 language plpgsql
 security definer
@@ -20,7 +20,7 @@ begin
   if not pg_try_advisory_xact_lock(v_key + 1) then
     return null;
   end if;
-  v_number := factwire.covered_until() / v_size;
+  v_number := factwire.partitioned_until() / v_size;
   if v_number * v_size > factwire.head() + p_room then
     return v_number * v_size;
   end if;

@@ -1,8 +1,8 @@
--- Destroy the key of a data subject, and tell of it with a fact, in one transaction.
+-- Destroy the key of a data subject and record it as a fact, in one transaction.
 --
--- The outcome is 'erased', 'known' (it was erased before) or 'unknown' (there is none; p_unknown_too makes one that is
--- erased from the start, so that nothing can be published about it). Under the lock of the log: no fact that was sealed
--- with the key can be appended afterwards.
+-- The outcome is 'erased', 'known' (erased before) or 'unknown' (there is no such data subject; with p_unknown_too it is
+-- created as erased, so that nothing can be published about it). Under the lock of the log: no fact encrypted with the
+-- key can be appended afterwards. Runs with the privileges of its caller, who may append; see read_audit_fact.
 create function factwire.erase_data_subject(
   p_data_subject text,
   p_unknown_too boolean,
@@ -16,7 +16,6 @@ create function factwire.erase_data_subject(
   out erasures bigint
 )
 language plpgsql
-security definer
 set search_path = factwire, pg_temp
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
@@ -31,6 +30,7 @@ begin
   select true, d.erased_at into v_found, v_erased_at from factwire.data_subjects d where d.id = p_data_subject;
   if v_erased_at is not null then
     outcome := 'known';
+    perform factwire.wait_for_standby();
     erased_at := v_erased_at;
     select l.erasures into erasures from factwire.log l;
     return;
@@ -40,14 +40,7 @@ begin
     return;
   end if;
   outcome := 'erased';
-  erased_at := factwire.append_audit(p_audit_id, p_audit_type, p_audit_digest, p_audit_document, p_audit_tags);
-  insert into factwire.data_subjects as d (id, key_id, erased_at)
-  values (p_data_subject, gen_random_uuid(), erased_at)
-      on conflict (id) do update
-     set wrapped_key = null,
-         master_key = null,
-         erased_at = excluded.erased_at;
-  -- Every process that keeps payloads ready reads this count with each look at the log, and forgets them.
-  update factwire.log as l set erasures = l.erasures + 1 returning l.erasures into erasures;
+  perform factwire.append_audit(p_audit_id, p_audit_type, p_audit_digest, p_audit_document, p_audit_tags);
+  select d.erased_at, d.erasures into erased_at, erasures from factwire.destroy_data_key() d;
 end
 $$;

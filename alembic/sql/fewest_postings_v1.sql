@@ -1,8 +1,8 @@
--- Which of some ways leads to the fewest postings of (p_low, p_high]: each is posting lists joined by U+001F.
+-- Find the alternative with the fewest postings in (p_low, p_high]. Each alternative is posting lists joined by U+001F.
 --
--- Counted is only as far as it takes to tell: by up to 16 rows of each, then 128, then 1 024, or until about p_work_max were
--- looked at. Of ways that all have more, the one with the fewest facts so far. `count` is how many: below `counted`, all.
--- Where each of the others has 64 times as many so far, counting on would not change that.
+-- Counting stops as soon as the answer is certain: after up to 16 rows of each, then 128, then 1,024, or about p_work_max.
+-- If all have more, the one with the fewest facts so far is returned. `count` is its number of facts, exact if below
+-- `counted`. If all others already have 64 times as many, counting ends as well.
 create function factwire.fewest_postings(
   p_ways text[],
   p_low bigint,
@@ -18,7 +18,7 @@ stable
 as $$
 declare
   v_count integer;
-  v_next integer;  -- the fewest that another way has
+  v_next integer;  -- the fewest postings of another alternative
 begin
   counted := 16;
   work := 0;

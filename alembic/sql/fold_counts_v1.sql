@@ -1,5 +1,5 @@
--- Fold the facts behind the last fold into type_counts, at most p_facts_max of them. One process at a time.
--- Returns how many positions were folded. Kept out of append_facts, so that its lock is not held for counting.
+-- Add the facts since the last run to type_counts and namespace_counts, at most p_facts_max. One process at a time.
+-- Returns the number of positions counted. Not part of append, so that its lock is not held for counting.
 create function factwire.fold_counts(p_facts_max integer) returns bigint
 language plpgsql
 security definer
@@ -26,6 +26,15 @@ begin
      and f.position <= v_until
    group by f.namespace, f.type, f.version
       on conflict (namespace, type, version) do update
+     set facts = k.facts + excluded.facts,
+         last_position = excluded.last_position;
+  insert into factwire.namespace_counts as k (namespace, facts, last_position)
+  select f.namespace, count(*), max(f.position)
+    from factwire.facts f
+   where f.position > v_after
+     and f.position <= v_until
+   group by f.namespace
+      on conflict (namespace) do update
      set facts = k.facts + excluded.facts,
          last_position = excluded.last_position;
   update factwire.counted set through = v_until;

@@ -1,4 +1,4 @@
--- A data subject stays on record, and an erased one stays erased: only its key may be wrapped anew, or go.
+-- Trigger: a data subject stays on record, and an erased one stays erased. Only its key may be rewrapped or destroyed.
 create function factwire.guard_data_subject() returns trigger
 language plpgsql
 as $$
@@ -8,6 +8,6 @@ begin
     return new;
   end if;
   raise exception sqlstate 'FW001'
-    using message = format('%s on factwire.%s is refused: an erasure is for good', tg_op, tg_table_name);
+    using message = format('%s on factwire.%s is refused: an erasure is permanent', tg_op, tg_table_name);
 end
 $$;

@@ -1,9 +1,10 @@
--- The position of the newest fact, or the floor where every older fact was archived.
+-- The position of the newest fact, or the floor if every fact was archived.
 create function factwire.head() returns bigint
 language plpgsql
 stable
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
+set jit = off
 as $$
 declare
   v_head bigint;

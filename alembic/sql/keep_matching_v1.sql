@@ -1,8 +1,7 @@
--- Which of some positions have facts of some types and namespaces, with all of some tags, in the same order.
+-- Filter positions by types, namespaces and tags; their order is kept.
 --
--- Nulls do not restrict. Of the rows of a tag in a namespace the first at or above a position is the only one that can
--- stand for it; see next_postings. `visits` are the facts and the rows that were looked at. A posting whose fact is not
--- there is never passed over.
+-- Nulls do not restrict. Of the rows of a tag in a namespace only the first one at or above a position can include it; see
+-- next_postings. `visits` is the number of facts and rows read. A posting without its fact is never skipped.
 create function factwire.keep_matching(
   p_positions bigint[],
   p_bounds text[],
@@ -39,6 +38,6 @@ begin
                      order by r.position
                      limit 1), false)
             limit 1) m on true
-   where f.fits is not null or factwire.missing_fact(c.position);
+   where f.fits is not null or factwire.raise_missing_fact(c.position);
 end
 $$;

@@ -1,5 +1,5 @@
--- What is left of a call of append_facts without the requests that it refuses: the same arrays, `places` where their facts
--- stood before, and postings with the new places.
+-- The arrays of a call of append without the facts of refused requests. `places` are the former places of the facts, and
+-- postings get the new ones.
 create function factwire.keep_unrefused(
   p_requests integer[],
   p_refused integer[],
@@ -29,7 +29,7 @@ set plan_cache_mode = force_generic_plan
 set jit = off
 as $$
 declare
-  v_places integer[];  -- the new place of each fact, 0 where it is left out
+  v_places integer[];  -- the new place of each fact, 0 if it is left out
 begin
   v_places := array(
     select sum(f.kept) over (order by f.place rows unbounded preceding)::integer * f.kept

@@ -1,5 +1,5 @@
--- The facts of a page that find_page has found, one by one, as JSON: for pages that cannot be put together here.
--- As many as fit into p_bytes_max together with their seals, and at least one. p_positions null means every fact of
+-- The facts of a page of find_page one by one, as JSON: for pages that cannot be built in the database.
+-- As many as fit into p_bytes_max together with their seals, at least one. p_positions null means every fact of
 -- (p_after, p_through].
 create function factwire.list_facts(
   p_after bigint,
@@ -30,8 +30,8 @@ begin
             from unnest(v_positions) with ordinality c (position, place)
             left join factwire.facts q on q.position = c.position
             left join factwire.sealed s on s.position = c.position
-           where q.position is not null or factwire.missing_fact(c.position)) b
-    join factwire.facts f on f.position = b.position
+           where q.position is not null or factwire.raise_missing_fact(c.position)) b
+   cross join lateral (select * from factwire.facts q where q.position = b.position limit 1) f
    where b.bytes_before <= p_bytes_max
    order by b.place;
 end

@@ -1,5 +1,5 @@
--- Namespaces within some ranges of names (see scope_of; null for all) and with a prefix, behind a name, in order: with how
--- many facts each has, exactly, and where the last one stands.
+-- Namespaces within ranges of names (see parse_scope; null for all) and with a prefix, after a name, in order. Each has
+-- its exact number of facts and the position of its last one.
 create function factwire.list_namespaces(p_bounds text[], p_prefix text, p_after text, p_names_max integer)
 returns table (namespace text, facts bigint, last_position bigint)
 language plpgsql
@@ -32,7 +32,7 @@ begin
            limit p_names_max) n
     left join lateral (
            select c.facts, c.last_position from factwire.namespace_counts c where c.namespace = n.namespace limit 1) k on true
-   cross join lateral factwire.tail_counts('n:' || n.namespace, v_through) t
+   cross join lateral factwire.count_since('n:' || n.namespace, v_through) t
    order by n.namespace;
 end
 $$;

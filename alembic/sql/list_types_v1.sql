@@ -1,5 +1,5 @@
--- The types of a namespace with a prefix, behind a name, in order: with the versions of each, how many facts it has,
--- exactly, and where the last one stands.
+-- The types of a namespace with a prefix, after a name, in order. Each has its versions, its exact number of facts and
+-- the position of its last one.
 create function factwire.list_types(p_namespace text, p_prefix text, p_after text, p_names_max integer)
 returns table (type text, versions integer[], facts bigint, last_position bigint)
 language plpgsql
@@ -33,7 +33,7 @@ begin
            select sum(c.facts) as facts, max(c.last_position) as last_position
              from factwire.type_counts c
             where c.namespace = p_namespace and c.type = n.type) k
-   cross join lateral factwire.tail_counts('t:' || n.type || e'\x1d' || p_namespace, v_through) t
+   cross join lateral factwire.count_since('t:' || n.type || e'\x1d' || p_namespace, v_through) t
    order by n.type;
 end
 $$;

@@ -1,30 +1,31 @@
--- The next `p_postings_max` positions of (p_low, p_high] that carry any of the tags, in walking order.
--- Without tags, those of the log itself: positions are dense, so they need not be read.
+-- The next positions of (p_low, p_high] in any of some posting lists, in walking order, at most p_postings_max.
 --
--- A row of fact_tags stands for all facts of one append that have its tag: `position` is the last of them, `earlier` how
--- much before it the others stand, at most 999. So what lies at or below p_high may be in a row up to 999 above it.
--- The rows of a tag do not overlap, and the order by with a limit stops at the row that fills the page.
+-- A row of fact_tags stands for all facts of one append that have its tag: `position` is the last of them, `earlier` the
+-- distances of the others before it, at most 999. So a position at or below p_high may be in a row up to 999 above it.
+-- The rows of a tag do not overlap, and the order by with a limit stops at the row that fills a list's share.
+-- Each of many lists has a share. Where one has more postings than its share, nothing after that counts: `edge` is the
+-- position that all lists reached. `visits` is the number of lists and postings read.
 create function factwire.next_postings(
-  p_tags text[],
+  p_lists text[],
   p_low bigint,
   p_high bigint,
   p_descending boolean,
-  p_postings_max integer
-) returns bigint[]
+  p_postings_max integer,
+  out positions bigint[],
+  out edge bigint,
+  out visits integer
+)
 language plpgsql
 stable
 as $$
+declare
+  v_lists constant integer := cardinality(p_lists);
+  v_share constant integer := case v_lists when 1 then p_postings_max else greatest(8, 2 * p_postings_max / v_lists) end;
 begin
-  if p_tags is null and p_descending then
-    return array(select generate_series(p_high, greatest(p_high - p_postings_max, p_low) + 1, -1));
-  elsif p_tags is null then
-    return array(select generate_series(p_low + 1, least(p_low + p_postings_max, p_high)));
-  elsif p_descending then
-    return array(
-      select distinct g.position
-        from unnest(p_tags) t (tag)
-       cross join lateral (
-               select r.position - b.back as position
+  if p_descending then
+    with l as materialized (
+      select array(
+               select r.position - b.back
                  from factwire.fact_tags r
                 cross join lateral (
                         select 0 as back
@@ -36,15 +37,27 @@ begin
                   and r.position - b.back > p_low
                   and r.position - b.back <= p_high
                 order by r.position desc, b.back
-                limit p_postings_max) g
-       order by g.position desc
-       limit p_postings_max);
+                limit v_share) as found
+        from unnest(p_lists) t (tag)
+    ), e as materialized (
+      select coalesce(max(l.found[v_share] - 1), p_low) as edge, sum(cardinality(l.found)) as found from l
+    )
+    select e.edge, v_lists + e.found,
+           array(select distinct u.position
+                   from l
+                  cross join lateral unnest(l.found) u (position)
+                  where u.position > e.edge
+                  order by u.position desc
+                  limit p_postings_max)
+      into edge, visits, positions
+      from e;
+    if cardinality(positions) = p_postings_max then
+      edge := positions[p_postings_max] - 1;
+    end if;
   else
-    return array(
-      select distinct g.position
-        from unnest(p_tags) t (tag)
-       cross join lateral (
-               select r.position - b.back as position
+    with l as materialized (
+      select array(
+               select r.position - b.back
                  from factwire.fact_tags r
                 cross join lateral (
                         select 0 as back
@@ -56,9 +69,23 @@ begin
                   and r.position - b.back > p_low
                   and r.position - b.back <= p_high
                 order by r.position, b.back desc
-                limit p_postings_max) g
-       order by g.position
-       limit p_postings_max);
+                limit v_share) as found
+        from unnest(p_lists) t (tag)
+    ), e as materialized (
+      select coalesce(min(l.found[v_share]), p_high) as edge, sum(cardinality(l.found)) as found from l
+    )
+    select e.edge, v_lists + e.found,
+           array(select distinct u.position
+                   from l
+                  cross join lateral unnest(l.found) u (position)
+                  where u.position <= e.edge
+                  order by u.position
+                  limit p_postings_max)
+      into edge, visits, positions
+      from e;
+    if cardinality(positions) = p_postings_max then
+      edge := positions[p_postings_max];
+    end if;
   end if;
 end
 $$;

@@ -1,5 +1,5 @@
--- The seals of the facts at some positions, in their order, with the keys of their data subjects as they are stored: as
--- many as fit into p_bytes_max, and at least one.
+-- The seals of the facts at some positions, in their order, with the wrapped keys of their data subjects: as many as fit
+-- into p_bytes_max, at least one.
 create function factwire.read_seals(p_positions bigint[], p_bytes_max integer)
 returns table (
   "position" bigint, data_subject text, seal bytea, key_id uuid, wrapped_key bytea, master_key text, erased boolean)
@@ -21,8 +21,8 @@ begin
                  coalesce(sum(octet_length(q.seal)) over (
                    order by c.place rows between unbounded preceding and 1 preceding), 0) as bytes_before
             from unnest(p_positions) with ordinality c (position, place)
-            join factwire.sealed q on q.position = c.position) b
-    join factwire.sealed s on s.position = b.position
+           cross join lateral (select * from factwire.sealed u where u.position = c.position limit 1) q) b
+   cross join lateral (select * from factwire.sealed u where u.position = b.position limit 1) s
     left join factwire.data_subjects d on d.id = s.data_subject
    where b.bytes_before <= p_bytes_max
    order by b.place;

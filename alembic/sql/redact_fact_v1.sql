@@ -1,7 +1,7 @@
--- Take the payload out of a stored fact, and tell of it with a fact, in one transaction.
+-- Remove the payload of a stored fact and record it as a fact, in one transaction.
 --
--- The outcome is 'redacted', 'known' (it was redacted before), 'unknown' (there is no such fact) or 'reserved' (the facts
--- that tell of erasures and redactions stay). `redactions` is what lets allow_redaction pass the change.
+-- The outcome is 'redacted', 'known' (redacted before), 'unknown' (no such fact) or 'reserved' (the facts that record
+-- erasures and redactions stay). Runs with the privileges of its caller, who may append; see read_audit_fact.
 create function factwire.redact_fact(
   p_id uuid,
   p_reason text,
@@ -17,7 +17,6 @@ create function factwire.redact_fact(
   out erasures bigint
 )
 language plpgsql
-security definer
 set search_path = factwire, pg_temp
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
@@ -29,9 +28,10 @@ declare
   v_namespace text;
 begin
   perform factwire.lock_log();
-  select f.position, f.namespace into v_position, v_namespace
+  select f.position, f.namespace
+    into v_position, v_namespace
     from factwire.fact_ids k
-    join factwire.facts f on f.position = k.position
+   cross join lateral (select q.position, q.namespace from factwire.facts q where q.position = k.position limit 1) f
    where k.id = p_id;
   position := v_position;
   if v_position is null or v_namespace = 'factwire' then
@@ -41,18 +41,13 @@ begin
   select r.reason, r.redacted_at into reason, redacted_at from factwire.redactions r where r.position = v_position;
   if redacted_at is not null then
     outcome := 'known';
+    perform factwire.wait_for_standby();
     select l.erasures into erasures from factwire.log l;
     return;
   end if;
   outcome := 'redacted';
   reason := p_reason;
-  redacted_at := factwire.append_audit(p_audit_id, p_audit_type, p_audit_digest, p_audit_document, p_audit_tags);
-  insert into factwire.redactions (position, fact_id, reason, redacted_at)
-  values (v_position, p_id, p_reason, redacted_at);
-  perform set_config('factwire.redacting', pg_current_xact_id()::text, true);
-  update factwire.facts as f set document = factwire.redacted(f.document) where f.position = v_position;
-  update factwire.sealed as s set seal = substr(s.seal, 1, 32) where s.position = v_position;
-  perform set_config('factwire.redacting', '', true);
-  update factwire.log as l set erasures = l.erasures + 1 returning l.erasures into erasures;
+  perform factwire.append_audit(p_audit_id, p_audit_type, p_audit_digest, p_audit_document, p_audit_tags);
+  select r.redacted_at, r.erasures into redacted_at, erasures from factwire.remove_payload() r;
 end
 $$;

@@ -1,9 +1,9 @@
--- Add to the catalogue what the facts of a call bring that is new, and refuse the requests that would bring too much.
+-- Add new namespaces, types and versions of a call to the catalogue, and refuse the requests that exceed a limit.
 --
--- A namespace counts for the principal who published its first fact; each version of a type counts as a type. Null limits
--- do not limit. Most calls bring nothing new and do not come here, and most others are far from every limit: what each
--- request brings is looked at one by one only where all of them together bring too much. `exceeding` are those requests, and
--- `limits` what each of them exceeds.
+-- A namespace counts for the principal that published its first fact; each version of a type counts as a type. Null limits
+-- do not limit. Most calls bring nothing new and do not come here, and most others are far from every limit: requests are
+-- examined one by one only if all of them together exceed one. `exceeding` are the refused requests, and `limits` the limit
+-- that each of them exceeds.
 create function factwire.register_kinds(
   p_requests integer[],
   p_namespaces text[],
@@ -64,7 +64,7 @@ begin
      order by 1
   loop
     if not v_brought.together then
-      v_limit := factwire.exceeded(
+      v_limit := factwire.exceeded_limit(
         v_brought.namespaces, v_brought.types, v_brought.versions, v_brought.principals[1], p_types_max, p_namespaces_max);
       if v_limit is not null then
         exceeding := exceeding || v_brought.request;

@@ -1,5 +1,5 @@
--- The positions of (p_low, p_high] whose facts are of some namespaces and types, in walking order: the log itself is gone
--- through. Nulls do not restrict. A fact that is missing is never passed over.
+-- The positions of (p_low, p_high] whose facts are of some namespaces and types, in walking order, by scanning the log.
+-- Nulls do not restrict. A missing fact is never skipped.
 create function factwire.scan_log(
   p_bounds text[],
   p_types text[],
@@ -30,7 +30,7 @@ begin
              and s.position <= p_high
            order by s.position) f;
   if v_facts < p_high - p_low then
-    perform factwire.missing_fact(c.position)
+    perform factwire.raise_missing_fact(c.position)
        from generate_series(p_low + 1, p_high) c (position)
       where not exists (select from factwire.facts f where f.position = c.position)
       limit 1;

@@ -1,8 +1,8 @@
--- Search for a match of any of some items, each behind a position of its own and up to the head, without the lock.
+-- Search for a match of any of some items, each after its own position and up to the head, without the lock.
 --
--- `match` is one that was found; else `throughs` say how far each item came, and `ids` are of the facts there: they prove
--- later that history has not been replaced up to them. Where p_ids are not those of the facts at p_afters, it has been:
--- nothing is searched, and `continues` is false. The items share p_work_max and p_seconds in their order.
+-- `match` is the position of one, if found. Otherwise `throughs` are the positions that the items reached, and `ids` those
+-- of the facts there: they prove later that history up to them has not been replaced. If p_ids are not the ids of the facts
+-- at p_afters, it has been: nothing is searched, and `continues` is false. Items share p_work_max and p_seconds in order.
 create function factwire.search_items(
   p_scopes text[],
   p_types text[],

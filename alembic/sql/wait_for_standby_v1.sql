@@ -1,6 +1,6 @@
--- Let this transaction's commit wait for the synchronous standby, where there is one, and with it for all that was
--- committed before: that something is stored already proves nothing, as the wait for it may have been cancelled. Such a
--- cancelling is told by a warning alone, at the commit, and a role may have chosen to hear none.
+-- Let this transaction's commit wait for the synchronous standby, if there is one, and so for everything committed before:
+-- a stored fact alone proves nothing, as the wait for it may have been cancelled. PostgreSQL reports a cancelled wait by a
+-- warning only, at the commit, and a role may have switched warnings off.
 create function factwire.wait_for_standby() returns void
 language plpgsql
 as $$

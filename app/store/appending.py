@@ -16,7 +16,7 @@ from app.domain.position import Position
 from app.store.database import Connection
 from app.store.matching import SEPARATOR, item_texts
 
-# How the order of the log comes about stands in alembic/sql/append_v4.sql, at the line that makes it.
+# How the order of the log comes about is explained in alembic/sql/append_v1.sql, at the line that makes it.
 # Lists travel as text, and are split by the server: of the elements of an array asyncpg asks one by one what they are,
 # which costs more than all else that is done with them. U+001F and U+001E stand in no name, id or value.
 APPEND_FACTS = """

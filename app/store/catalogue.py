@@ -23,7 +23,7 @@ select b.until, p.position
   from (select clock_timestamp() as now) c
  cross join generate_series($2::int, 0, -1) n
  cross join lateral (select c.now - make_interval(secs => $1 * n)) b (until)
- cross join lateral factwire.last_before(b.until) p
+ cross join lateral factwire.last_fact_before(b.until) p
  order by n desc
 """
 

@@ -15,7 +15,13 @@ from app.store.connecting import CONNECT_SECONDS, SESSION
 from app.store.database import Connection
 from app.store.durability import weak_settings
 from app.store.fitness import CREATE_ANEW, ENCODINGS
-from app.store.migrations import VERSION_MIN, missing_rights, newest_revision, read_revision
+from app.store.migrations import (
+    UNRELEASED_REVISION,
+    VERSION_MIN,
+    missing_rights,
+    newest_revision,
+    read_revision,
+)
 from app.store.reading_tail import Fork
 from app.store.rights import lacking_rights, open_to_all
 from app.store.timelines import read_kept, read_server
@@ -159,6 +165,9 @@ async def compare_schema(connection: Connection) -> AsyncIterator[Finding]:
         yield ok("schema", f"{revision}, current")
     elif revision is not None and revision > newest:
         yield note("schema", f"{revision}, this version knows {newest}", "upgrade the service too: this is for a while")
+    elif revision is not None and UNRELEASED_REVISION.fullmatch(revision):
+        change = "export its facts with the version that created it, and import them into a new database"
+        yield wrong("schema", f"{revision} is from before the first release", change)
     else:
         refused = "; ".join(await missing_rights(connection))
         change = "run `factwire migrate`" + (f" as a role that may: {refused}" if refused else "")

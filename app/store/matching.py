@@ -23,7 +23,7 @@ def item_texts(item: Item) -> tuple[str, str, str]:
 
 
 def _scope(item: Item) -> str:
-    """Which namespaces an item is about, as scope_of in alembic/sql reads it."""
+    """Which namespaces an item is about, as parse_scope in alembic/sql reads it."""
     if item.namespaces:
         bounds = [bound for name in item.namespaces for bound in (name, f"{name}{BEFORE_NAMES}")]
         return _scope_text(bounds, [f"{NAMESPACE}{name}" for name in item.namespaces], exact=True)

@@ -40,6 +40,12 @@ REVISION = "select version_num from factwire.alembic_version"
 
 VERSION_MIN = 150000
 OWN_REVISION = re.compile("[0-9]{4}")
+UNRELEASED_REVISION = re.compile("0[0-9]{3}")
+
+UNRELEASED = (
+    "the schema (revision {}) is from before the first release and cannot be upgraded: export its facts with the "
+    "version that created it (factwire export), and import them into a new database (factwire import)"
+)
 
 PATIENCE_SECONDS = 300.0
 PAUSE_SECONDS = 2.0  # in which whatever queued up behind the migration goes on
@@ -116,7 +122,9 @@ async def check_database(database_url: str) -> bool:
         revision = await read_revision(connection)
     newest = newest_revision()
     if revision is not None and not OWN_REVISION.fullmatch(revision):
-        raise MigrationRefused(f"factwire.alembic_version holds {revision!r}, which is no revision of Factwire")
+        raise MigrationRefused(f"factwire.alembic_version contains {revision!r}, which is not a revision of Factwire")
+    if revision is not None and UNRELEASED_REVISION.fullmatch(revision):
+        raise MigrationRefused(UNRELEASED.format(revision))
     if revision is not None and revision > newest:
         log.warning("the schema is newer (%s) than this version (%s): left as it is", revision, newest)
         return True

@@ -5,7 +5,7 @@ from app.store.rows import always
 
 CREATE_PARTITION = "select factwire.create_partition($1)"
 
-ROOM = "select factwire.covered_until() - 1 - factwire.head() as room, partition_facts from factwire.log"
+ROOM = "select factwire.partitioned_until() - 1 - factwire.head() as room, partition_facts from factwire.log"
 
 
 async def read_room(connection: Connection) -> tuple[int, int]:

@@ -33,7 +33,7 @@ select p.head, p.epoch, p.through, p.facts, p.last_position,
        case when not s.sealed then factwire.compose_page($13, p.epoch, $4, p.through, p.positions) end as body,
        case when s.sealed then p.positions end as positions
   from factwire.find_page($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) p
- cross join lateral factwire.holds_sealed($4, p.through, p.positions) s (sealed)
+ cross join lateral factwire.contains_sealed($4, p.through, p.positions) s (sealed)
 """
 
 LIST_FACTS = "select position, id, namespace, type, fact from factwire.list_facts($1, $2, $3, $4)"
@@ -63,7 +63,7 @@ select k.position,
        case when not s.sealed then factwire.compose_page('elements', 0, k.position - 1, k.position, null) end as body
   from factwire.fact_ids k
   join factwire.facts f on f.position = k.position
- cross join lateral factwire.holds_sealed(k.position - 1, k.position, null) s (sealed)
+ cross join lateral factwire.contains_sealed(k.position - 1, k.position, null) s (sealed)
  where k.id = $1
    and exists (select from unnest($2::text[]) p (pattern) where factwire.covers(p.pattern, f.namespace))
    and not exists (select from unnest($3::text[]) p (pattern) where factwire.covers(p.pattern, f.namespace))
@@ -73,7 +73,7 @@ FACT_AT = """
 select f.position,
        case when not s.sealed then factwire.compose_page('elements', 0, f.position - 1, f.position, null) end as body
   from factwire.facts f
- cross join lateral factwire.holds_sealed(f.position - 1, f.position, null) s (sealed)
+ cross join lateral factwire.contains_sealed(f.position - 1, f.position, null) s (sealed)
  where f.position = $1
    and exists (select from unnest($2::text[]) p (pattern) where factwire.covers(p.pattern, f.namespace))
    and not exists (select from unnest($3::text[]) p (pattern) where factwire.covers(p.pattern, f.namespace))
@@ -86,7 +86,7 @@ select factwire.head() as head, l.epoch, l.floor, p.position, f.published_at, f.
   from factwire.log l
  cross join lateral (
          select case when $1::timestamptz is null then factwire.head()
-                     else (factwire.last_before($1)).position end as position) p
+                     else (factwire.last_fact_before($1)).position end as position) p
   left join factwire.facts f on f.position = p.position
 """
 

@@ -68,7 +68,7 @@ class Tail:
         self.damage: LogDamaged | None = None
         self._trail = Trail()
         self._read_at = -math.inf
-        self._cause = self._sealed_off = ""
+        self._cause = ""
         self.draining = False
         self.forks = 0
         self._at_head_at: float | None = None

@@ -140,7 +140,19 @@ def test_a_revision_of_somebody_else_is_none_of_ours(fresh_database_url: str) ->
     run_sql(fresh_database_url, SET_REVISION, "abc123")
     done = run("migrate", database_url=fresh_database_url)
     assert done.returncode == 1
-    assert "holds 'abc123', which is no revision of Factwire" in done.stderr
+    assert "contains 'abc123', which is not a revision of Factwire" in done.stderr
+    run_sql(fresh_database_url, SET_REVISION, newest_revision())
+
+
+def test_a_schema_from_before_the_first_release_gets_a_sentence_about_what_to_do(fresh_database_url: str) -> None:
+    run_sql(fresh_database_url, SET_REVISION, "0013")
+    done = run("migrate", database_url=fresh_database_url)
+    assert done.returncode == 1
+    assert "0013" in done.stderr
+    assert "export its facts with the version that created it (factwire export)" in done.stderr
+    assert "newer" not in done.stderr
+    checked = run("doctor", database_url=fresh_database_url)
+    assert "0013 is from before the first release" in checked.stdout
     run_sql(fresh_database_url, SET_REVISION, newest_revision())
 
 
@@ -173,7 +185,7 @@ def test_a_migration_that_cannot_be_done_says_why_in_a_line(databases: Databases
 async def test_a_process_that_comes_before_its_migration_waits_without_a_noise(
     fresh_database_url: str, start_service: StartService, tmp_path: Path
 ) -> None:
-    await asyncio.to_thread(migrations.downgrade, configuration(fresh_database_url), "0008")
+    await asyncio.to_thread(migrations.downgrade, configuration(fresh_database_url), "base")
     environment = settings_of(database_url=fresh_database_url, auth="none")
     service = ServiceProcess(environment, log_path=tmp_path / "early.log")
     try:

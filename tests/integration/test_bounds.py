@@ -27,7 +27,7 @@ from tests.integration.relay import relayed
 
 TAKE_THE_LOCK = "select pg_advisory_xact_lock(lock_key) from factwire.log"
 STORED_AND_TOLD = """
-select sum(octet_length(f.document)) as stored, factwire.bytes_at_most(b.after, b.through) as told
+select sum(octet_length(f.document)) as stored, factwire.document_bytes_max(b.after, b.through) as told
   from (select a.position - 1 as after, u.position as through
           from factwire.facts a join factwire.facts u on u.position >= a.position) b
   join factwire.facts f on f.position > b.after and f.position <= b.through

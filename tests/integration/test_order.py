@@ -18,9 +18,9 @@ from app.stream.ring import Ring
 from app.stream.tail import Tail
 from tests.integration.store import a_fact, append_alone, execute, opened, read_ids
 
-APPEND = Path(__file__).parents[2] / "alembic" / "sql" / "append_v4.sql"
+APPEND = Path(__file__).parents[2] / "alembic" / "sql" / "append_v1.sql"
 LOCK = "  perform pg_advisory_xact_lock(v_lock_key);\n"
-BEFORE_THE_INSERTS = "  -- One entry of the chain an append:"
+BEFORE_THE_INSERTS = "  -- One entry of the chain for each append:"
 PUBLISHERS = 6
 BATCHES = 40
 

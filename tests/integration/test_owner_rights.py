@@ -1,25 +1,24 @@
 """What runs with the owner's rights: whoever may not append destroys nothing, and nothing goes without a record."""
 
-from asyncio import to_thread
 from collections.abc import AsyncIterator, Iterator
 from uuid import uuid4
 
 import asyncpg
 import pytest
-from alembic import command
 from asyncpg import PostgresError
 
 from app.domain.audit import audit_fact
 from app.domain.fact import NewFact, composed
 from app.domain.finding import Finding
+from app.domain.position import Position
 from app.store.appending import append
+from app.store.chain import Flaw
 from app.store.database import Connection
-from app.store.erasing import erase_data_subject, redact_fact
+from app.store.erasing import erase_data_subject
 from app.store.examining import list_rights
-from app.store.migrations import configuration, migrate
-from tests.e2e.conftest import SERVING_RIGHTS
+from app.store.master_keys import NO_KEYS
+from app.store.verifying import Verifier
 from tests.integration.store import a_fact, append_alone
-from tests.migrations.test_chain import verified
 from tests.postgres import run_sql
 
 OWNERS_FUNCTIONS = """
@@ -30,7 +29,7 @@ select p.oid::regprocedure::text as function, has_function_privilege('public', p
 
 CALLS = (
     "select factwire.destroy_data_key()",
-    "select factwire.take_out_payload()",
+    "select factwire.remove_payload()",
     "select factwire.create_partition(2000000000)",
     "select factwire.fold_counts(1000)",
     "select factwire.erase_data_subject('anybody', true, gen_random_uuid(), 'DataSubjectErased', sha256(''),"
@@ -80,7 +79,7 @@ async def test_who_may_only_read_destroys_nothing(connection: Connection, report
     assert await connection.fetchval("select erasures from factwire.log") == 0
 
 
-@pytest.mark.parametrize("function", ["destroy_data_key", "take_out_payload"])
+@pytest.mark.parametrize("function", ["destroy_data_key", "remove_payload"])
 async def test_nothing_is_destroyed_without_a_record_of_the_same_transaction(
     connection: Connection, reporting: str, function: str
 ) -> None:
@@ -131,46 +130,21 @@ async def test_a_record_that_is_not_true_redacts_nothing(connection: Connection,
     payload = {"id": id, "reason": "", "digest": "", **told_of}
     record = audit_fact("FactRedacted", id=str(uuid4()), by="key:a", about="x", payload=payload)
     with pytest.raises(PostgresError) as refused:
-        await act_upon(connection, record, "take_out_payload")
+        await act_upon(connection, record, "remove_payload")
     assert refused.value.sqlstate in {"FW007", "FW008"}
     assert await verified(connection, 2) == ([], 1)
+
+
+async def verified(connection: Connection, until: int) -> tuple[list[Flaw], Position | None]:
+    verifier = Verifier(connection, NO_KEYS)
+    found = verifier.run(after=Position(0), until=Position(until))
+    return [each async for each in found if isinstance(each, Flaw)], verifier.chain.began_at
 
 
 async def act_upon(connection: Connection, record: NewFact, function: str) -> None:
     async with connection.transaction(isolation="read_committed"):
         await append(connection, [([record], None)])
         await connection.execute(f"select factwire.{function}()")
-
-
-async def test_a_role_that_served_before_the_migration_erases_and_redacts_after_it(fresh_database_url: str) -> None:
-    """Also where new functions are given to nobody."""
-    role = f"serving_{uuid4().hex[:8]}"
-    await to_thread(command.downgrade, configuration(fresh_database_url), "0010")
-    connection = await asyncpg.connect(fresh_database_url)
-    try:
-        await connection.execute(f"create role {role}")
-        later = ("execute on all functions", "factwire.namespaces", "factwire.creators")
-        before = [line for line in SERVING_RIGHTS.splitlines() if not any(right in line for right in later)]
-        await connection.execute("\n".join(before).format(role=role))
-        await connection.execute("alter default privileges revoke execute on functions from public")
-        await to_thread(migrate, fresh_database_url)
-        await connection.execute(f"set role {role}")
-        fact = a_fact(aggregate_ids=["order-1"])
-        await append_alone(connection, fact)
-        assert (await redact_fact(connection, fact.id, reason="asked for", by="key:a")).count == 1
-        assert (await erase_data_subject(connection, "somebody", by="key:a", unknown_too=True)).count == 2
-        assert await verified_as_owner(connection, 3) == []
-    finally:
-        await connection.execute("reset role")
-        await connection.execute("alter default privileges grant execute on functions to public")
-        await connection.execute(f"drop owned by {role}; drop role {role}")
-        await connection.close()
-
-
-async def verified_as_owner(connection: Connection, until: int) -> list[object]:
-    await connection.execute("reset role")
-    flaws, _ = await verified(connection, until)
-    return list(flaws)
 
 
 async def test_doctor_names_a_function_that_was_opened_again(connection: Connection) -> None:

@@ -23,7 +23,7 @@ HEAD = 24
 SEALED = 22
 
 TO_DAMAGE = "update factwire.facts set document = {document} where position = $1"
-# By position. What stands between them is whole, and so are those that are stored as before 0009.
+# By position. Those between them are intact.
 UNREADABLE = {
     2: "'garbage'::bytea",
     4: "''::bytea",
@@ -36,8 +36,6 @@ UNREADABLE = {
     19: "document || 'x'::bytea",
     SEALED: "'garbage'::bytea",
 }
-AS_BEFORE = "convert_to(position || e'\\ndata: ', 'UTF8') || substr(document, length((position - 1)::text) + 9)"
-STORED_AS_BEFORE = (12, 20)
 
 APPEND_AUDIT = """
 select factwire.lock_log(),
@@ -49,8 +47,6 @@ select factwire.lock_log(),
 async def damage(connection: Connection) -> None:
     for position, document in UNREADABLE.items():
         await behind_the_back(connection, TO_DAMAGE.format(document=document), position)
-    for position in STORED_AS_BEFORE:
-        await behind_the_back(connection, TO_DAMAGE.format(document=AS_BEFORE), position)
 
 
 def left_of(fact: dict[str, Any]) -> dict[str, Any]:

@@ -132,7 +132,7 @@ update factwire.fact_ids set id = '00000000-0000-4000-8000-000000000001' where p
 REDACTED_UNSEEN = """
 insert into factwire.redactions (position, fact_id, reason, redacted_at)
 select position, id, 'none', now() from factwire.facts where position = 4;
-update factwire.facts set document = factwire.redacted(document) where position = 4
+update factwire.facts set document = factwire.redact_document(document) where position = 4
 """
 
 ADDED_POSTING = "insert into factwire.fact_tags (tag, position) values (e'a:order-7\\x1dshop', 4)"
@@ -308,7 +308,7 @@ async def test_a_partition_that_is_made_later_allows_a_redaction_and_nothing_els
 FORBIDDEN: dict[str, str] = {
     "redact-without-record": (
         "select set_config('factwire.redacting', pg_current_xact_id()::text, true);"
-        "update factwire.facts set document = factwire.redacted(document) where position = 4"
+        "update factwire.facts set document = factwire.redact_document(document) where position = 4"
     ),
     "rewrite-with-record": (
         "insert into factwire.redactions select position, id, 'x', now() from factwire.facts where position = 4;"
@@ -318,11 +318,11 @@ FORBIDDEN: dict[str, str] = {
     "move-with-record": (
         "insert into factwire.redactions select position, id, 'x', now() from factwire.facts where position = 4;"
         "select set_config('factwire.redacting', pg_current_xact_id()::text, true);"
-        "update factwire.facts set document = factwire.redacted(document), type = 'x' where position = 4"
+        "update factwire.facts set document = factwire.redact_document(document), type = 'x' where position = 4"
     ),
     "another-transactions-record": (
         "select set_config('factwire.redacting', pg_current_xact_id()::text, true);"
-        "update factwire.facts set document = factwire.redacted(document) where position = 16"
+        "update factwire.facts set document = factwire.redact_document(document) where position = 16"
     ),
     "seal": "update factwire.sealed set seal = ''",
     "seal-deleted": "delete from factwire.sealed",
