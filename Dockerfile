@@ -29,13 +29,13 @@ RUN useradd --uid 10001 --no-create-home --home-dir /factwire --no-log-init --sh
 COPY --from=installed /venv /venv
 COPY --from=installed /factwire /factwire
 WORKDIR /factwire
-ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 FACTWIRE_HOST=0.0.0.0
+ENV PATH=/venv/bin:$PATH PYTHONPATH=/factwire/app PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 FACTWIRE_HOST=0.0.0.0
 USER 10001:10001
 EXPOSE 8000
 STOPSIGNAL SIGTERM
 # http.client, since urllib would ask a proxy of the environment for the loopback address.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --retries=3 CMD ["python", "-c", "import http.client, os, sys; c = http.client.HTTPConnection('127.0.0.1', os.environ.get('FACTWIRE_PORT', '8000'), timeout=4); c.request('GET', '/livez'); sys.exit(c.getresponse().status != 200)"]
-ENTRYPOINT ["python", "-m", "app"]
+ENTRYPOINT ["python", "-m", "factwire"]
 CMD ["serve"]
 ARG BASE
 ARG VERSION=unreleased

@@ -27,12 +27,12 @@ help: ## Show the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
 
 run: $(RUNTIME) $(VENV)/factwire ## Start the service; settings come from the environment (FACTWIRE_*)
-	@exec $(VENV)/python -m app serve
+	@exec $(VENV)/python -m factwire serve
 
 test: $(DEVELOPMENT) $(VENV)/factwire ## Run the tests (FACTWIRE_TEST_DATABASE_URL instead of a throw-away PostgreSQL)
 	@exec $(VENV)/python -m pytest -m "not clients and not image and not deploy and not poolers and not proxies and not floods and not sdks"
 
-test-clients: $(DEVELOPMENT) ## Run the tests that need Node or a browser
+test-clients: $(DEVELOPMENT) $(VENV)/factwire ## Run the tests that need Node or a browser
 	@command -v node >/dev/null && command -v npm >/dev/null || \
 		{ echo "The client tests need Node 20 or newer with npm: install Node, then run make test-clients again." >&2; exit 1; }
 	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || \
@@ -40,7 +40,7 @@ test-clients: $(DEVELOPMENT) ## Run the tests that need Node or a browser
 	@cd tests/clients && npm ci --no-audit --no-fund
 	@exec $(VENV)/python -m pytest -m clients
 
-test-sdks: $(DEVELOPMENT) $(SDKS) ## Generate clients from the OpenAPI document, compile them and try them
+test-sdks: $(DEVELOPMENT) $(VENV)/factwire $(SDKS) ## Generate clients from the OpenAPI document, compile them and try them
 	@for name in node npm javac; do command -v $$name >/dev/null || { echo "The generated clients need $$name:" \
 		"apt-get install nodejs npm default-jdk-headless, then run make test-sdks again." >&2; exit 1; }; done
 	@test -e /usr/share/java/geronimo-annotation-1.3-spec.jar || { echo "The generated client for Java needs its annotations:" \
@@ -49,62 +49,62 @@ test-sdks: $(DEVELOPMENT) $(SDKS) ## Generate clients from the OpenAPI document,
 	@exec $(VENV)/python -m pytest -m sdks
 
 # FAULTS='--seed 7 --only clock' runs some of them again.
-faults: $(DEVELOPMENT) ## Kill, stop, cut off and fill up what there is under load, and check what clients saw (root, Linux)
+faults: $(DEVELOPMENT) $(VENV)/factwire ## Kill, stop, cut off and fill up what there is under load, and check what clients saw (root, Linux)
 	@exec $(VENV)/python -m tests.faults $(FAULTS)
 
-test-image: $(DEVELOPMENT) $(SBOM) ## Build the image and run it for real
+test-image: $(DEVELOPMENT) $(VENV)/factwire $(SBOM) ## Build the image and run it for real
 	@exec $(VENV)/python -m pytest -m image --numprocesses=0 --capture=no
 
 # Debian keeps nginx and HAProxy where only root looks.
-test-proxies: $(DEVELOPMENT) ## Run the tests behind nginx and HAProxy, and the roll-out
+test-proxies: $(DEVELOPMENT) $(VENV)/factwire ## Run the tests behind nginx and HAProxy, and the roll-out
 	@for name in nginx haproxy openssl node; do PATH="$$PATH:/usr/sbin" command -v $$name >/dev/null || \
 		{ echo "The proxy tests need $$name: apt-get install nginx haproxy openssl nodejs, then run make test-proxies again." >&2; \
 		exit 1; }; done
 	@exec $(VENV)/python -m pytest -m proxies --numprocesses=0 --capture=no
 
 # FACTWIRE_TEST_PGBOUNCER=/path/to/pgbouncer tries another one beside that of the PATH.
-test-poolers: $(DEVELOPMENT) ## Run the tests behind PgBouncer
+test-poolers: $(DEVELOPMENT) $(VENV)/factwire ## Run the tests behind PgBouncer
 	@PATH="$$PATH:/usr/sbin" command -v pgbouncer >/dev/null || \
 		{ echo "The pooler tests need PgBouncer: apt-get install pgbouncer, then run make test-poolers again." >&2; exit 1; }
 	@PATH="$$PATH:/usr/sbin" exec $(VENV)/python -m pytest -m poolers --numprocesses=0
 
 # FLOODS='-k bombs' runs some of them.
-test-floods: $(DEVELOPMENT) ## Flood the service from one address, and print what others notice (Linux)
+test-floods: $(DEVELOPMENT) $(VENV)/factwire ## Flood the service from one address, and print what others notice (Linux)
 	@exec $(VENV)/python -m pytest -m floods --numprocesses=0 --capture=no $(FLOODS)
 
-check: $(DEVELOPMENT) ## Check format, lint, types and import floors
+check: $(DEVELOPMENT) $(VENV)/factwire ## Check format, lint, types and import floors
 	$(VENV)/ruff format --check
 	$(VENV)/ruff check
 	$(VENV)/mypy $(CODE)
 	$(VENV)/lint-imports --no-cache --no-logo
 
-check-deploy: $(DEVELOPMENT) $(DEPLOY) $(DEPLOY_TOOLS) ## Check deploy/: render it, validate it, try the alerts
+check-deploy: $(DEVELOPMENT) $(VENV)/factwire $(DEPLOY) $(DEPLOY_TOOLS) ## Check deploy/: render it, validate it, try the alerts
 	@PATH="$(CURDIR)/.venv-deploy/bin:$$PATH" exec $(VENV)/python -m pytest -m deploy --numprocesses=0 tests/deploy
 
 format: $(DEVELOPMENT) ## Format the code and repair what the linter can
 	$(VENV)/ruff format
 	$(VENV)/ruff check --fix
 
-bench: $(DEVELOPMENT) ## Measure the service against its floors
+bench: $(DEVELOPMENT) $(VENV)/factwire ## Measure the service against its floors
 	@exec $(VENV)/python -m bench
 
-bench-growth: $(DEVELOPMENT) $(PLOT) ## Measure the service as its log grows to 10^7 facts, and draw it
+bench-growth: $(DEVELOPMENT) $(VENV)/factwire $(PLOT) ## Measure the service as its log grows to 10^7 facts, and draw it
 	@$(VENV)/python -m bench.growth
 	@.venv-plot/bin/python -m bench.growth.plot bench/results/growth.json docs/growth.png
 
-bench-kinds: $(DEVELOPMENT) $(PLOT) ## Measure what finding costs over namespaces and types, and draw it
+bench-kinds: $(DEVELOPMENT) $(VENV)/factwire $(PLOT) ## Measure what finding costs over namespaces and types, and draw it
 	@$(VENV)/python -m bench.growth.kinds
 	@.venv-plot/bin/python -m bench.growth.plot_kinds bench/results/kinds.json docs/kinds.png
 
 # A peer that cannot be installed becomes a row that says so.
-bench-peers: $(DEVELOPMENT) ## Measure other stores beside the service and its floor
+bench-peers: $(DEVELOPMENT) $(VENV)/factwire ## Measure other stores beside the service and its floor
 	-@$(MAKE) --no-print-directory $(PEERS)
 	-@$(MAKE) --no-print-directory $(PEERS_NODE)
 	@exec $(VENV)/python -m bench.peers
 
-openapi: $(RUNTIME) ## Write the documents in openapi/
-	$(VENV)/python -m app openapi > openapi/openapi.json
-	$(VENV)/python -m app openapi --with-items > openapi/openapi-3.2.json
+openapi: $(RUNTIME) $(VENV)/factwire ## Write the documents in openapi/
+	$(VENV)/python -m factwire openapi > openapi/openapi.json
+	$(VENV)/python -m factwire openapi --with-items > openapi/openapi-3.2.json
 
 docs: $(SITE) ## Build the site of the documentation into build/site
 	@.venv-site/bin/sphinx-build --quiet --fail-on-warning --keep-going --fresh-env --conf-dir docs/site . build/site
@@ -148,10 +148,10 @@ $(RUNTIME): requirements.txt | $(VENV)/python
 	@$(VENV)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
 	@touch $@
 
-# The command that a wheel would install, for this checkout.
+# What an editable install would make: the package on the path of .venv, and its command.
 $(VENV)/factwire: Makefile | $(VENV)/python
-	@printf '%s\n' '#!$(CURDIR)/$(VENV)/python' 'import sys' 'sys.path.insert(0, "$(CURDIR)")' 'from app.cli import main' \
-		'sys.exit(main())' > $@ && chmod +x $@
+	@echo '$(CURDIR)/app' > "$$($(VENV)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/factwire.pth"
+	@printf '%s\n' '#!$(CURDIR)/$(VENV)/python' 'import sys' 'from factwire.cli import main' 'sys.exit(main())' > $@ && chmod +x $@
 
 $(DEVELOPMENT): requirements-dev.txt | $(VENV)/python
 	@echo "Installing $< into .venv"

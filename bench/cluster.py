@@ -9,8 +9,8 @@ from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 
-from app.store.embedded import Server
-from app.store.engine import find_engine
+from factwire.store.embedded import Server
+from factwire.store.engine import find_engine
 
 _RECORDED_SETTINGS = (
     "fsync",

@@ -71,7 +71,7 @@ class Site:
     @asynccontextmanager
     async def _serve(self, database: str, workers: int = 1, auth: str = "none") -> AsyncIterator[Target]:
         port = free_port()
-        command = python("app", "serve", "--host", "127.0.0.1", "--port", str(port))
+        command = python("factwire", "serve", "--host", "127.0.0.1", "--port", str(port))
         environment = {
             "FACTWIRE_DATABASE_URL": self.cluster.url(database),
             "FACTWIRE_WORKERS": str(workers),
@@ -84,7 +84,7 @@ class Site:
         """A migrated, empty database, to be copied."""
         if not self._migrated:
             database = await self.cluster.create()
-            await run_to_end(python("app", "migrate"), {"FACTWIRE_DATABASE_URL": self.cluster.url(database)})
+            await run_to_end(python("factwire", "migrate"), {"FACTWIRE_DATABASE_URL": self.cluster.url(database)})
             self._migrated = database
         return self._migrated
 

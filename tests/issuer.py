@@ -11,7 +11,7 @@ from typing import Any, Literal, Self
 from joserfc import jwt
 from joserfc.jwk import ECKey, OKPKey, RSAKey
 
-from app.access.tokens import Pinned
+from factwire.access.tokens import Pinned
 
 AUDIENCE = "https://facts.example"
 KINDS: dict[str, tuple[type[RSAKey | ECKey | OKPKey], Any]] = {

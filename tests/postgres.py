@@ -12,9 +12,9 @@ from uuid import uuid4
 
 import asyncpg
 
-from app.store.embedded import Server
-from app.store.engine import find_engine
-from app.store.migrations import migrate
+from factwire.store.embedded import Server
+from factwire.store.engine import find_engine
+from factwire.store.migrations import migrate
 
 # What a run throws away need not survive a crash of the machine; a test about crashes asks for `durable`.
 SETTINGS = "max_connections = 300\n"

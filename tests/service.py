@@ -17,11 +17,11 @@ ROOT = Path(__file__).parent.parent
 START_SECONDS = 30.0
 STOP_SECONDS = 20.0
 POLL_SECONDS = 0.05
-SERVE = ("-m", "app", "serve")
+SERVE = ("-m", "factwire", "serve")
 
 
 class ServiceProcess:
-    """One `python -m app serve` with settings of its own; it is gone after the `async with`.
+    """One `python -m factwire serve` with settings of its own; it is gone after the `async with`.
 
     `tree` is where its code stands: another version's, or ours; `command` is what Python runs there.
     """
@@ -38,7 +38,7 @@ class ServiceProcess:
             self.process = subprocess.Popen(
                 [sys.executable, *command],
                 cwd=tree,
-                env=clean_environment() | self.settings,
+                env=clean_environment() | {"PYTHONPATH": str(tree / "app")} | self.settings,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -21,10 +21,6 @@ import httpx
 import uvloop
 from uuid_utils import uuid7
 
-from app.domain.fact import NewFact, new_fact
-from app.domain.limits import Limits
-from app.store.appending import append
-from app.store.catalogue import fold_counts
 from bench.client import Unexpected
 from bench.cluster import embedded_cluster
 from bench.environment import environment
@@ -33,6 +29,10 @@ from bench.measuring import percentile
 from bench.options import parse
 from bench.processes import Target, python
 from bench.site import Site, run_to_end
+from factwire.domain.fact import NewFact, new_fact
+from factwire.domain.limits import Limits
+from factwire.store.appending import append
+from factwire.store.catalogue import fold_counts
 
 _RESULTS = Path(__file__).parent.parent / "results" / "kinds.json"
 _FACTS, _CALL_FACTS = 200_000, 1_000
@@ -139,7 +139,7 @@ def _new(namespace: str, type: str, aggregate_id: str) -> NewFact:
 
 async def _key(url: str, read: str) -> str:
     grants = ["--read", read] if read else ["--read", "*,factwire", "--manage", "*"]
-    command = python("app", "keys", "create", "bench", "--publish", "*", *grants)
+    command = python("factwire", "keys", "create", "bench", "--publish", "*", *grants)
     return (await run_to_end(command, {"FACTWIRE_DATABASE_URL": url})).decode().strip()
 
 

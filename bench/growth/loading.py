@@ -7,10 +7,10 @@ from typing import Any
 import asyncpg
 from uuid_utils import uuid7
 
-from app.domain.fact import NewFact, new_fact
-from app.domain.limits import Limits
-from app.store.appending import append
-from app.store.partitions import create_partition, read_room
+from factwire.domain.fact import NewFact, new_fact
+from factwire.domain.limits import Limits
+from factwire.store.appending import append
+from factwire.store.partitions import create_partition, read_room
 
 NAMESPACE = "loaded"
 TYPES = 24

@@ -37,7 +37,7 @@ def _scenario(name: str, requests: RequestsOf) -> Scenario:
 async def with_keys(requests: RequestsOf, site: Site) -> Sample:
     """The key is that of a team: what it may read is restricted."""
     async with site.log() as database:
-        command = python("app", "keys", "create", "bench", "--publish", NAMESPACE, "--read", NAMESPACE)
+        command = python("factwire", "keys", "create", "bench", "--publish", NAMESPACE, "--read", NAMESPACE)
         made = await run_to_end(command, {"FACTWIRE_DATABASE_URL": site.cluster.url(database)})
         async with site.service(database, auth="keys") as target:
             return await measure(site, target, requests(made.decode().strip()))

@@ -73,7 +73,7 @@ suppress_warnings = ["misc.highlighting_failure"]  # JSON with an ellipsis is sh
 nitpicky = True
 html_theme = "furo"
 html_title = "Factwire"
-html_favicon = str(ROOT / "app" / "ui" / "icon.svg")
+html_favicon = str(ROOT / "app" / "factwire" / "ui" / "icon.svg")
 html_theme_options: dict[str, Any] = {"footer_icons": []}
 html_show_sphinx = False
 

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 import asyncpg
 import httpx
 
-from app.access.keys import Made, create
-from app.domain.grants import EVERYTHING, Grants, new_namespaces
-from app.domain.principal import Principal
+from factwire.access.keys import Made, create
+from factwire.domain.grants import EVERYTHING, Grants, new_namespaces
+from factwire.domain.principal import Principal
 
 TESTER = Principal("tests", EVERYTHING)
 KNOWN_SECONDS = 15.0

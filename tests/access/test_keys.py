@@ -10,9 +10,9 @@ from typing import Any
 import httpx
 import pytest
 
-from app.access.access import Access
-from app.access.secrets import KEY_CHARACTERS, checksum
-from app.domain.errors import Unauthenticated
+from factwire.access.access import Access
+from factwire.access.secrets import KEY_CHARACTERS, checksum
+from factwire.domain.errors import Unauthenticated
 from tests.access.keys import EVERYTHING_GRANTED, known, make_key, new_client, new_grants
 from tests.builders import new_fact, publication
 from tests.conftest import StartService
@@ -24,7 +24,7 @@ COMMAND_SECONDS = 60
 
 def run(*arguments: str, **settings: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "app", *arguments],
+        [sys.executable, "-m", "factwire", *arguments],
         cwd=ROOT,
         env=clean_environment() | settings_of(**settings) | {"PATH": os.environ["PATH"]},
         capture_output=True,
@@ -209,7 +209,7 @@ async def test_the_database_itself_keeps_keys_as_they_are(fresh_database_url: st
         "update factwire.keys set expires_at = now() + interval '1 day'",
         "update factwire.keys set revoked_at = now(); update factwire.keys set revoked_at = null",
     ):
-        with pytest.raises(Exception, match=r"is refused|is not changed"):
+        with pytest.raises(Exception, match=r"is refused|cannot be changed"):
             await asyncio.to_thread(run_sql, fresh_database_url, statement)
 
 

@@ -12,9 +12,9 @@ import asyncpg
 import httpx
 import pytest
 
-from app.access.keys import create, revoke, rotate
-from app.domain.grants import Grants
-from app.store.database import Connection
+from factwire.access.keys import create, revoke, rotate
+from factwire.domain.grants import Grants
+from factwire.store.database import Connection
 from tests.access.keys import EVERYTHING_GRANTED, TESTER, bearer, known, make_key, new_client, new_grants
 from tests.builders import new_fact, publication
 from tests.conftest import StartService

@@ -24,16 +24,24 @@ TAG = st.sampled_from("xyz")
 
 # Each takes one restriction out of the service: where in the code, what stands there, what then stands there.
 BREACHES = {
-    "pages": ("app/domain/principal.py", "return restricted(query, self.readable)", "return query"),
-    "pages by namespace": ("app/domain/query.py", " if namespace in readable)", ")"),
-    "live": ("app/domain/query.py", "self.within is EVERY_NAMESPACE", "True"),
-    "exclusion": ("app/domain/grants.py", " and not any_covers(self.exclude, namespace)", ""),
-    "exclusion in SQL": ("app/domain/grants.py", "joined(map(range_of, self.exclude))", "[]"),
-    "single facts": ("app/store/reading.py", "at, readable.include, readable.exclude", 'at, ["*"], []'),
-    "bounds": ("app/store/reading.py", 'row is None or not may_see(row["namespace"], readable)', "row is None"),
-    "catalogue": ("app/store/catalogue.py", "None if readable.are_all else readable.ranges", "None"),
-    "conditions": ("app/api/admitting.py", "restricted(condition.fail_if_match, readable)", "condition.fail_if_match"),
-    "publishing": ("app/api/admitting.py", "fact.namespace not in principal.grants.publish", "False"),
+    "pages": ("domain/principal.py", "return restricted(query, self.readable)", "return query"),
+    "pages by namespace": ("domain/query.py", " if namespace in readable)", ")"),
+    "live": ("domain/query.py", "self.within is EVERY_NAMESPACE", "True"),
+    "exclusion": ("domain/grants.py", " and not any_covers(self.exclude, namespace)", ""),
+    "exclusion in SQL": ("domain/grants.py", "joined(map(range_of, self.exclude))", "[]"),
+    "single facts": ("store/reading.py", "at, readable.include, readable.exclude", 'at, ["*"], []'),
+    "bounds": (
+        "store/reading.py",
+        'row is None or not may_see(row["namespace"], readable)',
+        "row is None",
+    ),
+    "catalogue": ("store/catalogue.py", "None if readable.are_all else readable.ranges", "None"),
+    "conditions": (
+        "api/admitting.py",
+        "restricted(condition.fail_if_match, readable)",
+        "condition.fail_if_match",
+    ),
+    "publishing": ("api/admitting.py", "fact.namespace not in principal.grants.publish", "False"),
 }
 
 
@@ -179,9 +187,10 @@ def test_a_restriction_that_is_missing_is_found(start_site: Any, tmp_path: Path,
     tree = tmp_path / "tree"
     for folder in ("app", "alembic", "openapi"):
         shutil.copytree(ROOT / folder, tree / folder, ignore=shutil.ignore_patterns("__pycache__"))
-    code = (tree / path).read_text()
+    module = tree / "app" / "factwire" / path
+    code = module.read_text()
     assert restriction in code
-    (tree / path).write_text(code.replace(restriction, breached))
+    module.write_text(code.replace(restriction, breached))
     site = start_site(tree)
     # A leak need not repeat itself in the same way: what one example leaves behind another one finds.
     with pytest.raises((Leak, Flaky)):

@@ -8,7 +8,7 @@ import asyncpg
 import httpx
 import pytest
 
-from app.access.keys import Made
+from factwire.access.keys import Made
 from tests.access.keys import EVERYTHING_GRANTED, bearer, known, make_key, new_client, new_grants
 from tests.builders import new_fact, publication
 from tests.conformance.streams import Stream, follow

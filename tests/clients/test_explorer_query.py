@@ -15,7 +15,7 @@ NAMES = ("constructor", "toString", "hasOwnProperty", "__proto__")
 
 def run(expression: str) -> Any:
     """The value of an expression over what query.js exports, by way of JSON."""
-    source = (ROOT / "app" / "ui" / "query.js").read_text()
+    source = (ROOT / "app" / "factwire" / "ui" / "query.js").read_text()
     script = f"{source}\nconsole.log(JSON.stringify({expression}));"
     done = subprocess.run(
         ["node", "--input-type=module", "-"], input=script, capture_output=True, text=True, timeout=30, check=False

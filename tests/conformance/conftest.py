@@ -73,7 +73,7 @@ def raise_epoch(request: pytest.FixtureRequest, client: httpx.AsyncClient) -> Ra
         pytest.skip("a foreign service needs --epoch-command")
     if command is None:
         environment["FACTWIRE_DATABASE_URL"] = request.getfixturevalue("service").database_url
-        command = f"{shlex.quote(sys.executable)} -m app epoch raise --forked-after {{forked_after}}"
+        command = f"{shlex.quote(sys.executable)} -m factwire epoch raise --forked-after {{forked_after}}"
 
     async def raise_it(forked_after: int) -> None:
         old = epoch_of(await head_cursor(client))

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from app import __version__
-from app.settings import MIB, Settings
+from factwire import __version__
+from factwire.settings import MIB, Settings
 from tests.deploy.manifests import (
     DEPLOY,
     KUBERNETES,

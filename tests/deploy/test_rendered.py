@@ -17,7 +17,7 @@ import jsonschema  # type: ignore[import-untyped]
 import pytest
 import yaml  # type: ignore[import-untyped]
 
-from app import __version__
+from factwire import __version__
 from tests.deploy.manifests import (
     DEPLOY,
     KUBERNETES,

@@ -19,10 +19,10 @@ import httpx
 import msgspec
 import pytest
 
-from app.access.claims import by_value_from
-from app.api.keys import GrantsBody
-from app.api.wire import NewFactBody, Problem
-from app.settings import Settings
+from factwire.access.claims import by_value_from
+from factwire.api.keys import GrantsBody
+from factwire.api.wire import NewFactBody, Problem
+from factwire.settings import Settings
 from tests.builders import publication
 from tests.conftest import StartService
 from tests.docs.shell import shell

@@ -11,10 +11,10 @@ import httpx
 import msgspec
 import pytest
 
-from app.api.wire import Fact
-from app.domain import errors
-from app.domain.errors import FactwireError
-from app.settings import Settings, range_of
+from factwire.api.wire import Fact
+from factwire.domain import errors
+from factwire.domain.errors import FactwireError
+from factwire.settings import Settings, range_of
 from tests.docs.shell import shell
 from tests.service import ServiceProcess, clean_environment
 
@@ -23,7 +23,7 @@ DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT /
 PROTOCOL_CODES = {
     "headers-too-large",
     "malformed-request",
-}  # by app/serving/patience.py, before there is a request
+}  # by app/factwire/serving/patience.py, before there is a request
 
 LINK = re.compile(r"(?<!!)\[([^\]]*)\]\(([^)\s]+)\)")
 HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
@@ -72,9 +72,8 @@ def test_every_problem_has_a_heading_and_every_heading_a_problem() -> None:
 
 
 def test_what_the_server_itself_refuses_has_a_heading() -> None:
-    refusals = re.findall(
-        r'self\._refuse\(\s*\d+, b"[^"]+", b"([a-z-]+)"', (ROOT / "app" / "serving" / "patience.py").read_text()
-    )
+    text = (ROOT / "app" / "factwire" / "serving" / "patience.py").read_text()
+    refusals = re.findall(r'self\._refuse\(\s*\d+, b"[^"]+", b"([a-z-]+)"', text)
     assert sorted(refusals) == ["headers-too-large", "malformed-request", "request-timeout"]
     assert set(refusals) <= codes() | PROTOCOL_CODES
 

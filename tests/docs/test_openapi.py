@@ -13,7 +13,7 @@ import jsonschema  # type: ignore[import-untyped]
 import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator, OpenAPIV32SpecValidator, validate
 
-from app.settings import Settings
+from factwire.settings import Settings
 from tests.builders import new_fact
 from tests.service import ROOT, ServiceProcess, clean_environment
 
@@ -47,7 +47,7 @@ def operations() -> list[tuple[str, dict[str, Any]]]:
 
 @pytest.mark.parametrize(("committed", "options"), [(COMMITTED, ()), (WITH_ITEMS, ("--with-items",))])
 def test_the_committed_documents_are_current(committed: Path, options: Sequence[str]) -> None:
-    command = [sys.executable, "-m", "app", "openapi", *options]
+    command = [sys.executable, "-m", "factwire", "openapi", *options]
     printed = subprocess.run(
         command, cwd=ROOT, env=clean_environment(), capture_output=True, text=True, timeout=30, check=True
     )

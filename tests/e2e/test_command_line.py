@@ -13,9 +13,9 @@ from tempfile import mkdtemp
 import httpx
 import pytest
 
-from app import __version__
-from app.commands.exits import Exit
-from app.commands.serving import FIRST_STEPS
+from factwire import __version__
+from factwire.commands.exits import Exit
+from factwire.commands.serving import FIRST_STEPS
 from tests.builders import new_fact, publication
 from tests.conftest import StartService
 from tests.e2e.wire import exported, streaming
@@ -27,7 +27,7 @@ LOAN_LINES = 3_000
 
 def run(service: ServiceProcess, *arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
     return subprocess.run(
-        [sys.executable, "-m", "app", *arguments],
+        [sys.executable, "-m", "factwire", *arguments],
         env=clean_environment() | {"FACTWIRE_URL": service.url},
         cwd=ROOT,
         input=stdin,
@@ -67,16 +67,15 @@ async def test_import_stops_at_a_bad_line_and_says_which(start_service: StartSer
 
 
 def test_the_version_is_told() -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "app", "--version"], cwd=ROOT, capture_output=True, text=True, timeout=30, check=False
-    )
+    command = [sys.executable, "-m", "factwire", "--version"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=30, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, f"factwire {__version__}\n", "")
 
 
 async def test_import_says_when_nobody_listens() -> None:
     done = await asyncio.to_thread(
         subprocess.run,
-        [sys.executable, "-m", "app", "import", "-", "--url", f"http://127.0.0.1:{free_port()}"],
+        [sys.executable, "-m", "factwire", "import", "-", "--url", f"http://127.0.0.1:{free_port()}"],
         cwd=ROOT,
         input=b"{}",
         capture_output=True,
@@ -90,7 +89,7 @@ async def test_import_says_when_nobody_listens() -> None:
 async def test_tail_prints_facts_and_goes_on_after_a_restart(start_service: StartService) -> None:
     service = await start_service(retry_seconds=0.1)
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "app", "tail", "--after", "start", "--namespace", "shop", "--url", service.url),
+        *(sys.executable, "-m", "factwire", "tail", "--after", "start", "--namespace", "shop", "--url", service.url),
         cwd=ROOT,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.DEVNULL,
@@ -127,7 +126,7 @@ def test_a_directory_that_holds_something_else_is_left_alone(data_directory: Pat
     kept.write_text("mine")
     owner = data_directory.stat().st_uid
     done = subprocess.run(
-        [sys.executable, "-m", "app", "migrate"],
+        [sys.executable, "-m", "factwire", "migrate"],
         cwd=ROOT,
         env=clean_environment() | {"FACTWIRE_DATA_DIR": str(data_directory)},
         capture_output=True,
@@ -169,7 +168,7 @@ async def test_a_taken_port_is_named(start_service: StartService) -> None:
     service = await start_service()
     done = await asyncio.to_thread(
         subprocess.run,
-        [sys.executable, "-m", "app", "serve"],
+        [sys.executable, "-m", "factwire", "serve"],
         env=clean_environment() | service.settings,
         cwd=ROOT,
         capture_output=True,

@@ -16,8 +16,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from app.cli import new_parser
-from app.commands.exits import Exit
+from factwire.cli import new_parser
+from factwire.commands.exits import Exit
 from tests.builders import new_fact, new_facts, publication
 from tests.conftest import StartService
 from tests.e2e.proxy import Proxy, proxied
@@ -34,7 +34,7 @@ def command(
     if encoding is not None:
         environment["PYTHONIOENCODING"] = encoding
     return subprocess.run(
-        [sys.executable, "-m", "app", *arguments],
+        [sys.executable, "-m", "factwire", *arguments],
         cwd=cwd,
         env=environment,
         input=stdin,
@@ -162,7 +162,7 @@ async def test_a_tail_that_waits_has_saved_its_cursor_and_ends_at_a_signal(
     await publish(service, *new_facts(3))
     file = tmp_path / "cursor"
     tailing = subprocess.Popen(  # noqa: ASYNC220
-        [sys.executable, "-m", "app", "tail", "--after", "start", "--cursor-file", str(file)],
+        [sys.executable, "-m", "factwire", "tail", "--after", "start", "--cursor-file", str(file)],
         cwd=ROOT,
         env=clean_environment() | {"FACTWIRE_URL": service.url},
         stdout=subprocess.DEVNULL,
@@ -202,7 +202,7 @@ async def test_a_killed_tail_loses_nothing(start_service: StartService, tmp_path
     seen: list[int] = []
     for _ in range(3):
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "app", "tail", "--after", "start", "--cursor-file", str(file)),
+            *(sys.executable, "-m", "factwire", "tail", "--after", "start", "--cursor-file", str(file)),
             cwd=ROOT,
             env=clean_environment() | {"FACTWIRE_URL": service.url},
             stdout=asyncio.subprocess.PIPE,
@@ -255,7 +255,7 @@ async def test_a_reader_that_leaves_is_no_error(start_service: StartService) -> 
     service = await start_service()
     for _ in range(4):
         await publish(service, *new_facts(500))
-    shell = f"{sys.executable} -m app export | head -n 1"
+    shell = f"{sys.executable} -m factwire export | head -n 1"
     environment = clean_environment() | {"FACTWIRE_URL": service.url}
     process = await asyncio.create_subprocess_shell(
         shell, cwd=ROOT, env=environment, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
@@ -272,7 +272,7 @@ async def test_a_terminal_gets_a_line_to_read_that_it_does_not_obey(
     service = await start_service()
     await publish(service, new_fact(namespace="shop", payload="red\u009b31m\u202etxt", aggregate_ids=["order-1"]))
     environment = clean_environment() | {"FACTWIRE_URL": service.url, "TERM": "xterm-256color", **settings}
-    shown = await asyncio.to_thread(on_terminal, [sys.executable, "-m", "app", "read"], environment)
+    shown = await asyncio.to_thread(on_terminal, [sys.executable, "-m", "factwire", "read"], environment)
     assert "order-1" in shown
     assert '"position"' not in shown
     assert "\\u009b31m\\u202etxt" in shown
@@ -304,7 +304,7 @@ async def test_a_terminal_that_lacks_a_character_gets_its_escape(start_service: 
     service = await start_service()
     await publish(service, new_fact(namespace="shop", payload="Zo\u00eb \u2026"))
     environment = clean_environment() | {"FACTWIRE_URL": service.url, "PYTHONIOENCODING": "ascii"}
-    shown = await asyncio.to_thread(on_terminal, [sys.executable, "-m", "app", "read"], environment)
+    shown = await asyncio.to_thread(on_terminal, [sys.executable, "-m", "factwire", "read"], environment)
     assert "Zo\\xeb \\u2026" in shown
 
 

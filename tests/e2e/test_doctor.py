@@ -14,8 +14,8 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
-from app.store.measuring import find_old_transactions
-from app.store.migrations import migrate
+from factwire.store.measuring import find_old_transactions
+from factwire.store.migrations import migrate
 from tests.conftest import StartPostgres, StartService
 from tests.e2e.proxy import Proxy, proxied
 from tests.e2e.wire import Acknowledged, exported, keep_publishing
@@ -40,7 +40,7 @@ Findings = dict[str, dict[str, str]]
 
 def run(*arguments: str, **settings: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "app", "doctor", *arguments],
+        [sys.executable, "-m", "factwire", "doctor", *arguments],
         env=clean_environment() | settings_of(**settings),
         cwd=ROOT,
         capture_output=True,

@@ -17,8 +17,8 @@ import httpx
 import psutil
 import pytest
 
-from app.store import engine
-from app.store.embedded import postmaster_of, running_url
+from factwire.store import engine
+from factwire.store.embedded import postmaster_of, running_url
 from tests.builders import publication
 from tests.service import ROOT, ServiceProcess, clean_environment, free_port
 
@@ -55,7 +55,7 @@ def modes(*folders: Path) -> list[tuple[int, int]]:
 
 def migrate(directory: Path, *, command: tuple[str, ...] = (), **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [*command, sys.executable, "-m", "app", "migrate"],
+        [*command, sys.executable, "-m", "factwire", "migrate"],
         cwd=ROOT,
         env=clean_environment() | {"FACTWIRE_DATA_DIR": str(directory)} | environment,
         capture_output=True,
@@ -187,7 +187,7 @@ def test_without_a_home_the_setting_is_named(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.delenv("HOME", raising=False)
     monkeypatch.delenv("XDG_DATA_HOME", raising=False)
     monkeypatch.setattr(pwd, "getpwuid", no_entry)
-    from app.store.embedded import default_directory
+    from factwire.store.embedded import default_directory
 
     with pytest.raises(engine.EmbeddedRefused, match="FACTWIRE_DATA_DIR"):
         default_directory()

@@ -15,7 +15,7 @@ import httpx
 import pytest
 from alembic import command as migrations
 
-from app.store.migrations import configuration, migrate, newest_revision
+from factwire.store.migrations import configuration, migrate, newest_revision
 from tests.builders import publication
 from tests.conftest import StartService
 from tests.postgres import Databases
@@ -62,7 +62,7 @@ def url_as(databases: Databases, database: str, role: str = "", query: str = "")
 
 def run(*arguments: str, **settings: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "app", *arguments],
+        [sys.executable, "-m", "factwire", *arguments],
         cwd=ROOT,
         env=clean_environment() | settings_of(**settings) | {"PATH": os.environ["PATH"]},
         capture_output=True,

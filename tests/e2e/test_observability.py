@@ -61,7 +61,7 @@ async def test_requests_are_logged_as_json_lines_with_their_ids_and_without_thei
         async with streaming(service.url) as stream:
             await stream.read_until(lambda body: b"caught-up" in body)
     lines = [json.loads(line) for line in service.log.splitlines()]
-    told = {line["request_id"]: line for line in lines if line["logger"] == "app.api.identifying"}
+    told = {line["request_id"]: line for line in lines if line["logger"] == "factwire.api.identifying"}
     line = told[published.headers["x-request-id"]]
     assert (line["method"], line["path"], line["status"], line["level"]) == ("POST", "/v1/facts", 201, "INFO")
     assert line["milliseconds"] > 0
@@ -77,7 +77,7 @@ def test_all_that_a_command_says_is_json_where_that_is_wanted(port: str) -> None
     host = "192.0.2.1" if port == "1" else "127.0.0.1"
     settings = settings_of(database_url=url, log_format="json", port=port, host=host, auth="none")
     process = subprocess.Popen(
-        [sys.executable, "-m", "app", "serve"],
+        [sys.executable, "-m", "factwire", "serve"],
         cwd=ROOT,
         env=clean_environment() | settings,
         stdout=subprocess.PIPE,

@@ -143,7 +143,7 @@ def test_a_role_without_rights_is_told_which_are_missing(databases: Databases, f
         environment = clean_environment() | {"FACTWIRE_DATABASE_URL": url, "FACTWIRE_PORT": str(free_port())}
         for command in ("migrate", "serve"):
             done = subprocess.run(
-                [sys.executable, "-m", "app", command],
+                [sys.executable, "-m", "factwire", command],
                 env=environment,
                 cwd=ROOT,
                 capture_output=True,

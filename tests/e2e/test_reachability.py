@@ -5,8 +5,8 @@ from typing import Any
 
 import httpx
 
-from app.main import build
-from app.settings import Settings
+from factwire.main import build
+from factwire.settings import Settings
 from tests.builders import publication
 from tests.conftest import StartService
 from tests.e2e.wire import until

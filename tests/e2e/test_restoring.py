@@ -12,7 +12,7 @@ from uuid import uuid4
 
 import httpx
 
-from app.store.master_keys import new_master_key
+from factwire.store.master_keys import new_master_key
 from tests.builders import new_fact, publication
 from tests.conftest import StartService
 from tests.e2e.erasure import ERASED, SECRET, a_secret_fact, erase, lines, opened, publish
@@ -30,7 +30,7 @@ def factwire(
     if database_url:
         environment["FACTWIRE_DATABASE_URL"] = database_url
     done = subprocess.run(
-        [sys.executable, "-m", "app", *arguments],
+        [sys.executable, "-m", "factwire", *arguments],
         cwd=ROOT,
         env=clean_environment() | environment,
         input=standard_input,

@@ -256,7 +256,7 @@ async def test_tickets_and_tokens_are_in_no_log_line_and_no_metric(
 
 
 def keys_command(service: ServiceProcess, *arguments: str) -> str:
-    command = [sys.executable, "-m", "app", "keys", *arguments]
+    command = [sys.executable, "-m", "factwire", "keys", *arguments]
     environment = clean_environment() | {"FACTWIRE_DATABASE_URL": service.database_url}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=30, check=True)
     return done.stdout.strip()

@@ -189,7 +189,7 @@ def test_a_certificate_that_cannot_be_used_is_refused_at_the_start(files: Files,
             settings["FACTWIRE_TLS_KEY_PASSWORD"] = password
         settings |= {"FACTWIRE_TLS_KEY_FILE": str(key)} if key else {}
         done = subprocess.run(
-            [sys.executable, "-m", "app", "serve"],
+            [sys.executable, "-m", "factwire", "serve"],
             cwd=ROOT,
             env=clean_environment() | settings | {"FACTWIRE_DATABASE_URL": "postgresql://localhost:1/none"},
             capture_output=True,

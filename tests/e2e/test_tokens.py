@@ -96,7 +96,7 @@ GOOD = {"auth": "jwt", "jwt_issuer": "https://sso.example", "jwt_audience": "fac
 def test_a_setting_that_cannot_be_meant_is_refused_by_name(settings: dict[str, object], named: str) -> None:
     environment = clean_environment() | settings_of(database_url="postgresql://127.0.0.1:1/none", **settings)
     done = subprocess.run(
-        [sys.executable, "-m", "app", "serve"], cwd=ROOT, env=environment | {"PATH": os.environ["PATH"]},
+        [sys.executable, "-m", "factwire", "serve"], cwd=ROOT, env=environment | {"PATH": os.environ["PATH"]},
         capture_output=True, text=True, timeout=30, check=False,
     )  # fmt: skip
     assert done.returncode == 2, done.stderr

@@ -15,7 +15,7 @@ from tempfile import mkdtemp
 import httpx
 import pytest
 
-from app import __version__
+from factwire import __version__
 from tests.e2e.wire import until
 from tests.service import ROOT, clean_environment, free_port
 
@@ -61,11 +61,29 @@ def installed(wheel: Path, tmp_path: Path) -> Path:
 
 def test_the_wheel_has_all_that_it_needs_and_nothing_else(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
-    for name in ("app/py.typed", "app/ui/index.html", "app/alembic/env.py", "app/openapi/examples/fact.json"):
-        assert name in names
-    assert {name.split("/")[0] for name in names} == {"app", f"factwire-{__version__}.dist-info"}
+    for name in ("py.typed", "ui/index.html", "alembic/env.py", "openapi/examples/fact.json"):
+        assert f"factwire/{name}" in names
+    assert {name.split("/")[0] for name in names} == {"factwire", f"factwire-{__version__}.dist-info"}
     assert any(name.endswith("/licenses/LICENSE") for name in names)
     assert [name for name in names if "__pycache__" in name] == []
+
+
+def test_an_installed_wheel_works_in_a_project_that_has_a_package_app(installed: Path, tmp_path: Path) -> None:
+    """As FastAPI's own tutorial lays a project out."""
+    (tmp_path / "project" / "app").mkdir(parents=True)
+    (tmp_path / "project" / "app" / "__init__.py").touch()
+    run = partial(
+        subprocess.run,
+        cwd=tmp_path / "project",
+        env=clean_environment() | {"PYTHONPATH": "."},
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=True,
+    )
+    for command in ([str(installed / "factwire")], [str(installed / "python"), "-m", "factwire"]):
+        assert run([*command, "--version"]).stdout == f"factwire {__version__}\n"
+    assert run([str(installed / "python"), "-c", "import app; print(app.__file__)"]).stdout.startswith(str(tmp_path))
 
 
 @pytest.mark.timeout(120)

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import psutil
 
-from app.store.embedded import Server
-from app.store.engine import EmbeddedRefused, find_engine
+from factwire.store.embedded import Server
+from factwire.store.engine import EmbeddedRefused, find_engine
 from tests.service import free_port
 
 CONFIGURATION = """

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import psutil
 
-from app.settings import MIB, Settings
+from factwire.settings import MIB, Settings
 
 SAMPLE_SECONDS = 0.2
 BASE_BYTES = 150 * MIB

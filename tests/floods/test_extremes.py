@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import psutil
 import pytest
 
-from app.settings import MIB
+from factwire.settings import MIB
 from tests.access.keys import EVERYTHING_GRANTED, known, make_key
 from tests.conftest import StartService
 from tests.floods import extremes

@@ -12,13 +12,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings, target
 from hypothesis import strategies as st
 
-from app.domain.condition import Condition
-from app.domain.grants import EVERY_NAMESPACE, new_namespaces
-from app.domain.position import Cursor, Position
-from app.domain.query import Item, Query, new_item, restricted
-from app.store.appending import append
-from app.store.database import Connection
-from app.stream.grouping import GROUP_PROBES_MAX, probes_of
+from factwire.domain.condition import Condition
+from factwire.domain.grants import EVERY_NAMESPACE, new_namespaces
+from factwire.domain.position import Cursor, Position
+from factwire.domain.query import Item, Query, new_item, restricted
+from factwire.store.appending import append
+from factwire.store.database import Connection
+from factwire.stream.grouping import GROUP_PROBES_MAX, probes_of
 from tests.access.keys import known, make_key, new_client, new_grants
 from tests.conftest import StartService
 from tests.floods import worst_queries

@@ -4,9 +4,9 @@ import asyncio
 import json
 from itertools import count
 
-from app.domain.fact import NewFact
-from app.store.appending import append
-from app.store.database import Connection
+from factwire.domain.fact import NewFact
+from factwire.store.appending import append
+from factwire.store.database import Connection
 from tests.floods.extreme_bodies import AGGREGATE_IDS, META_VALUES, NUMBER, numbered, publication
 from tests.floods.extremes import Attacker, made
 from tests.integration.store import a_fact

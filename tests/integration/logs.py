@@ -8,18 +8,18 @@ from uuid import UUID, uuid4
 
 import asyncpg
 
-from app.domain.condition import Condition
-from app.domain.fact import NewFact, new_fact
-from app.domain.limits import Limits
-from app.domain.position import Cursor, Position
-from app.domain.query import EVERYTHING, Item, Query, new_item
-from app.store.appending import append
-from app.store.database import Connection, Database, new_database
-from app.store.reading import Form, PageBounds, read_page
-from app.stream.following import Streams
-from app.stream.publisher import Publisher
-from app.stream.ring import Ring
-from app.stream.tail import Tail
+from factwire.domain.condition import Condition
+from factwire.domain.fact import NewFact, new_fact
+from factwire.domain.limits import Limits
+from factwire.domain.position import Cursor, Position
+from factwire.domain.query import EVERYTHING, Item, Query, new_item
+from factwire.store.appending import append
+from factwire.store.database import Connection, Database, new_database
+from factwire.store.reading import Form, PageBounds, read_page
+from factwire.stream.following import Streams
+from factwire.stream.publisher import Publisher
+from factwire.stream.ring import Ring
+from factwire.stream.tail import Tail
 
 DEADLINE_SECONDS = 20.0
 POLL_SECONDS = 0.005

@@ -7,13 +7,13 @@ from uuid import uuid4
 
 import asyncpg
 
-from app.domain.fact import NewFact, new_fact
-from app.domain.limits import Limits
-from app.domain.position import START, Position
-from app.domain.query import EVERYTHING, Query
-from app.store.appending import append
-from app.store.database import Connection, Database, new_database
-from app.store.reading import Form, PageBounds, read_page
+from factwire.domain.fact import NewFact, new_fact
+from factwire.domain.limits import Limits
+from factwire.domain.position import START, Position
+from factwire.domain.query import EVERYTHING, Query
+from factwire.store.appending import append
+from factwire.store.database import Connection, Database, new_database
+from factwire.store.reading import Form, PageBounds, read_page
 
 
 def a_fact(**changes: Any) -> NewFact:

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 import asyncpg
 
-from app.domain.fact import NewFact
-from app.domain.position import Cursor, Position
-from app.domain.query import EVERYTHING
-from app.store.database import Database
-from app.stream.following import Following, Streams
-from app.stream.pace import Facts, Happening
-from app.stream.ring import Ring
-from app.stream.tail import Tail
+from factwire.domain.fact import NewFact
+from factwire.domain.position import Cursor, Position
+from factwire.domain.query import EVERYTHING
+from factwire.store.database import Database
+from factwire.stream.following import Following, Streams
+from factwire.stream.pace import Facts, Happening
+from factwire.stream.ring import Ring
+from factwire.stream.tail import Tail
 from tests.integration.logs import connected
 from tests.integration.store import a_fact, append_alone, opened
 

@@ -5,12 +5,12 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from app.domain.fact import utc
-from app.domain.position import Position
-from app.domain.query import EVERYTHING, Query, new_item
-from app.store.appending import append
-from app.store.reading import Form, PageBounds, read_page
-from app.stream.grouping import GROUP_REQUESTS_MAX
+from factwire.domain.fact import utc
+from factwire.domain.position import Position
+from factwire.domain.query import EVERYTHING, Query, new_item
+from factwire.store.appending import append
+from factwire.store.reading import Form, PageBounds, read_page
+from factwire.stream.grouping import GROUP_REQUESTS_MAX
 from tests.integration.logs import (
     connected,
     fact,

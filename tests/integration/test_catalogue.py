@@ -2,10 +2,10 @@
 
 from datetime import UTC, datetime, timedelta
 
-from app.domain.grants import EVERY_NAMESPACE, new_namespaces
-from app.store.catalogue import Listed, fold_counts, read_namespaces, read_types, read_versions
-from app.store.database import Connection
-from app.store.reading import read_position
+from factwire.domain.grants import EVERY_NAMESPACE, new_namespaces
+from factwire.store.catalogue import Listed, fold_counts, read_namespaces, read_types, read_versions
+from factwire.store.database import Connection
+from factwire.store.reading import read_position
 from tests.integration.store import a_fact, append_alone, opened
 
 ALL = Listed()

@@ -7,11 +7,11 @@ from collections.abc import Awaitable, Callable
 import pytest
 from sqlalchemy import text
 
-from app.operating.keeping import on_database
-from app.operating.keys import run_key_command
-from app.store import examining
-from app.store.connecting import SESSION, sqlalchemy_engine
-from app.store.database import Connection
+from factwire.operating.keeping import on_database
+from factwire.operating.keys import run_key_command
+from factwire.store import examining
+from factwire.store.connecting import SESSION, sqlalchemy_engine
+from factwire.store.database import Connection
 from tests.integration.logs import connected, holders_of_the_lock, until
 from tests.integration.relay import Relay, relaying
 

@@ -10,18 +10,18 @@ from typing import Any
 import httpx
 import pytest
 
-from app.domain.errors import FactwireError
-from app.domain.fact import NewFact
-from app.domain.position import START, Position
-from app.domain.query import EVERYTHING
-from app.store.chain import Flaw
-from app.store.database import Connection
-from app.store.erasing import erase_data_subject
-from app.store.master_keys import KEY_BYTES, MasterKeys, new_master_key
-from app.store.reading import Form, PageBounds, read_page, resolve
-from app.store.verifying import Verifier
-from app.stream.grouping import Published
-from app.stream.publisher import Publisher
+from factwire.domain.errors import FactwireError
+from factwire.domain.fact import NewFact
+from factwire.domain.position import START, Position
+from factwire.domain.query import EVERYTHING
+from factwire.store.chain import Flaw
+from factwire.store.database import Connection
+from factwire.store.erasing import erase_data_subject
+from factwire.store.master_keys import KEY_BYTES, MasterKeys, new_master_key
+from factwire.store.reading import Form, PageBounds, read_page, resolve
+from factwire.store.verifying import Verifier
+from factwire.stream.grouping import Published
+from factwire.stream.publisher import Publisher
 from tests.builders import new_fact, publication
 from tests.conftest import StartService
 from tests.e2e.erasure import a_secret_fact, erase, opened, publish

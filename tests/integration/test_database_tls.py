@@ -111,7 +111,7 @@ async def test_facts_are_kept_over_a_verified_connection(server: Server, start_s
 def test_a_server_that_is_not_the_right_one_is_refused(server: Server, wrong: dict[str, str]) -> None:
     """Signed by somebody else, of another name, with nothing to verify it by, and without TLS."""
     done = subprocess.run(
-        [sys.executable, "-m", "app", "migrate"],
+        [sys.executable, "-m", "factwire", "migrate"],
         cwd=ROOT,
         env=clean_environment() | {"FACTWIRE_DATABASE_URL": server.url(**wrong)},
         capture_output=True,

@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from app.domain.errors import OutcomeUnknown, Unavailable
-from app.store.migrations import migrate
+from factwire.domain.errors import OutcomeUnknown, Unavailable
+from factwire.store.migrations import migrate
 from tests.conftest import StartPostgres
 from tests.integration.logs import connected, fact, opened_database, opened_publisher, until
 from tests.postgres import name_of

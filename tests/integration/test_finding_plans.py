@@ -6,15 +6,15 @@ A look-up that a plan turns round goes through a whole table for each of its row
 import asyncpg
 import pytest
 
-from app.domain.condition import Condition
-from app.domain.grants import EVERY_NAMESPACE, Namespaces, new_namespaces
-from app.domain.position import START, Cursor
-from app.domain.query import Item, Query, new_item, restricted
-from app.store.appending import append
-from app.store.catalogue import Listed, fold_counts, read_namespaces, read_types, read_versions
-from app.store.database import Connection
-from app.store.reading import Form, PageBounds, read_page
-from app.store.searching import search
+from factwire.domain.condition import Condition
+from factwire.domain.grants import EVERY_NAMESPACE, Namespaces, new_namespaces
+from factwire.domain.position import START, Cursor
+from factwire.domain.query import Item, Query, new_item, restricted
+from factwire.store.appending import append
+from factwire.store.catalogue import Listed, fold_counts, read_namespaces, read_types, read_versions
+from factwire.store.database import Connection
+from factwire.store.reading import Form, PageBounds, read_page
+from factwire.store.searching import search
 from tests.integration.store import a_fact
 from tests.integration.test_query_plans import Touched
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from app.domain.errors import Unavailable
-from app.store.fitness import Fitness, lock_excludes
-from app.store.migrations import MigrationRefused, migrate
-from app.stream.publisher import Publisher
+from factwire.domain.errors import Unavailable
+from factwire.store.fitness import Fitness, lock_excludes
+from factwire.store.migrations import MigrationRefused, migrate
+from factwire.stream.publisher import Publisher
 from tests.builders import publication
 from tests.integration.logs import connected, fact, opened_database, opened_publisher, until
 from tests.postgres import DROP_STUB_LOCKS, Databases, give_stub_locks, run_sql

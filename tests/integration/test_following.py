@@ -8,17 +8,17 @@ from dataclasses import replace
 import asyncpg
 import pytest
 
-from app.domain.errors import CursorAhead, CursorForked, HistoryForked
-from app.domain.position import START, Cursor, Position
-from app.domain.query import EVERYTHING, Query, new_item
-from app.store.epochs import raise_epoch
-from app.store.listening import listeners
-from app.store.reading import resolve
-from app.store.reading_tail import Fork
-from app.stream.listener import Listener, Notifier
-from app.stream.live import Link
-from app.stream.pace import CaughtUp, Facts, Failed, Happening, Quiet
-from app.stream.paging import Reading, read
+from factwire.domain.errors import CursorAhead, CursorForked, HistoryForked
+from factwire.domain.position import START, Cursor, Position
+from factwire.domain.query import EVERYTHING, Query, new_item
+from factwire.store.epochs import raise_epoch
+from factwire.store.listening import listeners
+from factwire.store.reading import resolve
+from factwire.store.reading_tail import Fork
+from factwire.stream.listener import Listener, Notifier
+from factwire.stream.live import Link
+from factwire.stream.pace import CaughtUp, Facts, Failed, Happening, Quiet
+from factwire.stream.paging import Reading, read
 from tests.integration.logs import connected
 from tests.integration.store import a_fact, append_alone, execute, opened
 from tests.integration.streams import everything, positions_of, process, publish, rewrite, until

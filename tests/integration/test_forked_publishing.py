@@ -7,17 +7,17 @@ from dataclasses import dataclass
 
 import pytest
 
-from app.domain.condition import Condition
-from app.domain.errors import CursorForked, FactwireError, HistoryForked, OutcomeUnknown, Unavailable
-from app.domain.fact import NewFact
-from app.domain.position import Cursor, Position
-from app.domain.query import Query, new_item
-from app.store.database import Connection, Database
-from app.store.epochs import raise_epoch
-from app.store.reading_tail import Fork
-from app.stream.grouping import Published
-from app.stream.publisher import Publisher
-from app.stream.tail import Tail
+from factwire.domain.condition import Condition
+from factwire.domain.errors import CursorForked, FactwireError, HistoryForked, OutcomeUnknown, Unavailable
+from factwire.domain.fact import NewFact
+from factwire.domain.position import Cursor, Position
+from factwire.domain.query import Query, new_item
+from factwire.store.database import Connection, Database
+from factwire.store.epochs import raise_epoch
+from factwire.store.reading_tail import Fork
+from factwire.stream.grouping import Published
+from factwire.stream.publisher import Publisher
+from factwire.stream.tail import Tail
 from tests.integration.damage import behind_the_back
 from tests.integration.logs import (
     MIB,

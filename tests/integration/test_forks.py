@@ -6,10 +6,10 @@ from contextlib import asynccontextmanager
 import asyncpg
 import pytest
 
-from app.domain.errors import HistoryForked, Unavailable
-from app.domain.position import Position
-from app.store.reading_tail import Fork
-from app.stream.publisher import Publisher
+from factwire.domain.errors import HistoryForked, Unavailable
+from factwire.domain.position import Position
+from factwire.store.reading_tail import Fork
+from factwire.stream.publisher import Publisher
 from tests.integration.logs import connected, opened_publisher
 from tests.integration.store import a_fact
 from tests.integration.streams import process, publish, rewrite, until

@@ -6,11 +6,11 @@ from contextlib import asynccontextmanager
 import asyncpg
 import pytest
 
-from app.store.database import Connection
-from app.store.epochs import raise_epoch
-from app.store.timelines import keep_server, read_kept, read_server
-from app.stream.history import History
-from app.stream.tail import Tail
+from factwire.store.database import Connection
+from factwire.store.epochs import raise_epoch
+from factwire.store.timelines import keep_server, read_kept, read_server
+from factwire.stream.history import History
+from factwire.stream.tail import Tail
 from tests.integration.logs import CUT_THE_LOG, connected, fact, new_tail, opened_database, running, store, until
 from tests.postgres import name_of
 

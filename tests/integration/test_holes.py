@@ -6,13 +6,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import httpx
 import pytest
 
-from app.domain.errors import LogDamaged
-from app.domain.position import Position
-from app.domain.query import EVERYTHING, Query, new_item
-from app.store.database import Database
-from app.store.master_keys import new_master_key
-from app.store.reading import Form, Page, PageBounds, read_page
-from app.stream.pace import Facts, Failed
+from factwire.domain.errors import LogDamaged
+from factwire.domain.position import Position
+from factwire.domain.query import EVERYTHING, Query, new_item
+from factwire.store.database import Database
+from factwire.store.master_keys import new_master_key
+from factwire.store.reading import Form, Page, PageBounds, read_page
+from factwire.stream.pace import Facts, Failed
 from tests.builders import new_fact, new_facts, publication
 from tests.conftest import StartService
 from tests.e2e.erasure import a_secret_fact, opened, publish

@@ -13,16 +13,16 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
-from app.domain.errors import FactwireError, OutcomeUnknown
-from app.domain.fact import NewFact
-from app.domain.principal import ANYBODY
-from app.store.appending import is_certainly_not_written
-from app.store.database import Connection, Database
-from app.store.master_keys import KEY_BYTES, MasterKeys
-from app.store.migrations import migrate
-from app.stream.erasing import Erasing
-from app.stream.grouping import Outcome, Published
-from app.stream.publisher import Publisher
+from factwire.domain.errors import FactwireError, OutcomeUnknown
+from factwire.domain.fact import NewFact
+from factwire.domain.principal import ANYBODY
+from factwire.store.appending import is_certainly_not_written
+from factwire.store.database import Connection, Database
+from factwire.store.master_keys import KEY_BYTES, MasterKeys
+from factwire.store.migrations import migrate
+from factwire.stream.erasing import Erasing
+from factwire.stream.grouping import Outcome, Published
+from factwire.stream.publisher import Publisher
 from tests.integration.logs import MIB, connected, fact, new_tail, opened_database, running, until, waiting_for_a_lock
 from tests.integration.store import a_fact
 from tests.postgres import ThrowawayPostgres

@@ -2,7 +2,7 @@
 
 import asyncpg
 
-from app.store.connecting import connect
+from factwire.store.connecting import connect
 from tests.integration.store import opened
 
 WITHOUT = """

@@ -9,15 +9,15 @@ from datetime import UTC, datetime, timedelta
 import asyncpg
 import pytest
 
-from app.access import keys
-from app.access.access import Access
-from app.access.keyring import Keyring
-from app.access.keys import Made
-from app.domain.errors import Forbidden, KeyNotFound, LimitExceeded, Unauthenticated, Unavailable
-from app.domain.principal import Principal
-from app.store.database import Connection, Database, new_database
-from app.store.keys import SECRETS_MAX
-from app.store.migrations import migrate
+from factwire.access import keys
+from factwire.access.access import Access
+from factwire.access.keyring import Keyring
+from factwire.access.keys import Made
+from factwire.domain.errors import Forbidden, KeyNotFound, LimitExceeded, Unauthenticated, Unavailable
+from factwire.domain.principal import Principal
+from factwire.store.database import Connection, Database, new_database
+from factwire.store.keys import SECRETS_MAX
+from factwire.store.migrations import migrate
 from tests.access.keys import EVERYTHING_GRANTED, TESTER, make_key, new_grants
 from tests.conftest import StartPostgres
 
@@ -168,7 +168,7 @@ async def test_its_last_use_is_kept(fresh_database_url: str) -> None:
 
 
 async def test_there_is_a_greatest_number_of_keys(fresh_database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.access.keys.KEYS_MAX", 2)
+    monkeypatch.setattr("factwire.access.keys.KEYS_MAX", 2)
     async with connected(fresh_database_url) as connection:
 
         async def create() -> Made:

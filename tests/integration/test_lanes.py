@@ -3,12 +3,12 @@
 import asyncio
 from dataclasses import replace
 
-from app.domain.query import Query, new_item
-from app.store.appending import append
-from app.stream.following import Following
-from app.stream.lanes import LOOKS_MAX, Load, looks_of
-from app.stream.live import Link
-from app.stream.pace import Happening
+from factwire.domain.query import Query, new_item
+from factwire.store.appending import append
+from factwire.stream.following import Following
+from factwire.stream.lanes import LOOKS_MAX, Load, looks_of
+from factwire.stream.live import Link
+from factwire.stream.pace import Happening
 from tests.integration.logs import connected
 from tests.integration.store import a_fact
 from tests.integration.streams import Process, everything, positions_of, process, until

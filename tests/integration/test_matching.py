@@ -7,11 +7,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from app.domain.grants import EVERY_NAMESPACE, Namespaces, new_namespaces
-from app.domain.position import Position
-from app.domain.query import Item, Query, new_item, restricted
-from app.store.matching import query_arrays
-from app.store.partitions import create_partition, read_room
+from factwire.domain.grants import EVERY_NAMESPACE, Namespaces, new_namespaces
+from factwire.domain.position import Position
+from factwire.domain.query import Item, Query, new_item, restricted
+from factwire.store.matching import query_arrays
+from factwire.store.partitions import create_partition, read_room
 from tests.integration.store import a_fact, append_alone
 from tests.integration.test_partitions import SMALL_FROM_THE_START
 from tests.postgres import Databases, run_sql

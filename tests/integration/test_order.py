@@ -9,13 +9,13 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from app.domain.errors import LogDamaged
-from app.domain.position import START, Position
-from app.domain.query import EVERYTHING
-from app.store.database import Connection, Database
-from app.store.reading import Form, PageBounds, read_page
-from app.stream.ring import Ring
-from app.stream.tail import Tail
+from factwire.domain.errors import LogDamaged
+from factwire.domain.position import START, Position
+from factwire.domain.query import EVERYTHING
+from factwire.store.database import Connection, Database
+from factwire.store.reading import Form, PageBounds, read_page
+from factwire.stream.ring import Ring
+from factwire.stream.tail import Tail
 from tests.integration.store import a_fact, append_alone, execute, opened, read_ids
 
 APPEND = Path(__file__).parents[2] / "alembic" / "sql" / "append_v1.sql"

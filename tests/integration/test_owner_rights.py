@@ -7,17 +7,17 @@ import asyncpg
 import pytest
 from asyncpg import PostgresError
 
-from app.domain.audit import audit_fact
-from app.domain.fact import NewFact, composed
-from app.domain.finding import Finding
-from app.domain.position import Position
-from app.store.appending import append
-from app.store.chain import Flaw
-from app.store.database import Connection
-from app.store.erasing import erase_data_subject
-from app.store.examining import list_rights
-from app.store.master_keys import NO_KEYS
-from app.store.verifying import Verifier
+from factwire.domain.audit import audit_fact
+from factwire.domain.fact import NewFact, composed
+from factwire.domain.finding import Finding
+from factwire.domain.position import Position
+from factwire.store.appending import append
+from factwire.store.chain import Flaw
+from factwire.store.database import Connection
+from factwire.store.erasing import erase_data_subject
+from factwire.store.examining import list_rights
+from factwire.store.master_keys import NO_KEYS
+from factwire.store.verifying import Verifier
 from tests.integration.store import a_fact, append_alone
 from tests.postgres import run_sql
 

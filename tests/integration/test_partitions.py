@@ -5,7 +5,7 @@ import asyncio
 import asyncpg
 import pytest
 
-from app.store.partitions import create_partition, read_room
+from factwire.store.partitions import create_partition, read_room
 from tests.integration.store import a_fact, append_alone, execute, opened, read_ids
 
 SMALL_FROM_THE_START = """

@@ -8,14 +8,21 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
-from app.domain.condition import Condition
-from app.domain.errors import ConditionFailed, CursorAhead, CursorForked, FactIdConflict, FactwireError, Unavailable
-from app.domain.fact import NewFact
-from app.domain.position import Cursor, Position
-from app.domain.query import Item, Query, new_item
-from app.store import appending
-from app.stream.grouping import Published
-from app.stream.publisher import Publisher
+from factwire.domain.condition import Condition
+from factwire.domain.errors import (
+    ConditionFailed,
+    CursorAhead,
+    CursorForked,
+    FactIdConflict,
+    FactwireError,
+    Unavailable,
+)
+from factwire.domain.fact import NewFact
+from factwire.domain.position import Cursor, Position
+from factwire.domain.query import Item, Query, new_item
+from factwire.store import appending
+from factwire.stream.grouping import Published
+from factwire.stream.publisher import Publisher
 from tests.integration.store import a_fact, execute, opened, read_ids
 
 # 12 000 postings each and no common fact: more than a condition may visit under the lock.

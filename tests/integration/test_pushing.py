@@ -3,12 +3,12 @@
 import asyncio
 import time
 
-from app.domain.fact import NewFact
-from app.store.appending import Appended
-from app.stream.live import Link
-from app.stream.pace import Happening
-from app.stream.publisher import Publisher
-from app.stream.tail import Tail
+from factwire.domain.fact import NewFact
+from factwire.store.appending import Appended
+from factwire.stream.live import Link
+from factwire.stream.pace import Happening
+from factwire.stream.publisher import Publisher
+from factwire.stream.tail import Tail
 from tests.integration.store import a_fact, opened
 from tests.integration.streams import Process, everything, positions_of, process, until
 

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 
 import asyncpg
 
-from app.domain.condition import Condition
-from app.domain.grants import new_namespaces
-from app.domain.position import START, Cursor, Position
-from app.domain.query import EVERYTHING, Query, new_item, restricted
-from app.store.appending import Refusal, append
-from app.store.database import Connection
-from app.store.reading import Form, PageBounds, read_page, resolve
-from app.store.reading_tail import read_tail
+from factwire.domain.condition import Condition
+from factwire.domain.grants import new_namespaces
+from factwire.domain.position import START, Cursor, Position
+from factwire.domain.query import EVERYTHING, Query, new_item, restricted
+from factwire.store.appending import Refusal, append
+from factwire.store.database import Connection
+from factwire.store.reading import Form, PageBounds, read_page, resolve
+from factwire.store.reading_tail import read_tail
 from tests.integration.store import a_fact
 
 FACTS = 50_000

@@ -13,16 +13,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from app.domain.condition import Condition
-from app.domain.grants import Namespaces, new_namespaces
-from app.domain.position import START, Cursor
-from app.domain.query import Query, new_item, restricted
-from app.store import catalogue
-from app.store.appending import append
-from app.store.catalogue import read_activity
-from app.store.database import Connection
-from app.store.matching import query_arrays
-from app.store.reading import Form, PageBounds, read_page, read_position
+from factwire.domain.condition import Condition
+from factwire.domain.grants import Namespaces, new_namespaces
+from factwire.domain.position import START, Cursor
+from factwire.domain.query import Query, new_item, restricted
+from factwire.store import catalogue
+from factwire.store.appending import append
+from factwire.store.catalogue import read_activity
+from factwire.store.database import Connection
+from factwire.store.matching import query_arrays
+from factwire.store.reading import Form, PageBounds, read_page, read_position
 from tests.access.keys import known, make_key, new_client, new_grants
 from tests.conftest import StartService
 from tests.e2e.wire import streaming

@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from app.domain.errors import Unavailable
-from app.store.database import Lane
+from factwire.domain.errors import Unavailable
+from factwire.store.database import Lane
 from tests.integration.logs import connected, until
 from tests.integration.relay import Relay, relaying
 
@@ -31,7 +31,7 @@ async def test_a_read_over_a_silent_connection_is_unavailable_as_soon_as_its_tim
 async def test_a_reader_that_gives_up_on_a_silent_connection_is_not_told_of_a_failure(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.store.database.CONNECT_SECONDS", 0.2)
+    monkeypatch.setattr("factwire.store.database.CONNECT_SECONDS", 0.2)
     async with relaying(database_url) as (relay, url):
         lane = Lane(url, name="read", connections_max=1, statement_seconds=10, wait_seconds=5)
         await lane.open()

@@ -7,15 +7,15 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
-from app.domain.condition import Condition, Searched
-from app.domain.errors import ConditionFailed, ConditionTooExpensive
-from app.domain.position import START, Cursor, Position
-from app.domain.query import Item, Query, new_item
-from app.store import appending, searching
-from app.store.appending import Refusal, append
-from app.store.database import Connection
-from app.store.searching import search
-from app.stream.grouping import Published
+from factwire.domain.condition import Condition, Searched
+from factwire.domain.errors import ConditionFailed, ConditionTooExpensive
+from factwire.domain.position import START, Cursor, Position
+from factwire.domain.query import Item, Query, new_item
+from factwire.store import appending, searching
+from factwire.store.appending import Refusal, append
+from factwire.store.database import Connection
+from factwire.store.searching import search
+from factwire.stream.grouping import Published
 from tests.integration.damage import behind_the_back
 from tests.integration.logs import CUT_THE_LOG, connected
 from tests.integration.store import a_fact, append_alone, execute

@@ -1,7 +1,7 @@
 """The tail: every fact once, in order, however large, and quickly noticed changes of history."""
 
-from app.domain.position import Position
-from app.domain.query import Query, new_item
+from factwire.domain.position import Position
+from factwire.domain.query import Query, new_item
 from tests.integration.logs import (
     MIB,
     connected,

@@ -13,11 +13,11 @@ import pytest
 from joserfc import jws
 from joserfc.jwk import ECKey
 
-from app.access.claims import ClaimGrants
-from app.access.signing import Issuer, SigningKeys
-from app.access.tokens import Expected, Tokens
-from app.domain.errors import Unauthenticated, Unavailable
-from app.domain.grants import Grants, new_namespaces
+from factwire.access.claims import ClaimGrants
+from factwire.access.signing import Issuer, SigningKeys
+from factwire.access.tokens import Expected, Tokens
+from factwire.domain.errors import Unauthenticated, Unavailable
+from factwire.domain.grants import Grants, new_namespaces
 from tests.issuer import AUDIENCE, IssuerServer, new_key
 
 GRANTS = {"publish": {"include": ["shop"]}}

@@ -8,8 +8,8 @@ from typing import Any
 import httpx
 import pytest
 
-from app.store.database import Connection
-from app.store.master_keys import new_master_key
+from factwire.store.database import Connection
+from factwire.store.master_keys import new_master_key
 from tests.builders import new_fact
 from tests.conformance.frames import Frame
 from tests.conformance.streams import Stream, follow

@@ -8,18 +8,18 @@ import asyncpg
 import msgspec
 import pytest
 
-from app.domain.errors import FactReserved
-from app.domain.fact import NewFact
-from app.domain.position import START, Position
-from app.store.appending import Refusal, append
-from app.store.chain import Flaw, read_hash_at
-from app.store.database import Connection
-from app.store.erasing import erase_data_subject, redact_fact
-from app.store.master_keys import KEY_BYTES, MasterKeys
-from app.store.reading import resolve
-from app.store.rotating import rotate
-from app.store.sealing import read_keys, sealed
-from app.store.verifying import Verifier
+from factwire.domain.errors import FactReserved
+from factwire.domain.fact import NewFact
+from factwire.domain.position import START, Position
+from factwire.store.appending import Refusal, append
+from factwire.store.chain import Flaw, read_hash_at
+from factwire.store.database import Connection
+from factwire.store.erasing import erase_data_subject, redact_fact
+from factwire.store.master_keys import KEY_BYTES, MasterKeys
+from factwire.store.reading import resolve
+from factwire.store.rotating import rotate
+from factwire.store.sealing import read_keys, sealed
+from factwire.store.verifying import Verifier
 from tests.integration.store import a_fact, append_alone
 
 MASTER_KEYS = MasterKeys([bytes(KEY_BYTES)])

@@ -25,7 +25,7 @@ PUBLISHES = 40
 
 def command(*arguments: str, **settings: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "app", *arguments],
+        [sys.executable, "-m", "factwire", *arguments],
         cwd=ROOT,
         env=clean_environment() | settings_of(**settings) | {"PATH": os.environ["PATH"]},
         capture_output=True,

@@ -7,7 +7,7 @@ import pytest
 from alembic import command
 from alembic.script import ScriptDirectory
 
-from app.store.migrations import configuration
+from factwire.store.migrations import configuration
 from tests.service import ROOT
 
 

@@ -154,7 +154,7 @@ async def revoke(database_url: str, key_id: str) -> None:
 
 
 async def raise_epoch(database_url: str, *, forked_after: int) -> None:
-    command = [sys.executable, "-m", "app", "epoch", "raise", "--forked-after", str(forked_after)]
+    command = [sys.executable, "-m", "factwire", "epoch", "raise", "--forked-after", str(forked_after)]
     environment = clean_environment() | {"FACTWIRE_DATABASE_URL": database_url, "PATH": os.environ["PATH"]}
     await asyncio.to_thread(
         subprocess.run, command, cwd=ROOT, env=environment, capture_output=True, timeout=UNTIL_SECONDS, check=True

@@ -4,12 +4,12 @@ from ipaddress import ip_network
 
 import pytest
 
-from app.access import rates
-from app.access.addresses import Proxies
-from app.access.allowances import Allowances, Limits
-from app.access.guests import Guests
-from app.access.rates import BoundedStorage, Rate
-from app.domain.errors import RateLimited
+from factwire.access import rates
+from factwire.access.addresses import Proxies
+from factwire.access.allowances import Allowances, Limits
+from factwire.access.guests import Guests
+from factwire.access.rates import BoundedStorage, Rate
+from factwire.domain.errors import RateLimited
 
 
 class Clock:

@@ -2,8 +2,8 @@
 
 import pytest
 
-from app.stream.backlog import Backlog
-from app.stream.grouping import Request
+from factwire.stream.backlog import Backlog
+from factwire.stream.grouping import Request
 
 
 def new_request(tenant: str, size: int) -> Request:

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.domain.budget import Budget
-from app.domain.errors import Unavailable
+from factwire.domain.budget import Budget
+from factwire.domain.errors import Unavailable
 
 
 def test_one_tenant_has_half_of_it() -> None:

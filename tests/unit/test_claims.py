@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from app.access.claims import ClaimGrants, find, words
-from app.access.granting import grants_from
-from app.domain.grants import Grants, new_namespaces
+from factwire.access.claims import ClaimGrants, find, words
+from factwire.access.granting import grants_from
+from factwire.domain.grants import Grants, new_namespaces
 
 WRITER = {"publish": {"include": ["loans.*"]}, "read": {"include": ["loans.*"], "exclude": ["loans.secret"]}}
 READER = {"read": {"include": ["*"]}}

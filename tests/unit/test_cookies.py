@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from starlette.requests import Request
 
-from app.api.cookies import comes_from_its_own_page, cookie_name, session_of, set_cookie
+from factwire.api.cookies import comes_from_its_own_page, cookie_name, session_of, set_cookie
 
 
 def request(method: str = "GET", *, scheme: str = "http", **headers: str) -> Request:

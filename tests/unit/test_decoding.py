@@ -12,14 +12,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.api.cloudevents import ONE, SEVERAL
-from app.api.decoding import Decoder
-from app.api.erasing import REDACTION
-from app.api.imports import LINE
-from app.api.keys import KEY, ROTATION
-from app.api.publishing import PUBLISH
-from app.api.querying import QUERY
-from app.domain.errors import FactwireError, InvalidRequest, MalformedJson
+from factwire.api.cloudevents import ONE, SEVERAL
+from factwire.api.decoding import Decoder
+from factwire.api.erasing import REDACTION
+from factwire.api.imports import LINE
+from factwire.api.keys import KEY, ROTATION
+from factwire.api.publishing import PUBLISH
+from factwire.api.querying import QUERY
+from factwire.domain.errors import FactwireError, InvalidRequest, MalformedJson
 
 
 class Body(msgspec.Struct, forbid_unknown_fields=True):

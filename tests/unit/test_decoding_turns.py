@@ -4,7 +4,7 @@ import asyncio
 import time
 from itertools import pairwise
 
-from app.api.decoding_turns import DecodingTurns
+from factwire.api.decoding_turns import DecodingTurns
 
 WORK_SECONDS = 0.02
 

@@ -3,7 +3,7 @@
 import pytest
 from starlette.requests import Request
 
-from app.api.encoding import chosen_coding
+from factwire.api.encoding import chosen_coding
 
 
 @pytest.mark.parametrize(

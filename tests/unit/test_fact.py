@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.domain.errors import InvalidRequest, LimitExceeded
-from app.domain.fact import NewFact, aggregate_tag, kind_lists, meta_tag, new_fact, posting_lists, repeated
-from app.domain.limits import Limits
+from factwire.domain.errors import InvalidRequest, LimitExceeded
+from factwire.domain.fact import NewFact, aggregate_tag, kind_lists, meta_tag, new_fact, posting_lists, repeated
+from factwire.domain.limits import Limits
 
 ID = "0193595a-7c5f-7e1a-8f31-2f6a3c7d9b10"
 OTHER_ID = "0193595a-7c5f-7e1a-8f31-2f6a3c7d9b11"

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from app.stream.fair_queue import FairQueue, Turn
-from app.stream.grouping import REQUEST_COST, Request
+from factwire.stream.fair_queue import FairQueue, Turn
+from factwire.stream.grouping import REQUEST_COST, Request
 
 TENANTS = ("a", "b", "c")
 ROUNDING = 1e-6

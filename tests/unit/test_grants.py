@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.access.granting import form_of, grants_from
-from app.domain.grants import EVERYTHING, Grants, Namespaces, new_namespaces
+from factwire.access.granting import form_of, grants_from
+from factwire.domain.grants import EVERYTHING, Grants, Namespaces, new_namespaces
 
 NAMES = ["a", "a.b", "a.b.c", "a.bc", "ab", "b", "b.a", "factwire", "factwire.x"]
 PATTERNS = ["*", *NAMES, *(f"{name}.*" for name in NAMES)]

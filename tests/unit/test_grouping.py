@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
-from app.domain.condition import Condition
-from app.domain.fact import NewFact
-from app.domain.position import Cursor, Position
-from app.domain.query import Item, Query, new_item
-from app.stream.grouping import GROUP_PROBES_MAX, PROBE_COST, Group, Request, probes_of
+from factwire.domain.condition import Condition
+from factwire.domain.fact import NewFact
+from factwire.domain.position import Cursor, Position
+from factwire.domain.query import Item, Query, new_item
+from factwire.stream.grouping import GROUP_PROBES_MAX, PROBE_COST, Group, Request, probes_of
 
 
 def new_request(*items: Item, facts: Sequence[NewFact] = ()) -> Request:

@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from app.domain.errors import Unavailable
-from app.stream.history_room import PAGE_BYTES, PAGES, HistoryRooms, Room
+from factwire.domain.errors import Unavailable
+from factwire.stream.history_room import PAGE_BYTES, PAGES, HistoryRooms, Room
 
 LARGE, _, SMALL = PAGE_BYTES
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.api.hosts import Hosts
+from factwire.api.hosts import Hosts
 
 HOSTS = Hosts(("service.internal", "*.example.com"))
 

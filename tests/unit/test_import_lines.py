@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.api.imports import BATCH_LINES_MAX, Lines
-from app.domain.budget import Budget
-from app.domain.errors import LimitExceeded, Unavailable
+from factwire.api.imports import BATCH_LINES_MAX, Lines
+from factwire.domain.budget import Budget
+from factwire.domain.errors import LimitExceeded, Unavailable
 
 BYTES_MAX = 100
 LINES = st.lists(st.binary(max_size=40).map(lambda line: line.replace(b"\n", b"")), max_size=30)

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from app.domain.errors import KeyUnavailable
-from app.store.master_keys import (
+from factwire.domain.errors import KeyUnavailable
+from factwire.store.master_keys import (
     KEY_BYTES,
     NO_KEYS,
     MasterKeyRefused,

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.domain.position import EPOCH_MAX, POSITION_MAX, Cursor, Position, parse_bound, parse_cursor
+from factwire.domain.position import EPOCH_MAX, POSITION_MAX, Cursor, Position, parse_bound, parse_cursor
 
 
 @given(epoch=st.integers(1, EPOCH_MAX), position=st.integers(0, POSITION_MAX))

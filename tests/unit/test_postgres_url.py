@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from app.postgres_url import REFUSED, left_out_of, system_authorities, target_of
+from factwire.postgres_url import REFUSED, left_out_of, system_authorities, target_of
 
 HANDED_OUT = {
     "postgresql://u:p@ep-a.aws.neon.tech/db?sslmode=require&channel_binding=require": (

@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.domain.query import EVERYTHING, Item, Query, new_item
+from factwire.domain.query import EVERYTHING, Item, Query, new_item
 
 TAGS = frozenset({"a:order-1", "a:order-2", "m:label:x", "m:label:y"})
 

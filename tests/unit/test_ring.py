@@ -2,10 +2,10 @@
 
 from uuid import uuid4
 
-from app.domain.position import Position
-from app.domain.query import EVERYTHING, Query, new_item
-from app.store.reading_tail import TailFact
-from app.stream.ring import Ring, Segment, event_frame, segments
+from factwire.domain.position import Position
+from factwire.domain.query import EVERYTHING, Query, new_item
+from factwire.store.reading_tail import TailFact
+from factwire.stream.ring import Ring, Segment, event_frame, segments
 
 AT = "2026-01-31T12:00:00.000000Z"
 

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from app.cli import main
-from app.setting_values import FROM_FILES
-from app.settings import Settings, range_of
+from factwire.cli import main
+from factwire.setting_values import FROM_FILES
+from factwire.settings import Settings, range_of
 
 PASSWORD = "TOP-SECRET"
 NOTHING_GIVEN: dict[str, Any] = {}

@@ -4,11 +4,11 @@ import asyncio
 
 from starlette.types import Message
 
-from app.api.returning import Returns
-from app.api.sse import Client
-from app.domain.errors import HistoryForked
-from app.domain.position import Cursor, Position
-from app.stream.pace import CaughtUp, Facts, Failed, Happening, Moved, Quiet
+from factwire.api.returning import Returns
+from factwire.api.sse import Client
+from factwire.domain.errors import HistoryForked
+from factwire.domain.position import Cursor, Position
+from factwire.stream.pace import CaughtUp, Facts, Failed, Happening, Moved, Quiet
 
 BODY = b'data: {"position":7}\nid: 1:7\n\n'
 

@@ -3,10 +3,10 @@
 import random
 from uuid import uuid4
 
-from app.domain.position import START, Position
-from app.domain.query import EVERYTHING, Query, new_item
-from app.store.reading_tail import TailFact
-from app.stream.standing import Standing
+from factwire.domain.position import START, Position
+from factwire.domain.query import EVERYTHING, Query, new_item
+from factwire.store.reading_tail import TailFact
+from factwire.stream.standing import Standing
 
 AT = "2026-01-31T12:00:00.000000Z"
 NAMESPACES, TYPES, IDS, LABELS = ("shop", "loans"), ("Placed", "Paid", "shop"), ("1", "2", "3"), ("x", "y")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.store.transport import unverified_hosts
+from factwire.store.transport import unverified_hosts
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ from contextlib import suppress
 
 import pytest
 
-from app.domain.errors import Unavailable
-from app.store.turns import Turns
+from factwire.domain.errors import Unavailable
+from factwire.store.turns import Turns
 
 
 class Readers:

@@ -3,7 +3,7 @@
 import asyncio
 from collections import Counter
 
-from app.stream.turnstile import Turnstile
+from factwire.stream.turnstile import Turnstile
 
 
 class Passes:

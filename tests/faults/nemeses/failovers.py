@@ -114,7 +114,7 @@ def pair_of(site: Site) -> Pair:
 
 
 def raise_epoch(url: str, forked_after: int) -> int:
-    command = [sys.executable, "-m", "app", "epoch", "raise", "--forked-after", str(forked_after)]
+    command = [sys.executable, "-m", "factwire", "epoch", "raise", "--forked-after", str(forked_after)]
     environment = clean_environment() | {"FACTWIRE_DATABASE_URL": url, "PATH": os.environ["PATH"]}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, timeout=30, check=True, text=True)
     return int(done.stdout.removeprefix("The epoch is ").partition(".")[0])

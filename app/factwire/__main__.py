@@ -1,0 +1,10 @@
+"""python -m factwire"""
+
+import sys
+
+try:
+    from factwire.cli import main
+
+    sys.exit(main())
+except KeyboardInterrupt:  # also while modules are imported
+    sys.exit(130)

@@ -1,0 +1,119 @@
+"""The explorer page, and what else a site has at a well-known place. None of it tells anything of the log."""
+
+import hashlib
+import mimetypes
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from importlib.resources import files
+from typing import NamedTuple
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+
+from factwire import __version__
+from factwire.api.admitting import Rule
+from factwire.api.context import context_of
+from factwire.api.routing import RULE, new_router
+from factwire.domain.errors import PathNotFound
+from factwire.settings import Settings
+
+router = new_router("explorer")
+
+PAGE = "index.html"
+SECURITY_DAYS = 180
+POLICY = "; ".join(
+    (
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "img-src 'self'",
+        "connect-src 'self'",
+        "base-uri 'none'",
+        "form-action 'none'",
+        "frame-ancestors 'none'",
+    )
+)
+HEADERS = {
+    "cache-control": "no-cache",
+    "content-security-policy": POLICY,
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "referrer-policy": "no-referrer",
+    "x-content-type-options": "nosniff",
+    "link": '</openapi.json>; rel="service-desc", </docs>; rel="service-doc"',
+}
+EXTRA = {RULE: Rule.OPEN}
+
+
+class Surroundings(msgspec.Struct):
+    """What the page has to know of the service before it asks for anything."""
+
+    version: str
+    asks_for_key: bool
+    publishes: bool
+
+
+class Asset(NamedTuple):
+    body: bytes
+    media_type: str
+    etag: str
+
+
+@router.get("/", include_in_schema=False, openapi_extra=EXTRA)
+async def page(request: Request) -> Response:
+    return answer(request, PAGE)
+
+
+@router.get("/ui/surroundings.json", include_in_schema=False, openapi_extra=EXTRA)
+async def surroundings(request: Request) -> Response:
+    settings = context_of(request).settings
+    told = Surroundings(__version__, asks_for_key=not settings.is_open, publishes=is_for_development(settings))
+    return Response(msgspec.json.encode(told), 200, {"cache-control": "no-store"}, "application/json")
+
+
+@router.get("/ui/{path:path}", include_in_schema=False, openapi_extra=EXTRA)
+async def asset(request: Request) -> Response:
+    return answer(request, request.path_params["path"])
+
+
+@router.get("/.well-known/security.txt", include_in_schema=False, openapi_extra=EXTRA)
+async def security(request: Request) -> Response:
+    """Whom to tell of a hole (RFC 9116): known only to who runs this service."""
+    contact = context_of(request).settings.security_contact
+    if contact is None:
+        raise PathNotFound("FACTWIRE_SECURITY_CONTACT is not set.")
+    expires = (datetime.now(UTC) + timedelta(days=SECURITY_DAYS)).replace(hour=0, minute=0, second=0, microsecond=0)
+    return PlainTextResponse(f"Contact: {contact}\nExpires: {expires.isoformat().replace('+00:00', 'Z')}\n")
+
+
+def is_for_development(settings: Settings) -> bool:
+    """Whether nobody but the same machine reaches the service, so that publishing from the page harms nobody."""
+    return settings.is_open_implicitly
+
+
+def answer(request: Request, path: str) -> Response:
+    found = assets().get(path)
+    if found is None:
+        raise PathNotFound(f"There is no {request.url.path}.")
+    headers = {**HEADERS, "etag": found.etag}
+    if request.headers.get("if-none-match") == found.etag:
+        return Response(None, 304, headers)
+    return Response(found.body, 200, headers, found.media_type)
+
+
+@lru_cache(1)
+def assets() -> Mapping[str, Asset]:
+    """The files of the page by their path. They are few, and what is not among them does not exist."""
+    found: dict[str, Asset] = {}
+    waiting = [("", files("factwire").joinpath("ui"))]
+    while waiting:
+        path, place = waiting.pop()
+        if place.is_dir():
+            waiting += [(f"{path}/{child.name}".lstrip("/"), child) for child in place.iterdir()]
+        else:
+            body = place.read_bytes()
+            media_type = mimetypes.guess_type(path)[0] or "application/octet-stream"
+            found[path] = Asset(body, media_type, f'"{hashlib.sha256(body).hexdigest()[:32]}"')
+    return found

@@ -1,0 +1,188 @@
+"""Facts: read pages of them, search, export, and fetch one."""
+
+from uuid import UUID
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from factwire.api.admitting import Rule, principal_of, reader_of
+from factwire.api.bodies import NDJSON
+from factwire.api.context import context_of
+from factwire.api.documenting import EXAMPLE_ID, READ_PROBLEMS, operation
+from factwire.api.encoding import encoded_response
+from factwire.api.exporting import EXPORT_PARAMETERS, answer_export
+from factwire.api.parameters import FILTERS, Parameters, parameters_of
+from factwire.api.querying import read_query
+from factwire.api.routing import new_router
+from factwire.api.wire import Fact, Page, QueryBody
+from factwire.domain import errors
+from factwire.domain.errors import FactNotFound, MalformedParameter
+from factwire.domain.position import FACT_ID, POSITION_MAX, START, Position, parse_cursor
+from factwire.domain.query import Query
+from factwire.store.reading import read_fact
+from factwire.stream.paging import Found, Reading, read
+
+router = new_router("facts")
+
+LIMIT_DEFAULT = 100
+PAGING = ("after", "until", "limit", "order", "wait_seconds")
+
+
+@router.get(
+    "/v1/facts",
+    **operation(
+        "read",
+        "Read a page of history.",
+        rule=Rule.READ,
+        parameters=(*FILTERS, *PAGING),
+        result=Page,
+        result_example="page",
+        other_results={304: "The page is the one with the given ETag."},
+        problems=READ_PROBLEMS,
+    ),
+)
+async def read_page(request: Request) -> Response:
+    parameters = parameters_of(request, *FILTERS, *PAGING)
+    return await answer_page(request, parameters, parameters.query())
+
+
+@router.post(
+    "/v1/facts/search",
+    **operation(
+        "search",
+        "Read a page of history, with the query in the body.",
+        rule=Rule.READ,
+        parameters=PAGING,
+        body=QueryBody,
+        body_example="query",
+        result=Page,
+        result_example="page",
+        other_results={304: "The page is the one with the given ETag."},
+        problems=(
+            *READ_PROBLEMS,
+            errors.MalformedJson,
+            errors.RequestTimeout,
+            errors.BodyTooLarge,
+            errors.UnsupportedMediaType,
+        ),
+    ),
+)
+async def search(request: Request) -> Response:
+    parameters = parameters_of(request, *PAGING)
+    return await answer_page(request, parameters, await read_query(request))
+
+
+@router.get(
+    "/v1/facts/export",
+    **operation(
+        "export_facts",
+        "The whole result up to the head, a fact a line. A failed export is cut, never ended cleanly.",
+        rule=Rule.READ,
+        parameters=EXPORT_PARAMETERS,
+        result=Fact,
+        result_example="facts",
+        media_type=NDJSON,
+        problems=READ_PROBLEMS,
+    ),
+)
+async def export_facts(request: Request) -> Response:
+    return await answer_export(request)
+
+
+@router.get(
+    "/v1/facts/at/{position}",
+    **operation(
+        "get_fact_at",
+        "The fact at a position.",
+        rule=Rule.READ,
+        path_parameters={"position": 42},
+        result=Fact,
+        result_example="fact",
+        problems=READ_PROBLEMS,
+    ),
+)
+async def get_fact_at(request: Request) -> Response:
+    parameters_of(request)
+    try:
+        cursor = parse_cursor(request.path_params["position"])
+    except ValueError as error:
+        raise MalformedParameter("position", str(error)) from None
+    if cursor.epoch:
+        raise MalformedParameter("position", "expected a position without an epoch")
+    if not START < cursor.position < POSITION_MAX:
+        raise FactNotFound(f"There is no fact at position {cursor.position}.")
+    return await answer_fact(request, cursor.position)
+
+
+@router.get(
+    "/v1/facts/{id}",
+    **operation(
+        "get_fact",
+        "The fact with an id.",
+        rule=Rule.READ,
+        path_parameters={"id": EXAMPLE_ID},
+        result=Fact,
+        result_example="fact",
+        problems=READ_PROBLEMS,
+    ),
+)
+async def get_fact(request: Request) -> Response:
+    parameters_of(request)
+    text = request.path_params["id"]
+    if not FACT_ID.fullmatch(text):
+        raise MalformedParameter("id", "expected the id of a fact, a UUID")
+    return await answer_fact(request, UUID(text))
+
+
+async def answer_fact(request: Request, at: UUID | Position) -> Response:
+    context = context_of(request)
+    async with context.database.reading.reading(context.tenants.tenant_of(request.scope)) as connection:
+        position, body = await read_fact(
+            connection, at, principal_of(request).grants.readable, master_keys=context.database.master_keys
+        )
+    context.tail.refuse_beyond_fork(position)
+    return await encoded_response(request, body)
+
+
+async def answer_page(request: Request, parameters: Parameters, query: Query) -> Response:
+    context = context_of(request)
+    settings = context.settings
+    reader = reader_of(request, context)
+    reading = Reading(
+        query=reader.sees(query),
+        after=parameters.bound("after", "start"),
+        until=parameters.optional_bound("until"),
+        descending=parameters.choice("order", ("asc", "desc"), "asc") == "desc",
+        facts_max=parameters.whole(
+            "limit", default=min(LIMIT_DEFAULT, settings.page_facts_max), least=1, most=settings.page_facts_max
+        ),
+        wait_seconds=parameters.number("wait_seconds", default=0, least=0, most=settings.wait_seconds_max),
+        reader=reader,
+        tenant=context.tenants.tenant_of(request.scope),
+    )
+    with context.queries.held(reading.tenant, reading.query.bytes):
+        found = await read(context.database, context.tail, reading)
+    context.metrics.page_read()
+    headers = {} if found.caught_up and reading.descending else {"link": next_link(request, reading, found)}
+    return await encoded_response(request, page_json(reading, found), headers=headers)
+
+
+def page_json(reading: Reading, found: Found) -> bytes:
+    """The page around the facts that the database composed; each of them has a comma behind it."""
+    page = found.page
+    until = b',"until":"%b"' % str(page.cursor).encode() if reading.descending and not found.caught_up else b""
+    return b'{"facts":[%b],"position":%d,"cursor":"%b","head":%d,"caught_up":%b%b}' % (
+        page.body[:-1],
+        page.through,
+        str(page.cursor).encode(),
+        page.head,
+        b"true" if found.caught_up else b"false",
+        until,
+    )
+
+
+def next_link(request: Request, reading: Reading, found: Found) -> str:
+    """The same request from where this page ended; a relative reference, so that it survives proxies."""
+    name = "until" if reading.descending else "after"
+    url = request.url.include_query_params(**{name: str(found.page.cursor)})
+    return f'<{url.path}?{url.query}>; rel="next"'

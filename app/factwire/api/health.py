@@ -1,0 +1,77 @@
+"""Health: whether the process is alive, whether it should get requests, and what it measures."""
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from factwire.api.admitting import Rule
+from factwire.api.context import context_of
+from factwire.api.documenting import operation
+from factwire.api.routing import new_router
+
+router = new_router("operations")
+
+
+class Liveness(msgspec.Struct):
+    """The process answers."""
+
+    status: str = "alive"
+
+
+class Readiness(msgspec.Struct):
+    """Whether requests should come here. The state of the database is told but does not decide: `starting` before the
+    first look at it, `reachable`, `standby` where it serves history and streams only, or `unreachable`.
+
+    Otherwise one hiccup of the database would take every process out of rotation and end all streams at the ingress.
+    """
+
+    ready: bool
+    draining: bool
+    schema: str
+    database: str
+
+
+@router.get(
+    "/livez",
+    **operation("livez", "Whether the process is alive.", rule=Rule.OPEN, result=Liveness, result_example="livez"),
+)
+async def livez(request: Request) -> Response:
+    return Response(msgspec.json.encode(Liveness()), 200, media_type="application/json")
+
+
+@router.get(
+    "/readyz",
+    **operation(
+        "readyz",
+        "Whether requests should be sent here.",
+        rule=Rule.OPEN,
+        result=Readiness,
+        result_example="readyz",
+        other_results={503: "Not ready: draining, or the schema was not seen yet."},
+    ),
+)
+async def readyz(request: Request) -> Response:
+    context = context_of(request)
+    readiness = Readiness(
+        ready=context.schema_seen and not context.draining,
+        draining=context.draining,
+        schema="current" if context.schema_seen else "not seen yet",
+        database=context.database_state,
+    )
+    return Response(msgspec.json.encode(readiness), 200 if readiness.ready else 503, media_type="application/json")
+
+
+@router.get(
+    "/metrics",
+    **operation(
+        "metrics",
+        "What the process measures, as Prometheus reads it.",
+        rule=Rule.OPEN,
+        result=str,
+        result_example="metrics",
+        media_type="text/plain",
+    ),
+)
+async def metrics(request: Request) -> Response:
+    body, media_type = context_of(request).metrics.render()
+    return Response(body, 200, {"content-type": media_type})

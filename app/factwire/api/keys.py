@@ -1,0 +1,288 @@
+"""Keys: make them, look at them, give them new secrets, and revoke them."""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+from starlette.requests import Request
+from starlette.responses import Response
+
+from factwire.access import keys
+from factwire.access.granting import grants_from
+from factwire.access.keys import Made
+from factwire.api.admitting import Rule, principal_of
+from factwire.api.asgi import JSON
+from factwire.api.context import context_of
+from factwire.api.decoding import Decoder
+from factwire.api.documenting import operation
+from factwire.api.parameters import parameters_of, parse_time
+from factwire.api.routing import new_router
+from factwire.api.wire import Texts
+from factwire.domain import errors
+from factwire.domain.errors import FieldError, Forbidden, InvalidRequest, Unauthenticated, Unavailable
+from factwire.domain.fact import utc
+from factwire.domain.grants import Grants
+from factwire.domain.principal import Principal
+from factwire.store.auditing import changing
+from factwire.store.database import Connection
+from factwire.store.keys import StoredKey, stored_keys
+
+router = new_router("access")
+
+GRACE_SECONDS = 3600
+GRACE_SECONDS_MAX = 30 * 24 * 3600
+NO_STORE = {"cache-control": "no-store"}
+BODY_PROBLEMS = (
+    errors.MalformedJson,
+    errors.RequestTimeout,
+    errors.BodyTooLarge,
+    errors.UnsupportedMediaType,
+    errors.InvalidRequest,
+    errors.LimitExceeded,
+)
+PROBLEMS = (errors.MalformedParameter, errors.UnknownParameter, errors.Unavailable)
+
+
+class NamespacesBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Namespaces by pattern: `loans` is that one, `loans.*` are all below it, `*` is each. Exclusion wins."""
+
+    include: Texts = UNSET
+    exclude: Texts = UNSET
+
+
+class GrantsBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What may be done, and in which namespaces. Nothing granted means nothing seen."""
+
+    publish: NamespacesBody | UnsetType = UNSET
+    read: NamespacesBody | UnsetType = UNSET
+    manage: NamespacesBody | UnsetType = UNSET
+
+
+class KeyBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """A key to make."""
+
+    name: Annotated[str, Meta(description="For people: whose it is, or what for.", examples=["shop, production"])]
+    grants: GrantsBody
+    expires_at: Annotated[str | UnsetType | None, Meta(description="When it ends; never without it.")] = UNSET
+
+
+class RotationBody(msgspec.Struct, forbid_unknown_fields=True):
+    """How a key gets its new secret."""
+
+    grace_seconds: Annotated[
+        float | UnsetType,
+        Meta(description="For how long the secret before it still holds; an hour without it."),
+    ] = UNSET
+
+
+class Key(msgspec.Struct, kw_only=True):
+    """A key, without what opens with it."""
+
+    id: str
+    name: str
+    grants: GrantsBody
+    created_at: str
+    expires_at: str | None
+    revoked_at: str | None
+    last_used_at: str | None
+
+
+class NewKey(Key, kw_only=True):
+    """A key with its secret, which is shown here and never again."""
+
+    secret: str
+
+
+class Keys(msgspec.Struct):
+    """The keys that hold and those that ended within the last 30 days, the oldest first."""
+
+    keys: list[Key]
+
+
+KEY = Decoder(KeyBody)
+ROTATION = Decoder(RotationBody)
+
+
+@router.get(
+    "/v1/keys",
+    **operation("list_keys", "All keys.", rule=Rule.MANAGE, result=Keys, result_example="keys", problems=PROBLEMS),
+)
+async def list_keys(request: Request) -> Response:
+    parameters_of(request)
+    async with managing(request) as connection:
+        found = await stored_keys(connection)
+    return answer(Keys([shown(key) for key in found]))
+
+
+@router.post(
+    "/v1/keys",
+    **operation(
+        "create_key",
+        "Make a key. Its secret is shown once.",
+        rule=Rule.MANAGE,
+        body=KeyBody,
+        body_example="new-key",
+        result=NewKey,
+        result_example="key-with-secret",
+        status=HTTPStatus.CREATED,
+        problems=(*PROBLEMS, *BODY_PROBLEMS, errors.OutcomeUnknown),
+    ),
+)
+async def create_key(request: Request) -> Response:
+    parameters_of(request)
+    body, _ = KEY.decode(await context_of(request).bodies.read_json(request))
+    maker = maker_of(request)
+    grants, expires_at = granted(body.grants), end_of(body.expires_at, otherwise=maker.expires_at)
+    async with managing(request) as connection:
+        made = await keys.create(connection, maker, name=body.name, grants=grants, expires_at=expires_at)
+    return answer(shown_with_secret(made), HTTPStatus.CREATED)
+
+
+@router.get(
+    "/v1/keys/{id}",
+    **operation(
+        "get_key",
+        "One key.",
+        rule=Rule.MANAGE,
+        path_parameters={"id": "4yTqW0ePzK3c"},
+        result=Key,
+        result_example="key",
+        problems=(*PROBLEMS, errors.KeyNotFound),
+    ),
+)
+async def get_key(request: Request) -> Response:
+    parameters_of(request)
+    async with managing(request) as connection:
+        found = await keys.find(connection, id_of(request))
+    return answer(shown(found))
+
+
+@router.post(
+    "/v1/keys/{id}/rotate",
+    **operation(
+        "rotate_key",
+        "Give a key a new secret, which is shown once; the one before holds for a while.",
+        rule=Rule.MANAGE,
+        path_parameters={"id": "4yTqW0ePzK3c"},
+        body=RotationBody,
+        body_example="rotation",
+        result=NewKey,
+        result_example="key-with-secret",
+        problems=(*PROBLEMS, *BODY_PROBLEMS, errors.KeyNotFound, errors.OutcomeUnknown),
+    ),
+)
+async def rotate_key(request: Request) -> Response:
+    parameters_of(request)
+    body, _ = ROTATION.decode(await context_of(request).bodies.read_json(request))
+    grace_seconds = GRACE_SECONDS if body.grace_seconds is UNSET else body.grace_seconds
+    if not 0 <= grace_seconds <= GRACE_SECONDS_MAX:
+        detail = f"expected a number from 0 to {GRACE_SECONDS_MAX}"
+        raise InvalidRequest([FieldError(detail, pointer="/grace_seconds")])
+    async with managing(request) as connection:
+        made = await keys.rotate(connection, maker_of(request), id_of(request), grace_seconds=grace_seconds)
+    return answer(shown_with_secret(made))
+
+
+@router.delete(
+    "/v1/keys/{id}",
+    **operation(
+        "revoke_key",
+        "Revoke a key: it opens nothing any more, and its streams end.",
+        rule=Rule.MANAGE,
+        path_parameters={"id": "4yTqW0ePzK3c"},
+        result=Key,
+        result_example="revoked-key",
+        problems=(*PROBLEMS, errors.KeyNotFound, errors.OutcomeUnknown),
+    ),
+)
+async def revoke_key(request: Request) -> Response:
+    parameters_of(request)
+    async with managing(request) as connection:
+        revoked = await keys.revoke(connection, principal_of(request), id_of(request))
+    return answer(shown(revoked))
+
+
+@asynccontextmanager
+async def managing(request: Request) -> AsyncIterator[Connection]:
+    """A connection for the keys; what was changed holds in this process at once, and in others within seconds.
+
+    Where keys are not asked for there are none to manage: whoever reaches an open service could leave one behind for
+    the time when it is closed.
+    """
+    context = context_of(request)
+    if context.keyring is None:
+        raise Forbidden("Keys are not in use here: FACTWIRE_AUTH does not name them.")
+    if request.method != "GET":
+        context.tail.refuse_on_standby()
+    lane = context.database.managing
+    async with lane.reading() if request.method == "GET" else changing(lane) as connection:
+        yield connection
+    if request.method != "GET":
+        context.tail.hint()
+        with suppress(Unavailable):  # the change is made, and will be seen
+            await context.keyring.refresh()
+
+
+def maker_of(request: Request) -> Principal:
+    """Who makes a request, until the end of his credentials: a session of theirs may end before.
+
+    Raises Unauthenticated where they do not hold any more, and Unavailable where nobody can tell.
+    """
+    maker = context_of(request).access.current(principal_of(request))
+    if maker is None:
+        raise Unauthenticated("The credentials were revoked or have ended.")
+    return maker
+
+
+def id_of(request: Request) -> str:
+    id: str = request.path_params["id"]
+    return "" if "\x00" in id else id
+
+
+def granted(body: GrantsBody) -> Grants:
+    try:
+        return grants_from(msgspec.to_builtins(body))
+    except ValueError as error:
+        raise InvalidRequest([FieldError(str(error), pointer="/grants")]) from None
+
+
+def end_of(text: str | UnsetType | None, *, otherwise: float | None) -> datetime | None:
+    """When a key is to end: by its text, or where there is none with the credentials of its maker."""
+    if text is UNSET:
+        return None if otherwise is None else datetime.fromtimestamp(otherwise, UTC)
+    if text is None:
+        return None
+    try:
+        return parse_time(text)
+    except ValueError as error:
+        raise InvalidRequest([FieldError(str(error), pointer="/expires_at")]) from None
+
+
+def shown(key: StoredKey) -> Key:
+    return Key(**members(key))
+
+
+def shown_with_secret(made: Made) -> NewKey:
+    return NewKey(**members(made.key), secret=made.secret)
+
+
+def members(key: StoredKey) -> dict[str, Any]:
+    times = {
+        name: None if (time := getattr(key, name)) is None else utc(time)
+        for name in ("created_at", "expires_at", "revoked_at", "last_used_at")
+    }
+    return {"id": key.id, "name": key.name, "grants": msgspec.convert(without_empty(key.grants), GrantsBody), **times}
+
+
+def without_empty(grants: Mapping[str, Mapping[str, list[str]]]) -> dict[str, dict[str, list[str]]]:
+    """Grants as they are shown: without the parts that grant or exclude nothing."""
+    parts = {action: {name: list(each) for name, each in part.items() if each} for action, part in grants.items()}
+    return {action: part for action, part in parts.items() if part}
+
+
+def answer(result: msgspec.Struct, status: int = HTTPStatus.OK) -> Response:
+    return Response(msgspec.json.encode(result), status, NO_STORE, JSON)

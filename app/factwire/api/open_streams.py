@@ -1,0 +1,88 @@
+"""Open streams: who follows what in this process, and how far behind."""
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+from starlette.requests import Request
+from starlette.responses import Response
+
+from factwire.api.admitting import Rule, principal_of
+from factwire.api.context import context_of
+from factwire.api.documenting import operation
+from factwire.api.encoding import encoded_response
+from factwire.api.parameters import parameters_of
+from factwire.api.routing import new_router
+from factwire.api.wire import QueryBody, query_body_from
+from factwire.domain import errors
+from factwire.domain.fact import utc
+from factwire.domain.grants import Namespaces
+from factwire.domain.query import Query
+from factwire.stream.following import OpenStream
+
+router = new_router("operations")
+
+STREAMS_TOLD_MAX = 200
+
+
+class OneStream(msgspec.Struct):
+    """An open stream. `lag` is how many positions the head is before it, whether they match or not."""
+
+    principal: str
+    opened_at: str
+    caught_up: bool
+    position: int
+    lag: int
+    query: Annotated[QueryBody | UnsetType, Meta(description="Left out where it may match what you may not read.")] = (
+        UNSET
+    )
+
+
+class OpenStreams(msgspec.Struct):
+    """How many streams are open in the process that answers, and those that are furthest behind."""
+
+    open: int
+    head: int
+    streams: list[OneStream]
+
+
+@router.get(
+    "/v1/streams",
+    **operation(
+        "list_streams",
+        "The open streams of the process that answers, those furthest behind first.",
+        rule=Rule.MANAGE,
+        result=OpenStreams,
+        result_example="open_streams",
+        problems=(errors.UnknownParameter,),
+    ),
+)
+async def list_streams(request: Request) -> Response:
+    parameters_of(request)
+    context = context_of(request)
+    head = context.tail.head
+    readable = principal_of(request).grants.readable
+    told = [one_stream(stream, head, readable) for stream in context.streams.furthest_behind(STREAMS_TOLD_MAX)]
+    return await encoded_response(request, msgspec.json.encode(OpenStreams(context.streams.open, head, told)))
+
+
+def one_stream(stream: OpenStream, head: int, readable: Namespaces) -> OneStream:
+    query = stream.following.query
+    position = stream.pace.cursor
+    return OneStream(
+        principal=stream.following.reader.name,
+        opened_at=utc(datetime.fromtimestamp(stream.opened_at, UTC)),
+        caught_up=stream.pace.caught_up,
+        position=position,
+        lag=max(0, head - position),
+        query=query_body_from(query) if is_within(query, readable) else UNSET,
+    )
+
+
+def is_within(query: Query, readable: Namespaces) -> bool:
+    """Whether a query can match only what may be read."""
+    return readable.are_all or (
+        bool(query.items)
+        and all(item.namespaces and all(name in readable for name in item.namespaces) for item in query.items)
+    )

@@ -1,0 +1,173 @@
+"""Problems: every error as RFC 9457 has it. One table says which status an error has."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import msgspec
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Match
+from starlette.types import Receive, Scope, Send
+
+from factwire.domain import errors
+from factwire.domain.errors import FactwireError, FieldError
+
+log = logging.getLogger(__name__)
+
+MEDIA_TYPE = "application/problem+json"
+PROBLEM = "factwire.problem"
+RETRY_AFTER_SECONDS = "1"
+TEXT_MAX = 1000
+ERRORS_MAX = 100
+ERRORS_BYTES_MAX = 8 * 1024
+
+STATUSES: Mapping[type[FactwireError], int] = {
+    errors.MalformedJson: 400,
+    errors.MalformedBody: 400,
+    errors.MalformedParameter: 400,
+    errors.Unauthenticated: 401,
+    errors.Forbidden: 403,
+    errors.CrossOrigin: 403,
+    errors.FactNotFound: 404,
+    errors.KeyNotFound: 404,
+    errors.NamespaceNotFound: 404,
+    errors.TypeNotFound: 404,
+    errors.DataSubjectNotFound: 404,
+    errors.PathNotFound: 404,
+    errors.MethodNotAllowed: 405,
+    errors.RequestTimeout: 408,
+    errors.FactIdConflict: 409,
+    errors.ConditionFailed: 409,
+    errors.DataSubjectErased: 409,
+    errors.FactReserved: 409,
+    errors.CursorForked: 409,
+    errors.CursorAhead: 409,
+    errors.CursorExpired: 410,
+    errors.BodyTooLarge: 413,
+    errors.UnsupportedMediaType: 415,
+    errors.UnsupportedContentCoding: 415,
+    errors.WrongHost: 421,
+    errors.InvalidRequest: 422,
+    errors.LimitExceeded: 422,
+    errors.UnknownParameter: 422,
+    errors.ConditionTooExpensive: 422,
+    errors.RateLimited: 429,
+    errors.EncryptionNotConfigured: 422,
+    errors.InternalError: 500,
+    errors.Unavailable: 503,
+    errors.OutcomeUnknown: 503,
+    errors.KeyUnavailable: 503,
+    errors.HistoryForked: 503,
+    errors.StandbyBehind: 503,
+    errors.LogDamaged: 503,
+}
+
+# The rest of such a request's body is not read, so that the connection cannot carry another one.
+UNREAD_BODY = (errors.RequestTimeout,)
+
+
+def type_uri(error: type[FactwireError]) -> str:
+    return f"urn:factwire:problem:{error.code}"
+
+
+def problem(error: FactwireError) -> dict[str, Any]:
+    """The members of the problem that stands for an error."""
+    members: dict[str, Any] = {
+        name: shortened(value) if isinstance(value, str) else value for name, value in error.members.items()
+    }
+    if "errors" in members:
+        members["errors"] = plain_errors(members["errors"])
+    kind = type(error)
+    return {
+        "type": type_uri(kind),
+        "title": kind.title(),
+        "status": STATUSES[kind],
+        "detail": shortened(error.detail),
+        **members,
+    }
+
+
+def plain_errors(fields: Sequence[FieldError]) -> list[dict[str, str]]:
+    """The first of the fields, as many as a small problem has room for."""
+    errors: list[dict[str, str]] = []
+    size = 0
+    for field in fields[:ERRORS_MAX]:
+        error = plain(field)
+        size += len(msgspec.json.encode(error))
+        if errors and size > ERRORS_BYTES_MAX:
+            break
+        errors.append(error)
+    return errors
+
+
+def plain(field: FieldError) -> dict[str, str]:
+    """A field as it is sent. A pointer that is too long ends at an object above what it points to."""
+    members = {name: value for name, value in asdict(field).items() if value is not None}
+    pointer: str = members.get("pointer", "")
+    while len(pointer) > TEXT_MAX:
+        pointer = pointer.rpartition("/")[0]
+    return {name: pointer if name == "pointer" else shortened(value) for name, value in members.items()}
+
+
+def shortened(text: str) -> str:
+    """A text that may repeat a part of the request, which may have megabytes."""
+    return text if len(text) <= TEXT_MAX else f"{text[:TEXT_MAX]}…"
+
+
+class ProblemResponse(Response):
+    """A problem, whose code is kept for whoever counts them."""
+
+    def __init__(self, code: str, body: bytes, status_code: int, headers: Mapping[str, str]) -> None:
+        super().__init__(body, status_code, headers, MEDIA_TYPE)
+        self._code = code
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        scope.setdefault("state", {})[PROBLEM] = self._code
+        await super().__call__(scope, receive, send)
+
+
+def problem_response(error: FactwireError, headers: Mapping[str, str] | None = None) -> Response:
+    status = STATUSES[type(error)]
+    extra = dict(headers or {})
+    if status == 503:
+        extra["retry-after"] = RETRY_AFTER_SECONDS
+    if status == 401:
+        extra["www-authenticate"] = "Bearer"
+    if isinstance(error, errors.UnsupportedContentCoding):
+        extra["accept-encoding"] = error.members["expected"]
+    if isinstance(error, errors.RateLimited):
+        extra["retry-after"] = str(error.retry_after_seconds)
+    if isinstance(error, UNREAD_BODY):
+        extra["connection"] = "close"
+    return ProblemResponse(error.code, msgspec.json.encode(problem(error)), status, extra)
+
+
+async def answer_factwire_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, FactwireError)
+    return problem_response(error)
+
+
+async def answer_http_exception(request: Request, error: Exception) -> Response:
+    """What the router refuses by itself; headers such as Allow are kept."""
+    assert isinstance(error, HTTPException)
+    if error.status_code == 405:
+        allowed = ", ".join(sorted(methods_of(request)))
+        detail = f"{request.url.path} takes {allowed}, not {request.method}."
+        return problem_response(errors.MethodNotAllowed(detail), {"allow": allowed})
+    if error.status_code == 404:
+        return problem_response(errors.PathNotFound(f"There is no {request.url.path}."), error.headers)
+    return problem_response(errors.InternalError("The request could not be handled."), error.headers)
+
+
+def methods_of(request: Request) -> set[str]:
+    """The methods of all routes that have the path; the router itself tells those of the first one only."""
+    matching = [route for route in request.app.routes if route.matches(request.scope)[0] is not Match.NONE]
+    return {method for route in matching for method in getattr(route, "methods", None) or ()}
+
+
+async def answer_unexpected(request: Request, error: Exception) -> Response:
+    """Unknown errors are logged by the server and never leak their text."""
+    return problem_response(errors.InternalError("The service failed; the cause is in its log."))

@@ -1,0 +1,76 @@
+"""Sessions: what the explorer page uses, so that no script has to keep a key."""
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from factwire.api.admitting import Rule, principal_of
+from factwire.api.asgi import JSON
+from factwire.api.context import context_of
+from factwire.api.cookies import comes_from_its_own_page, session_of, set_cookie
+from factwire.api.documenting import operation
+from factwire.api.parameters import parameters_of
+from factwire.api.routing import new_router
+from factwire.domain import errors
+from factwire.domain.errors import CrossOrigin
+from factwire.domain.fact import utc
+
+router = new_router("access")
+
+
+class Session(msgspec.Struct):
+    """Whose it is, and when it ends."""
+
+    principal: str
+    expires_at: str
+
+
+class EndedSession(msgspec.Struct):
+    """The cookie is taken back."""
+
+    status: str = "ended"
+
+
+@router.post(
+    "/v1/session",
+    **operation(
+        "begin_session",
+        "A session for the credentials of the request, as a cookie.",
+        rule=Rule.READ,
+        result=Session,
+        result_example="session",
+        status=201,
+        problems=(errors.UnknownParameter, errors.Unavailable),
+    ),
+)
+async def begin_session(request: Request) -> Response:
+    principal = principal_of(request)
+    parameters_of(request)
+    context_of(request).tail.refuse_on_standby()
+    lent = await context_of(request).sessions.begin(principal)
+    cookie = set_cookie(request, lent.secret, seconds=lent.seconds)
+    body = msgspec.json.encode(Session(principal.name, utc(lent.expires_at)))
+    return Response(body, 201, {"set-cookie": cookie, "cache-control": "no-store"}, JSON)
+
+
+@router.delete(
+    "/v1/session",
+    **operation(
+        "end_session",
+        "End the session of the cookie, with the tickets, sessions and streams that came from it.",
+        rule=Rule.OPEN,
+        result=EndedSession,
+        result_example="ended_session",
+        problems=(errors.CrossOrigin, errors.UnknownParameter, errors.Unavailable),
+    ),
+)
+async def end_session(request: Request) -> Response:
+    parameters_of(request)
+    secret = session_of(request)
+    if secret is not None:
+        if not comes_from_its_own_page(request):
+            raise CrossOrigin
+        context_of(request).tail.refuse_on_standby()
+        await context_of(request).sessions.end(secret)
+    headers = {"set-cookie": set_cookie(request, "", seconds=0), "cache-control": "no-store"}
+    return Response(msgspec.json.encode(EndedSession()), 200, headers, JSON)

@@ -1,0 +1,63 @@
+"""Streams: follow the log over Server-Sent Events."""
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from factwire.api.admitting import Rule
+from factwire.api.documenting import READ_PROBLEMS, operation
+from factwire.api.following import OPTIONS, TICKET
+from factwire.api.opening import answer_stream
+from factwire.api.parameters import FILTERS, parameters_of
+from factwire.api.querying import read_query
+from factwire.api.routing import new_router
+from factwire.api.sse import MEDIA_TYPE
+from factwire.api.wire import Fact, QueryBody
+from factwire.domain import errors
+
+router = new_router("streams")
+
+
+@router.get(
+    "/v1/stream",
+    **operation(
+        "follow",
+        "History from a cursor on, then each new fact as it is published.",
+        rule=Rule.READ,
+        parameters=(*FILTERS, *OPTIONS, TICKET),
+        header_parameters=("Last-Event-ID",),
+        result=Fact,
+        result_example="stream",
+        media_type=MEDIA_TYPE,
+        problems=READ_PROBLEMS,
+    ),
+)
+async def follow(request: Request) -> Response:
+    parameters = parameters_of(request, *FILTERS, *OPTIONS, TICKET)
+    return await answer_stream(request, parameters, parameters.query())
+
+
+@router.post(
+    "/v1/stream",
+    **operation(
+        "follow_query",
+        "The same as follow, with the query in the body.",
+        rule=Rule.READ,
+        parameters=OPTIONS,
+        header_parameters=("Last-Event-ID",),
+        body=QueryBody,
+        body_example="query",
+        result=Fact,
+        result_example="stream",
+        media_type=MEDIA_TYPE,
+        problems=(
+            *READ_PROBLEMS,
+            errors.MalformedJson,
+            errors.RequestTimeout,
+            errors.BodyTooLarge,
+            errors.UnsupportedMediaType,
+        ),
+    ),
+)
+async def follow_query(request: Request) -> Response:
+    parameters = parameters_of(request, *OPTIONS)
+    return await answer_stream(request, parameters, await read_query(request))

@@ -1,0 +1,79 @@
+"""Tickets: what an EventSource of another origin shows, since it can send no headers."""
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from factwire.api.admitting import Rule, principal_of
+from factwire.api.asgi import JSON, header
+from factwire.api.context import context_of
+from factwire.api.documenting import READ_PROBLEMS, operation
+from factwire.api.following import OPTIONS, follow_options
+from factwire.api.parameters import FILTERS, Parameters, parameters_of
+from factwire.api.querying import decoded_query
+from factwire.api.routing import new_router
+from factwire.api.wire import QueryBody
+from factwire.domain import errors
+from factwire.domain.errors import FieldError, InvalidRequest
+from factwire.domain.fact import utc
+from factwire.domain.query import Query
+
+router = new_router("access")
+
+
+class Ticket(msgspec.Struct):
+    """Opens one stream, once."""
+
+    ticket: str
+    expires_at: str
+
+
+@router.post(
+    "/v1/tickets",
+    **operation(
+        "issue_ticket",
+        "A ticket for one stream: with the parameters that it will have, or with its query as the body.",
+        rule=Rule.READ,
+        parameters=(*FILTERS, *OPTIONS),
+        body=QueryBody,
+        body_example="query",
+        body_required=False,
+        result=Ticket,
+        result_example="ticket",
+        status=201,
+        problems=(
+            *READ_PROBLEMS,
+            errors.MalformedJson,
+            errors.RequestTimeout,
+            errors.BodyTooLarge,
+            errors.UnsupportedMediaType,
+        ),
+    ),
+)
+async def issue_ticket(request: Request) -> Response:
+    """What the stream would be refused for is refused here, where a page can read why."""
+    context = context_of(request)
+    principal = principal_of(request)
+    parameters = parameters_of(request, *FILTERS, *OPTIONS)
+    query = await asked_query(request, parameters)
+    options = follow_options(parameters, heartbeat_seconds=context.settings.heartbeat_seconds)
+    context.tail.refuse_on_standby()
+    with context.queries.held(context.tenants.tenant_of(request.scope), query.bytes):
+        await context.moments.locate(options.after, principal.grants.readable)
+        lent = await context.tickets.issue(principal, query)
+    body = msgspec.json.encode(Ticket(lent.secret, utc(lent.expires_at)))
+    return Response(body, 201, {"cache-control": "no-store"}, JSON)
+
+
+async def asked_query(request: Request, parameters: Parameters) -> Query:
+    """The query of the parameters, or of the body if there is one."""
+    query = parameters.query()
+    if header(request.scope, b"content-length") in (b"", b"0") and not header(request.scope, b"transfer-encoding"):
+        return query
+    raw = await context_of(request).bodies.read_json(request)
+    if raw.strip() == b"null":  # from generated clients, where there is no query
+        return query
+    asked = await decoded_query(raw)
+    if query.items:
+        raise InvalidRequest([FieldError("a body cannot be combined with filters", pointer="/items")])
+    return asked

@@ -1,0 +1,300 @@
+"""Facts: what is published, checked and brought into the one form in which it is stored, compared and sent."""
+
+import re
+from collections.abc import Collection, Iterable, Mapping
+from datetime import UTC, datetime
+from functools import lru_cache
+from hashlib import sha256
+
+import msgspec
+
+from factwire.domain.errors import FieldError, InvalidRequest, LimitExceeded
+from factwire.domain.limits import NAME_LENGTH_MAX, TEXT_LENGTH_MAX, VERSION_MAX, Limits
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]*", re.ASCII)
+META_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*", re.ASCII)
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+LINE_FEED, CARRIAGE_RETURN = b"\n\r"  # as numbers they are found several times as fast
+PAYLOAD_MARK = b'},"payload":'  # in the texts before the payload its quotes would be escaped
+LINE_BREAKS = bytes.maketrans(b"\r\n", b"  ")
+RESERVED_NAMESPACE = "factwire"
+NAMES_REMEMBERED = 1024
+
+# Each kind of tag has a prefix of its own, so that none can imitate another.
+AGGREGATE = "a:"
+META = "m:"
+TYPE = "t:"
+NAMESPACE = "n:"
+FAMILY = "f:"
+IN = "\x1d"  # between a tag and the namespace in which it is had; neither can contain it
+
+
+class Document(msgspec.Struct):
+    """A fact's JSON, in the order in which it is stored and sent."""
+
+    id: str
+    namespace: str
+    type: str
+    version: int
+    aggregate_ids: list[str]
+    meta: Mapping[str, str | list[str]]
+    payload: msgspec.Raw
+
+
+class SubjectDocument(msgspec.Struct):
+    """The same, of a fact about a data subject."""
+
+    id: str
+    namespace: str
+    type: str
+    version: int
+    data_subject: str
+    aggregate_ids: list[str]
+    meta: Mapping[str, str | list[str]]
+    payload: msgspec.Raw
+
+
+JSON = msgspec.json.Encoder()
+CONTENT_AT = len('"id":"00000000-0000-0000-0000-000000000000",')
+
+
+class NewFact(msgspec.Struct, frozen=True, gc=False):
+    """A fact as given, in its normal form. It holds no other object that could hold it: nothing for the collector.
+
+    `tags` are what queries match on, `digest` is what makes two publications of one id equal (P5), and `document`
+    is the JSON of the fact from `"id"` on, to which the store adds position and time. `chosen_id` says that the
+    publisher chose the id: only then may a fact with it be stored already. Of a fact about a data subject the payload
+    is taken out of the document before it is stored, and `seal` holds it, encrypted with the key `key_id`. Where that
+    is stored with the fact, `new_key` is the key itself, wrapped, and the name of the master key that opens it.
+    """
+
+    id: str
+    namespace: str
+    type: str
+    version: int
+    tags: tuple[str, ...]
+    digest: bytes
+    document: bytes
+    chosen_id: bool
+    data_subject: str = ""
+    key_id: str = ""
+    seal: bytes = b""
+    new_key: tuple[bytes, str] | tuple[()] = ()
+
+
+def new_fact(
+    *,
+    id: str,
+    namespace: str,
+    type: str,
+    version: int,
+    aggregate_ids: list[str],
+    meta: Mapping[str, str | list[str]],
+    payload: bytes,
+    limits: Limits,
+    chosen_id: bool = True,
+    data_subject: str | None = None,
+) -> NewFact:
+    """Check a fact and bring it into its normal form: sets sorted and without repeats, the payload on one line.
+
+    `id` is a UUID in its canonical spelling, `payload` valid JSON. Raises InvalidRequest or LimitExceeded with a
+    pointer relative to the fact.
+    """
+    if len(namespace) > NAME_LENGTH_MAX or len(type) > NAME_LENGTH_MAX or not is_kind(namespace, type):
+        check_namespace(namespace)
+        check_name(type, "/type")
+    if not 1 <= version <= VERSION_MAX:
+        raise refused("/version", f"expected a number from 1 to {VERSION_MAX}")
+    if len(payload) > limits.payload_bytes_max:
+        check_maximum(len(payload), "payload_bytes_max", limits.payload_bytes_max, "/payload", "bytes")
+    ids = normal_aggregate_ids(aggregate_ids, limits) if aggregate_ids else aggregate_ids
+    pairs = normal_meta(meta, limits) if meta else meta
+
+    # A raw line break can only stand between tokens (in a string it is an escape), and would end an SSE line.
+    if LINE_FEED in payload or CARRIAGE_RETURN in payload:
+        payload = payload.translate(LINE_BREAKS)
+    return composed(id, namespace, type, version, ids, pairs, payload, chosen_id, data_subject)
+
+
+def composed(
+    id: str,
+    namespace: str,
+    type: str,
+    version: int,
+    ids: list[str],
+    pairs: Mapping[str, str | list[str]],
+    payload: bytes,
+    chosen_id: bool,
+    data_subject: str | None = None,
+) -> NewFact:
+    """A fact whose parts are in their normal form."""
+    whole: Document | SubjectDocument
+    if data_subject is None:
+        whole = Document(id, namespace, type, version, ids, pairs, msgspec.Raw(payload))
+    else:
+        check_name(data_subject, "/data_subject")
+        whole = SubjectDocument(id, namespace, type, version, data_subject, ids, pairs, msgspec.Raw(payload))
+    document = JSON.encode(whole)[1:]
+    digest = sha256(document[CONTENT_AT:-1]).digest()
+    tags = fact_tags(ids, pairs)
+    if data_subject is None:
+        return NewFact(id, namespace, type, version, tags, digest, document, chosen_id)
+    return NewFact(id, namespace, type, version, tags, digest, document, chosen_id, data_subject)
+
+
+def parted(document: bytes) -> tuple[bytes, bytes]:
+    """A document up to its payload, and the payload."""
+    at = document.index(PAYLOAD_MARK) + len(PAYLOAD_MARK)
+    return document[:at], document[at:-1]
+
+
+def fact_tags(aggregate_ids: Iterable[str], meta: Mapping[str, str | list[str]]) -> tuple[str, ...]:
+    """What queries match on, of a fact in its normal form."""
+    tags = [f"{AGGREGATE}{aggregate_id}" for aggregate_id in aggregate_ids]
+    for key, values in meta.items():
+        if isinstance(values, str):
+            tags.append(f"{META}{key}:{values}")
+        else:
+            tags += [f"{META}{key}:{value}" for value in values]
+    return tuple(tags)
+
+
+def aggregate_tag(aggregate_id: str) -> str:
+    return f"{AGGREGATE}{aggregate_id}"
+
+
+def meta_tag(key: str, value: str) -> str:
+    return f"{META}{key}:{value}"
+
+
+def posting_lists(namespace: str, type: str, tags: Iterable[str]) -> list[str]:
+    """The lists in which the store keeps a fact, to find it by: see docs/finding.md.
+
+    One for each tag in its namespace, and those of its kind. They are as many for each namespace as it has of its own,
+    so that what others publish about the same makes none of them longer.
+    """
+    return [*[f"{tag}{IN}{namespace}" for tag in tags], *kind_lists(namespace, type)]
+
+
+@lru_cache(NAMES_REMEMBERED)
+def kind_lists(namespace: str, type: str) -> tuple[str, ...]:
+    """Of its type in its namespace, of its type anywhere, of its namespace, and of all whose names begin alike."""
+    lists = (f"{TYPE}{type}{IN}{namespace}", f"{TYPE}{type}", f"{NAMESPACE}{namespace}")
+    family, dot, _ = namespace.partition(".")
+    return (*lists, f"{FAMILY}{family}") if dot else lists
+
+
+def normal_aggregate_ids(aggregate_ids: list[str], limits: Limits) -> list[str]:
+    if len(aggregate_ids) > limits.aggregate_ids_max:
+        check_maximum(len(aggregate_ids), "aggregate_ids_max", limits.aggregate_ids_max, "/aggregate_ids", "values")
+    if not are_plain("".join(aggregate_ids)):
+        for index, aggregate_id in enumerate(aggregate_ids):
+            check_text(aggregate_id, f"/aggregate_ids/{index}")
+    return sorted(set(aggregate_ids)) if len(aggregate_ids) > 1 else aggregate_ids
+
+
+def normal_meta(meta: Mapping[str, str | list[str]], limits: Limits) -> dict[str, str | list[str]]:
+    """The pairs, sorted by key; several values of one key are sorted, and a single one stands alone."""
+    if len(meta) > limits.meta_keys_max:
+        check_maximum(len(meta), "meta_keys_max", limits.meta_keys_max, "/meta", "keys")
+    pairs: dict[str, str | list[str]] = {}
+    total = 0
+    for key in sorted(meta) if len(meta) > 1 else meta:
+        values = pairs[key] = normal_values(key, meta[key])
+        total += 1 if isinstance(values, str) else len(values)
+    if total > limits.meta_values_max:
+        check_maximum(total, "meta_values_max", limits.meta_values_max, "/meta", "values")
+    return pairs
+
+
+def normal_values(key: str, given: str | list[str]) -> str | list[str]:
+    if not (len(key) <= NAME_LENGTH_MAX and matches(META_KEY, key)):
+        detail = f"a meta key is a name without ':', of at most {NAME_LENGTH_MAX} characters"
+        raise refused("/meta" if CONTROL.search(key) else f"/meta/{escaped(key)}", detail)
+    if isinstance(given, str):
+        if not are_plain(given):
+            check_text(given, f"/meta/{escaped(key)}")
+        return given
+    values = sorted(set(given))
+    if not values:
+        raise refused(f"/meta/{escaped(key)}", "expected at least one value")
+    for value in values:
+        check_text(value, f"/meta/{escaped(key)}")
+    return values[0] if len(values) == 1 else values
+
+
+@lru_cache(NAMES_REMEMBERED)
+def is_kind(namespace: str, type: str) -> bool:
+    """Whether both are names that may be published under: kinds recur, and remembering one saves checking it again."""
+    return (
+        NAME.fullmatch(namespace) is not None and NAME.fullmatch(type) is not None and namespace != RESERVED_NAMESPACE
+    )
+
+
+def check_namespace(namespace: str) -> None:
+    check_name(namespace, "/namespace")
+    if namespace == RESERVED_NAMESPACE:
+        raise refused("/namespace", f"the namespace {RESERVED_NAMESPACE} is reserved")
+
+
+def is_name(text: str) -> bool:
+    return len(text) <= NAME_LENGTH_MAX and NAME.fullmatch(text) is not None
+
+
+def check_name(name: str, pointer: str) -> None:
+    if not is_name(name):
+        raise refused(pointer, f"expected a name: letters, digits and _.:- , at most {NAME_LENGTH_MAX} characters")
+
+
+@lru_cache(NAMES_REMEMBERED)
+def matches(pattern: re.Pattern[str], short: str) -> bool:
+    return pattern.fullmatch(short) is not None
+
+
+def are_plain(texts: str) -> bool:
+    """Whether texts, joined, are certainly all allowed: what most are, told without a search."""
+    return len(texts) <= TEXT_LENGTH_MAX and texts.isascii() and texts.isprintable()
+
+
+def check_text(text: str, pointer: str) -> None:
+    if len(text) > TEXT_LENGTH_MAX:
+        raise refused(pointer, f"expected at most {TEXT_LENGTH_MAX} characters")
+    if CONTROL.search(text):
+        raise refused(pointer, "control characters and lone surrogates are not allowed")
+
+
+def check_texts(texts: Collection[str], pointer: str) -> None:
+    """The same of many, told at once where all are printable: no control character and no surrogate is."""
+    if max(map(len, texts), default=0) > TEXT_LENGTH_MAX or not "".join(texts).isprintable():
+        for text in texts:
+            check_text(text, pointer)
+
+
+def check_maximum(actual: int, limit: str, maximum: int, pointer: str, unit: str) -> None:
+    if actual > maximum:
+        field = FieldError(f"{actual} {unit} are more than the {maximum} of {limit}", pointer=pointer)
+        raise LimitExceeded(limit, maximum, field=field)
+
+
+def refused(pointer: str, detail: str) -> InvalidRequest:
+    return InvalidRequest([FieldError(detail, pointer=pointer)])
+
+
+def escaped(key: str) -> str:
+    """A key as a JSON pointer's token (RFC 6901)."""
+    return key.replace("~", "~0").replace("/", "~1")
+
+
+def repeated(ids: Iterable[str]) -> str | None:
+    """The first id that occurs twice."""
+    seen: set[str] = set()
+    for id in ids:
+        if id in seen:
+            return id
+        seen.add(id)
+    return None
+
+
+def utc(time: datetime) -> str:
+    """A time as every answer has it: RFC 3339, UTC, microseconds."""
+    return time.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")

@@ -1,0 +1,123 @@
+"""Queries: which facts. `Query.matches` is the reference for what the SQL of the store finds."""
+
+from collections.abc import Set
+from dataclasses import dataclass, field, replace
+from itertools import chain
+from typing import cast
+
+from factwire.domain.fact import aggregate_tag, meta_tag
+from factwire.domain.grants import EVERY_NAMESPACE, Namespaces
+
+ITEM_BYTES = 1024  # of the object, its sets, and its place in an index
+VALUE_BYTES = 160  # of a text, its places in a tuple and in a set
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One item of a query: every part that is given must match. Values are sorted and unique.
+
+    `tags` are the aggregate ids and meta pairs, all of which a fact must have. `within` are the namespaces that its
+    author may read.
+    """
+
+    namespaces: tuple[str, ...] = ()
+    types: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    within: Namespaces = EVERY_NAMESPACE
+    _sets: tuple[frozenset[str], frozenset[str], frozenset[str]] | None = field(
+        default=None, init=False, repr=False, compare=False
+    )
+
+    @property
+    def looks(self) -> int:
+        """How many look-ups it may take to compare a fact with the item."""
+        return 3 + len(self.tags)
+
+    @property
+    def bytes(self) -> int:
+        """About how much memory it takes: its texts, and what Python adds to each of them."""
+        values = self.namespaces + self.types + self.tags
+        return ITEM_BYTES + VALUE_BYTES * len(values) + len("".join(values))
+
+    def matches(self, namespace: str, type: str, tags: Set[str]) -> bool:
+        """A few look-ups, whatever the sizes of the item and of the fact."""
+        namespaces, types, needed = self._sets or self._as_sets()
+        return (
+            (not namespaces or namespace in namespaces)
+            and (not types or type in types)
+            and needed <= tags
+            and (self.within is EVERY_NAMESPACE or namespace in self.within)
+        )
+
+    def _as_sets(self) -> tuple[frozenset[str], frozenset[str], frozenset[str]]:
+        """Made once, where somebody follows: a condition is compared by the database."""
+        sets = frozenset(self.namespaces), frozenset(self.types), frozenset(self.tags)
+        object.__setattr__(self, "_sets", sets)
+        return sets
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """OR of items; without any, every fact. Equal queries are equal values, so that streams can share their matches."""
+
+    items: tuple[Item, ...] = ()
+    _bytes: int | None = field(default=None, init=False, repr=False, compare=False)
+    _hash: int | None = field(default=None, init=False, repr=False, compare=False)
+
+    @property
+    def bytes(self) -> int:
+        """About how much memory it takes; counted once, where somebody asks."""
+        if self._bytes is None:
+            object.__setattr__(self, "_bytes", sum([item.bytes for item in self.items]))
+        return cast(int, self._bytes)
+
+    @property
+    def looks(self) -> int:
+        """How many look-ups it may take to compare a fact with it."""
+        return 1 + sum([item.looks for item in self.items])
+
+    def __hash__(self) -> int:
+        # Streams look their query up for each fact, and hashing all its texts takes longer than matching.
+        if self._hash is None:
+            object.__setattr__(self, "_hash", hash(self.items))
+        return cast(int, self._hash)
+
+    def matches(self, namespace: str, type: str, tags: Set[str]) -> bool:
+        for item in self.items:  # any() with a generator would take twice as long, for each fact and query
+            if item.matches(namespace, type, tags):
+                return True
+        return not self.items
+
+
+EVERYTHING = Query()
+NOTHING = Query((Item(namespaces=("",)),))
+
+
+def restricted(query: Query, readable: Namespaces) -> Query:
+    """What a query finds for somebody who may read only some namespaces: as if there were no others."""
+    if readable.are_all:
+        return query
+    items = tuple(
+        item for item in (restricted_item(item, readable) for item in query.items or (Item(),)) if item is not None
+    )
+    return Query(items) if items else NOTHING
+
+
+def restricted_item(item: Item, readable: Namespaces) -> Item | None:
+    """An item with the readable ones of its namespaces; None where there are none of them."""
+    if not item.namespaces:
+        return replace(item, within=readable) if readable.include else None
+    namespaces = tuple(namespace for namespace in item.namespaces if namespace in readable)
+    return replace(item, namespaces=namespaces) if namespaces else None
+
+
+def new_item(
+    *,
+    namespaces: list[str] | None = None,
+    types: list[str] | None = None,
+    aggregate_ids: list[str] | None = None,
+    meta: list[tuple[str, str]] | None = None,
+) -> Item:
+    """An item in its normal form, from the parts as a client gives them."""
+    tags = chain(map(aggregate_tag, aggregate_ids or ()), (meta_tag(key, value) for key, value in meta or ()))
+    return Item(tuple(sorted(set(namespaces or ()))), tuple(sorted(set(types or ()))), tuple(sorted(set(tags))))

@@ -1,0 +1,20 @@
+"""Partitions ahead of the head."""
+
+from factwire.store.database import Connection
+from factwire.store.rows import always
+
+CREATE_PARTITION = "select factwire.create_partition($1)"
+
+ROOM = "select factwire.partitioned_until() - 1 - factwire.head() as room, partition_facts from factwire.log"
+
+
+async def read_room(connection: Connection) -> tuple[int, int]:
+    """How many facts still fit into the partitions that exist, and how many fit into one."""
+    row = always(await connection.fetchrow(ROOM))
+    return row["room"], row["partition_facts"]
+
+
+async def create_partition(connection: Connection, *, room: int) -> int | None:
+    """Create the next partition unless there is room; None while another process is at it."""
+    covered_until: int | None = await connection.fetchval(CREATE_PARTITION, room)
+    return covered_until

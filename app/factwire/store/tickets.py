@@ -1,0 +1,89 @@
+"""Tickets: each opens one stream once, whichever process it is shown to."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from factwire.store.database import Connection
+
+# One of several that are issued at once does not see the others, whose excess is left to the next one. Rows that
+# another process is deleting are left to it.
+ISSUE_TICKET = """
+with excess as materialized (
+  select digest
+    from factwire.tickets
+   where expires_at > clock_timestamp()
+     and starts_with(principal, $5)
+   order by expires_at desc
+  offset $6 - 1
+), ended as (
+  delete from factwire.tickets
+   where digest in (select t.digest
+                      from factwire.tickets t
+                     where t.digest in (select digest from excess)
+                       for update skip locked)
+)
+insert into factwire.tickets (digest, principal, query, expires_at, session)
+values ($1, $2, $3, clock_timestamp() + $4, $7)
+returning expires_at
+"""
+
+# Whoever deletes the row has the ticket: a second process waits for the first one, and then finds nothing.
+USE_TICKET = """
+delete from factwire.tickets
+ where digest = $1
+returning principal, query, expires_at > clock_timestamp() as holds, session
+"""
+
+# Rows that another process is deleting are left to it.
+FORGET_TICKETS = """
+delete from factwire.tickets
+ where digest in (select t.digest
+                    from factwire.tickets t
+                   where t.expires_at < clock_timestamp()
+                   limit $1
+                     for update skip locked)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class IssuedTicket:
+    """Whose a ticket is, and for which query, both as they were written; the session from which it came, if any."""
+
+    principal: str
+    query: bytes
+    session: bytes | None
+
+
+async def issue_ticket(
+    connection: Connection,
+    digest: bytes,
+    *,
+    principal: str,
+    query: bytes,
+    owner: str,
+    tickets_max: int,
+    seconds: float,
+    session: bytes | None,
+) -> datetime:
+    """Keep a ticket, and return when it ends: with the session from which it came, if there is one, at the latest.
+
+    Of the tickets whose principal begins with `owner`, the ones that would end first make room for it. Raises
+    asyncpg.ForeignKeyViolationError where the session from which it comes has ended.
+    """
+    expires_at: datetime = await connection.fetchval(
+        ISSUE_TICKET, digest, principal, query, timedelta(seconds=seconds), owner, tickets_max, session
+    )
+    return expires_at
+
+
+async def use_ticket(connection: Connection, digest: bytes) -> IssuedTicket | None:
+    """Use a ticket up. None if there is none, or it was used before, or has ended."""
+    row = await connection.fetchrow(USE_TICKET, digest)
+    if row is None or not row["holds"]:
+        return None
+    return IssuedTicket(row["principal"], row["query"], row["session"])
+
+
+async def forget_tickets(connection: Connection, *, tickets_max: int) -> None:
+    """Delete tickets that nobody used in time."""
+    await connection.execute(FORGET_TICKETS, tickets_max)

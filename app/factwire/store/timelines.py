@@ -1,0 +1,109 @@
+"""Timelines: the server that the log is on, and the one on which its history was last known to be whole.
+
+A promotion begins a timeline, and so does a restore to a point in time; a server that was set up anew has another
+system identifier. Either may have lost commits, or none. What leaves no such mark is not seen here: a dump that is
+restored into its own server, or a disk that is put back.
+"""
+
+from dataclasses import dataclass
+
+import asyncpg
+
+from factwire.store.database import Connection
+from factwire.store.reading_tail import Fork
+from factwire.store.rows import always
+
+# The name of a WAL file begins with its timeline, in hexadecimal; the control file has that of the last checkpoint.
+# https://www.postgresql.org/docs/current/functions-admin.html#FUNCTIONS-ADMIN-BACKUP
+PRESENT_SERVER = """
+select c.system_identifier, ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::integer as timeline
+  from pg_control_system() c
+ where not pg_is_in_recovery()
+"""
+
+KEPT = """
+select epoch, forked_at is not null as forked, forked_after, system_identifier, timeline
+  from factwire.log
+"""
+
+CONFIRM = """
+update factwire.log
+   set system_identifier = $1, timeline = $2
+ where forked_at is null
+   and epoch = $3
+   and system_identifier is not distinct from $4
+   and timeline is not distinct from $5
+returning epoch
+"""
+
+KEEP_SERVER = """
+update factwire.log
+   set system_identifier = $1, timeline = $2
+ where forked_at is null
+returning epoch
+"""
+
+# The role may not ask, the server has no such functions, or it is in recovery.
+UNTOLD = (
+    asyncpg.InsufficientPrivilegeError,
+    asyncpg.UndefinedFunctionError,
+    asyncpg.FeatureNotSupportedError,
+    asyncpg.ObjectNotInPrerequisiteStateError,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A server that takes writes, from one promotion or restore to the next."""
+
+    system_identifier: int
+    timeline: int
+
+    def change_to(self, other: "Server") -> str:
+        """The change, in a few words."""
+        if other.system_identifier == self.system_identifier:
+            return f"timeline {self.timeline} -> {other.timeline}"
+        return f"server {self.system_identifier} -> {other.system_identifier}"
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What the log keeps of its history: the server on which it was known to be whole, and a fork that was noticed."""
+
+    epoch: int
+    server: Server | None
+    fork: Fork | None
+
+
+async def read_server(connection: Connection) -> Server | None:
+    """The server of a connection; None where it does not tell, as on a standby."""
+    try:
+        row = await connection.fetchrow(PRESENT_SERVER)
+    except UNTOLD:
+        return None
+    return None if row is None else Server(row["system_identifier"], row["timeline"])
+
+
+async def read_kept(connection: Connection) -> Kept:
+    row = always(await connection.fetchrow(KEPT))
+    known = row["system_identifier"] is not None and row["timeline"] is not None
+    return Kept(
+        row["epoch"],
+        Server(row["system_identifier"], row["timeline"]) if known else None,
+        Fork(row["forked_after"]) if row["forked"] else None,
+    )
+
+
+async def confirm(connection: Connection, server: Server, *, instead_of: Kept) -> bool:
+    """Keep a server in the place of another one; False where the log has changed, or a fork was noticed, since."""
+    confirmed = await connection.fetchval(CONFIRM, *parts_of(server), instead_of.epoch, *parts_of(instead_of.server))
+    return confirmed is not None
+
+
+async def keep_server(connection: Connection, server: Server | None) -> bool:
+    """Keep a server whatever was kept before; None lets a process keep the next one. False where a fork was noticed."""
+    return await connection.fetchval(KEEP_SERVER, *parts_of(server)) is not None
+
+
+def parts_of(server: Server | None) -> tuple[int | None, int | None]:
+    return (None, None) if server is None else (server.system_identifier, server.timeline)
