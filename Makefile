@@ -151,7 +151,7 @@ $(RUNTIME): requirements.txt | $(VENV)/python
 # What an editable install would make: the package on the path of .venv, and its command.
 $(VENV)/factwire: Makefile | $(VENV)/python
 	@echo '$(CURDIR)/app' > "$$($(VENV)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/factwire.pth"
-	@printf '%s\n' '#!$(CURDIR)/$(VENV)/python' 'import sys' 'from factwire.cli import main' 'sys.exit(main())' > $@ && chmod +x $@
+	@printf '%s\n' '#!$(CURDIR)/$(VENV)/python' 'import sys' 'from factwire.cli.main import main' 'sys.exit(main())' > $@ && chmod +x $@
 
 $(DEVELOPMENT): requirements-dev.txt | $(VENV)/python
 	@echo "Installing $< into .venv"

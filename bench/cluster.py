@@ -9,8 +9,8 @@ from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 
-from factwire.store.embedded import Server
-from factwire.store.engine import find_engine
+from factwire.store.embedded import EmbeddedServer
+from factwire.store.embedded_programs import find_engine
 
 _RECORDED_SETTINGS = (
     "fsync",
@@ -26,7 +26,7 @@ _RECORDED_SETTINGS = (
 class Cluster:
     """Creates, copies and drops databases, and knows the processes that work for one."""
 
-    def __init__(self, server: Server, connection: "asyncpg.Connection[Any]") -> None:
+    def __init__(self, server: EmbeddedServer, connection: "asyncpg.Connection[Any]") -> None:
         self._server = server
         self._connection = connection
         self._created = 0
@@ -76,7 +76,7 @@ class Cluster:
 async def embedded_cluster() -> AsyncIterator[Cluster]:
     """Starts the server in a new directory, and removes both at the end."""
     with _new_directory() as directory:
-        server = Server(directory / "pg", find_engine())
+        server = EmbeddedServer(directory / "pg", find_engine())
         server.begin()
         try:
             connection = await asyncpg.connect(server.url)

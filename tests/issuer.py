@@ -11,7 +11,7 @@ from typing import Any, Literal, Self
 from joserfc import jwt
 from joserfc.jwk import ECKey, OKPKey, RSAKey
 
-from factwire.access.tokens import Pinned
+from factwire.auth.jwt import PinnedAlgorithms
 
 AUDIENCE = "https://facts.example"
 KINDS: dict[str, tuple[type[RSAKey | ECKey | OKPKey], Any]] = {
@@ -57,7 +57,10 @@ class IssuerServer:
         algorithm = algorithm or str(key.get("alg"))
         told = {"alg": algorithm, "kid": key.kid} | (header or {})
         return jwt.encode(
-            told, {k: v for k, v in given.items() if v is not None}, key, registry=Pinned(algorithms=[algorithm])
+            told,
+            {k: v for k, v in given.items() if v is not None},
+            key,
+            registry=PinnedAlgorithms(algorithms=[algorithm]),
         )
 
     async def __aenter__(self) -> Self:

@@ -12,9 +12,9 @@ from uuid import uuid4
 
 import asyncpg
 
-from factwire.store.embedded import Server
-from factwire.store.engine import find_engine
-from factwire.store.migrations import migrate
+from factwire.store.embedded import EmbeddedServer
+from factwire.store.embedded_programs import find_engine
+from factwire.store.schema.migrate import migrate
 
 # What a run throws away need not survive a crash of the machine; a test about crashes asks for `durable`.
 SETTINGS = "max_connections = 300\n"
@@ -50,7 +50,7 @@ class ThrowawayPostgres:
     def __init__(self, directory: Path, *, durable: bool = True) -> None:
         self.directory = directory
         self.settings = SETTINGS if durable else FORGETFUL_SETTINGS
-        self.server = Server(directory, find_engine())
+        self.server = EmbeddedServer(directory, find_engine())
 
     @property
     def url(self) -> str:

@@ -3,7 +3,7 @@
 import sys
 
 try:
-    from factwire.cli import main
+    from factwire.cli.main import main
 
     sys.exit(main())
 except KeyboardInterrupt:  # also while modules are imported

@@ -13,14 +13,14 @@ FROM_FILES = ("database_url", "listen_url", "key", "tls_key_password")
 FILE_BYTES_MAX = 64 * 1024
 
 
-def listed(text: str | None) -> tuple[str, ...]:
+def split_commas(text: str | None) -> tuple[str, ...]:
     """The values of a setting that are separated by commas."""
     return tuple(part for part in map(str.strip, (text or "").split(",")) if part)
 
 
 def networks(text: str | None) -> tuple[IPv4Network | IPv6Network, ...]:
     """Addresses and networks that are separated by commas. Raises ValueError."""
-    return tuple(ip_network(part) for part in listed(text))
+    return tuple(ip_network(part) for part in split_commas(text))
 
 
 def is_loopback(host: str) -> bool:
@@ -57,7 +57,7 @@ def check_database_url(url: str) -> None:
     target_of(url)
 
 
-def complete(given: Mapping[str, Any]) -> dict[str, Any]:
+def with_secret_files(given: Mapping[str, Any]) -> dict[str, Any]:
     """Settings with those that stand in files. Raises ValueError where one is empty, given twice or cannot be read.
 
     An empty variable is one that somebody meant to set: without a database's URL the facts would go elsewhere, and

@@ -9,7 +9,14 @@ from typing import Any, Literal, Self
 from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from factwire.setting_values import check_address, check_database_url, complete, is_loopback, listed, networks
+from factwire.setting_values import (
+    check_address,
+    check_database_url,
+    is_loopback,
+    networks,
+    split_commas,
+    with_secret_files,
+)
 
 MIB = 1024 * 1024
 GIB = 1024 * MIB
@@ -220,7 +227,7 @@ class Settings(BaseSettings):
     @model_validator(mode="before")
     @classmethod
     def check_given(cls, given: dict[str, Any]) -> dict[str, Any]:
-        return complete(given)
+        return with_secret_files(given)
 
     @field_validator("database_url", "listen_url")
     @classmethod
@@ -239,7 +246,7 @@ class Settings(BaseSettings):
     @field_validator("auth")
     @classmethod
     def check_auth(cls, given: str | None) -> str | None:
-        modes = listed(given)
+        modes = split_commas(given)
         for mode in modes:
             if mode not in AUTH_MODES:
                 raise ValueError(f"{mode!r} is none of {', '.join(AUTH_MODES)}")
@@ -269,7 +276,7 @@ class Settings(BaseSettings):
 
     @property
     def auth_modes(self) -> tuple[str, ...]:
-        return listed(self.auth)
+        return split_commas(self.auth)
 
     @field_validator("cloudevents_namespace")
     @classmethod
@@ -294,7 +301,7 @@ class Settings(BaseSettings):
     @field_validator("allowed_hosts")
     @classmethod
     def check_hosts(cls, given: str | None) -> str | None:
-        for name in listed(given):
+        for name in split_commas(given):
             if not HOST.fullmatch(name):
                 raise ValueError(f"{name!r} is no name of a host: write it without a port")
         return given
@@ -305,7 +312,7 @@ class Settings(BaseSettings):
 
     @property
     def hosts(self) -> tuple[str, ...]:
-        return listed(self.allowed_hosts)
+        return split_commas(self.allowed_hosts)
 
     @field_validator("jwt_issuer", "jwt_jwks_url")
     @classmethod
@@ -316,7 +323,7 @@ class Settings(BaseSettings):
     @field_validator("jwt_algorithms")
     @classmethod
     def check_algorithms(cls, given: str) -> str:
-        for name in listed(given) or ("",):
+        for name in split_commas(given) or ("",):
             if name not in SIGNATURE_ALGORITHMS:
                 raise ValueError(f"{name!r} is none of {', '.join(SIGNATURE_ALGORITHMS)}")
         return given
@@ -324,7 +331,7 @@ class Settings(BaseSettings):
     @field_validator("cors_origins")
     @classmethod
     def check_origins(cls, given: str | None) -> str | None:
-        for origin in listed(given):
+        for origin in split_commas(given):
             if not ORIGIN.fullmatch(origin):
                 raise ValueError(f"{origin} is no origin such as https://app.example, without a path and in lower case")
         return given
@@ -342,11 +349,11 @@ class Settings(BaseSettings):
 
     @property
     def algorithms(self) -> tuple[str, ...]:
-        return listed(self.jwt_algorithms)
+        return split_commas(self.jwt_algorithms)
 
     @property
     def origins(self) -> tuple[str, ...]:
-        return listed(self.cors_origins)
+        return split_commas(self.cors_origins)
 
     @field_validator("tracing")
     @classmethod

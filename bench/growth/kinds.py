@@ -31,7 +31,7 @@ from bench.processes import Target, python
 from bench.site import Site, run_to_end
 from factwire.domain.fact import NewFact, new_fact
 from factwire.domain.limits import Limits
-from factwire.store.appending import append
+from factwire.store.append import append
 from factwire.store.catalogue import fold_counts
 
 _RESULTS = Path(__file__).parent.parent / "results" / "kinds.json"

@@ -9,7 +9,7 @@ from uuid_utils import uuid7
 
 from factwire.domain.fact import NewFact, new_fact
 from factwire.domain.limits import Limits
-from factwire.store.appending import append
+from factwire.store.append import append
 from factwire.store.partitions import create_partition, read_room
 
 NAMESPACE = "loaded"

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 import asyncpg
 import httpx
 
-from factwire.access.keys import Made, create
-from factwire.domain.grants import EVERYTHING, Grants, new_namespaces
+from factwire.auth.keys import CreatedKey, create
+from factwire.domain.grants import EVERYTHING, Grants, new_namespace_set
 from factwire.domain.principal import Principal
 
 TESTER = Principal("tests", EVERYTHING)
@@ -20,13 +20,13 @@ EVERY: Patterns = (("*",), ())
 
 
 def new_grants(*, publish: Patterns = NOTHING, read: Patterns = NOTHING, manage: Patterns = NOTHING) -> Grants:
-    return Grants(new_namespaces(*publish), new_namespaces(*read), new_namespaces(*manage))
+    return Grants(new_namespace_set(*publish), new_namespace_set(*read), new_namespace_set(*manage))
 
 
 EVERYTHING_GRANTED = new_grants(publish=EVERY, read=EVERY, manage=EVERY)
 
 
-async def make_key(database_url: str, grants: Grants, *, name: str = "of a test") -> Made:
+async def make_key(database_url: str, grants: Grants, *, name: str = "of a test") -> CreatedKey:
     connection = await asyncpg.connect(database_url)
     try:
         return await create(connection, TESTER, name=name, grants=grants, expires_at=None)

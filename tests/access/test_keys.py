@@ -10,8 +10,8 @@ from typing import Any
 import httpx
 import pytest
 
-from factwire.access.access import Access
-from factwire.access.secrets import KEY_CHARACTERS, checksum
+from factwire.auth.authenticator import Authentication
+from factwire.auth.key_format import KEY_CHARACTERS, checksum
 from factwire.domain.errors import Unauthenticated
 from tests.access.keys import EVERYTHING_GRANTED, known, make_key, new_client, new_grants
 from tests.builders import new_fact, publication
@@ -216,7 +216,7 @@ async def test_the_database_itself_keeps_keys_as_they_are(fresh_database_url: st
 @pytest.mark.parametrize(
     ("settings", "complaint"),
     [
-        ({"host": "0.0.0.0"}, "FACTWIRE_AUTH: without it the service listens on loopback addresses only"),
+        ({"host": "0.0.0.0"}, "FACTWIRE_AUTH is not set: the service then listens on loopback addresses only"),
         ({"host": "::"}, "FACTWIRE_AUTH"),
         ({"auth": "none,keys"}, "FACTWIRE_AUTH: "),
         ({"auth": "key"}, "FACTWIRE_AUTH: "),
@@ -254,7 +254,7 @@ async def test_the_command_line_comes_with_a_key(managed: ServiceProcess, tmp_pa
 
 
 def test_a_mode_without_anybody_who_knows_its_credentials_lets_nobody_in() -> None:
-    access = Access({}, is_open=False)
+    access = Authentication({}, is_open=False)
     assert access.known(b"Bearer x.y.z") is None
     with pytest.raises(Unauthenticated):
         asyncio.run(access.verify(b"Bearer x.y.z"))

@@ -12,9 +12,9 @@ import asyncpg
 import httpx
 import pytest
 
-from factwire.access.keys import create, revoke, rotate
+from factwire.auth.keys import create, revoke, rotate
 from factwire.domain.grants import Grants
-from factwire.store.database import Connection
+from factwire.store.pools import Connection
 from tests.access.keys import EVERYTHING_GRANTED, TESTER, bearer, known, make_key, new_client, new_grants
 from tests.builders import new_fact, publication
 from tests.conftest import StartService

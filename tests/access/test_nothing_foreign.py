@@ -28,20 +28,20 @@ BREACHES = {
     "pages by namespace": ("domain/query.py", " if namespace in readable)", ")"),
     "live": ("domain/query.py", "self.within is EVERY_NAMESPACE", "True"),
     "exclusion": ("domain/grants.py", " and not any_covers(self.exclude, namespace)", ""),
-    "exclusion in SQL": ("domain/grants.py", "joined(map(range_of, self.exclude))", "[]"),
-    "single facts": ("store/reading.py", "at, readable.include, readable.exclude", 'at, ["*"], []'),
+    "exclusion in SQL": ("domain/grants.py", "merge_ranges(map(range_of, self.exclude))", "[]"),
+    "single facts": ("store/read.py", "at, readable.include, readable.exclude", 'at, ["*"], []'),
     "bounds": (
-        "store/reading.py",
+        "store/log.py",
         'row is None or not may_see(row["namespace"], readable)',
         "row is None",
     ),
     "catalogue": ("store/catalogue.py", "None if readable.are_all else readable.ranges", "None"),
     "conditions": (
-        "api/admitting.py",
+        "api/http/authorization.py",
         "restricted(condition.fail_if_match, readable)",
         "condition.fail_if_match",
     ),
-    "publishing": ("api/admitting.py", "fact.namespace not in principal.grants.publish", "False"),
+    "publishing": ("api/http/authorization.py", "fact.namespace not in principal.grants.publish", "False"),
 }
 
 

@@ -8,7 +8,7 @@ import asyncpg
 import httpx
 import pytest
 
-from factwire.access.keys import Made
+from factwire.auth.keys import CreatedKey
 from tests.access.keys import EVERYTHING_GRANTED, bearer, known, make_key, new_client, new_grants
 from tests.builders import new_fact, publication
 from tests.conformance.streams import Stream, follow
@@ -23,7 +23,7 @@ SHOP = new_grants(publish=(["shop"], []), read=(["shop"], []))
 class Site:
     """Two processes on one database, a manager and two keys of the same grants."""
 
-    def __init__(self, services: list[ServiceProcess], manager: Made, key: Made, other: Made) -> None:
+    def __init__(self, services: list[ServiceProcess], manager: CreatedKey, key: CreatedKey, other: CreatedKey) -> None:
         self.services, self.manager, self.key, self.other = services, manager, key, other
 
     @property

@@ -19,9 +19,9 @@ import httpx
 import msgspec
 import pytest
 
-from factwire.access.claims import by_value_from
+from factwire.api.http.models import NewFactBody, Problem
 from factwire.api.keys import GrantsBody
-from factwire.api.wire import NewFactBody, Problem
+from factwire.auth.claims import by_value_from
 from factwire.settings import Settings
 from tests.builders import publication
 from tests.conftest import StartService

@@ -11,7 +11,7 @@ import httpx
 import msgspec
 import pytest
 
-from factwire.api.wire import Fact
+from factwire.api.http.models import Fact
 from factwire.domain import errors
 from factwire.domain.errors import FactwireError
 from factwire.settings import Settings, range_of
@@ -23,7 +23,7 @@ DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT /
 PROTOCOL_CODES = {
     "headers-too-large",
     "malformed-request",
-}  # by app/factwire/serving/patience.py, before there is a request
+}  # by app/factwire/server/timeouts.py, before there is a request
 
 LINK = re.compile(r"(?<!!)\[([^\]]*)\]\(([^)\s]+)\)")
 HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)

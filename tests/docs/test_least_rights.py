@@ -11,8 +11,8 @@ import asyncpg
 import httpx
 import pytest
 
-from factwire.store.keys import note_uses
-from factwire.store.migrations import migrate
+from factwire.store.api_keys import note_uses
+from factwire.store.schema.migrate import migrate
 from tests.access.keys import EVERYTHING_GRANTED, known, make_key, new_client
 from tests.builders import new_facts, publication
 from tests.conftest import StartService

@@ -14,8 +14,8 @@ import httpx
 import pytest
 
 from factwire import __version__
-from factwire.commands.exits import Exit
-from factwire.commands.serving import FIRST_STEPS
+from factwire.cli.exit_codes import Exit
+from factwire.cli.serve import FIRST_STEPS
 from tests.builders import new_fact, publication
 from tests.conftest import StartService
 from tests.e2e.wire import exported, streaming

@@ -16,8 +16,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from factwire.cli import new_parser
-from factwire.commands.exits import Exit
+from factwire.cli.exit_codes import Exit
+from factwire.cli.main import new_parser
 from tests.builders import new_fact, new_facts, publication
 from tests.conftest import StartService
 from tests.e2e.proxy import Proxy, proxied

@@ -14,8 +14,8 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
-from factwire.store.measuring import find_old_transactions
-from factwire.store.migrations import migrate
+from factwire.doctor.database_measurements import find_old_transactions
+from factwire.store.schema.migrate import migrate
 from tests.conftest import StartPostgres, StartService
 from tests.e2e.proxy import Proxy, proxied
 from tests.e2e.wire import Acknowledged, exported, keep_publishing

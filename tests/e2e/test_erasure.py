@@ -8,8 +8,8 @@ from typing import Any
 import httpx
 import pytest
 
-from factwire.store.master_keys import new_master_key
-from factwire.store.migrations import migrate
+from factwire.store.encryption.keys import new_master_key
+from factwire.store.schema.migrate import migrate
 from tests.builders import new_fact, publication
 from tests.conftest import StartPostgres, StartService
 from tests.e2e.erasure import (

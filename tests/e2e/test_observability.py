@@ -61,7 +61,7 @@ async def test_requests_are_logged_as_json_lines_with_their_ids_and_without_thei
         async with streaming(service.url) as stream:
             await stream.read_until(lambda body: b"caught-up" in body)
     lines = [json.loads(line) for line in service.log.splitlines()]
-    told = {line["request_id"]: line for line in lines if line["logger"] == "factwire.api.identifying"}
+    told = {line["request_id"]: line for line in lines if line["logger"] == "factwire.api.middleware.request_id"}
     line = told[published.headers["x-request-id"]]
     assert (line["method"], line["path"], line["status"], line["level"]) == ("POST", "/v1/facts", 201, "INFO")
     assert line["milliseconds"] > 0

@@ -10,7 +10,7 @@ import asyncpg
 import httpx
 import pytest
 
-from factwire.store.migrations import migrate
+from factwire.store.schema.migrate import migrate
 from tests.builders import publication
 from tests.conftest import StartService
 from tests.e2e.test_doctor import found

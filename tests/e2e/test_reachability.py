@@ -5,7 +5,7 @@ from typing import Any
 
 import httpx
 
-from factwire.main import build
+from factwire.composition.components import build
 from factwire.settings import Settings
 from tests.builders import publication
 from tests.conftest import StartService

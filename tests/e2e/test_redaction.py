@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from factwire.store.master_keys import new_master_key
+from factwire.store.encryption.keys import new_master_key
 from tests.builders import new_fact, publication
 from tests.conftest import StartService
 from tests.e2e.erasure import SECRET, erase, opened, publish

@@ -12,7 +12,7 @@ from uuid import uuid4
 
 import httpx
 
-from factwire.store.master_keys import new_master_key
+from factwire.store.encryption.keys import new_master_key
 from tests.builders import new_fact, publication
 from tests.conftest import StartService
 from tests.e2e.erasure import ERASED, SECRET, a_secret_fact, erase, lines, opened, publish

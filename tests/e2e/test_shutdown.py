@@ -15,9 +15,9 @@ from tests.e2e.wire import connect, streaming, until
 STREAMS = 40
 MOMENT_SECONDS = 0.2
 IMPATIENT = """
-import factwire.cli, factwire.serving.server
-factwire.serving.server.FINISH_SECONDS = 1
-factwire.cli.main(['serve'])
+import factwire.cli.main, factwire.server.server
+factwire.server.server.FINISH_SECONDS = 1
+factwire.cli.main.main(['serve'])
 """
 HEAD = b"POST /v1/facts%b HTTP/1.1\r\nhost: localhost\r\ncontent-type: %b\r\ncontent-length: %d\r\n\r\n"
 

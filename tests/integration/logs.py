@@ -13,13 +13,13 @@ from factwire.domain.fact import NewFact, new_fact
 from factwire.domain.limits import Limits
 from factwire.domain.position import Cursor, Position
 from factwire.domain.query import EVERYTHING, Item, Query, new_item
-from factwire.store.appending import append
-from factwire.store.database import Connection, Database, new_database
-from factwire.store.reading import Form, PageBounds, read_page
-from factwire.stream.following import Streams
-from factwire.stream.publisher import Publisher
-from factwire.stream.ring import Ring
-from factwire.stream.tail import Tail
+from factwire.follow.ring import Ring
+from factwire.follow.streams import Streams
+from factwire.follow.tail import Tail
+from factwire.publish.publisher import Publisher
+from factwire.store.append import append
+from factwire.store.pools import Connection, Pools, new_pools
+from factwire.store.read import Form, PageBounds, read_page
 
 DEADLINE_SECONDS = 20.0
 POLL_SECONDS = 0.005
@@ -141,10 +141,10 @@ async def connected(url: str, count: int = 1) -> AsyncIterator[list["asyncpg.Con
 
 
 @asynccontextmanager
-async def opened_database(url: str, **changes: Any) -> AsyncIterator[Database]:
+async def opened_database(url: str, **changes: Any) -> AsyncIterator[Pools]:
     """The lanes of one process."""
     settings: dict[str, Any] = {"read_connections_max": 4, "read_seconds": 10.0, "append_seconds": 15.0}
-    database = new_database(url, **settings | changes)
+    database = new_pools(url, **settings | changes)
     await database.open()
     try:
         yield database
@@ -182,7 +182,7 @@ async def opened_publisher(url: str, **changes: Any) -> AsyncIterator[Publisher]
         yield publisher
 
 
-def new_tail(database: Database, *, poll_seconds: float = 0.02, ring_bytes_max: int = 32 * MIB) -> Tail:
+def new_tail(database: Pools, *, poll_seconds: float = 0.02, ring_bytes_max: int = 32 * MIB) -> Tail:
     return Tail(database, Ring(bytes_max=ring_bytes_max, batch_bytes_max=256 * 1024), poll_seconds=poll_seconds)
 
 
@@ -196,7 +196,7 @@ async def following_tail(url: str, **changes: Any) -> AsyncIterator[Tail]:
             yield tail
 
 
-def streams_of(database: Database, tail: Tail, **changes: Any) -> Streams:
+def streams_of(database: Pools, tail: Tail, **changes: Any) -> Streams:
     settings: dict[str, Any] = {
         "streams_max": 100,
         "history_reads_max": 3,

@@ -11,9 +11,9 @@ from factwire.domain.fact import NewFact, new_fact
 from factwire.domain.limits import Limits
 from factwire.domain.position import START, Position
 from factwire.domain.query import EVERYTHING, Query
-from factwire.store.appending import append
-from factwire.store.database import Connection, Database, new_database
-from factwire.store.reading import Form, PageBounds, read_page
+from factwire.store.append import append
+from factwire.store.pools import Connection, Pools, new_pools
+from factwire.store.read import Form, PageBounds, read_page
 
 
 def a_fact(**changes: Any) -> NewFact:
@@ -32,8 +32,8 @@ def a_fact(**changes: Any) -> NewFact:
 
 
 @asynccontextmanager
-async def opened(url: str, *, append_seconds: float = 20) -> AsyncIterator[Database]:
-    database = new_database(url, read_connections_max=4, read_seconds=10, append_seconds=append_seconds)
+async def opened(url: str, *, append_seconds: float = 20) -> AsyncIterator[Pools]:
+    database = new_pools(url, read_connections_max=4, read_seconds=10, append_seconds=append_seconds)
     await database.open()
     try:
         yield database

@@ -10,11 +10,11 @@ import asyncpg
 from factwire.domain.fact import NewFact
 from factwire.domain.position import Cursor, Position
 from factwire.domain.query import EVERYTHING
-from factwire.store.database import Database
-from factwire.stream.following import Following, Streams
-from factwire.stream.pace import Facts, Happening
-from factwire.stream.ring import Ring
-from factwire.stream.tail import Tail
+from factwire.follow.progress import Facts, Happening
+from factwire.follow.ring import Ring
+from factwire.follow.streams import StreamRequest, Streams
+from factwire.follow.tail import Tail
+from factwire.store.pools import Pools
 from tests.integration.logs import connected
 from tests.integration.store import a_fact, append_alone, opened
 
@@ -31,7 +31,7 @@ set local session_replication_role = origin
 class Process:
     """What one process has of the log."""
 
-    database: Database
+    database: Pools
     tail: Tail
     streams: Streams
 
@@ -68,8 +68,8 @@ async def until(holds: Callable[[], bool]) -> None:
             await asyncio.sleep(0.005)
 
 
-def everything(after: int, *, epoch: int = 1, head: int = 0) -> Following:
-    return Following(
+def everything(after: int, *, epoch: int = 1, head: int = 0) -> StreamRequest:
+    return StreamRequest(
         query=EVERYTHING, after=Cursor(epoch, Position(after)), head=Position(head), typed=False, heartbeat_seconds=60
     )
 

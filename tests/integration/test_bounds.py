@@ -8,9 +8,9 @@ import pytest
 from factwire.domain.fact import utc
 from factwire.domain.position import Position
 from factwire.domain.query import EVERYTHING, Query, new_item
-from factwire.store.appending import append
-from factwire.store.reading import Form, PageBounds, read_page
-from factwire.stream.grouping import GROUP_REQUESTS_MAX
+from factwire.publish.batch import GROUP_REQUESTS_MAX
+from factwire.store.append import append
+from factwire.store.read import Form, PageBounds, read_page
 from tests.integration.logs import (
     connected,
     fact,

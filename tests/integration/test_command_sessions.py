@@ -7,11 +7,11 @@ from collections.abc import Awaitable, Callable
 import pytest
 from sqlalchemy import text
 
-from factwire.operating.keeping import on_database
-from factwire.operating.keys import run_key_command
-from factwire.store import examining
-from factwire.store.connecting import SESSION, sqlalchemy_engine
-from factwire.store.database import Connection
+from factwire.cli.database import on_database
+from factwire.cli.keys import run_key_command
+from factwire.doctor import database_checks
+from factwire.store.connection import SESSION, sqlalchemy_engine
+from factwire.store.pools import Connection
 from tests.integration.logs import connected, holders_of_the_lock, until
 from tests.integration.relay import Relay, relaying
 
@@ -51,7 +51,7 @@ async def by_migrating(url: str) -> set[str]:
 
 
 async def by_the_doctor(url: str) -> set[str]:
-    connection = await examining.connect(url)
+    connection = await database_checks.connect(url)
     asked = {row["name"] for row in await connection.fetch(ASKED_FOR)}
     await connection.close()
     return asked

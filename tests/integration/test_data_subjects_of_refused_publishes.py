@@ -14,14 +14,15 @@ from factwire.domain.errors import FactwireError
 from factwire.domain.fact import NewFact
 from factwire.domain.position import START, Position
 from factwire.domain.query import EVERYTHING
-from factwire.store.chain import Flaw
-from factwire.store.database import Connection
-from factwire.store.erasing import erase_data_subject
-from factwire.store.master_keys import KEY_BYTES, MasterKeys, new_master_key
-from factwire.store.reading import Form, PageBounds, read_page, resolve
-from factwire.store.verifying import Verifier
-from factwire.stream.grouping import Published
-from factwire.stream.publisher import Publisher
+from factwire.publish.batch import Published
+from factwire.publish.publisher import Publisher
+from factwire.store.encryption.keys import KEY_BYTES, MasterKeys, new_master_key
+from factwire.store.erasure import erase_data_subject
+from factwire.store.log import resolve
+from factwire.store.pools import Connection
+from factwire.store.read import Form, PageBounds, read_page
+from factwire.store.verification.chain import Flaw
+from factwire.store.verification.verifier import Verifier
 from tests.builders import new_fact, publication
 from tests.conftest import StartService
 from tests.e2e.erasure import a_secret_fact, erase, opened, publish
@@ -57,7 +58,7 @@ async def data_subjects(connection: Connection) -> list[str]:
 
 async def payloads(url: str) -> list[Any]:
     """The payloads of all facts, opened."""
-    async with opened_database(url) as database, database.reading.reading() as connection:
+    async with opened_database(url) as database, database.read.acquire() as connection:
         page = await read_page(
             connection, EVERYTHING, after=START, form=Form.LINES, bounds=PageBounds(), master_keys=MASTER_KEYS
         )

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from factwire.store.epochs import raise_epoch
+from factwire.store.log import raise_epoch
 from tests.integration.logs import connected, fact, store, until, waiting_for_a_lock
 
 LOCK_LOG = "select factwire.lock_log()"

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from factwire.domain.errors import OutcomeUnknown, Unavailable
-from factwire.store.migrations import migrate
+from factwire.store.schema.migrate import migrate
 from tests.conftest import StartPostgres
 from tests.integration.logs import connected, fact, opened_database, opened_publisher, until
 from tests.postgres import name_of
@@ -17,7 +17,7 @@ async def test_no_server_of_the_wanted_role_is_unavailable(fresh_database_url: s
     separator = "&" if "?" in fresh_database_url else "?"
     async with opened_database(f"{fresh_database_url}{separator}target_session_attrs=standby") as database:
         with pytest.raises(Unavailable):
-            async with database.reading.reading():
+            async with database.read.acquire():
                 pass
 
 

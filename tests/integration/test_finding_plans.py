@@ -7,14 +7,14 @@ import asyncpg
 import pytest
 
 from factwire.domain.condition import Condition
-from factwire.domain.grants import EVERY_NAMESPACE, Namespaces, new_namespaces
+from factwire.domain.grants import EVERY_NAMESPACE, NamespaceSet, new_namespace_set
 from factwire.domain.position import START, Cursor
 from factwire.domain.query import Item, Query, new_item, restricted
-from factwire.store.appending import append
-from factwire.store.catalogue import Listed, fold_counts, read_namespaces, read_types, read_versions
-from factwire.store.database import Connection
-from factwire.store.reading import Form, PageBounds, read_page
-from factwire.store.searching import search
+from factwire.store.append import append
+from factwire.store.catalogue import ListedPage, fold_counts, read_namespaces, read_types, read_versions
+from factwire.store.condition_search import search
+from factwire.store.pools import Connection
+from factwire.store.read import Form, PageBounds, read_page
 from tests.integration.store import a_fact
 from tests.integration.test_query_plans import Touched
 
@@ -27,9 +27,9 @@ select coalesce(sum(seq_scan), 0) as scans,
 
 READERS = (
     EVERY_NAMESPACE,
-    new_namespaces(["*"], ["factwire"]),
-    new_namespaces(["tenant.*"], ["tenant.7"]),
-    new_namespaces(["tenant.3"]),
+    new_namespace_set(["*"], ["factwire"]),
+    new_namespace_set(["tenant.*"], ["tenant.7"]),
+    new_namespace_set(["tenant.3"]),
 )
 # Of each, what is asked for, and how many rows it may take: of a few facts, each found and then read.
 ASKED: tuple[tuple[Item, int], ...] = (
@@ -45,7 +45,7 @@ ASKED: tuple[tuple[Item, int], ...] = (
 SMALL, LARGE = (2_000, 20), (20_000, 1_000)  # facts, and namespaces
 
 
-async def touched_by(connection: Connection, item: Item, reader: Namespaces) -> list[Touched]:
+async def touched_by(connection: Connection, item: Item, reader: NamespaceSet) -> list[Touched]:
     """By a page in each order, a condition that is checked under the lock, and its search without it."""
     query, after = restricted(Query((item,)), reader), START
     found = []
@@ -81,8 +81,8 @@ async def load(connection: Connection, facts: int, namespaces: int) -> None:
 
 
 async def use_catalogue(connection: Connection) -> None:
-    await read_namespaces(connection, Listed(names_max=10), READERS[2])
-    await read_types(connection, "tenant.3", Listed(names_max=10))
+    await read_namespaces(connection, ListedPage(names_max=10), READERS[2])
+    await read_types(connection, "tenant.3", ListedPage(names_max=10))
     await read_versions(connection, "tenant.3", "T3")
 
 

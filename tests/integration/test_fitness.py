@@ -9,9 +9,9 @@ import httpx
 import pytest
 
 from factwire.domain.errors import Unavailable
-from factwire.store.fitness import Fitness, lock_excludes
-from factwire.store.migrations import MigrationRefused, migrate
-from factwire.stream.publisher import Publisher
+from factwire.publish.publisher import Publisher
+from factwire.store.requirements import Requirements, lock_excludes
+from factwire.store.schema.migrate import MigrationRefused, migrate
 from tests.builders import publication
 from tests.integration.logs import connected, fact, opened_database, opened_publisher, until
 from tests.postgres import DROP_STUB_LOCKS, Databases, give_stub_locks, run_sql
@@ -40,7 +40,7 @@ async def publisher_without_proof(url: str) -> AsyncIterator[Publisher]:
     """A publisher that nobody has proved the lock for, as that of a process that has just begun to listen."""
     async with (
         opened_database(url) as database,
-        opened_publisher(url, demand_fitness=Fitness(database).demand) as publisher,
+        opened_publisher(url, demand_fitness=Requirements(database).demand) as publisher,
     ):
         yield publisher
 

@@ -1,7 +1,7 @@
 """Following the log: history, then live, exactly once; forks and dead listeners are noticed."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from dataclasses import replace
 
@@ -11,14 +11,13 @@ import pytest
 from factwire.domain.errors import CursorAhead, CursorForked, HistoryForked
 from factwire.domain.position import START, Cursor, Position
 from factwire.domain.query import EVERYTHING, Query, new_item
-from factwire.store.epochs import raise_epoch
-from factwire.store.listening import listeners
-from factwire.store.reading import resolve
-from factwire.store.reading_tail import Fork
-from factwire.stream.listener import Listener, Notifier
-from factwire.stream.live import Link
-from factwire.stream.pace import CaughtUp, Facts, Failed, Happening, Quiet
-from factwire.stream.paging import Reading, read
+from factwire.follow.fanout import StreamLink
+from factwire.follow.notifications import Listener, Notifier
+from factwire.follow.pages import PageRequest, find_page
+from factwire.follow.progress import CaughtUp, Facts, Failed, Happening, Quiet
+from factwire.store.log import raise_epoch, resolve
+from factwire.store.notifications import listeners
+from factwire.store.read_tail import Fork
 from tests.integration.logs import connected
 from tests.integration.store import a_fact, append_alone, execute, opened
 from tests.integration.streams import everything, positions_of, process, publish, rewrite, until
@@ -95,9 +94,9 @@ async def test_a_history_that_changed_is_noticed_and_not_served(fresh_database_u
         assert isinstance(ends[-1], Failed)
         assert isinstance(ends[-1].error, HistoryForked)
         with pytest.raises(HistoryForked):
-            await read(running.database, running.tail, a_read(6))
+            await find_page(running.database, running.tail, a_read(6))
 
-        async with running.database.reading.reading() as connection:
+        async with running.database.read.acquire() as connection:
             assert await raise_epoch(connection, forked_after=Position(3), by="test") == (2, 3)
         await until(lambda: running.tail.epoch == 2)
         assert running.tail.fork is None
@@ -110,13 +109,13 @@ async def test_no_page_ends_at_a_fork_as_if_that_were_all(fresh_database_url: st
         await until(lambda: running.tail.head == 5)
         await rewrite(fresh_database_url, *(a_fact() for _ in range(4)))
         await until(lambda: running.tail.fork == Fork(Position(3)))
-        found = await read(running.database, running.tail, a_read(0))
+        found = await find_page(running.database, running.tail, a_read(0))
         assert (found.page.facts, found.page.through, found.caught_up) == (3, 3, False)
         with pytest.raises(HistoryForked):
-            await read(running.database, running.tail, replace(a_read(0), descending=True))
+            await find_page(running.database, running.tail, replace(a_read(0), descending=True))
         shared = replace(a_read(0), until=Cursor(0, Position(3)))
         for reading in (shared, replace(shared, descending=True)):
-            found = await read(running.database, running.tail, reading)
+            found = await find_page(running.database, running.tail, reading)
             assert (found.page.facts, found.caught_up) == (3, True)
 
 
@@ -148,7 +147,7 @@ async def test_a_fork_below_an_equal_head_is_noticed(fresh_database_url: str) ->
 
 async def test_cursors_of_older_epochs_are_good_up_to_the_lowest_fork_after_them(fresh_database_url: str) -> None:
     await publish(fresh_database_url, 10, 1)
-    async with opened(fresh_database_url) as database, database.reading.reading() as connection:
+    async with opened(fresh_database_url) as database, database.read.acquire() as connection:
         await raise_epoch(connection, forked_after=Position(6), by="test")
         await raise_epoch(connection, forked_after=Position(8), by="test")
         for cursor in ("1:6", "2:8", "3:10", "0:10", "1:0"):
@@ -216,7 +215,7 @@ async def test_a_process_knows_whether_others_listen(fresh_database_url: str) ->
     async with opened(fresh_database_url) as database:
 
         async def alone() -> bool:
-            async with database.watching.reading() as connection:
+            async with database.watch.acquire() as connection:
                 return mine.is_alone(await listeners(connection))
 
         running = asyncio.create_task(mine.run())
@@ -238,8 +237,8 @@ async def test_the_poll_delivers_without_any_notification(fresh_database_url: st
         assert await positions_until(running.streams.follow(everything(START)), 3) == [1, 2, 3]
 
 
-def a_read(after: int) -> Reading:
-    return Reading(query=EVERYTHING, after=Cursor(0, Position(after)), until=None, descending=False, facts_max=10)
+def a_read(after: int) -> PageRequest:
+    return PageRequest(query=EVERYTHING, after=Cursor(0, Position(after)), until=None, descending=False, facts_max=10)
 
 
 async def test_streams_that_are_pushed_to_get_each_fact_once_however_unwillingly_their_clients_read(
@@ -264,7 +263,7 @@ async def test_streams_that_are_pushed_to_get_each_fact_once_however_unwillingly
                 seen.extend(positions_of(happening))
                 return True
 
-            link = Link(push)
+            link = StreamLink(push)
             await asyncio.sleep(number * 0.02)
             wanted = replace(everything(0), query=queries[number % len(queries)])
             async for happening in running.streams.follow(wanted, link):
@@ -284,7 +283,7 @@ async def test_a_sign_of_life_that_cannot_be_pushed_is_told_by_the_stream_itself
     await publish(fresh_database_url, 1, 1)
     async with process(fresh_database_url) as running:
         pushing = asyncio.create_task(running.streams.run())
-        link = Link(lambda happening: False)
+        link = StreamLink(lambda happening: False)
         wanted = replace(everything(1), heartbeat_seconds=0.5)
         async with asyncio.timeout(10), aclosing(running.streams.follow(wanted, link)) as happenings:
             kinds = [type(await anext(happenings)) for _ in range(3)]
@@ -300,12 +299,19 @@ async def test_a_client_that_cannot_be_written_to_does_not_keep_the_others_waiti
         pushing = asyncio.create_task(running.streams.run())
         every: list[list[int]] = [[], [], []]
 
-        async def follow(seen: list[int], link: Link) -> None:
+        async def follow(seen: list[int], link: StreamLink) -> None:
             async for happening in running.streams.follow(everything(0), link):
                 seen.extend(positions_of(happening))
 
-        links = [Link(lambda happening, seen=seen: seen.extend(positions_of(happening)) or True) for seen in every]  # type: ignore[misc]
-        links[1] = Link(broken)
+        def kept_in(seen: list[int]) -> Callable[[Happening], bool]:
+            def keep(happening: Happening) -> bool:
+                seen.extend(positions_of(happening))
+                return True
+
+            return keep
+
+        links = [StreamLink(kept_in(seen)) for seen in every]
+        links[1] = StreamLink(broken)
         following = [asyncio.create_task(follow(seen, link)) for seen, link in zip(every, links, strict=True)]
         await until(lambda: running.streams.open == 3)
         await publish(fresh_database_url, 20, 1)

@@ -12,12 +12,12 @@ from factwire.domain.errors import CursorForked, FactwireError, HistoryForked, O
 from factwire.domain.fact import NewFact
 from factwire.domain.position import Cursor, Position
 from factwire.domain.query import Query, new_item
-from factwire.store.database import Connection, Database
-from factwire.store.epochs import raise_epoch
-from factwire.store.reading_tail import Fork
-from factwire.stream.grouping import Published
-from factwire.stream.publisher import Publisher
-from factwire.stream.tail import Tail
+from factwire.follow.tail import Tail
+from factwire.publish.batch import Published
+from factwire.publish.publisher import Publisher
+from factwire.store.log import raise_epoch
+from factwire.store.pools import Connection, Pools
+from factwire.store.read_tail import Fork
 from tests.integration.damage import behind_the_back
 from tests.integration.logs import (
     MIB,
@@ -61,7 +61,7 @@ select count(*)
 class Process:
     """What one process has of the log to publish with."""
 
-    database: Database
+    database: Pools
     tail: Tail
     publisher: Publisher
 

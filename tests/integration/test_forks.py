@@ -8,8 +8,8 @@ import pytest
 
 from factwire.domain.errors import HistoryForked, Unavailable
 from factwire.domain.position import Position
-from factwire.store.reading_tail import Fork
-from factwire.stream.publisher import Publisher
+from factwire.publish.publisher import Publisher
+from factwire.store.read_tail import Fork
 from tests.integration.logs import connected, opened_publisher
 from tests.integration.store import a_fact
 from tests.integration.streams import process, publish, rewrite, until

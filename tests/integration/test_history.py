@@ -6,11 +6,11 @@ from contextlib import asynccontextmanager
 import asyncpg
 import pytest
 
-from factwire.store.database import Connection
-from factwire.store.epochs import raise_epoch
+from factwire.follow.tail import Tail
+from factwire.jobs.history_check import HistoryCheck
+from factwire.store.log import raise_epoch
+from factwire.store.pools import Connection
 from factwire.store.timelines import keep_server, read_kept, read_server
-from factwire.stream.history import History
-from factwire.stream.tail import Tail
 from tests.integration.logs import CUT_THE_LOG, connected, fact, new_tail, opened_database, running, store, until
 from tests.postgres import name_of
 
@@ -19,14 +19,14 @@ BEGIN_AN_EPOCH = "update factwire.log set epoch = epoch + 1"
 
 
 @asynccontextmanager
-async def stopped_tail(url: str, *, facts: int) -> AsyncIterator[tuple[Connection, Tail, History]]:
+async def stopped_tail(url: str, *, facts: int) -> AsyncIterator[tuple[Connection, Tail, HistoryCheck]]:
     """A tail that has seen so many facts and looks no more, and a history that was known to be whole by then."""
     async with connected(url) as [connection], opened_database(url) as database:
         await store(connection, [fact() for _ in range(facts)])
         tail = new_tail(database)
         async with running(tail.run()):
             await until(lambda: tail.started)
-        history = History(tail)
+        history = HistoryCheck(tail)
         await history.look(connection, at_once=False)
         yield connection, tail, history
 
@@ -84,7 +84,7 @@ async def test_a_process_that_began_after_the_change_confirms_nothing_until_anot
 ) -> None:
     async with stopped_tail(fresh_database_url, facts=3) as (connection, tail, earlier):
         await connection.execute(CHANGE_THE_TIMELINE)
-        later = History(tail)
+        later = HistoryCheck(tail)
         for _ in range(2):
             await later.look(connection, at_once=True)
         assert (await is_confirmed(connection), later.unconfirmed) == (False, True)
@@ -115,7 +115,7 @@ async def test_a_server_that_does_not_tell_is_no_alarm(fresh_database_url: str) 
         )
         await connection.execute("revoke execute on function pg_control_system() from public")
         await connection.execute(f'set role "{role}"')
-        history = History(tail)
+        history = HistoryCheck(tail)
         try:
             assert await read_server(connection) is None
             await history.look(connection, at_once=True)

@@ -9,10 +9,10 @@ import pytest
 from factwire.domain.errors import LogDamaged
 from factwire.domain.position import Position
 from factwire.domain.query import EVERYTHING, Query, new_item
-from factwire.store.database import Database
-from factwire.store.master_keys import new_master_key
-from factwire.store.reading import Form, Page, PageBounds, read_page
-from factwire.stream.pace import Facts, Failed
+from factwire.follow.progress import Facts, Failed
+from factwire.store.encryption.keys import new_master_key
+from factwire.store.pools import Pools
+from factwire.store.read import Form, HistoryPage, PageBounds, read_page
 from tests.builders import new_fact, new_facts, publication
 from tests.conftest import StartService
 from tests.e2e.erasure import a_secret_fact, opened, publish
@@ -46,7 +46,7 @@ FOREIGN_POSTING = "insert into factwire.fact_tags (tag, position) values (e'a:no
 
 
 @pytest.fixture
-async def damaged(database_url: str) -> AsyncIterator[Database]:
+async def damaged(database_url: str) -> AsyncIterator[Pools]:
     """Facts that all have the same tag and type, one of them gone."""
     async with connected(database_url) as [connection], opened_database(database_url) as database:
         await store(connection, [fact("order-1", f"seat-{n}") for n in range(1, HEAD + 1)], call_facts_max=2)
@@ -54,9 +54,11 @@ async def damaged(database_url: str) -> AsyncIterator[Database]:
         yield database
 
 
-async def page_of(database: Database, query: Query, *, after: int, descending: bool, form: Form, **bounds: int) -> Page:
+async def page_of(
+    database: Pools, query: Query, *, after: int, descending: bool, form: Form, **bounds: int
+) -> HistoryPage:
     upper = bounds.pop("until", None)
-    async with database.reading.reading() as connection:
+    async with database.read.acquire() as connection:
         return await read_page(
             connection,
             query,
@@ -69,7 +71,7 @@ async def page_of(database: Database, query: Query, *, after: int, descending: b
 
 
 async def walk(
-    database: Database, query: Query, *, descending: bool = False, form: Form, **bounds: int
+    database: Pools, query: Query, *, descending: bool = False, form: Form, **bounds: int
 ) -> tuple[list[int], LogDamaged]:
     """Read page after page: how far each came, and the damage at the end."""
     edges: list[int] = []
@@ -86,7 +88,7 @@ async def walk(
 
 @pytest.mark.parametrize("form", Form)
 @pytest.mark.parametrize("name", QUERIES)
-async def test_a_page_in_rising_order_never_moves_past_a_missing_fact(damaged: Database, name: str, form: Form) -> None:
+async def test_a_page_in_rising_order_never_moves_past_a_missing_fact(damaged: Pools, name: str, form: Form) -> None:
     for facts_max in (1, 3, 1000):
         edges, damage = await walk(damaged, QUERIES[name], form=form, facts_max=facts_max)
         assert max(edges, default=0) < MISSING
@@ -98,9 +100,7 @@ async def test_a_page_in_rising_order_never_moves_past_a_missing_fact(damaged: D
 
 @pytest.mark.parametrize("form", Form)
 @pytest.mark.parametrize("name", QUERIES)
-async def test_a_page_in_falling_order_never_moves_past_a_missing_fact(
-    damaged: Database, name: str, form: Form
-) -> None:
+async def test_a_page_in_falling_order_never_moves_past_a_missing_fact(damaged: Pools, name: str, form: Form) -> None:
     for facts_max in (1, 3, 1000):
         edges, damage = await walk(damaged, QUERIES[name], descending=True, form=form, facts_max=facts_max)
         assert min(edges, default=HEAD) >= MISSING
@@ -110,7 +110,7 @@ async def test_a_page_in_falling_order_never_moves_past_a_missing_fact(
 
 
 @pytest.mark.parametrize("tags", [["nowhere"], ["nowhere", "order-1"]], ids=["alone", "beside-another"])
-async def test_a_posting_without_its_fact_is_never_passed_over(damaged: Database, tags: list[str]) -> None:
+async def test_a_posting_without_its_fact_is_never_passed_over(damaged: Pools, tags: list[str]) -> None:
     query = Query(
         (new_item(aggregate_ids=[tags[0]], types=["OrderPlaced"]), *(new_item(aggregate_ids=[t]) for t in tags))
     )
@@ -121,13 +121,13 @@ async def test_a_posting_without_its_fact_is_never_passed_over(damaged: Database
             await page_of(damaged, query, after=0, descending=descending, form=Form.ELEMENTS)
 
 
-async def test_small_pages_by_bytes_end_before_a_missing_fact_and_not_behind_it(damaged: Database) -> None:
+async def test_small_pages_by_bytes_end_before_a_missing_fact_and_not_behind_it(damaged: Pools) -> None:
     for bytes_max in (1, 500, 1000, 2000):
         edges, _ = await walk(damaged, EVERYTHING, form=Form.EVENTS, bytes_max=bytes_max)
         assert max(edges, default=0) < MISSING
 
 
-async def test_publishing_goes_on_behind_a_missing_fact(damaged: Database) -> None:
+async def test_publishing_goes_on_behind_a_missing_fact(damaged: Pools) -> None:
     async with opened_publisher(damaged.url) as publisher, connected(damaged.url) as [connection]:
         lost = await connection.fetchval("select id from factwire.fact_ids where position = $1", MISSING)
         published = await publisher.publish([fact("order-1"), fact()])

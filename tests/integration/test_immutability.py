@@ -30,5 +30,5 @@ async def test_a_change_is_refused(database_url: str, table: str, statement: str
 
 
 async def test_no_connection_of_the_service_weakens_the_commit(database_url: str) -> None:
-    async with opened(database_url) as database, database.appending.connection() as connection:
+    async with opened(database_url) as database, database.append.connection() as connection:
         assert await connection.fetchval("show synchronous_commit") == "on"

@@ -12,7 +12,7 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from factwire.store.database import Connection
+from factwire.store.pools import Connection
 from tests.builders import publication
 from tests.conftest import StartService
 from tests.integration.logs import connected, fact, store, until, waiting_for_a_lock

@@ -16,13 +16,13 @@ import pytest
 from factwire.domain.errors import FactwireError, OutcomeUnknown
 from factwire.domain.fact import NewFact
 from factwire.domain.principal import ANYBODY
-from factwire.store.appending import is_certainly_not_written
-from factwire.store.database import Connection, Database
-from factwire.store.master_keys import KEY_BYTES, MasterKeys
-from factwire.store.migrations import migrate
-from factwire.stream.erasing import Erasing
-from factwire.stream.grouping import Outcome, Published
-from factwire.stream.publisher import Publisher
+from factwire.follow.erasure import Eraser
+from factwire.publish.batch import Outcome, Published
+from factwire.publish.publisher import Publisher
+from factwire.store.append import is_certainly_not_written
+from factwire.store.encryption.keys import KEY_BYTES, MasterKeys
+from factwire.store.pools import Connection, Pools
+from factwire.store.schema.migrate import migrate
 from tests.integration.logs import MIB, connected, fact, new_tail, opened_database, running, until, waiting_for_a_lock
 from tests.integration.store import a_fact
 from tests.postgres import ThrowawayPostgres
@@ -80,7 +80,7 @@ async def configure(operator: Connection, statement: str, *, waits: bool) -> Non
 
 
 @asynccontextmanager
-async def process(url: str, **changes: Any) -> AsyncIterator[tuple[Database, Publisher, Erasing]]:
+async def process(url: str, **changes: Any) -> AsyncIterator[tuple[Pools, Publisher, Eraser]]:
     async with opened_database(url, **changes) as opened:
         database = replace(opened, master_keys=MASTER_KEYS)
         publisher = Publisher(
@@ -88,7 +88,7 @@ async def process(url: str, **changes: Any) -> AsyncIterator[tuple[Database, Pub
         )
         async with running(publisher.run()):
             await asyncio.sleep(0)  # sealing needs it to run
-            yield database, publisher, Erasing(database, new_tail(database), on_erased=lambda: None)
+            yield database, publisher, Eraser(database, new_tail(database), on_erased=lambda: None)
 
 
 async def cancelled(operator: Connection, work: Awaitable[object]) -> None:
@@ -287,7 +287,7 @@ async def test_a_repeated_publish_while_all_reads_are_taken_is_not_said_to_be_un
     async with process(database_url, read_connections_max=1) as (database, publisher, _), AsyncExitStack() as taken:
 
         async def take_all_reads() -> None:
-            await taken.enter_async_context(database.reading.connection())
+            await taken.enter_async_context(database.read.connection())
 
         await publish_twice(publisher, facts, take_all_reads)
         await taken.aclose()

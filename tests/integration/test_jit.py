@@ -2,7 +2,7 @@
 
 import asyncpg
 
-from factwire.store.connecting import connect
+from factwire.store.connection import connect
 from tests.integration.store import opened
 
 WITHOUT = """
@@ -25,8 +25,8 @@ async def test_no_function_that_pins_its_plan_is_compiled(database_url: str) -> 
 
 async def test_no_statement_of_a_session_of_ours_is_compiled(database_url: str) -> None:
     async with opened(database_url) as database:
-        for lane in database.lanes():
-            async with lane.reading() as connection:
+        for lane in database.all():
+            async with lane.acquire() as connection:
                 assert await connection.fetchval("show jit") == "off"
     command = await connect(database_url, application_name="factwire keys")
     assert await command.fetchval("show jit") == "off"

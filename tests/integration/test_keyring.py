@@ -9,15 +9,15 @@ from datetime import UTC, datetime, timedelta
 import asyncpg
 import pytest
 
-from factwire.access import keys
-from factwire.access.access import Access
-from factwire.access.keyring import Keyring
-from factwire.access.keys import Made
+from factwire.auth import keys
+from factwire.auth.authenticator import Authentication
+from factwire.auth.key_cache import KeyCache
+from factwire.auth.keys import CreatedKey
 from factwire.domain.errors import Forbidden, KeyNotFound, LimitExceeded, Unauthenticated, Unavailable
 from factwire.domain.principal import Principal
-from factwire.store.database import Connection, Database, new_database
-from factwire.store.keys import SECRETS_MAX
-from factwire.store.migrations import migrate
+from factwire.store.api_keys import SECRETS_MAX
+from factwire.store.pools import Connection, Pools, new_pools
+from factwire.store.schema.migrate import migrate
 from tests.access.keys import EVERYTHING_GRANTED, TESTER, make_key, new_grants
 from tests.conftest import StartPostgres
 
@@ -25,8 +25,8 @@ READER = new_grants(read=(["shop"], []))
 
 
 @asynccontextmanager
-async def opened(url: str) -> AsyncIterator[Database]:
-    database = new_database(url, read_connections_max=2, read_seconds=5, append_seconds=5)
+async def opened(url: str) -> AsyncIterator[Pools]:
+    database = new_pools(url, read_connections_max=2, read_seconds=5, append_seconds=5)
     await database.open()
     try:
         yield database
@@ -44,8 +44,8 @@ async def connected(url: str) -> AsyncIterator[Connection]:
 
 
 @asynccontextmanager
-async def running(keyring: Keyring) -> AsyncIterator[None]:
-    task = asyncio.create_task(keyring.run())
+async def running(key_cache: KeyCache) -> AsyncIterator[None]:
+    task = asyncio.create_task(key_cache.run())
     try:
         yield
     finally:
@@ -64,30 +64,30 @@ def header(secret: str) -> bytes:
 
 async def test_a_key_is_known_and_unknown_as_the_database_says(fresh_database_url: str) -> None:
     async with opened(fresh_database_url) as database, connected(fresh_database_url) as connection:
-        keyring = Keyring(database, poll_seconds=0.02)
-        async with running(keyring):
+        key_cache = KeyCache(database, poll_seconds=0.02)
+        async with running(key_cache):
             made = await make_key(fresh_database_url, READER)
-            await until(lambda: keyring.known(made.secret) is not None)
-            principal = await keyring.verify(made.secret)
+            await until(lambda: key_cache.known(made.secret) is not None)
+            principal = await key_cache.verify(made.secret)
             assert (principal.name, principal.grants) == (f"key:{made.key.id}", READER)
             await keys.revoke(connection, TESTER, made.key.id)
-            await until(lambda: keyring.known(made.secret) is None)
-            assert keyring.current(principal) is None
+            await until(lambda: key_cache.known(made.secret) is None)
+            assert key_cache.current(principal) is None
             with pytest.raises(Unauthenticated):
-                await keyring.verify(made.secret)
+                await key_cache.verify(made.secret)
 
 
 async def test_what_was_seen_a_moment_ago_is_forgotten_when_keys_change(fresh_database_url: str) -> None:
     async with opened(fresh_database_url) as database, connected(fresh_database_url) as connection:
-        keyring = Keyring(database)
-        access = Access({"key": keyring}, is_open=False)
-        keyring.on_changed = access.forget
+        key_cache = KeyCache(database)
+        access = Authentication({"key": key_cache}, is_open=False)
+        key_cache.on_changed = access.forget
         made = await make_key(fresh_database_url, READER)
-        await keyring.refresh()
+        await key_cache.refresh()
         principal = await access.verify(header(made.secret))
         assert access.known(header(made.secret)) is principal
         await keys.revoke(connection, TESTER, made.key.id)
-        await keyring.refresh()
+        await key_cache.refresh()
         assert access.known(header(made.secret)) is None
         with pytest.raises(Unauthenticated):
             access.check(principal)
@@ -95,11 +95,11 @@ async def test_what_was_seen_a_moment_ago_is_forgotten_when_keys_change(fresh_da
 
 async def test_a_key_ends_at_its_time_without_a_look_at_the_database(fresh_database_url: str) -> None:
     async with opened(fresh_database_url) as database, connected(fresh_database_url) as connection:
-        keyring = Keyring(database)
-        access = Access({"key": keyring}, is_open=False)
+        key_cache = KeyCache(database)
+        access = Authentication({"key": key_cache}, is_open=False)
         ends_at = datetime.now(UTC) + timedelta(seconds=1)
         made = await keys.create(connection, TESTER, name="n", grants=READER, expires_at=ends_at)
-        await keyring.refresh()
+        await key_cache.refresh()
         principal = await access.verify(header(made.secret))
         await until(lambda: time.time() > ends_at.timestamp())
         assert access.known(header(made.secret)) is None
@@ -112,18 +112,18 @@ async def test_keys_hold_while_the_database_is_away_but_for_a_bounded_time(start
     await asyncio.to_thread(migrate, postgres.url)
     made = await make_key(postgres.url, READER)
     async with opened(postgres.url) as database:
-        keyring = Keyring(database, poll_seconds=0.05, keep_seconds=3)
-        async with running(keyring):
-            principal = await keyring.verify(made.secret)
+        key_cache = KeyCache(database, poll_seconds=0.05, keep_seconds=3)
+        async with running(key_cache):
+            principal = await key_cache.verify(made.secret)
             await asyncio.to_thread(postgres.stop)
-            assert keyring.known(made.secret) == principal
-            await until(lambda: keyring.known(made.secret) is None)
+            assert key_cache.known(made.secret) == principal
+            await until(lambda: key_cache.known(made.secret) is None)
             with pytest.raises(Unavailable):
-                await keyring.verify(made.secret)
+                await key_cache.verify(made.secret)
             with pytest.raises(Unavailable):
-                keyring.current(principal)
+                key_cache.current(principal)
             await asyncio.to_thread(postgres.start)
-            await until(lambda: keyring.known(made.secret) == principal)
+            await until(lambda: key_cache.known(made.secret) == principal)
 
 
 async def test_a_key_has_a_bounded_number_of_secrets_the_newest_ones(fresh_database_url: str) -> None:
@@ -133,22 +133,22 @@ async def test_a_key_has_a_bounded_number_of_secrets_the_newest_ones(fresh_datab
         for _ in range(SECRETS_MAX + 2):
             rotated = await keys.rotate(connection, TESTER, made.key.id, grace_seconds=3600)
             secrets.append(rotated.secret)
-        keyring = Keyring(database)
-        await keyring.refresh()
-        assert [secret for secret in secrets if keyring.known(secret)] == secrets[-SECRETS_MAX:]
+        key_cache = KeyCache(database)
+        await key_cache.refresh()
+        assert [secret for secret in secrets if key_cache.known(secret)] == secrets[-SECRETS_MAX:]
 
 
 async def test_each_secret_of_a_key_is_its_own_credential(fresh_database_url: str) -> None:
     """Whoever came with the one that has ended is nobody, though the key holds."""
     async with opened(fresh_database_url) as database, connected(fresh_database_url) as connection:
-        keyring = Keyring(database)
-        access = Access({"key": keyring}, is_open=False)
-        keyring.on_changed = access.forget
+        key_cache = KeyCache(database)
+        access = Authentication({"key": key_cache}, is_open=False)
+        key_cache.on_changed = access.forget
         made = await make_key(fresh_database_url, READER)
-        await keyring.refresh()
+        await key_cache.refresh()
         old = await access.verify(header(made.secret))
         rotated = await keys.rotate(connection, TESTER, made.key.id, grace_seconds=0)
-        await keyring.refresh()
+        await key_cache.refresh()
         new = await access.verify(header(rotated.secret))
         assert old.name == new.name
         access.check(new)
@@ -158,20 +158,20 @@ async def test_each_secret_of_a_key_is_its_own_credential(fresh_database_url: st
 
 async def test_its_last_use_is_kept(fresh_database_url: str) -> None:
     async with opened(fresh_database_url) as database, connected(fresh_database_url) as connection:
-        keyring = Keyring(database, poll_seconds=0.02, note_seconds=0.05)
+        key_cache = KeyCache(database, poll_seconds=0.02, note_seconds=0.05)
         made = await make_key(fresh_database_url, READER)
-        async with running(keyring):
-            await until(lambda: keyring.known(made.secret) is not None)
+        async with running(key_cache):
+            await until(lambda: key_cache.known(made.secret) is not None)
             async with asyncio.timeout(10):
                 while (await keys.find(connection, made.key.id)).last_used_at is None:
                     await asyncio.sleep(0.01)
 
 
 async def test_there_is_a_greatest_number_of_keys(fresh_database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("factwire.access.keys.KEYS_MAX", 2)
+    monkeypatch.setattr("factwire.auth.keys.KEYS_MAX", 2)
     async with connected(fresh_database_url) as connection:
 
-        async def create() -> Made:
+        async def create() -> CreatedKey:
             return await keys.create(connection, TESTER, name="n", grants=READER, expires_at=None)
 
         first, _ = await create(), await create()

@@ -4,11 +4,11 @@ import asyncio
 from dataclasses import replace
 
 from factwire.domain.query import Query, new_item
-from factwire.store.appending import append
-from factwire.stream.following import Following
-from factwire.stream.lanes import LOOKS_MAX, Load, looks_of
-from factwire.stream.live import Link
-from factwire.stream.pace import Happening
+from factwire.follow.fanout import StreamLink
+from factwire.follow.fanout_lanes import LOOKS_MAX, LaneLoad, comparisons_of
+from factwire.follow.progress import Happening
+from factwire.follow.streams import StreamRequest
+from factwire.store.append import append
 from tests.integration.logs import connected
 from tests.integration.store import a_fact
 from tests.integration.streams import Process, everything, positions_of, process, until
@@ -24,18 +24,18 @@ def of_one_aggregate(number: int, *, items: int = ITEMS) -> Query:
     return Query(tuple(new_item(aggregate_ids=["hot"], types=[f"T{number}-{item}"]) for item in range(items)))
 
 
-def of(tenant: str, query: Query) -> Following:
+def of(tenant: str, query: Query) -> StreamRequest:
     return replace(everything(0), query=query, tenant=tenant)
 
 
-async def follow(running: Process, following: Following, seen: list[int]) -> None:
+async def follow(running: Process, following: StreamRequest, seen: list[int]) -> None:
     """Note the positions that one stream gets, pushed or not."""
 
     def push(happening: Happening) -> bool:
         seen.extend(positions_of(happening))
         return True
 
-    async for happening in running.streams.follow(following, Link(push)):
+    async for happening in running.streams.follow(following, StreamLink(push)):
         seen.extend(positions_of(happening))
 
 
@@ -95,7 +95,7 @@ async def test_nobody_gets_a_fact_again_where_a_pass_ended_among_the_streams_of_
                     asyncio.get_running_loop().call_soon(pushing.cancel)
                 return True
 
-            async for happening in running.streams.follow(everything(0), Link(push)):
+            async for happening in running.streams.follow(everything(0), StreamLink(push)):
                 each.extend(positions_of(happening))
 
         async with asyncio.timeout(40), asyncio.TaskGroup() as group:
@@ -116,8 +116,8 @@ async def test_nobody_gets_a_fact_again_where_a_pass_ended_among_the_streams_of_
 
 
 def test_streams_with_one_query_count_as_one_and_what_left_makes_room() -> None:
-    load, query = Load(), of_one_aggregate(0, items=5)
-    assert looks_of(query) < LOOKS_MAX < 10 * looks_of(query)
+    load, query = LaneLoad(), of_one_aggregate(0, items=5)
+    assert comparisons_of(query) < LOOKS_MAX < 10 * comparisons_of(query)
     for _ in range(1000):
         load.add(query)
     others = [of_one_aggregate(number, items=5) for number in range(1, 10)]
@@ -126,7 +126,7 @@ def test_streams_with_one_query_count_as_one_and_what_left_makes_room() -> None:
         if load.fits(other):
             load.add(other)
             fitting.append(other)
-    assert len(fitting) == LOOKS_MAX // looks_of(query) - 1
+    assert len(fitting) == LOOKS_MAX // comparisons_of(query) - 1
     load.discard(fitting[0])
     assert load.fits(others[-1])
     for _ in range(1000):
@@ -137,7 +137,7 @@ def test_streams_with_one_query_count_as_one_and_what_left_makes_room() -> None:
 
 
 def test_items_that_an_index_answers_cost_nothing() -> None:
-    load = Load()
+    load = LaneLoad()
     for number in range(1000):
         load.add(Query((new_item(aggregate_ids=[f"order-{number}"]), new_item(types=[f"T{number}"]))))
     assert load.fits(of_one_aggregate(0, items=5))

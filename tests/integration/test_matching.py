@@ -7,11 +7,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from factwire.domain.grants import EVERY_NAMESPACE, Namespaces, new_namespaces
+from factwire.domain.grants import EVERY_NAMESPACE, NamespaceSet, new_namespace_set
 from factwire.domain.position import Position
 from factwire.domain.query import Item, Query, new_item, restricted
-from factwire.store.matching import query_arrays
 from factwire.store.partitions import create_partition, read_room
+from factwire.store.query_arguments import query_arrays
 from tests.integration.store import a_fact, append_alone
 from tests.integration.test_partitions import SMALL_FROM_THE_START
 from tests.postgres import Databases, run_sql
@@ -37,7 +37,7 @@ items = st.builds(
     meta=st.lists(st.tuples(st.sampled_from(NAMES), st.sampled_from(VALUES)), max_size=2),
 )
 patterns = st.lists(st.sampled_from(PATTERNS), max_size=3)
-grants = st.one_of(st.just(EVERY_NAMESPACE), st.builds(new_namespaces, patterns, patterns))
+grants = st.one_of(st.just(EVERY_NAMESPACE), st.builds(new_namespace_set, patterns, patterns))
 queries = st.lists(items, max_size=3).map(lambda given: Query(tuple(given)))
 
 
@@ -62,7 +62,7 @@ def log_url(request: pytest.FixtureRequest, databases: Databases) -> str:
 def test_the_sql_finds_what_the_reference_says(
     log_url: str,
     published: list[dict[str, object]],
-    asked: list[tuple[Query, Namespaces]],
+    asked: list[tuple[Query, NamespaceSet]],
     hits_max: int,
     work_max: int,
     grid: tuple[int, int],

@@ -12,10 +12,10 @@ import pytest
 from factwire.domain.errors import LogDamaged
 from factwire.domain.position import START, Position
 from factwire.domain.query import EVERYTHING
-from factwire.store.database import Connection, Database
-from factwire.store.reading import Form, PageBounds, read_page
-from factwire.stream.ring import Ring
-from factwire.stream.tail import Tail
+from factwire.follow.ring import Ring
+from factwire.follow.tail import Tail
+from factwire.store.pools import Connection, Pools
+from factwire.store.read import Form, PageBounds, read_page
 from tests.integration.store import a_fact, append_alone, execute, opened, read_ids
 
 APPEND = Path(__file__).parents[2] / "alembic" / "sql" / "append_v1.sql"
@@ -43,7 +43,7 @@ async def test_live_readers_see_exactly_the_final_log_in_order(fresh_database_ur
     await execute(fresh_database_url, SLOW_COMMITS)
     async with opened(fresh_database_url) as database, following(database) as seen_by_tail:
         seen_by_pages = await publish_and_read(fresh_database_url, database)
-        async with database.reading.reading() as connection:
+        async with database.read.acquire() as connection:
             final = await read_ids(connection)
         assert seen_by_pages == final
         async with asyncio.timeout(10):
@@ -57,7 +57,7 @@ async def test_positions_are_dense_and_in_commit_order(fresh_database_url: str) 
     await execute(fresh_database_url, SLOW_COMMITS)
     async with opened(fresh_database_url) as database:
         await publish_and_read(fresh_database_url, database)
-        async with database.reading.reading() as connection:
+        async with database.read.acquire() as connection:
             rows = await connection.fetch("select position, published_at from factwire.facts order by position")
     assert [row["position"] for row in rows] == list(range(1, PUBLISHERS * BATCHES * 2 + 1))
     times = [row["published_at"] for row in rows]
@@ -69,7 +69,7 @@ async def test_a_reader_notices_facts_that_become_visible_out_of_order(fresh_dat
     await execute(fresh_database_url, SLOW_COMMITS)
     await execute(fresh_database_url, without_the_lock())
     async with opened(fresh_database_url) as database:
-        async with database.appending.connection() as connection:
+        async with database.append.connection() as connection:
             await append_alone(connection, a_fact())  # registers the type, which takes the lock's protection as well
         with pytest.raises(LogDamaged, match="is missing"):
             await publish_and_read(fresh_database_url, database)
@@ -109,7 +109,7 @@ def without_the_lock() -> str:
     return WITHOUT_THE_LOCK + broken
 
 
-async def publish_and_read(url: str, database: Database) -> list[str]:
+async def publish_and_read(url: str, database: Pools) -> list[str]:
     """Publish from many connections while one reader pages along; what the reader saw when all is written."""
     done = asyncio.Event()
     reading = asyncio.create_task(read_live(database, done))
@@ -127,12 +127,12 @@ async def publish(url: str) -> None:
         await connection.close()
 
 
-async def read_live(database: Database, done: asyncio.Event) -> list[str]:
+async def read_live(database: Pools, done: asyncio.Event) -> list[str]:
     seen: list[str] = []
     after = START
     while True:
         was_done = done.is_set()
-        async with database.reading.reading() as connection:
+        async with database.read.acquire() as connection:
             after = await read_on(connection, after, seen)
         if was_done:
             return seen
@@ -149,7 +149,7 @@ async def read_on(connection: Connection, after: Position, seen: list[str]) -> P
 
 
 @asynccontextmanager
-async def following(database: Database) -> AsyncIterator[list[str]]:
+async def following(database: Pools) -> AsyncIterator[list[str]]:
     """What a tail hands to its streams, from the start on."""
     seen: list[str] = []
     tail = Tail(database, Ring(bytes_max=2**24, batch_bytes_max=2**24), poll_seconds=0.005)

@@ -7,17 +7,17 @@ import asyncpg
 import pytest
 from asyncpg import PostgresError
 
+from factwire.doctor.database_checks import list_rights
+from factwire.doctor.finding import Finding
 from factwire.domain.audit import audit_fact
-from factwire.domain.fact import NewFact, composed
-from factwire.domain.finding import Finding
+from factwire.domain.fact import NewFact, build_fact
 from factwire.domain.position import Position
-from factwire.store.appending import append
-from factwire.store.chain import Flaw
-from factwire.store.database import Connection
-from factwire.store.erasing import erase_data_subject
-from factwire.store.examining import list_rights
-from factwire.store.master_keys import NO_KEYS
-from factwire.store.verifying import Verifier
+from factwire.store.append import append
+from factwire.store.encryption.keys import NO_KEYS
+from factwire.store.erasure import erase_data_subject
+from factwire.store.pools import Connection
+from factwire.store.verification.chain import Flaw
+from factwire.store.verification.verifier import Verifier
 from tests.integration.store import a_fact, append_alone
 from tests.postgres import run_sql
 
@@ -105,7 +105,7 @@ SUBJECTS = (
 async def test_a_record_that_readers_may_understand_otherwise_erases_nobody(
     connection: Connection, payload: bytes
 ) -> None:
-    record = composed(str(uuid4()), "factwire", "DataSubjectErased", 1, ["x"], {}, payload, chosen_id=False)
+    record = build_fact(str(uuid4()), "factwire", "DataSubjectErased", 1, ["x"], {}, payload, chosen_id=False)
     with pytest.raises(PostgresError) as refused:
         await act_upon(connection, record, "destroy_data_key")
     assert refused.value.sqlstate == "FW008"
@@ -114,7 +114,7 @@ async def test_a_record_that_readers_may_understand_otherwise_erases_nobody(
 
 async def test_verify_goes_on_over_a_record_that_tells_nothing(connection: Connection) -> None:
     for type in ("DataSubjectErased", "FactRedacted"):
-        await append_alone(connection, composed(str(uuid4()), "factwire", type, 1, ["x"], {}, b"{}", chosen_id=False))
+        await append_alone(connection, build_fact(str(uuid4()), "factwire", type, 1, ["x"], {}, b"{}", chosen_id=False))
     assert await verified(connection, 2) == ([], 1)
 
 

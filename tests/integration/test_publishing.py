@@ -20,9 +20,9 @@ from factwire.domain.errors import (
 from factwire.domain.fact import NewFact
 from factwire.domain.position import Cursor, Position
 from factwire.domain.query import Item, Query, new_item
-from factwire.store import appending
-from factwire.stream.grouping import Published
-from factwire.stream.publisher import Publisher
+from factwire.publish.batch import Published
+from factwire.publish.publisher import Publisher
+from factwire.store import append
 from tests.integration.store import a_fact, execute, opened, read_ids
 
 # 12 000 postings each and no common fact: more than a condition may visit under the lock.
@@ -135,7 +135,7 @@ async def test_other_content_or_a_part_of_known_ids_is_a_conflict_and_writes_not
             with pytest.raises(FactIdConflict) as conflict:
                 await publisher.publish(facts)
             assert conflict.value.members["ids"] == [str(fact.id)]
-        async with database.reading.reading() as connection:
+        async with database.read.acquire() as connection:
             assert await read_ids(connection) == [fact.id]
 
 
@@ -161,7 +161,7 @@ async def test_facts_published_in_order_stop_at_the_first_conflict(fresh_databas
         await publisher.publish([known])
         outcomes = await publisher.publish_in_order([fresh, a_fact(id=known.id, payload=b"2"), behind])
         assert [type(each) for each in outcomes] == [Published, FactIdConflict]
-        async with database.reading.reading() as connection:
+        async with database.read.acquire() as connection:
             assert await read_ids(connection) == [known.id, fresh.id]
 
 
@@ -170,9 +170,9 @@ async def test_an_expensive_condition_leaves_the_lock_to_the_others(fresh_databa
     await execute(fresh_database_url, TWO_LONG_POSTING_LISTS)
     condition = unless(new_item(aggregate_ids=["even", "odd"]))
     async with publishers(fresh_database_url, 1) as (publisher,), opened(fresh_database_url) as database:
-        async with database.appending.connection() as connection:
-            under_lock = await appending.append(connection, [([a_fact()], condition)])
-        assert under_lock.refused[0].refusal is appending.Refusal.SLOW
+        async with database.append.connection() as connection:
+            under_lock = await append.append(connection, [([a_fact()], condition)])
+        assert under_lock.refused[0].refusal is append.Refusal.SLOW
         assert isinstance(await outcome(publisher, [a_fact()], condition), Published)
         both = a_fact(aggregate_ids=["even", "odd"])
         await publisher.publish([both])

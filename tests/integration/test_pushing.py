@@ -4,11 +4,11 @@ import asyncio
 import time
 
 from factwire.domain.fact import NewFact
-from factwire.store.appending import Appended
-from factwire.stream.live import Link
-from factwire.stream.pace import Happening
-from factwire.stream.publisher import Publisher
-from factwire.stream.tail import Tail
+from factwire.follow.fanout import StreamLink
+from factwire.follow.progress import Happening
+from factwire.follow.tail import Tail
+from factwire.publish.publisher import Publisher
+from factwire.store.append import Appended
 from tests.integration.store import a_fact, opened
 from tests.integration.streams import Process, everything, positions_of, process, until
 
@@ -37,12 +37,12 @@ class Arriving:
         return True
 
 
-async def follow(running: Process, link: Link) -> None:
+async def follow(running: Process, link: StreamLink) -> None:
     async for _ in running.streams.follow(everything(0), link):
         pass
 
 
-def noting(seen: list[list[int]], *, seconds: float = 0) -> Link:
+def noting(seen: list[list[int]], *, seconds: float = 0) -> StreamLink:
     """The way to a client that notes each push, and takes its time for it."""
 
     def push(happening: Happening) -> bool:
@@ -50,7 +50,7 @@ def noting(seen: list[list[int]], *, seconds: float = 0) -> Link:
         time.sleep(seconds)
         return True
 
-    return Link(push)
+    return StreamLink(push)
 
 
 async def test_facts_that_are_published_together_reach_each_of_many_streams_in_one_push(

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 import asyncpg
 
 from factwire.domain.condition import Condition
-from factwire.domain.grants import new_namespaces
+from factwire.domain.grants import new_namespace_set
 from factwire.domain.position import START, Cursor, Position
 from factwire.domain.query import EVERYTHING, Query, new_item, restricted
-from factwire.store.appending import Refusal, append
-from factwire.store.database import Connection
-from factwire.store.reading import Form, PageBounds, read_page, resolve
-from factwire.store.reading_tail import read_tail
+from factwire.store.append import Refusal, append
+from factwire.store.log import resolve
+from factwire.store.pools import Connection
+from factwire.store.read import Form, PageBounds, read_page
+from factwire.store.read_tail import read_tail
 from tests.integration.store import a_fact
 
 FACTS = 50_000
@@ -125,10 +126,10 @@ async def check_appends(connection: Connection) -> None:
         assert touched.scans == 0
         assert touched.rows <= 1500
     for query, readable, outcomes, rows_max in (
-        (absent, new_namespaces(["shop"]), [], 20),
-        (absent, new_namespaces(["*"], ["factwire"]), [], 20),
-        (ORDER, new_namespaces(["shop", "shop.*"]), [Refusal.FAILED], 100),
-        (ORDER, new_namespaces(["*"], ["shop"]), [], 100),
+        (absent, new_namespace_set(["shop"]), [], 20),
+        (absent, new_namespace_set(["*"], ["factwire"]), [], 20),
+        (ORDER, new_namespace_set(["shop", "shop.*"]), [Refusal.FAILED], 100),
+        (ORDER, new_namespace_set(["*"], ["shop"]), [], 100),
     ):
         async with touching(connection) as touched:
             condition = Condition(restricted(query, readable), Cursor(0, START))

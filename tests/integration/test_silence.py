@@ -14,15 +14,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from factwire.domain.condition import Condition
-from factwire.domain.grants import Namespaces, new_namespaces
+from factwire.domain.grants import NamespaceSet, new_namespace_set
 from factwire.domain.position import START, Cursor
 from factwire.domain.query import Query, new_item, restricted
 from factwire.store import catalogue
-from factwire.store.appending import append
+from factwire.store.append import append
 from factwire.store.catalogue import read_activity
-from factwire.store.database import Connection
-from factwire.store.matching import query_arrays
-from factwire.store.reading import Form, PageBounds, read_page, read_position
+from factwire.store.log import read_position
+from factwire.store.pools import Connection
+from factwire.store.query_arguments import query_arrays
+from factwire.store.read import Form, PageBounds, read_page
 from tests.access.keys import known, make_key, new_client, new_grants
 from tests.conftest import StartService
 from tests.e2e.wire import streaming
@@ -36,7 +37,7 @@ WALK = "select positions, through from factwire.walk_query($1, $2, $3, $4, $5, $
 OWN = ["a", "a.c", "a.c.d", "b"]
 FOREIGN = ["ab", "a.c.x", "payroll", "aa", "0"]
 NAMES, VALUES = ["t", "u"], ["x", "y", "z"]
-READABLE = new_namespaces(["a", "a.*", "b"], ["a.c.x"])
+READABLE = new_namespace_set(["a", "a.*", "b"], ["a.c.x"])
 
 facts: st.SearchStrategy[dict[str, object]] = st.builds(
     dict,
@@ -130,7 +131,7 @@ async def test_finding_is_the_same_work_however_much_others_published_about_the_
     two_logs: tuple[str, str], pattern: str
 ) -> None:
     """4 000 facts of others about one aggregate, against none: the same rows are looked at."""
-    readable = new_namespaces([pattern], ["payroll"])
+    readable = new_namespace_set([pattern], ["payroll"])
     touched = []
     for url, foreign in zip(two_logs, (0, 4000), strict=True):
         connection = await asyncpg.connect(url)
@@ -157,7 +158,7 @@ def same_questions() -> list[Query]:
     ]
 
 
-async def rows_of_page(connection: Connection, query: Query, readable: Namespaces) -> list[int]:
+async def rows_of_page(connection: Connection, query: Query, readable: NamespaceSet) -> list[int]:
     rows = []
     for descending in (False, True):
         async with touching(connection) as touched:
@@ -173,14 +174,14 @@ async def rows_of_page(connection: Connection, query: Query, readable: Namespace
     return rows
 
 
-async def rows_of_condition(connection: Connection, query: Query, readable: Namespaces) -> list[int]:
+async def rows_of_condition(connection: Connection, query: Query, readable: NamespaceSet) -> list[int]:
     async with touching(connection) as touched:
         await append(connection, [([a_fact(namespace="a")], Condition(restricted(query, readable), Cursor(0, START)))])
     return [int(touched.rows)]
 
 
 async def test_the_position_at_a_time_is_that_of_a_fact_that_may_be_read(database_url: str) -> None:
-    readable = new_namespaces(["a"])
+    readable = new_namespace_set(["a"])
     connection = await asyncpg.connect(database_url)
     try:
         before = datetime.now(UTC)
@@ -235,7 +236,7 @@ async def test_what_is_not_counted_says_nothing_of_when_others_published(
         if foreign_late:
             await append_alone(connection, a_fact(namespace="payroll"))
         await append_alone(connection, a_fact(namespace="a"), a_fact(namespace="a"))
-        told = await read_activity(connection, new_namespaces(["a"]), interval_seconds=1, intervals=3)
+        told = await read_activity(connection, new_namespace_set(["a"]), interval_seconds=1, intervals=3)
         assert told.facts[-1] is None
         assert not [each for each in told.facts if each is not None]
     finally:
@@ -249,9 +250,9 @@ async def test_activity_counts_what_may_be_read(database_url: str) -> None:
         await append_alone(connection, *published)
         await asyncio.sleep(0.01)
         for readable, expected in (
-            (new_namespaces(["a"]), 10),
-            (new_namespaces(["*"], ["a"]), 20),
-            (new_namespaces(["b"]), 0),
+            (new_namespace_set(["a"]), 10),
+            (new_namespace_set(["*"], ["a"]), 20),
+            (new_namespace_set(["b"]), 0),
         ):
             told = await read_activity(connection, readable, interval_seconds=60, intervals=5)
             assert sum(each or 0 for each in told.facts) == expected

@@ -11,11 +11,12 @@ from factwire.domain.condition import Condition, Searched
 from factwire.domain.errors import ConditionFailed, ConditionTooExpensive
 from factwire.domain.position import START, Cursor, Position
 from factwire.domain.query import Item, Query, new_item
-from factwire.store import appending, searching
-from factwire.store.appending import Refusal, append
-from factwire.store.database import Connection
-from factwire.store.searching import search
-from factwire.stream.grouping import Published
+from factwire.publish.batch import Published
+from factwire.store import append as appending
+from factwire.store import condition_search
+from factwire.store.append import Refusal, append
+from factwire.store.condition_search import search
+from factwire.store.pools import Connection
 from tests.integration.damage import behind_the_back
 from tests.integration.logs import CUT_THE_LOG, connected
 from tests.integration.store import a_fact, append_alone, execute
@@ -31,7 +32,7 @@ def searched_to(position: int, id: str | None, *items: Item) -> Condition:
     return Condition(Query(items), Cursor(0, START), (Searched(1, Position(position), id), *others))
 
 
-async def refusals(connection: Connection, condition: Condition) -> list[appending.Refused]:
+async def refusals(connection: Connection, condition: Condition) -> list[appending.RefusedRequest]:
     appended = await append(connection, [([a_fact()], None), ([a_fact()], condition), ([a_fact()], None)])
     return list(appended.refused.values())
 
@@ -191,10 +192,10 @@ async def test_waiting_for_a_turn_to_search_is_no_expense_of_the_condition(
     fresh_database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nor where the search takes several statements, each of which waits for its turn."""
-    monkeypatch.setattr(searching, "WORK_MAX", 2_000)
+    monkeypatch.setattr(condition_search, "WORK_MAX", 2_000)
     await execute(fresh_database_url, TWO_LONG_POSTING_LISTS)
     async with publishers(fresh_database_url, 1, wait_seconds=60, condition_seconds=2) as (publisher,):
-        turns = publisher._settling._slow
+        turns = publisher._refusals._slow
         async with turns.turn("others"), turns.turn("still others"):
             waiting = asyncio.create_task(outcome(publisher, [a_fact()], unless(BOTH)))
             await asyncio.sleep(2.5)
@@ -207,7 +208,7 @@ async def test_a_condition_that_takes_longer_than_it_may_is_too_expensive(fresh_
     async with publishers(fresh_database_url, 1, condition_seconds=0.0, wait_seconds=60) as (publisher,):
         long = unless(BOTH)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(searching, "WORK_MAX", 10)
+            patch.setattr(condition_search, "WORK_MAX", 10)
             refused = await outcome(publisher, [a_fact()], long)
     assert isinstance(refused, ConditionTooExpensive)
 

@@ -13,15 +13,15 @@ import pytest
 from joserfc import jws
 from joserfc.jwk import ECKey
 
-from factwire.access.claims import ClaimGrants
-from factwire.access.signing import Issuer, SigningKeys
-from factwire.access.tokens import Expected, Tokens
+from factwire.auth.claims import ClaimGrants
+from factwire.auth.jwks import Issuer, SigningKeys
+from factwire.auth.jwt import ExpectedClaims, JwtAuthenticator
 from factwire.domain.errors import Unauthenticated, Unavailable
-from factwire.domain.grants import Grants, new_namespaces
+from factwire.domain.grants import Grants, new_namespace_set
 from tests.issuer import AUDIENCE, IssuerServer, new_key
 
 GRANTS = {"publish": {"include": ["shop"]}}
-GRANTED = Grants(publish=new_namespaces(["shop"]))
+GRANTED = Grants(publish=new_namespace_set(["shop"]))
 ALGORITHMS = ("RS256", "ES256", "EdDSA", "Ed25519")
 
 
@@ -33,8 +33,8 @@ async def verifying(
     rest_seconds: float = 0.05,
     refresh_seconds: float = 300,
     keep_seconds: float = 300,
-) -> AsyncIterator[Tokens]:
-    tokens: Tokens
+) -> AsyncIterator[JwtAuthenticator]:
+    tokens: JwtAuthenticator
     keys = SigningKeys(
         Issuer(issuer.url),
         refresh_seconds=refresh_seconds,
@@ -42,8 +42,8 @@ async def verifying(
         rest_seconds=rest_seconds,
         on_changed=lambda: tokens.forget(),
     )
-    expected = Expected(issuer.url, AUDIENCE, ALGORITHMS, leeway_seconds)
-    tokens = Tokens(expected, keys, ClaimGrants("grants", {}))
+    expected = ExpectedClaims(issuer.url, AUDIENCE, ALGORITHMS, leeway_seconds)
+    tokens = JwtAuthenticator(expected, keys, ClaimGrants("grants", {}))
     running = asyncio.create_task(keys.run())
     try:
         yield tokens

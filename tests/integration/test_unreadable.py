@@ -8,8 +8,8 @@ from typing import Any
 import httpx
 import pytest
 
-from factwire.store.database import Connection
-from factwire.store.master_keys import new_master_key
+from factwire.store.encryption.keys import new_master_key
+from factwire.store.pools import Connection
 from tests.builders import new_fact
 from tests.conformance.frames import Frame
 from tests.conformance.streams import Stream, follow

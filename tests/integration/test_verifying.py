@@ -11,15 +11,15 @@ import pytest
 from factwire.domain.errors import FactReserved
 from factwire.domain.fact import NewFact
 from factwire.domain.position import START, Position
-from factwire.store.appending import Refusal, append
-from factwire.store.chain import Flaw, read_hash_at
-from factwire.store.database import Connection
-from factwire.store.erasing import erase_data_subject, redact_fact
-from factwire.store.master_keys import KEY_BYTES, MasterKeys
-from factwire.store.reading import resolve
-from factwire.store.rotating import rotate
-from factwire.store.sealing import read_keys, sealed
-from factwire.store.verifying import Verifier
+from factwire.store.append import Refusal, append
+from factwire.store.encryption.keys import KEY_BYTES, MasterKeys
+from factwire.store.encryption.payloads import read_keys, seal_payload
+from factwire.store.encryption.rotation import rotate
+from factwire.store.erasure import erase_data_subject, redact_fact
+from factwire.store.log import resolve
+from factwire.store.pools import Connection
+from factwire.store.verification.chain import Flaw, read_hash_at
+from factwire.store.verification.verifier import Verifier
 from tests.integration.store import a_fact, append_alone
 
 MASTER_KEYS = MasterKeys([bytes(KEY_BYTES)])
@@ -50,7 +50,7 @@ async def sealed_fact(connection: Connection, data_subject: str, **changes: obje
     stored = (await read_keys(connection, [data_subject]))[data_subject]
     assert stored.key is not None
     key = MASTER_KEYS.unwrap(data_subject, stored.key_id, stored.key)
-    return sealed(a_fact(data_subject=data_subject, **changes), key)
+    return seal_payload(a_fact(data_subject=data_subject, **changes), key)
 
 
 @pytest.fixture

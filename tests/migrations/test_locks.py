@@ -8,8 +8,8 @@ import asyncpg
 import httpx
 import pytest
 
-from factwire.store import migrations
-from factwire.store.migrations import MigrationRefused, migrate, newest_revision
+from factwire.store.schema import migrate as migrations
+from factwire.store.schema.migrate import MigrationRefused, migrate, newest_revision
 from tests.builders import publication
 from tests.conftest import StartService
 from tests.e2e.wire import exported

@@ -2,7 +2,7 @@
 
 from alembic import command
 
-from factwire.store.migrations import configuration, is_empty, migrate
+from factwire.store.schema.migrate import configuration, is_empty, migrate
 
 
 def test_the_migrated_schema_is_the_declared_one(fresh_database_url: str) -> None:

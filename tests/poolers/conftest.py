@@ -11,7 +11,7 @@ from tempfile import mkdtemp
 
 import pytest
 
-from factwire.store.engine import find_engine
+from factwire.store.embedded_programs import find_engine
 from tests.faults.pair import Node
 from tests.postgres import run_sql
 from tests.service import free_port

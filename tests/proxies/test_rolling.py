@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from factwire.store.migrations import migrate
+from factwire.store.schema.migrate import migrate
 from tests.conftest import StartService
 from tests.e2e.wire import Acknowledged, exported, keep_publishing, until
 from tests.proxies.conftest import StartProxy

@@ -5,7 +5,7 @@ from ipaddress import ip_network
 import pytest
 from starlette.types import Scope
 
-from factwire.access.addresses import Proxies, source_of
+from factwire.limits.client_address import Proxies, source_of
 
 PROXY, OTHER_PROXY, CLIENT, FORGED = "10.0.0.1", "10.0.0.2", "203.0.113.7", "198.51.100.9"
 NETWORK = ip_network("10.0.0.0/24")

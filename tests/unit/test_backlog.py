@@ -2,8 +2,8 @@
 
 import pytest
 
-from factwire.stream.backlog import Backlog
-from factwire.stream.grouping import Request
+from factwire.publish.backlog import Backlog
+from factwire.publish.batch import Request
 
 
 def new_request(tenant: str, size: int) -> Request:

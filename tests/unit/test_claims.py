@@ -5,9 +5,8 @@ from typing import Any
 
 import pytest
 
-from factwire.access.claims import ClaimGrants, find, words
-from factwire.access.granting import grants_from
-from factwire.domain.grants import Grants, new_namespaces
+from factwire.auth.claims import ClaimGrants, find, split_claim
+from factwire.domain.grants import Grants, grants_from, new_namespace_set
 
 WRITER = {"publish": {"include": ["loans.*"]}, "read": {"include": ["loans.*"], "exclude": ["loans.secret"]}}
 READER = {"read": {"include": ["*"]}}
@@ -56,7 +55,7 @@ def test_the_claims_of_common_issuers_grant_what_the_settings_say(
 def test_what_one_grant_excludes_stays_out_whatever_another_includes() -> None:
     claims = {"scope": "facts:read", "grants": {"read": {"include": ["loans.*"], "exclude": ["loans.secret"]}}}
     granted = ClaimGrants("grants", {"scope": {"facts:read": grants_from(READER)}}).of(claims)
-    assert granted == Grants(read=new_namespaces(["*", "loans.*"], ["loans.secret"]))
+    assert granted == Grants(read=new_namespace_set(["*", "loans.*"], ["loans.secret"]))
     assert "loans.secret" not in granted.read
 
 
@@ -71,4 +70,4 @@ def test_what_is_no_grants_grants_nothing_but_is_an_error(form: Any) -> None:
 def test_a_claim_that_cannot_be_followed_is_none() -> None:
     assert find({"a": "text"}, "/a/b") is None
     assert find({"a": ["x"]}, "/a/0") is None
-    assert list(words(None)) == list(words(7)) == []
+    assert list(split_claim(None)) == list(split_claim(7)) == []

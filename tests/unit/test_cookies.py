@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from starlette.requests import Request
 
-from factwire.api.cookies import comes_from_its_own_page, cookie_name, session_of, set_cookie
+from factwire.api.http.session_cookie import cookie_name, is_same_origin, session_of, set_cookie
 
 
 def request(method: str = "GET", *, scheme: str = "http", **headers: str) -> Request:
@@ -51,5 +51,5 @@ def test_a_cookie_of_the_other_name_is_not_looked_at() -> None:
 )
 def test_what_changes_something_must_come_from_a_page_of_the_same_origin(headers: dict[str, str], own: bool) -> None:
     for method in ("POST", "DELETE"):
-        assert comes_from_its_own_page(request(method, host="facts.example", **headers)) is own
-    assert comes_from_its_own_page(request("GET", host="facts.example", **headers))
+        assert is_same_origin(request(method, host="facts.example", **headers)) is own
+    assert is_same_origin(request("GET", host="facts.example", **headers))

@@ -13,12 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from factwire.api.cloudevents import ONE, SEVERAL
-from factwire.api.decoding import Decoder
-from factwire.api.erasing import REDACTION
-from factwire.api.imports import LINE
+from factwire.api.erasure import REDACTION
+from factwire.api.http.json_decoding import Decoder
+from factwire.api.http.query_body import QUERY
+from factwire.api.import_facts import LINE
 from factwire.api.keys import KEY, ROTATION
-from factwire.api.publishing import PUBLISH
-from factwire.api.querying import QUERY
+from factwire.api.publish import PUBLISH
 from factwire.domain.errors import FactwireError, InvalidRequest, MalformedJson
 
 

@@ -4,7 +4,7 @@ import asyncio
 import time
 from itertools import pairwise
 
-from factwire.api.decoding_turns import DecodingTurns
+from factwire.api.http.decoding_turns import DecodingTurns
 
 WORK_SECONDS = 0.02
 

@@ -3,7 +3,7 @@
 import pytest
 from starlette.requests import Request
 
-from factwire.api.encoding import chosen_coding
+from factwire.api.http.compression import chosen_coding
 
 
 @pytest.mark.parametrize(

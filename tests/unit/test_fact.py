@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from factwire.domain.errors import InvalidRequest, LimitExceeded
-from factwire.domain.fact import NewFact, aggregate_tag, kind_lists, meta_tag, new_fact, posting_lists, repeated
+from factwire.domain.fact import NewFact, aggregate_tag, find_repeated, kind_lists, meta_tag, new_fact, posting_lists
 from factwire.domain.limits import Limits
 
 ID = "0193595a-7c5f-7e1a-8f31-2f6a3c7d9b10"
@@ -162,5 +162,5 @@ def test_beyond_a_limit_the_refusal_says_which_and_its_value(changes: dict[str, 
 
 
 def test_the_first_repeated_id_is_found() -> None:
-    assert repeated([ID, OTHER_ID, ID]) == ID
-    assert repeated([ID, OTHER_ID]) is None
+    assert find_repeated([ID, OTHER_ID, ID]) == ID
+    assert find_repeated([ID, OTHER_ID]) is None

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from factwire.stream.fair_queue import FairQueue, Turn
-from factwire.stream.grouping import REQUEST_COST, Request
+from factwire.publish.batch import REQUEST_COST, Request
+from factwire.publish.fair_queue import FairQueue, QueueTurn
 
 TENANTS = ("a", "b", "c")
 ROUNDING = 1e-6
@@ -33,13 +33,13 @@ def taken(
     """The next requests that go, of those that are not held."""
     gone: list[Request] = []
 
-    def ask(request: Request) -> Turn:
+    def ask(request: Request) -> QueueTurn:
         if len(gone) == count:
-            return Turn.STOP
+            return QueueTurn.STOP
         if hold(request):
-            return Turn.HOLD
+            return QueueTurn.HOLD
         gone.append(request)
-        return Turn.TAKE
+        return QueueTurn.TAKE
 
     queue.take(ask)
     return gone
@@ -106,9 +106,9 @@ def test_what_nobody_waits_for_any_more_costs_its_tenant_nothing() -> None:
     queue = queue_of(*gone, stays, new_request("b"))
     asked: list[Request] = []
 
-    def ask(request: Request) -> Turn:
+    def ask(request: Request) -> QueueTurn:
         asked.append(request)
-        return Turn.DROP if request in gone else Turn.TAKE
+        return QueueTurn.DROP if request in gone else QueueTurn.TAKE
 
     queue.take(ask)
     assert tenants(asked) == "a" * 11 + "b"
@@ -194,31 +194,31 @@ class Model(RuleBasedStateMachine):
         if tenant in self.starts:
             self.starts[tenant] += cost
 
-    @rule(turns=st.lists(st.sampled_from(Turn), max_size=12))
-    def take(self, turns: list[Turn]) -> None:
+    @rule(turns=st.lists(st.sampled_from(QueueTurn), max_size=12))
+    def take(self, turns: list[QueueTurn]) -> None:
         """Answer as drawn, and then stop."""
         answers = iter(turns)
         held: set[str] = set()
         stopped = False
 
-        def ask(request: Request) -> Turn:
+        def ask(request: Request) -> QueueTurn:
             nonlocal stopped
             assert not stopped
             able = {tenant for tenant in TENANTS if self.waiting[tenant] and tenant not in held}
             assert request.tenant in able
             assert request is self.waiting[request.tenant][0]
             assert self.starts[request.tenant] == min(self.starts[tenant] for tenant in able)
-            turn = next(answers, Turn.STOP)
+            turn = next(answers, QueueTurn.STOP)
             match turn:
-                case Turn.TAKE:
+                case QueueTurn.TAKE:
                     self.gone.append(self.waiting[request.tenant].pop(0))
                     self.now = max(self.now, self.starts[request.tenant])
                     self.starts[request.tenant] += request.cost
-                case Turn.DROP:
+                case QueueTurn.DROP:
                     self.waiting[request.tenant].pop(0)
-                case Turn.HOLD:
+                case QueueTurn.HOLD:
                     held.add(request.tenant)
-                case Turn.STOP:
+                case QueueTurn.STOP:
                     stopped = True
             return turn
 

@@ -6,7 +6,7 @@ from factwire.domain.condition import Condition
 from factwire.domain.fact import NewFact
 from factwire.domain.position import Cursor, Position
 from factwire.domain.query import Item, Query, new_item
-from factwire.stream.grouping import GROUP_PROBES_MAX, PROBE_COST, Group, Request, probes_of
+from factwire.publish.batch import GROUP_PROBES_MAX, PROBE_COST, AppendBatch, Request, probes_of
 
 
 def new_request(*items: Item, facts: Sequence[NewFact] = ()) -> Request:
@@ -19,7 +19,7 @@ MANY = new_item(types=["T"], aggregate_ids=[f"order-{n}" for n in range(100)])
 
 
 def test_what_is_looked_up_for_the_conditions_of_a_call_is_bounded_unless_one_request_has_more() -> None:
-    group = Group(postings_max=1000)
+    group = AppendBatch(postings_max=1000)
     largest = new_request(*[MANY] * 32)
     assert probes_of(TYPES) < probes_of(MANY) <= GROUP_PROBES_MAX / 32
     while group.has_room_for(largest):

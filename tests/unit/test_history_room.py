@@ -5,14 +5,14 @@ import asyncio
 import pytest
 
 from factwire.domain.errors import Unavailable
-from factwire.stream.history_room import PAGE_BYTES, PAGES, HistoryRooms, Room
+from factwire.follow.history_memory import PAGE_BYTES, PAGES, HistoryMemory, PageReservation
 
 LARGE, _, SMALL = PAGE_BYTES
 
 
 async def test_pages_get_smaller_as_memory_gets_short_and_then_streams_wait() -> None:
-    rooms = HistoryRooms(2 * (PAGES * LARGE + PAGES * SMALL))
-    first, second, third = (Room(rooms, "a") for _ in range(3))
+    rooms = HistoryMemory(2 * (PAGES * LARGE + PAGES * SMALL))
+    first, second, third = (PageReservation(rooms, "a") for _ in range(3))
     for room in (first, second):
         await room.take(seconds=0)
     assert (first.page_bytes, second.page_bytes) == (LARGE, SMALL)
@@ -26,20 +26,20 @@ async def test_pages_get_smaller_as_memory_gets_short_and_then_streams_wait() ->
 
 
 async def test_another_tenant_has_a_share_of_its_own() -> None:
-    rooms = HistoryRooms(4 * PAGES * LARGE)
-    greedy = [Room(rooms, "a") for _ in range(2)]
+    rooms = HistoryMemory(4 * PAGES * LARGE)
+    greedy = [PageReservation(rooms, "a") for _ in range(2)]
     for room in greedy:
         await room.take(seconds=0)
     with pytest.raises(Unavailable):
-        await Room(rooms, "a").take(seconds=0)
-    other = Room(rooms, "b")
+        await PageReservation(rooms, "a").take(seconds=0)
+    other = PageReservation(rooms, "b")
     await other.take(seconds=0)
     assert other.page_bytes == LARGE
 
 
 async def test_all_is_given_back_at_the_end() -> None:
-    rooms = HistoryRooms(4 * PAGES * LARGE)
-    async with Room(rooms, "a") as room:
+    rooms = HistoryMemory(4 * PAGES * LARGE)
+    async with PageReservation(rooms, "a") as room:
         await room.take(seconds=0)
         await room.take(seconds=0)
         assert rooms.budget.used == PAGES * LARGE

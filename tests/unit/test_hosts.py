@@ -2,9 +2,9 @@
 
 import pytest
 
-from factwire.api.hosts import Hosts
+from factwire.api.middleware.allowed_hosts import AllowedHosts
 
-HOSTS = Hosts(("service.internal", "*.example.com"))
+HOSTS = AllowedHosts(("service.internal", "*.example.com"))
 
 
 @pytest.mark.parametrize(

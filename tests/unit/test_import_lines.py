@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from factwire.api.imports import BATCH_LINES_MAX, Lines
+from factwire.api.import_facts import BATCH_LINES_MAX, ImportLines
 from factwire.domain.budget import Budget
 from factwire.domain.errors import LimitExceeded, Unavailable
 
@@ -12,8 +12,8 @@ BYTES_MAX = 100
 LINES = st.lists(st.binary(max_size=40).map(lambda line: line.replace(b"\n", b"")), max_size=30)
 
 
-def new_lines(budget: Budget | None = None, *, bytes_max: int = BYTES_MAX) -> Lines:
-    return Lines(budget or Budget(10_000_000, refusal="full"), "tenant", bytes_max=bytes_max)
+def new_lines(budget: Budget | None = None, *, bytes_max: int = BYTES_MAX) -> ImportLines:
+    return ImportLines(budget or Budget(10_000_000, refusal="full"), "tenant", bytes_max=bytes_max)
 
 
 @given(LINES, st.integers(1, 50), st.booleans())

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from factwire.domain.errors import KeyUnavailable
-from factwire.store.master_keys import (
+from factwire.store.encryption.keys import (
     KEY_BYTES,
     NO_KEYS,
     MasterKeyRefused,

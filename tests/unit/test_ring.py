@@ -4,8 +4,8 @@ from uuid import uuid4
 
 from factwire.domain.position import Position
 from factwire.domain.query import EVERYTHING, Query, new_item
-from factwire.store.reading_tail import TailFact
-from factwire.stream.ring import Ring, Segment, event_frame, segments
+from factwire.follow.ring import Ring, Segment, event_frame, segments
+from factwire.store.read_tail import TailFact
 
 AT = "2026-01-31T12:00:00.000000Z"
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from factwire.cli import main
+from factwire.cli.main import main
 from factwire.setting_values import FROM_FILES
 from factwire.settings import Settings, range_of
 

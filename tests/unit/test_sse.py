@@ -4,11 +4,11 @@ import asyncio
 
 from starlette.types import Message
 
-from factwire.api.returning import Returns
-from factwire.api.sse import Client
+from factwire.api.http.reconnect_later import ReconnectLater
+from factwire.api.http.sse import Client
 from factwire.domain.errors import HistoryForked
 from factwire.domain.position import Cursor, Position
-from factwire.stream.pace import CaughtUp, Facts, Failed, Happening, Moved, Quiet
+from factwire.follow.progress import CaughtUp, Facts, Failed, Happening, Moved, Quiet
 
 BODY = b'data: {"position":7}\nid: 1:7\n\n'
 
@@ -72,7 +72,7 @@ async def test_a_problem_at_once_carries_the_cursor_of_the_beginning() -> None:
 
 
 def test_a_client_that_is_asked_to_come_back_gets_a_jittered_retry_alone() -> None:
-    line = Returns(retry_seconds=2.0).later().opening
+    line = ReconnectLater(retry_seconds=2.0).later().opening
     name, _, milliseconds = line.partition(b" ")
     assert (name, line[-1:]) == (b"retry:", b"\n")
     assert 2000 <= int(milliseconds) <= 6000

@@ -1,12 +1,12 @@
-"""Standing queries: the index finds for each fact exactly those whose query matches it."""
+"""QueryIndex queries: the index finds for each fact exactly those whose query matches it."""
 
 import random
 from uuid import uuid4
 
 from factwire.domain.position import START, Position
 from factwire.domain.query import EVERYTHING, Query, new_item
-from factwire.store.reading_tail import TailFact
-from factwire.stream.standing import Standing
+from factwire.follow.query_index import QueryIndex
+from factwire.store.read_tail import TailFact
 
 AT = "2026-01-31T12:00:00.000000Z"
 NAMESPACES, TYPES, IDS, LABELS = ("shop", "loans"), ("Placed", "Paid", "shop"), ("1", "2", "3"), ("x", "y")
@@ -47,27 +47,27 @@ def facts(chance: random.Random, count: int) -> list[tuple[Position, TailFact]]:
 
 
 def found_by(
-    standing: Standing[int],
+    query_index: QueryIndex[int],
     added: list[tuple[Position, TailFact]],
     *,
     after: Position = START,
     looks_max: int = 10**9,
 ) -> tuple[dict[int, list[Position]], Position]:
-    found = [each for each in standing.find(added, after=after, looks_max=looks_max) if each is not None]
+    found = [each for each in query_index.find(added, after=after, looks_max=looks_max) if each is not None]
     assert len(found) == 1
     return found[0].positions, found[0].through
 
 
 def test_each_gets_the_facts_that_its_query_matches_in_order() -> None:
     chance = random.Random(7)
-    standing: Standing[int] = Standing()
+    query_index: QueryIndex[int] = QueryIndex()
     queries = {who: a_query(chance) for who in range(300)}
     for who, query in queries.items():
-        standing.add(who, query)
+        query_index.add(who, query)
     for gone in chance.sample(range(300), 100):
-        standing.discard(gone, queries.pop(gone))
+        query_index.discard(gone, queries.pop(gone))
     added = facts(chance, 200)
-    found, through = found_by(standing, added)
+    found, through = found_by(query_index, added)
     assert through == 200
     assert set(found) <= set(queries)
     for who, query in queries.items():
@@ -77,24 +77,24 @@ def test_each_gets_the_facts_that_its_query_matches_in_order() -> None:
 
 def test_nothing_is_kept_of_those_who_left() -> None:
     chance = random.Random(8)
-    standing: Standing[int] = Standing()
+    query_index: QueryIndex[int] = QueryIndex()
     queries = [a_query(chance) for _ in range(100)]
     for who, query in enumerate(queries):
-        standing.add(who, query)
+        query_index.add(who, query)
     for who, query in enumerate(queries):
-        standing.discard(who, query)
-    assert standing.is_empty()
+        query_index.discard(who, query)
+    assert query_index.is_empty()
 
 
 def test_it_stops_after_so_many_looks_and_goes_on_from_there() -> None:
-    standing: Standing[int] = Standing()
+    query_index: QueryIndex[int] = QueryIndex()
     for who in range(10):
-        standing.add(who, EVERYTHING)
+        query_index.add(who, EVERYTHING)
     added = facts(random.Random(9), 30)
     seen: list[Position] = []
     through = START
     while through < 30:
-        found, further = found_by(standing, added[through:], after=through, looks_max=25)
+        found, further = found_by(query_index, added[through:], after=through, looks_max=25)
         assert through < further < through + 5
         assert set(map(tuple, found.values())) == {tuple(range(through + 1, further + 1))}
         seen, through = seen + found[0], further
@@ -102,35 +102,37 @@ def test_it_stops_after_so_many_looks_and_goes_on_from_there() -> None:
 
 
 def test_queries_that_do_not_match_count_as_looks() -> None:
-    standing: Standing[int] = Standing()
+    query_index: QueryIndex[int] = QueryIndex()
     for who in range(100):
-        standing.add(who, Query((new_item(namespaces=["shop"], types=["Placed", f"Other{who}"], aggregate_ids=["1"]),)))
+        query_index.add(
+            who, Query((new_item(namespaces=["shop"], types=["Placed", f"Other{who}"], aggregate_ids=["1"]),))
+        )
     added = [fact(position, "loans", "Paid", ("a:1",)) for position in range(1, 11)]
-    assert found_by(standing, added, looks_max=1000) == ({}, Position(3))
+    assert found_by(query_index, added, looks_max=1000) == ({}, Position(3))
 
 
 def test_one_fact_is_looked_at_in_steps_however_large_the_queries_are() -> None:
-    standing: Standing[int] = Standing()
+    query_index: QueryIndex[int] = QueryIndex()
     wide = [f"{number:03}" for number in range(95)]
     for who in range(20):
         items = [new_item(aggregate_ids=[*wide, f"not-{who}-{item}"]) for item in range(32)]
-        standing.add(who, Query(tuple(items)))
+        query_index.add(who, Query(tuple(items)))
     added = [fact(1, "shop", "Placed", tuple(f"a:{each}" for each in wide))]
-    steps = list(standing.find(added, after=START, looks_max=5_000))
+    steps = list(query_index.find(added, after=START, looks_max=5_000))
     assert len(steps) > 20 * 32 * 96 / 10_000
     assert steps[-1] is not None
     assert (steps[-1].positions, steps[-1].through) == ({}, 1)
 
 
 def test_queries_may_come_and_go_while_it_pauses() -> None:
-    standing: Standing[int] = Standing()
+    query_index: QueryIndex[int] = QueryIndex()
     queries = {who: Query((new_item(types=["Placed"], aggregate_ids=["1"]),)) for who in range(300)}
     for who, query in queries.items():
-        standing.add(who, query)
+        query_index.add(who, query)
     added = [fact(position, "shop", "Placed", ("a:1",)) for position in range(1, 4)]
-    finding = standing.find(added, after=START, looks_max=500)
+    finding = query_index.find(added, after=START, looks_max=500)
     assert next(finding) is None
-    standing.discard(299, queries[299])
-    standing.add(300, queries[0])
+    query_index.discard(299, queries[299])
+    query_index.add(300, queries[0])
     found = next(each for each in finding if each is not None)
     assert set(range(299)) <= set(found.positions)

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from factwire.api.parameters import parse_time
+from factwire.api.http.query_parameters import parse_time
 
 MOMENT = datetime(2026, 11, 29, 5, 0, 0, tzinfo=UTC)
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from factwire.store.transport import unverified_hosts
+from factwire.doctor.tls import unverified_hosts
 
 
 @pytest.mark.parametrize(

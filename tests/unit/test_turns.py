@@ -7,13 +7,13 @@ from contextlib import suppress
 import pytest
 
 from factwire.domain.errors import Unavailable
-from factwire.store.turns import Turns
+from factwire.store.fair_semaphore import FairSemaphore
 
 
 class Readers:
     """Notes who is at it and in which order they came to their turns."""
 
-    def __init__(self, turns: Turns) -> None:
+    def __init__(self, turns: FairSemaphore) -> None:
         self._turns = turns
         self.began: list[str] = []
         self.running = 0
@@ -30,14 +30,14 @@ class Readers:
 
 
 async def test_no_more_go_on_at_a_time_than_there_are_places() -> None:
-    readers = Readers(Turns(4, share=3, wait_seconds=5))
+    readers = Readers(FairSemaphore(4, share=3, wait_seconds=5))
     await asyncio.gather(*[readers.read(f"t{number}", passes=2) for number in range(20)])
     assert readers.most == 4
     assert sorted(readers.began) == sorted(f"t{number}" for number in range(20))
 
 
 async def test_one_tenant_leaves_places_to_the_others() -> None:
-    turns = Turns(4, share=3, wait_seconds=5)
+    turns = FairSemaphore(4, share=3, wait_seconds=5)
     readers = Readers(turns)
     flood = [asyncio.create_task(readers.read("flood", passes=20)) for _ in range(20)]
     await asyncio.sleep(0)
@@ -48,7 +48,7 @@ async def test_one_tenant_leaves_places_to_the_others() -> None:
 
 
 async def test_who_has_had_less_time_is_next() -> None:
-    readers = Readers(Turns(1, share=1, wait_seconds=5))
+    readers = Readers(FairSemaphore(1, share=1, wait_seconds=5))
     waiting = [
         *[asyncio.create_task(readers.read("slow", passes=20)) for _ in range(4)],
         *[asyncio.create_task(readers.read("quick", passes=1)) for _ in range(4)],
@@ -59,7 +59,7 @@ async def test_who_has_had_less_time_is_next() -> None:
 
 
 async def test_a_pause_saves_nothing_up() -> None:
-    readers = Readers(Turns(1, share=1, wait_seconds=5))
+    readers = Readers(FairSemaphore(1, share=1, wait_seconds=5))
     busy = [asyncio.create_task(readers.read("busy", passes=5)) for _ in range(6)]
     await asyncio.sleep(0.012)
     late = [asyncio.create_task(readers.read("late", passes=5)) for _ in range(4)]
@@ -69,7 +69,7 @@ async def test_a_pause_saves_nothing_up() -> None:
 
 
 async def test_whoever_waits_too_long_is_refused_and_keeps_no_place() -> None:
-    turns = Turns(1, share=1, wait_seconds=0.01)
+    turns = FairSemaphore(1, share=1, wait_seconds=0.01)
     async with turns.turn("a"):
         with pytest.raises(Unavailable, match="Too many reads"):
             async with turns.turn("b"):
@@ -80,7 +80,7 @@ async def test_whoever_waits_too_long_is_refused_and_keeps_no_place() -> None:
 
 async def test_who_comes_in_the_moment_in_which_others_of_his_leave_gets_his_turn() -> None:
     """Two who waited are cancelled, and between the two a third of the same tenant comes: its line is a new one."""
-    turns = Turns(1, share=1, wait_seconds=5)
+    turns = FairSemaphore(1, share=1, wait_seconds=5)
     readers = Readers(turns)
     async with turns.turn("b"):
         await asyncio.sleep(0.002)  # it owes something from here on
@@ -103,7 +103,7 @@ async def test_no_turn_is_lost_whoever_leaves_when() -> None:
 
 
 async def leave_by_chance(chance: random.Random) -> None:
-    turns = Turns(2, share=1, wait_seconds=5)
+    turns = FairSemaphore(2, share=1, wait_seconds=5)
     readers = Readers(turns)
     tasks = []
     for _ in range(120):
@@ -118,7 +118,7 @@ async def leave_by_chance(chance: random.Random) -> None:
 
 async def test_those_who_leave_while_they_wait_keep_no_place() -> None:
     """Cancelled before their turn, in the very moment of it, and during it: afterwards all places are free."""
-    turns = Turns(3, share=2, wait_seconds=5)
+    turns = FairSemaphore(3, share=2, wait_seconds=5)
     readers = Readers(turns)
     for seed in range(200):
         tasks = [asyncio.create_task(readers.read(f"t{number % 3}", passes=number % 2)) for number in range(9)]

@@ -3,7 +3,7 @@
 import asyncio
 from collections import Counter
 
-from factwire.stream.turnstile import Turnstile
+from factwire.follow.admission import Admission
 
 
 class Passes:
@@ -22,11 +22,11 @@ class Passes:
 
 
 async def test_a_crowd_goes_through_a_few_in_each_pass_and_in_order() -> None:
-    turnstile, passes = Turnstile(at_once=5), Passes()
+    admission, passes = Admission(at_once=5), Passes()
     passed: list[tuple[int, int]] = []
 
     async def pass_through(number: int) -> None:
-        await turnstile.go()
+        await admission.wait_turn()
         passed.append((number, passes.count))
 
     async with asyncio.timeout(10), asyncio.TaskGroup() as group:
@@ -39,9 +39,9 @@ async def test_a_crowd_goes_through_a_few_in_each_pass_and_in_order() -> None:
 
 
 async def test_whoever_comes_alone_does_not_wait() -> None:
-    turnstile = Turnstile(at_once=2)
+    admission = Admission(at_once=2)
     for _ in range(3):
-        passing = turnstile.go()
+        passing = admission.wait_turn()
         try:
             passing.send(None)
         except StopIteration:
@@ -52,8 +52,8 @@ async def test_whoever_comes_alone_does_not_wait() -> None:
 
 
 async def test_those_who_leave_take_no_place() -> None:
-    turnstile = Turnstile(at_once=1)
-    waiting = [asyncio.create_task(turnstile.go()) for _ in range(50)]
+    admission = Admission(at_once=1)
+    waiting = [asyncio.create_task(admission.wait_turn()) for _ in range(50)]
     await asyncio.sleep(0)
     for task in waiting[2:49]:
         task.cancel()

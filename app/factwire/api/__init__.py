@@ -1,1 +1,1 @@
-"""Floor 3: HTTP. One module per resource; no SQL."""
+"""The HTTP interface: one module per resource. No SQL."""

@@ -8,16 +8,16 @@ from msgspec import Meta
 from starlette.requests import Request
 from starlette.responses import Response
 
-from factwire.api.admitting import Rule, principal_of
-from factwire.api.context import context_of
-from factwire.api.documenting import READ_PROBLEMS, operation
-from factwire.api.encoding import encoded_response
-from factwire.api.parameters import parameters_of
-from factwire.api.routing import new_router
+from factwire.api.http.authorization import Rule, principal_of
+from factwire.api.http.compression import encoded_response
+from factwire.api.http.context import context_of
+from factwire.api.http.query_parameters import parameters_of
+from factwire.api.http.routing import new_router
+from factwire.api.openapi.operation import READ_PROBLEMS, operation
 from factwire.domain.errors import NamespaceNotFound, TypeNotFound
 from factwire.domain.fact import utc
-from factwire.store.catalogue import Listed, read_activity, read_namespaces, read_types, read_versions
-from factwire.store.database import Connection
+from factwire.store.catalogue import ListedPage, read_activity, read_namespaces, read_types, read_versions
+from factwire.store.pools import Connection
 
 router = new_router("catalogue")
 
@@ -105,7 +105,7 @@ async def get_activity(request: Request) -> Response:
     parameters = parameters_of(request, "interval_seconds", "intervals")
     interval_seconds = parameters.number("interval_seconds", default=60, least=1, most=INTERVAL_SECONDS_MAX)
     intervals = parameters.whole("intervals", default=60, least=1, most=INTERVALS_MAX)
-    async with reading(request) as connection:
+    async with read_connection(request) as connection:
         found = await read_activity(
             connection,
             principal_of(request).grants.readable,
@@ -131,7 +131,7 @@ async def get_activity(request: Request) -> Response:
 )
 async def list_namespaces(request: Request) -> Response:
     listed = listed_of(request)
-    async with reading(request) as connection:
+    async with read_connection(request) as connection:
         rows = await read_namespaces(connection, listed, principal_of(request).grants.readable)
     found, following = page_of(rows, listed, "namespace")
     return await encoded_response(
@@ -157,9 +157,9 @@ async def list_types(request: Request) -> Response:
     unknown = NamespaceNotFound(f"There is no fact in the namespace {namespace}.")
     if not could_be_read(request, namespace):
         raise unknown
-    async with reading(request) as connection:
+    async with read_connection(request) as connection:
         rows = await read_types(connection, namespace, listed)
-        if not rows and not await read_types(connection, namespace, Listed(names_max=1)):
+        if not rows and not await read_types(connection, namespace, ListedPage(names_max=1)):
             raise unknown
     found, following = page_of(rows, listed, "type")
     return await encoded_response(
@@ -184,7 +184,7 @@ async def get_type(request: Request) -> Response:
     parameters_of(request)
     rows = []
     if could_be_read(request, namespace) and NUL not in type:
-        async with reading(request) as connection:
+        async with read_connection(request) as connection:
             rows = await read_versions(connection, namespace, type)
     if not rows:
         raise TypeNotFound(f"There is no fact of the type {namespace}/{type}.")
@@ -193,10 +193,10 @@ async def get_type(request: Request) -> Response:
     return await encoded_response(request, msgspec.json.encode(Type(namespace, type, facts, last_position, versions)))
 
 
-def listed_of(request: Request) -> Listed:
+def listed_of(request: Request) -> ListedPage:
     """Which page of a list is asked for. One name more is read, to tell whether there is a next page."""
     parameters = parameters_of(request, "prefix", "after", "limit")
-    return Listed(
+    return ListedPage(
         parameters.get("prefix", parse_part_of_name, ""),
         parameters.get("after", parse_part_of_name, ""),
         1 + parameters.whole("limit", default=NAMES_DEFAULT, least=1, most=NAMES_MAX),
@@ -209,7 +209,7 @@ def parse_part_of_name(text: str) -> str:
     return text
 
 
-def page_of(rows: list[Any], listed: Listed, name: str) -> tuple[list[Any], str | None]:
+def page_of(rows: list[Any], listed: ListedPage, name: str) -> tuple[list[Any], str | None]:
     """The names of a page, and the last of them where there are more."""
     if len(rows) < listed.names_max:
         return rows, None
@@ -221,6 +221,6 @@ def could_be_read(request: Request, namespace: str) -> bool:
     return NUL not in namespace and namespace in principal_of(request).grants.readable
 
 
-def reading(request: Request) -> AbstractAsyncContextManager[Connection]:
+def read_connection(request: Request) -> AbstractAsyncContextManager[Connection]:
     context = context_of(request)
-    return context.database.reading.reading(context.tenants.tenant_of(request.scope))
+    return context.pools.read.acquire(context.tenants.tenant_of(request.scope))

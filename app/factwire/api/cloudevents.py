@@ -5,21 +5,29 @@ from functools import partial
 from starlette.requests import Request
 from starlette.responses import Response
 
-from factwire.api.admitting import Rule, check_publishable, principal_of
-from factwire.api.answering import answer_publish
-from factwire.api.asgi import JsonAnswer
-from factwire.api.bodies import NDJSON, check_media_type
-from factwire.api.context import Context, context_of
-from factwire.api.decoding import Decoder
-from factwire.api.documenting import READ_PROBLEMS, WRITE_PROBLEMS, operation
-from factwire.api.event_format import BATCH, EVENT, CloudEvent, Event, events_from, fact_from_event, lines_as_events
-from factwire.api.exporting import EXPORT_PARAMETERS, answer_export
-from factwire.api.following import OPTIONS, TICKET
-from factwire.api.opening import answer_stream
-from factwire.api.parameters import FILTERS, parameters_of
-from factwire.api.routing import new_router
-from factwire.api.sse import MEDIA_TYPE
-from factwire.api.wire import PublishResult, all_facts
+from factwire.api.cloudevents_mapping import (
+    BATCH,
+    EVENT,
+    CloudEvent,
+    Event,
+    events_from,
+    fact_from_event,
+    lines_as_events,
+)
+from factwire.api.http.authorization import Rule, check_publishable, principal_of
+from factwire.api.http.bodies import NDJSON, check_media_type
+from factwire.api.http.context import Context, context_of
+from factwire.api.http.direct_response import JsonAnswer
+from factwire.api.http.export_response import EXPORT_PARAMETERS, answer_export
+from factwire.api.http.json_decoding import Decoder
+from factwire.api.http.models import PublishResult, build_facts
+from factwire.api.http.publish_response import answer_publish
+from factwire.api.http.query_parameters import FILTERS, parameters_of
+from factwire.api.http.routing import new_router
+from factwire.api.http.sse import MEDIA_TYPE
+from factwire.api.http.stream_options import OPTIONS, TICKET
+from factwire.api.http.stream_response import answer_stream
+from factwire.api.openapi.operation import READ_PROBLEMS, WRITE_PROBLEMS, operation
 from factwire.domain.fact import NewFact
 
 router = new_router("cloudevents")
@@ -105,4 +113,4 @@ def facts_of_batch(context: Context, raw: bytes) -> list[NewFact]:
         limits=context.limits,
         namespace=context.settings.cloudevents_namespace,
     )
-    return all_facts(events, make, context.limits, pointer="")
+    return build_facts(events, make, context.limits, pointer="")

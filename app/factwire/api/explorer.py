@@ -13,9 +13,9 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
 from factwire import __version__
-from factwire.api.admitting import Rule
-from factwire.api.context import context_of
-from factwire.api.routing import RULE, new_router
+from factwire.api.http.authorization import Rule
+from factwire.api.http.context import context_of
+from factwire.api.http.routing import RULE, new_router
 from factwire.domain.errors import PathNotFound
 from factwire.settings import Settings
 

@@ -5,22 +5,20 @@ from uuid import UUID
 from starlette.requests import Request
 from starlette.responses import Response
 
-from factwire.api.admitting import Rule, principal_of, reader_of
-from factwire.api.bodies import NDJSON
-from factwire.api.context import context_of
-from factwire.api.documenting import EXAMPLE_ID, READ_PROBLEMS, operation
-from factwire.api.encoding import encoded_response
-from factwire.api.exporting import EXPORT_PARAMETERS, answer_export
-from factwire.api.parameters import FILTERS, Parameters, parameters_of
-from factwire.api.querying import read_query
-from factwire.api.routing import new_router
-from factwire.api.wire import Fact, Page, QueryBody
+from factwire.api.http.authorization import Rule, principal_of, reader_of
+from factwire.api.http.compression import encoded_response
+from factwire.api.http.context import context_of
+from factwire.api.http.models import Fact, Page, QueryBody
+from factwire.api.http.query_body import read_query
+from factwire.api.http.query_parameters import FILTERS, Parameters, parameters_of
+from factwire.api.http.routing import new_router
+from factwire.api.openapi.operation import EXAMPLE_ID, READ_PROBLEMS, operation
 from factwire.domain import errors
 from factwire.domain.errors import FactNotFound, MalformedParameter
 from factwire.domain.position import FACT_ID, POSITION_MAX, START, Position, parse_cursor
 from factwire.domain.query import Query
-from factwire.store.reading import read_fact
-from factwire.stream.paging import Found, Reading, read
+from factwire.follow.pages import FoundPage, PageRequest, find_page
+from factwire.store.read import read_fact
 
 router = new_router("facts")
 
@@ -73,23 +71,6 @@ async def search(request: Request) -> Response:
 
 
 @router.get(
-    "/v1/facts/export",
-    **operation(
-        "export_facts",
-        "The whole result up to the head, a fact a line. A failed export is cut, never ended cleanly.",
-        rule=Rule.READ,
-        parameters=EXPORT_PARAMETERS,
-        result=Fact,
-        result_example="facts",
-        media_type=NDJSON,
-        problems=READ_PROBLEMS,
-    ),
-)
-async def export_facts(request: Request) -> Response:
-    return await answer_export(request)
-
-
-@router.get(
     "/v1/facts/at/{position}",
     **operation(
         "get_fact_at",
@@ -136,9 +117,9 @@ async def get_fact(request: Request) -> Response:
 
 async def answer_fact(request: Request, at: UUID | Position) -> Response:
     context = context_of(request)
-    async with context.database.reading.reading(context.tenants.tenant_of(request.scope)) as connection:
+    async with context.pools.read.acquire(context.tenants.tenant_of(request.scope)) as connection:
         position, body = await read_fact(
-            connection, at, principal_of(request).grants.readable, master_keys=context.database.master_keys
+            connection, at, principal_of(request).grants.readable, master_keys=context.pools.master_keys
         )
     context.tail.refuse_beyond_fork(position)
     return await encoded_response(request, body)
@@ -148,7 +129,7 @@ async def answer_page(request: Request, parameters: Parameters, query: Query) ->
     context = context_of(request)
     settings = context.settings
     reader = reader_of(request, context)
-    reading = Reading(
+    page_request = PageRequest(
         query=reader.sees(query),
         after=parameters.bound("after", "start"),
         until=parameters.optional_bound("until"),
@@ -160,17 +141,17 @@ async def answer_page(request: Request, parameters: Parameters, query: Query) ->
         reader=reader,
         tenant=context.tenants.tenant_of(request.scope),
     )
-    with context.queries.held(reading.tenant, reading.query.bytes):
-        found = await read(context.database, context.tail, reading)
+    with context.queries.held(page_request.tenant, page_request.query.bytes):
+        found = await find_page(context.pools, context.tail, page_request)
     context.metrics.page_read()
-    headers = {} if found.caught_up and reading.descending else {"link": next_link(request, reading, found)}
-    return await encoded_response(request, page_json(reading, found), headers=headers)
+    headers = {} if found.caught_up and page_request.descending else {"link": next_link(request, page_request, found)}
+    return await encoded_response(request, page_json(page_request, found), headers=headers)
 
 
-def page_json(reading: Reading, found: Found) -> bytes:
+def page_json(page_request: PageRequest, found: FoundPage) -> bytes:
     """The page around the facts that the database composed; each of them has a comma behind it."""
     page = found.page
-    until = b',"until":"%b"' % str(page.cursor).encode() if reading.descending and not found.caught_up else b""
+    until = b',"until":"%b"' % str(page.cursor).encode() if page_request.descending and not found.caught_up else b""
     return b'{"facts":[%b],"position":%d,"cursor":"%b","head":%d,"caught_up":%b%b}' % (
         page.body[:-1],
         page.through,
@@ -181,8 +162,8 @@ def page_json(reading: Reading, found: Found) -> bytes:
     )
 
 
-def next_link(request: Request, reading: Reading, found: Found) -> str:
+def next_link(request: Request, page_request: PageRequest, found: FoundPage) -> str:
     """The same request from where this page ended; a relative reference, so that it survives proxies."""
-    name = "until" if reading.descending else "after"
+    name = "until" if page_request.descending else "after"
     url = request.url.include_query_params(**{name: str(found.page.cursor)})
     return f'<{url.path}?{url.query}>; rel="next"'

@@ -4,10 +4,10 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from factwire.api.admitting import Rule
-from factwire.api.context import context_of
-from factwire.api.documenting import operation
-from factwire.api.routing import new_router
+from factwire.api.http.authorization import Rule
+from factwire.api.http.context import context_of
+from factwire.api.http.routing import new_router
+from factwire.api.openapi.operation import operation
 
 router = new_router("operations")
 

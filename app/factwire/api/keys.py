@@ -11,25 +11,24 @@ from msgspec import UNSET, Meta, UnsetType
 from starlette.requests import Request
 from starlette.responses import Response
 
-from factwire.access import keys
-from factwire.access.granting import grants_from
-from factwire.access.keys import Made
-from factwire.api.admitting import Rule, principal_of
-from factwire.api.asgi import JSON
-from factwire.api.context import context_of
-from factwire.api.decoding import Decoder
-from factwire.api.documenting import operation
-from factwire.api.parameters import parameters_of, parse_time
-from factwire.api.routing import new_router
-from factwire.api.wire import Texts
+from factwire.api.http.authorization import Rule, principal_of
+from factwire.api.http.context import context_of
+from factwire.api.http.direct_response import JSON
+from factwire.api.http.json_decoding import Decoder
+from factwire.api.http.models import Texts
+from factwire.api.http.query_parameters import parameters_of, parse_time
+from factwire.api.http.routing import new_router
+from factwire.api.openapi.operation import operation
+from factwire.auth import keys
+from factwire.auth.keys import CreatedKey
 from factwire.domain import errors
 from factwire.domain.errors import FieldError, Forbidden, InvalidRequest, Unauthenticated, Unavailable
 from factwire.domain.fact import utc
-from factwire.domain.grants import Grants
+from factwire.domain.grants import Grants, grants_from
 from factwire.domain.principal import Principal
-from factwire.store.auditing import changing
-from factwire.store.database import Connection
-from factwire.store.keys import StoredKey, stored_keys
+from factwire.store.api_keys import StoredApiKey, stored_keys
+from factwire.store.audit_log import acquire_for_change
+from factwire.store.pools import Connection
 
 router = new_router("access")
 
@@ -113,9 +112,9 @@ ROTATION = Decoder(RotationBody)
 )
 async def list_keys(request: Request) -> Response:
     parameters_of(request)
-    async with managing(request) as connection:
+    async with acquire_for_request(request) as connection:
         found = await stored_keys(connection)
-    return answer(Keys([shown(key) for key in found]))
+    return answer(Keys([key_body(key) for key in found]))
 
 
 @router.post(
@@ -135,11 +134,11 @@ async def list_keys(request: Request) -> Response:
 async def create_key(request: Request) -> Response:
     parameters_of(request)
     body, _ = KEY.decode(await context_of(request).bodies.read_json(request))
-    maker = maker_of(request)
-    grants, expires_at = granted(body.grants), end_of(body.expires_at, otherwise=maker.expires_at)
-    async with managing(request) as connection:
+    maker = creator_of(request)
+    grants, expires_at = grants_of(body.grants), expiry_of(body.expires_at, otherwise=maker.expires_at)
+    async with acquire_for_request(request) as connection:
         made = await keys.create(connection, maker, name=body.name, grants=grants, expires_at=expires_at)
-    return answer(shown_with_secret(made), HTTPStatus.CREATED)
+    return answer(new_key_body(made), HTTPStatus.CREATED)
 
 
 @router.get(
@@ -156,9 +155,9 @@ async def create_key(request: Request) -> Response:
 )
 async def get_key(request: Request) -> Response:
     parameters_of(request)
-    async with managing(request) as connection:
+    async with acquire_for_request(request) as connection:
         found = await keys.find(connection, id_of(request))
-    return answer(shown(found))
+    return answer(key_body(found))
 
 
 @router.post(
@@ -182,9 +181,9 @@ async def rotate_key(request: Request) -> Response:
     if not 0 <= grace_seconds <= GRACE_SECONDS_MAX:
         detail = f"expected a number from 0 to {GRACE_SECONDS_MAX}"
         raise InvalidRequest([FieldError(detail, pointer="/grace_seconds")])
-    async with managing(request) as connection:
-        made = await keys.rotate(connection, maker_of(request), id_of(request), grace_seconds=grace_seconds)
-    return answer(shown_with_secret(made))
+    async with acquire_for_request(request) as connection:
+        made = await keys.rotate(connection, creator_of(request), id_of(request), grace_seconds=grace_seconds)
+    return answer(new_key_body(made))
 
 
 @router.delete(
@@ -201,33 +200,33 @@ async def rotate_key(request: Request) -> Response:
 )
 async def revoke_key(request: Request) -> Response:
     parameters_of(request)
-    async with managing(request) as connection:
+    async with acquire_for_request(request) as connection:
         revoked = await keys.revoke(connection, principal_of(request), id_of(request))
-    return answer(shown(revoked))
+    return answer(key_body(revoked))
 
 
 @asynccontextmanager
-async def managing(request: Request) -> AsyncIterator[Connection]:
+async def acquire_for_request(request: Request) -> AsyncIterator[Connection]:
     """A connection for the keys; what was changed holds in this process at once, and in others within seconds.
 
     Where keys are not asked for there are none to manage: whoever reaches an open service could leave one behind for
     the time when it is closed.
     """
     context = context_of(request)
-    if context.keyring is None:
+    if context.key_cache is None:
         raise Forbidden("Keys are not in use here: FACTWIRE_AUTH does not name them.")
     if request.method != "GET":
         context.tail.refuse_on_standby()
-    lane = context.database.managing
-    async with lane.reading() if request.method == "GET" else changing(lane) as connection:
+    lane = context.pools.manage
+    async with lane.acquire() if request.method == "GET" else acquire_for_change(lane) as connection:
         yield connection
     if request.method != "GET":
         context.tail.hint()
         with suppress(Unavailable):  # the change is made, and will be seen
-            await context.keyring.refresh()
+            await context.key_cache.refresh()
 
 
-def maker_of(request: Request) -> Principal:
+def creator_of(request: Request) -> Principal:
     """Who makes a request, until the end of his credentials: a session of theirs may end before.
 
     Raises Unauthenticated where they do not hold any more, and Unavailable where nobody can tell.
@@ -243,14 +242,14 @@ def id_of(request: Request) -> str:
     return "" if "\x00" in id else id
 
 
-def granted(body: GrantsBody) -> Grants:
+def grants_of(body: GrantsBody) -> Grants:
     try:
         return grants_from(msgspec.to_builtins(body))
     except ValueError as error:
         raise InvalidRequest([FieldError(str(error), pointer="/grants")]) from None
 
 
-def end_of(text: str | UnsetType | None, *, otherwise: float | None) -> datetime | None:
+def expiry_of(text: str | UnsetType | None, *, otherwise: float | None) -> datetime | None:
     """When a key is to end: by its text, or where there is none with the credentials of its maker."""
     if text is UNSET:
         return None if otherwise is None else datetime.fromtimestamp(otherwise, UTC)
@@ -262,15 +261,15 @@ def end_of(text: str | UnsetType | None, *, otherwise: float | None) -> datetime
         raise InvalidRequest([FieldError(str(error), pointer="/expires_at")]) from None
 
 
-def shown(key: StoredKey) -> Key:
+def key_body(key: StoredApiKey) -> Key:
     return Key(**members(key))
 
 
-def shown_with_secret(made: Made) -> NewKey:
+def new_key_body(made: CreatedKey) -> NewKey:
     return NewKey(**members(made.key), secret=made.secret)
 
 
-def members(key: StoredKey) -> dict[str, Any]:
+def members(key: StoredApiKey) -> dict[str, Any]:
     times = {
         name: None if (time := getattr(key, name)) is None else utc(time)
         for name in ("created_at", "expires_at", "revoked_at", "last_used_at")

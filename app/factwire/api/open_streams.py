@@ -8,18 +8,18 @@ from msgspec import UNSET, Meta, UnsetType
 from starlette.requests import Request
 from starlette.responses import Response
 
-from factwire.api.admitting import Rule, principal_of
-from factwire.api.context import context_of
-from factwire.api.documenting import operation
-from factwire.api.encoding import encoded_response
-from factwire.api.parameters import parameters_of
-from factwire.api.routing import new_router
-from factwire.api.wire import QueryBody, query_body_from
+from factwire.api.http.authorization import Rule, principal_of
+from factwire.api.http.compression import encoded_response
+from factwire.api.http.context import context_of
+from factwire.api.http.models import QueryBody, query_body_from
+from factwire.api.http.query_parameters import parameters_of
+from factwire.api.http.routing import new_router
+from factwire.api.openapi.operation import operation
 from factwire.domain import errors
 from factwire.domain.fact import utc
-from factwire.domain.grants import Namespaces
+from factwire.domain.grants import NamespaceSet
 from factwire.domain.query import Query
-from factwire.stream.following import OpenStream
+from factwire.follow.streams import OpenStream
 
 router = new_router("operations")
 
@@ -63,24 +63,24 @@ async def list_streams(request: Request) -> Response:
     context = context_of(request)
     head = context.tail.head
     readable = principal_of(request).grants.readable
-    told = [one_stream(stream, head, readable) for stream in context.streams.furthest_behind(STREAMS_TOLD_MAX)]
+    told = [open_stream_body(stream, head, readable) for stream in context.streams.furthest_behind(STREAMS_TOLD_MAX)]
     return await encoded_response(request, msgspec.json.encode(OpenStreams(context.streams.open, head, told)))
 
 
-def one_stream(stream: OpenStream, head: int, readable: Namespaces) -> OneStream:
-    query = stream.following.query
-    position = stream.pace.cursor
+def open_stream_body(stream: OpenStream, head: int, readable: NamespaceSet) -> OneStream:
+    query = stream.request.query
+    position = stream.progress.cursor
     return OneStream(
-        principal=stream.following.reader.name,
+        principal=stream.request.reader.name,
         opened_at=utc(datetime.fromtimestamp(stream.opened_at, UTC)),
-        caught_up=stream.pace.caught_up,
+        caught_up=stream.progress.caught_up,
         position=position,
         lag=max(0, head - position),
         query=query_body_from(query) if is_within(query, readable) else UNSET,
     )
 
 
-def is_within(query: Query, readable: Namespaces) -> bool:
+def is_within(query: Query, readable: NamespaceSet) -> bool:
     """Whether a query can match only what may be read."""
     return readable.are_all or (
         bool(query.items)

@@ -4,15 +4,15 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from factwire.api.admitting import Rule, principal_of
-from factwire.api.context import context_of
-from factwire.api.documenting import READ_PROBLEMS, operation
-from factwire.api.encoding import encoded_response
-from factwire.api.parameters import parameters_of, parse_time
-from factwire.api.routing import new_router
-from factwire.api.wire import LogPosition
+from factwire.api.http.authorization import Rule, principal_of
+from factwire.api.http.compression import encoded_response
+from factwire.api.http.context import context_of
+from factwire.api.http.models import LogPosition
+from factwire.api.http.query_parameters import parameters_of, parse_time
+from factwire.api.http.routing import new_router
+from factwire.api.openapi.operation import READ_PROBLEMS, operation
 from factwire.domain.fact import utc
-from factwire.store.reading import read_position
+from factwire.store.log import read_position
 
 router = new_router("facts")
 
@@ -34,7 +34,7 @@ async def get_position(request: Request) -> Response:
     context = context_of(request)
     readable = principal_of(request).grants.readable
     time = parameters.get("at", parse_time, None) if "at" in parameters.values else None
-    async with context.database.reading.reading(context.tenants.tenant_of(request.scope)) as connection:
+    async with context.pools.read.acquire(context.tenants.tenant_of(request.scope)) as connection:
         state, published_at = await read_position(connection, time, readable)
     context.tail.refuse_fork()
     result = LogPosition(

@@ -15,8 +15,8 @@ from starlette.responses import Response
 from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 
-from factwire.api.admitting import Rule
-from factwire.api.routing import RULE, new_router
+from factwire.api.http.authorization import Rule
+from factwire.api.http.routing import RULE, new_router
 
 router = new_router("reference")
 

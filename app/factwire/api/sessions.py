@@ -4,13 +4,13 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from factwire.api.admitting import Rule, principal_of
-from factwire.api.asgi import JSON
-from factwire.api.context import context_of
-from factwire.api.cookies import comes_from_its_own_page, session_of, set_cookie
-from factwire.api.documenting import operation
-from factwire.api.parameters import parameters_of
-from factwire.api.routing import new_router
+from factwire.api.http.authorization import Rule, principal_of
+from factwire.api.http.context import context_of
+from factwire.api.http.direct_response import JSON
+from factwire.api.http.query_parameters import parameters_of
+from factwire.api.http.routing import new_router
+from factwire.api.http.session_cookie import is_same_origin, session_of, set_cookie
+from factwire.api.openapi.operation import operation
 from factwire.domain import errors
 from factwire.domain.errors import CrossOrigin
 from factwire.domain.fact import utc
@@ -68,7 +68,7 @@ async def end_session(request: Request) -> Response:
     parameters_of(request)
     secret = session_of(request)
     if secret is not None:
-        if not comes_from_its_own_page(request):
+        if not is_same_origin(request):
             raise CrossOrigin
         context_of(request).tail.refuse_on_standby()
         await context_of(request).sessions.end(secret)

@@ -3,15 +3,15 @@
 from starlette.requests import Request
 from starlette.responses import Response
 
-from factwire.api.admitting import Rule
-from factwire.api.documenting import READ_PROBLEMS, operation
-from factwire.api.following import OPTIONS, TICKET
-from factwire.api.opening import answer_stream
-from factwire.api.parameters import FILTERS, parameters_of
-from factwire.api.querying import read_query
-from factwire.api.routing import new_router
-from factwire.api.sse import MEDIA_TYPE
-from factwire.api.wire import Fact, QueryBody
+from factwire.api.http.authorization import Rule
+from factwire.api.http.models import Fact, QueryBody
+from factwire.api.http.query_body import read_query
+from factwire.api.http.query_parameters import FILTERS, parameters_of
+from factwire.api.http.routing import new_router
+from factwire.api.http.sse import MEDIA_TYPE
+from factwire.api.http.stream_options import OPTIONS, TICKET
+from factwire.api.http.stream_response import answer_stream
+from factwire.api.openapi.operation import READ_PROBLEMS, operation
 from factwire.domain import errors
 
 router = new_router("streams")

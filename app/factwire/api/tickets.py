@@ -4,15 +4,15 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from factwire.api.admitting import Rule, principal_of
-from factwire.api.asgi import JSON, header
-from factwire.api.context import context_of
-from factwire.api.documenting import READ_PROBLEMS, operation
-from factwire.api.following import OPTIONS, follow_options
-from factwire.api.parameters import FILTERS, Parameters, parameters_of
-from factwire.api.querying import decoded_query
-from factwire.api.routing import new_router
-from factwire.api.wire import QueryBody
+from factwire.api.http.authorization import Rule, principal_of
+from factwire.api.http.context import context_of
+from factwire.api.http.direct_response import JSON, header
+from factwire.api.http.models import QueryBody
+from factwire.api.http.query_body import decode_query
+from factwire.api.http.query_parameters import FILTERS, Parameters, parameters_of
+from factwire.api.http.routing import new_router
+from factwire.api.http.stream_options import OPTIONS, follow_options
+from factwire.api.openapi.operation import READ_PROBLEMS, operation
 from factwire.domain import errors
 from factwire.domain.errors import FieldError, InvalidRequest
 from factwire.domain.fact import utc
@@ -59,7 +59,7 @@ async def issue_ticket(request: Request) -> Response:
     options = follow_options(parameters, heartbeat_seconds=context.settings.heartbeat_seconds)
     context.tail.refuse_on_standby()
     with context.queries.held(context.tenants.tenant_of(request.scope), query.bytes):
-        await context.moments.locate(options.after, principal.grants.readable)
+        await context.log_state.locate(options.after, principal.grants.readable)
         lent = await context.tickets.issue(principal, query)
     body = msgspec.json.encode(Ticket(lent.secret, utc(lent.expires_at)))
     return Response(body, 201, {"cache-control": "no-store"}, JSON)
@@ -73,7 +73,7 @@ async def asked_query(request: Request, parameters: Parameters) -> Query:
     raw = await context_of(request).bodies.read_json(request)
     if raw.strip() == b"null":  # from generated clients, where there is no query
         return query
-    asked = await decoded_query(raw)
+    asked = await decode_query(raw)
     if query.items:
         raise InvalidRequest([FieldError("a body cannot be combined with filters", pointer="/items")])
     return asked

@@ -1,1 +1,1 @@
-"""Floor 0: what the service means. Standard library only; no I/O, no async."""
+"""The meaning of facts, queries, conditions and cursors. No I/O, no framework, no driver."""

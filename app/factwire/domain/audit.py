@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from factwire.domain.fact import RESERVED_NAMESPACE, NewFact, composed
+from factwire.domain.fact import RESERVED_NAMESPACE, NewFact, build_fact
 
 ENCODER = msgspec.json.Encoder()
 
@@ -13,4 +13,4 @@ ENCODER = msgspec.json.Encoder()
 def audit_fact(type: str, *, id: str, by: str, about: str, payload: Mapping[str, Any]) -> NewFact:
     """What was done, by whom (the name of a principal) and to what (`about`, the aggregate id)."""
     body = ENCODER.encode({"by": by, **payload})
-    return composed(id, RESERVED_NAMESPACE, type, 1, [about], {}, body, chosen_id=False)
+    return build_fact(id, RESERVED_NAMESPACE, type, 1, [about], {}, body, chosen_id=False)

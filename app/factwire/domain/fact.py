@@ -104,7 +104,7 @@ def new_fact(
         check_namespace(namespace)
         check_name(type, "/type")
     if not 1 <= version <= VERSION_MAX:
-        raise refused("/version", f"expected a number from 1 to {VERSION_MAX}")
+        raise invalid_field("/version", f"expected a number from 1 to {VERSION_MAX}")
     if len(payload) > limits.payload_bytes_max:
         check_maximum(len(payload), "payload_bytes_max", limits.payload_bytes_max, "/payload", "bytes")
     ids = normal_aggregate_ids(aggregate_ids, limits) if aggregate_ids else aggregate_ids
@@ -113,10 +113,10 @@ def new_fact(
     # A raw line break can only stand between tokens (in a string it is an escape), and would end an SSE line.
     if LINE_FEED in payload or CARRIAGE_RETURN in payload:
         payload = payload.translate(LINE_BREAKS)
-    return composed(id, namespace, type, version, ids, pairs, payload, chosen_id, data_subject)
+    return build_fact(id, namespace, type, version, ids, pairs, payload, chosen_id, data_subject)
 
 
-def composed(
+def build_fact(
     id: str,
     namespace: str,
     type: str,
@@ -142,7 +142,7 @@ def composed(
     return NewFact(id, namespace, type, version, tags, digest, document, chosen_id, data_subject)
 
 
-def parted(document: bytes) -> tuple[bytes, bytes]:
+def split_document(document: bytes) -> tuple[bytes, bytes]:
     """A document up to its payload, and the payload."""
     at = document.index(PAYLOAD_MARK) + len(PAYLOAD_MARK)
     return document[:at], document[at:-1]
@@ -210,16 +210,16 @@ def normal_meta(meta: Mapping[str, str | list[str]], limits: Limits) -> dict[str
 def normal_values(key: str, given: str | list[str]) -> str | list[str]:
     if not (len(key) <= NAME_LENGTH_MAX and matches(META_KEY, key)):
         detail = f"a meta key is a name without ':', of at most {NAME_LENGTH_MAX} characters"
-        raise refused("/meta" if CONTROL.search(key) else f"/meta/{escaped(key)}", detail)
+        raise invalid_field("/meta" if CONTROL.search(key) else f"/meta/{escape_pointer(key)}", detail)
     if isinstance(given, str):
         if not are_plain(given):
-            check_text(given, f"/meta/{escaped(key)}")
+            check_text(given, f"/meta/{escape_pointer(key)}")
         return given
     values = sorted(set(given))
     if not values:
-        raise refused(f"/meta/{escaped(key)}", "expected at least one value")
+        raise invalid_field(f"/meta/{escape_pointer(key)}", "expected at least one value")
     for value in values:
-        check_text(value, f"/meta/{escaped(key)}")
+        check_text(value, f"/meta/{escape_pointer(key)}")
     return values[0] if len(values) == 1 else values
 
 
@@ -234,7 +234,7 @@ def is_kind(namespace: str, type: str) -> bool:
 def check_namespace(namespace: str) -> None:
     check_name(namespace, "/namespace")
     if namespace == RESERVED_NAMESPACE:
-        raise refused("/namespace", f"the namespace {RESERVED_NAMESPACE} is reserved")
+        raise invalid_field("/namespace", f"the namespace {RESERVED_NAMESPACE} is reserved")
 
 
 def is_name(text: str) -> bool:
@@ -243,7 +243,9 @@ def is_name(text: str) -> bool:
 
 def check_name(name: str, pointer: str) -> None:
     if not is_name(name):
-        raise refused(pointer, f"expected a name: letters, digits and _.:- , at most {NAME_LENGTH_MAX} characters")
+        raise invalid_field(
+            pointer, f"expected a name: letters, digits and _.:- , at most {NAME_LENGTH_MAX} characters"
+        )
 
 
 @lru_cache(NAMES_REMEMBERED)
@@ -258,9 +260,9 @@ def are_plain(texts: str) -> bool:
 
 def check_text(text: str, pointer: str) -> None:
     if len(text) > TEXT_LENGTH_MAX:
-        raise refused(pointer, f"expected at most {TEXT_LENGTH_MAX} characters")
+        raise invalid_field(pointer, f"expected at most {TEXT_LENGTH_MAX} characters")
     if CONTROL.search(text):
-        raise refused(pointer, "control characters and lone surrogates are not allowed")
+        raise invalid_field(pointer, "control characters and lone surrogates are not allowed")
 
 
 def check_texts(texts: Collection[str], pointer: str) -> None:
@@ -276,16 +278,16 @@ def check_maximum(actual: int, limit: str, maximum: int, pointer: str, unit: str
         raise LimitExceeded(limit, maximum, field=field)
 
 
-def refused(pointer: str, detail: str) -> InvalidRequest:
+def invalid_field(pointer: str, detail: str) -> InvalidRequest:
     return InvalidRequest([FieldError(detail, pointer=pointer)])
 
 
-def escaped(key: str) -> str:
+def escape_pointer(key: str) -> str:
     """A key as a JSON pointer's token (RFC 6901)."""
     return key.replace("~", "~0").replace("/", "~1")
 
 
-def repeated(ids: Iterable[str]) -> str | None:
+def find_repeated(ids: Iterable[str]) -> str | None:
     """The first id that occurs twice."""
     seen: set[str] = set()
     for id in ids:

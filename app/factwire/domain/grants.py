@@ -3,9 +3,10 @@
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from factwire.domain.fact import NAME, RESERVED_NAMESPACE
-from factwire.domain.limits import NAME_LENGTH_MAX
+from factwire.domain.limits import NAME_LENGTH_MAX, VALUES_MAX
 
 BELOW = ".*"
 ALL = "*"
@@ -26,8 +27,8 @@ def covers(pattern: str, other: str) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Namespaces:
-    """Namespaces by pattern: `loans` is that one, `loans.*` are all whose names go on behind the dot, `*` is each.
+class NamespaceSet:
+    """NamespaceSet by pattern: `loans` is that one, `loans.*` are all whose names go on behind the dot, `*` is each.
 
     What is excluded stays out, whatever includes it; without an inclusion there is none. Patterns are sorted and
     unique, so that equal grants are equal values.
@@ -46,9 +47,9 @@ class Namespaces:
     @property
     def ranges(self) -> tuple[str, ...]:
         """The names as sorted ranges: each begins at one text and ends before the next one."""
-        return without(joined(map(range_of, self.include)), joined(map(range_of, self.exclude)))
+        return subtract_ranges(merge_ranges(map(range_of, self.include)), merge_ranges(map(range_of, self.exclude)))
 
-    def cover(self, others: "Namespaces") -> bool:
+    def cover(self, others: "NamespaceSet") -> bool:
         """Whether each of the others is one of these. Of two patterns, one covers the other or they share nothing."""
         return all(any_covers(self.include, pattern) for pattern in others.include) and all(
             any_covers(others.exclude, excluded)
@@ -57,7 +58,7 @@ class Namespaces:
         )
 
 
-EVERY_NAMESPACE = Namespaces(include=(ALL,))
+EVERY_NAMESPACE = NamespaceSet(include=(ALL,))
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,16 +69,16 @@ class Grants:
     `read` names it. No pattern does: whoever may read everything else need not hear of keys and erasures.
     """
 
-    publish: Namespaces = Namespaces()
-    read: Namespaces = Namespaces()
-    manage: Namespaces = Namespaces()
-    readable: Namespaces = field(init=False, compare=False)
+    publish: NamespaceSet = NamespaceSet()
+    read: NamespaceSet = NamespaceSet()
+    manage: NamespaceSet = NamespaceSet()
+    readable: NamespaceSet = field(init=False, compare=False)
 
     def __post_init__(self) -> None:
         include, exclude = set(self.read.include), set(self.read.exclude)
         hears = self.manages_access or RESERVED_NAMESPACE in include
         (include if hears else exclude).add(RESERVED_NAMESPACE)
-        readable = Namespaces(tuple(sorted(include)), tuple(sorted(exclude)) if include else ())
+        readable = NamespaceSet(tuple(sorted(include)), tuple(sorted(exclude)) if include else ())
         object.__setattr__(self, "readable", readable)
 
     @property
@@ -109,7 +110,7 @@ def range_of(pattern: str) -> tuple[str, str]:
     return pattern, f"{pattern}{BEFORE_NAMES}"
 
 
-def joined(ranges: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+def merge_ranges(ranges: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
     """Sorted ranges that neither overlap nor touch, of any."""
     found: list[tuple[str, str]] = []
     for low, high in sorted(ranges):
@@ -120,7 +121,7 @@ def joined(ranges: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
     return found
 
 
-def without(ranges: Iterable[tuple[str, str]], others: Sequence[tuple[str, str]]) -> tuple[str, ...]:
+def subtract_ranges(ranges: Iterable[tuple[str, str]], others: Sequence[tuple[str, str]]) -> tuple[str, ...]:
     """The bounds of what is left of some ranges without others; both are sorted and do not overlap."""
     bounds: list[str] = []
     for low, high in ranges:
@@ -134,14 +135,47 @@ def without(ranges: Iterable[tuple[str, str]], others: Sequence[tuple[str, str]]
     return tuple(bounds)
 
 
-def new_namespaces(include: Iterable[str], exclude: Iterable[str] = ()) -> Namespaces:
-    """Namespaces in their normal form. Raises ValueError naming a pattern that is none."""
+def new_namespace_set(include: Iterable[str], exclude: Iterable[str] = ()) -> NamespaceSet:
+    """NamespaceSet in their normal form. Raises ValueError naming a pattern that is none."""
     for pattern in (*include, *exclude):
         if not is_pattern(pattern):
             raise ValueError(f"{pattern!r} is no namespace, no namespace followed by {BELOW}, and not {ALL}")
-    return Namespaces(tuple(sorted(set(include))), tuple(sorted(set(exclude))))
+    return NamespaceSet(tuple(sorted(set(include))), tuple(sorted(set(exclude))))
 
 
 def is_pattern(text: str) -> bool:
     name = text.removesuffix(BELOW)
     return text == ALL or (len(name) <= NAME_LENGTH_MAX and re.fullmatch(NAME, name) is not None)
+
+
+ACTIONS = ("publish", "read", "manage")
+
+
+def grants_from(form: Any) -> Grants:
+    """Raises ValueError where it says something else than which namespaces are granted for what."""
+    if not isinstance(form, dict) or not form.keys() <= set(ACTIONS):
+        raise ValueError(f"expected an object with {', '.join(ACTIONS)}")
+    return Grants(**{action: namespaces_from(action, each) for action, each in form.items()})
+
+
+def namespaces_from(action: str, form: Any) -> NamespaceSet:
+    if not isinstance(form, dict) or not form.keys() <= {"include", "exclude"}:
+        raise ValueError(f"{action}: expected an object with include and exclude")
+    parts = [form.get(name, []) for name in ("include", "exclude")]
+    if not all(isinstance(part, list | tuple) and all(isinstance(pattern, str) for pattern in part) for part in parts):
+        raise ValueError(f"{action}: expected lists of patterns")
+    if any(len(part) > VALUES_MAX for part in parts):
+        raise ValueError(f"{action}: expected at most {VALUES_MAX} patterns in a list")
+    return new_namespace_set(*parts)
+
+
+def form_of(grants: Grants) -> dict[str, Any]:
+    """Without what says nothing. What is excluded is kept also where nothing is included: it may be included elsewhere.
+
+    `manage` of `factwire` lets its reading in, for example, and `read` may keep it out.
+    """
+    return {
+        action: {"include": list(granted.include), "exclude": list(granted.exclude)}
+        for action in ACTIONS
+        if (granted := getattr(grants, action)) != NamespaceSet()
+    }

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from factwire.domain.grants import EVERY_NAMESPACE, EVERYTHING, Grants, Namespaces
+from factwire.domain.grants import EVERY_NAMESPACE, EVERYTHING, Grants, NamespaceSet
 from factwire.domain.query import Query, restricted
 
 
@@ -39,7 +39,7 @@ class Reader:
     principal.
     """
 
-    readable: Namespaces = EVERY_NAMESPACE
+    readable: NamespaceSet = EVERY_NAMESPACE
     check: Callable[[], None] = unchecked
     name: str = ANYBODY.name
 

@@ -6,7 +6,7 @@ from itertools import chain
 from typing import cast
 
 from factwire.domain.fact import aggregate_tag, meta_tag
-from factwire.domain.grants import EVERY_NAMESPACE, Namespaces
+from factwire.domain.grants import EVERY_NAMESPACE, NamespaceSet
 
 ITEM_BYTES = 1024  # of the object, its sets, and its place in an index
 VALUE_BYTES = 160  # of a text, its places in a tuple and in a set
@@ -23,13 +23,13 @@ class Item:
     namespaces: tuple[str, ...] = ()
     types: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()
-    within: Namespaces = EVERY_NAMESPACE
+    within: NamespaceSet = EVERY_NAMESPACE
     _sets: tuple[frozenset[str], frozenset[str], frozenset[str]] | None = field(
         default=None, init=False, repr=False, compare=False
     )
 
     @property
-    def looks(self) -> int:
+    def comparisons(self) -> int:
         """How many look-ups it may take to compare a fact with the item."""
         return 3 + len(self.tags)
 
@@ -72,9 +72,9 @@ class Query:
         return cast(int, self._bytes)
 
     @property
-    def looks(self) -> int:
+    def comparisons(self) -> int:
         """How many look-ups it may take to compare a fact with it."""
-        return 1 + sum([item.looks for item in self.items])
+        return 1 + sum([item.comparisons for item in self.items])
 
     def __hash__(self) -> int:
         # Streams look their query up for each fact, and hashing all its texts takes longer than matching.
@@ -93,7 +93,7 @@ EVERYTHING = Query()
 NOTHING = Query((Item(namespaces=("",)),))
 
 
-def restricted(query: Query, readable: Namespaces) -> Query:
+def restricted(query: Query, readable: NamespaceSet) -> Query:
     """What a query finds for somebody who may read only some namespaces: as if there were no others."""
     if readable.are_all:
         return query
@@ -103,7 +103,7 @@ def restricted(query: Query, readable: Namespaces) -> Query:
     return Query(items) if items else NOTHING
 
 
-def restricted_item(item: Item, readable: Namespaces) -> Item | None:
+def restricted_item(item: Item, readable: NamespaceSet) -> Item | None:
     """An item with the readable ones of its namespaces; None where there are none of them."""
     if not item.namespaces:
         return replace(item, within=readable) if readable.include else None

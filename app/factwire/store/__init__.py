@@ -1,1 +1,1 @@
-"""Floor 1: PostgreSQL. The only floor with SQL; functions take the connection first."""
+"""All SQL. Functions over a connection."""

@@ -7,9 +7,9 @@ from itertools import pairwise
 
 import asyncpg
 
-from factwire.domain.grants import EVERY_NAMESPACE, Namespaces
-from factwire.store.database import Connection
-from factwire.store.reading import walk_back
+from factwire.domain.grants import EVERY_NAMESPACE, NamespaceSet
+from factwire.store.log import walk_back
+from factwire.store.pools import Connection
 
 LIST_NAMESPACES = "select namespace, facts, last_position from factwire.list_namespaces($1, $2, $3, $4)"
 
@@ -33,7 +33,7 @@ FOLD_COUNTS = "select factwire.fold_counts($1)"
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
+class ListedPage:
     """Which names are asked for: those with a prefix, behind a name, and at most so many of them."""
 
     prefix: str = ""
@@ -42,14 +42,14 @@ class Listed:
 
 
 async def read_namespaces(
-    connection: Connection, listed: Listed, readable: Namespaces = EVERY_NAMESPACE
+    connection: Connection, listed: ListedPage, readable: NamespaceSet = EVERY_NAMESPACE
 ) -> list[asyncpg.Record]:
-    """Namespaces that may be read, in order: `namespace`, `facts` and `last_position`."""
+    """NamespaceSet that may be read, in order: `namespace`, `facts` and `last_position`."""
     bounds = None if readable.are_all else readable.ranges
     return await connection.fetch(LIST_NAMESPACES, bounds, listed.prefix, listed.after, listed.names_max)
 
 
-async def read_types(connection: Connection, namespace: str, listed: Listed) -> list[asyncpg.Record]:
+async def read_types(connection: Connection, namespace: str, listed: ListedPage) -> list[asyncpg.Record]:
     """The types of a namespace, in order: `type`, its `versions`, `facts` and `last_position`."""
     return await connection.fetch(LIST_TYPES, namespace, listed.prefix, listed.after, listed.names_max)
 
@@ -60,7 +60,7 @@ async def read_versions(connection: Connection, namespace: str, type: str) -> li
 
 
 @dataclass(frozen=True, slots=True)
-class Activity:
+class ActivityCounts:
     """How many facts were published in each of some intervals, the last of which ended at `until`; None where too many
     were published since to count those that may be read.
     """
@@ -70,12 +70,12 @@ class Activity:
 
 
 async def read_activity(
-    connection: Connection, readable: Namespaces, *, interval_seconds: float, intervals: int
-) -> Activity:
+    connection: Connection, readable: NamespaceSet, *, interval_seconds: float, intervals: int
+) -> ActivityCounts:
     rows = await connection.fetch(POSITIONS_AT, interval_seconds, intervals)
     positions = [row["position"] for row in rows]
     if readable.are_all:
-        return Activity(rows[-1]["until"], [high - low for low, high in pairwise(positions)])
+        return ActivityCounts(rows[-1]["until"], [high - low for low, high in pairwise(positions)])
     found, through = await walk_back(
         connection, readable, after=positions[0], until=positions[-1], facts_max=COUNTED_MAX
     )
@@ -84,7 +84,7 @@ async def read_activity(
     counts = [high - low for low, high in pairwise(before)]
     # What is not counted lies before the oldest that is. Where the search ended by itself must not be told.
     uncounted = 0 if through <= positions[0] else bisect_left(positions, found[0]) if found else intervals
-    return Activity(rows[-1]["until"], [*[None] * uncounted, *counts[uncounted:]])
+    return ActivityCounts(rows[-1]["until"], [*[None] * uncounted, *counts[uncounted:]])
 
 
 async def fold_counts(connection: Connection, *, facts_max: int) -> int:

@@ -24,7 +24,7 @@ from urllib.parse import quote
 
 import platformdirs
 
-from factwire.store.engine import MAJOR, EmbeddedRefused, Engine, find_engine
+from factwire.store.embedded_programs import MAJOR, EmbeddedRefused, Engine, find_engine
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +60,7 @@ def running_url(directory: Path) -> str | None:
     return None if postmaster is None else url_of(postmaster.socket_directory, postmaster.port)
 
 
-def start(directory: Path) -> "Server":
+def start(directory: Path) -> "EmbeddedServer":
     """Start the server of a data directory, which is created if need be, or join one that runs already.
 
     Raises NotInstalled where the wheel is left out, and EmbeddedRefused where it cannot be started here. Starting waits
@@ -70,7 +70,7 @@ def start(directory: Path) -> "Server":
         place = directory.expanduser().absolute()
     except RuntimeError:
         raise EmbeddedRefused(f"FACTWIRE_DATA_DIR: there is no home directory for {directory}") from None
-    server = Server(place, find_engine())
+    server = EmbeddedServer(place, find_engine())
     atexit.register(server.stop)
     server.begin()
     threading.Thread(target=server.watch, name="embedded PostgreSQL", daemon=True).start()
@@ -103,7 +103,7 @@ def url_of(socket_directory: Path, port: int) -> str:
     return f"postgresql://postgres@/postgres?host={quote(str(socket_directory), safe='')}&port={port}"
 
 
-class Server:
+class EmbeddedServer:
     """One user of the server of a directory."""
 
     def __init__(self, directory: Path, engine: Engine) -> None:
@@ -200,7 +200,7 @@ class Server:
         place = self.engine.place(self.directory)
         sockets = self._socket_directory()
         inside = sockets == self.directory and place != str(self.directory)
-        written = "." if inside else quoted(sockets)
+        written = "." if inside else quote_directory(sockets)
         log_file = open_own(self.directory / LOG_FILE, self.engine)
         try:
             began_at = os.fstat(log_file).st_size
@@ -339,7 +339,7 @@ def forget_socket_directory(postmaster: Postmaster | None) -> None:
         shutil.rmtree(made, ignore_errors=True)
 
 
-def quoted(directory: Path) -> str:
+def quote_directory(directory: Path) -> str:
     """A directory as an element of a list of PostgreSQL."""
     return '"' + str(directory).replace('"', '""') + '"'
 

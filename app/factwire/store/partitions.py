@@ -1,7 +1,7 @@
 """Partitions ahead of the head."""
 
-from factwire.store.database import Connection
-from factwire.store.rows import always
+from factwire.store.pools import Connection
+from factwire.store.rows import required_row
 
 CREATE_PARTITION = "select factwire.create_partition($1)"
 
@@ -10,7 +10,7 @@ ROOM = "select factwire.partitioned_until() - 1 - factwire.head() as room, parti
 
 async def read_room(connection: Connection) -> tuple[int, int]:
     """How many facts still fit into the partitions that exist, and how many fit into one."""
-    row = always(await connection.fetchrow(ROOM))
+    row = required_row(await connection.fetchrow(ROOM))
     return row["room"], row["partition_facts"]
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from factwire.store.database import Connection
+from factwire.store.pools import Connection
 
 # One of several that are issued at once does not see the others, whose excess is left to the next one. Rows that
 # another process is deleting are left to it.

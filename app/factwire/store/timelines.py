@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 import asyncpg
 
-from factwire.store.database import Connection
-from factwire.store.reading_tail import Fork
-from factwire.store.rows import always
+from factwire.store.pools import Connection
+from factwire.store.read_tail import Fork
+from factwire.store.rows import required_row
 
 # The name of a WAL file begins with its timeline, in hexadecimal; the control file has that of the last checkpoint.
 # https://www.postgresql.org/docs/current/functions-admin.html#FUNCTIONS-ADMIN-BACKUP
@@ -53,13 +53,13 @@ UNTOLD = (
 
 
 @dataclass(frozen=True, slots=True)
-class Server:
+class ServerTimeline:
     """A server that takes writes, from one promotion or restore to the next."""
 
     system_identifier: int
     timeline: int
 
-    def change_to(self, other: "Server") -> str:
+    def change_to(self, other: "ServerTimeline") -> str:
         """The change, in a few words."""
         if other.system_identifier == self.system_identifier:
             return f"timeline {self.timeline} -> {other.timeline}"
@@ -67,43 +67,43 @@ class Server:
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class KeptHistory:
     """What the log keeps of its history: the server on which it was known to be whole, and a fork that was noticed."""
 
     epoch: int
-    server: Server | None
+    server: ServerTimeline | None
     fork: Fork | None
 
 
-async def read_server(connection: Connection) -> Server | None:
+async def read_server(connection: Connection) -> ServerTimeline | None:
     """The server of a connection; None where it does not tell, as on a standby."""
     try:
         row = await connection.fetchrow(PRESENT_SERVER)
     except UNTOLD:
         return None
-    return None if row is None else Server(row["system_identifier"], row["timeline"])
+    return None if row is None else ServerTimeline(row["system_identifier"], row["timeline"])
 
 
-async def read_kept(connection: Connection) -> Kept:
-    row = always(await connection.fetchrow(KEPT))
+async def read_kept(connection: Connection) -> KeptHistory:
+    row = required_row(await connection.fetchrow(KEPT))
     known = row["system_identifier"] is not None and row["timeline"] is not None
-    return Kept(
+    return KeptHistory(
         row["epoch"],
-        Server(row["system_identifier"], row["timeline"]) if known else None,
+        ServerTimeline(row["system_identifier"], row["timeline"]) if known else None,
         Fork(row["forked_after"]) if row["forked"] else None,
     )
 
 
-async def confirm(connection: Connection, server: Server, *, instead_of: Kept) -> bool:
+async def confirm(connection: Connection, server: ServerTimeline, *, instead_of: KeptHistory) -> bool:
     """Keep a server in the place of another one; False where the log has changed, or a fork was noticed, since."""
     confirmed = await connection.fetchval(CONFIRM, *parts_of(server), instead_of.epoch, *parts_of(instead_of.server))
     return confirmed is not None
 
 
-async def keep_server(connection: Connection, server: Server | None) -> bool:
+async def keep_server(connection: Connection, server: ServerTimeline | None) -> bool:
     """Keep a server whatever was kept before; None lets a process keep the next one. False where a fork was noticed."""
     return await connection.fetchval(KEEP_SERVER, *parts_of(server)) is not None
 
 
-def parts_of(server: Server | None) -> tuple[int | None, int | None]:
+def parts_of(server: ServerTimeline | None) -> tuple[int | None, int | None]:
     return (None, None) if server is None else (server.system_identifier, server.timeline)

@@ -1,1 +1,1 @@
-"""What the service tells about itself: log lines, metrics and traces. Imports nothing of ours."""
+"""Logs, metrics and traces. Imports nothing of the service."""

@@ -69,6 +69,6 @@ def log_uncaught(kind: type[BaseException], error: BaseException, trace: Traceba
     logging.getLogger(__name__).critical("the command failed", exc_info=(kind, error, trace))
 
 
-def said(error: BaseException) -> str:
+def describe_error(error: BaseException) -> str:
     """The kind of an error and the first line of what it says: further ones may quote what was to be stored."""
     return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}".removesuffix(": ")

@@ -7,7 +7,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
 
-from factwire.telemetry.counting import Counts, Times, Timings
+from factwire.telemetry.fast_counters import Counts, Times, Timings
 
 GROUP_FACTS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)

@@ -42,7 +42,7 @@ class Tracing:
         ) as span:
             yield span
 
-    def seen(self, position: int, traceparent: str) -> None:
+    def expect_delivery(self, position: int, traceparent: str) -> None:
         """A fact that carries a trace is about to be delivered."""
         self._undelivered.append((position, traceparent, time.time_ns()))
 

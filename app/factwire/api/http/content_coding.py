@@ -1,0 +1,103 @@
+"""Content coding of request bodies (RFC 9110, section 8.4): decoded as they arrive, in bounded pieces."""
+
+import zlib
+from collections.abc import AsyncIterator, Iterator
+
+import zstandard
+from starlette.requests import Request
+
+from factwire.api.http.direct_response import header
+from factwire.domain.errors import MalformedBody, UnsupportedContentCoding
+
+GZIP = zlib.MAX_WBITS | 16
+PIECE_BYTES_MAX = 256 * 1024
+ZSTD_WINDOW_BYTES_MAX = 8 * 1024 * 1024
+ZSTD_STEP_BYTES = 64  # hold at most 21 blocks, each of which may become 128 KiB
+
+
+def check_no_coding(request: Request) -> None:
+    """Raises UnsupportedContentCoding: most bodies are taken as they are only."""
+    coding_of(request, ())
+
+
+def coding_of(request: Request, known: tuple[str, ...]) -> str:
+    """The coding of a body, empty where it has none. Raises UnsupportedContentCoding."""
+    coding = header(request.scope, b"content-encoding").decode("latin-1").strip().lower()
+    coding = {"x-gzip": "gzip", "identity": ""}.get(coding, coding)
+    if coding and coding not in known:
+        raise UnsupportedContentCoding(known)
+    return coding
+
+
+async def decode_chunks(chunks: AsyncIterator[bytes], coding: str) -> AsyncIterator[bytes]:
+    """The chunks of a body without its coding; an empty one stays one. Raises MalformedBody."""
+    decoder = decoder_of(coding)
+    async for chunk in chunks:
+        if decoder is None or not chunk:
+            yield chunk
+            continue
+        for piece in decoder.pieces(chunk):
+            yield piece
+    if decoder is not None and not decoder.is_complete:
+        raise MalformedBody("The body ends in the middle of what its Content-Encoding says.")
+
+
+def decoder_of(coding: str) -> "Gunzip | Unzstd | None":
+    return Gunzip() if coding == "gzip" else Unzstd() if coding == "zstd" else None
+
+
+class Gunzip:
+    """Members of gzip one after the other, in pieces of a bounded size whatever they expand to."""
+
+    def __init__(self) -> None:
+        self._member = zlib.decompressobj(GZIP)
+        self._begun = False
+
+    @property
+    def is_complete(self) -> bool:
+        return not self._begun or self._member.eof
+
+    def pieces(self, chunk: bytes) -> Iterator[bytes]:
+        while chunk:
+            if self._member.eof:
+                self._member = zlib.decompressobj(GZIP)
+            self._begun = True
+            try:
+                piece = self._member.decompress(chunk, PIECE_BYTES_MAX)
+            except zlib.error as error:
+                raise MalformedBody(f"The body is not gzip: {error}.") from None
+            chunk = self._member.unused_data if self._member.eof else self._member.unconsumed_tail
+            if piece:
+                yield piece
+
+
+class Unzstd:
+    """Frames of zstd one after the other, in pieces of a bounded size whatever they expand to."""
+
+    def __init__(self) -> None:
+        self._frames = zstandard.ZstdDecompressor(max_window_size=ZSTD_WINDOW_BYTES_MAX)
+        self._frame = self._frames.decompressobj()
+        self._begun = False
+
+    @property
+    def is_complete(self) -> bool:
+        return not self._begun or self._frame.eof
+
+    def pieces(self, chunk: bytes) -> Iterator[bytes]:
+        rest = memoryview(chunk)
+        while rest:
+            step, rest = bytes(rest[:ZSTD_STEP_BYTES]), rest[ZSTD_STEP_BYTES:]
+            yield from self._step(step)
+
+    def _step(self, step: bytes) -> Iterator[bytes]:
+        while step:
+            if self._frame.eof:
+                self._frame = self._frames.decompressobj()
+            self._begun = True
+            try:
+                piece = self._frame.decompress(step)
+            except zstandard.ZstdError as error:
+                raise MalformedBody(f"The body is not zstd: {error}.") from None
+            step = self._frame.unused_data if self._frame.eof else b""
+            if piece:
+                yield piece

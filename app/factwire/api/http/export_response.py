@@ -1,0 +1,45 @@
+"""Exporting: the whole result up to the head, streamed, a fact a line."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from factwire.api.http.authorization import reader_of
+from factwire.api.http.bodies import NDJSON
+from factwire.api.http.compression import STREAMED_BYTES, streamed_response
+from factwire.api.http.context import context_of
+from factwire.api.http.query_parameters import FILTERS, parameters_of
+from factwire.follow.pages import PageRequest, export
+
+EXPORT_PARAMETERS = (*FILTERS, "after", "until")
+
+
+async def answer_export(request: Request, *, respell: Callable[[bytes], bytes] | None = None) -> Response:
+    """The lines of all pages. `respell` gives those of a page in another format, in a thread."""
+    parameters = parameters_of(request, *EXPORT_PARAMETERS)
+    context = context_of(request)
+    reader = reader_of(request, context)
+    page_request = PageRequest(
+        query=reader.sees(parameters.query()),
+        after=parameters.bound("after", "start"),
+        until=parameters.optional_bound("until"),
+        descending=False,
+        facts_max=context.settings.page_facts_max,
+        reader=reader,
+        tenant=context.tenants.tenant_of(request.scope),
+    )
+    context.unread.refuse_beyond(page_request.tenant, STREAMED_BYTES)
+    # The first page is read before the answer begins, so that what is wrong with the request has a status.
+    pages = export(context.pools, context.tail, page_request)
+    first = await anext(pages, b"")
+
+    async def all_pages() -> AsyncIterator[bytes]:
+        page: bytes | None = first
+        while page is not None:
+            context.metrics.page_read()
+            yield page if respell is None else await asyncio.to_thread(respell, page)
+            page = await anext(pages, None)
+
+    return streamed_response(request, all_pages(), media_type=NDJSON)

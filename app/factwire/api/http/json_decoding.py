@@ -1,0 +1,156 @@
+"""Decoding JSON bodies into the structs of the wire, with errors that point at what is wrong.
+
+Whatever a body holds, decoding takes time in proportion to its size, with a small constant, also where it is refused:
+a body may have megabytes, and while one is decoded the process does nothing else.
+"""
+
+import re
+import secrets
+from itertools import islice
+from typing import Generic, TypeVar
+
+import msgspec
+
+from factwire.api.http.duplicate_members import ESCAPED_BACKSLASH, NAME_SHOWN_MAX, has_repeated_member, repeated_member
+from factwire.domain.errors import FactwireError, FieldError, InvalidRequest, MalformedJson
+from factwire.domain.fact import escape_pointer
+
+T = TypeVar("T")
+
+NUL = b"\x00"  # stands in no JSON text
+NEUTRAL = NUL * 2
+SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+LONE_SURROGATE = re.compile(
+    rb"\\u(?:[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F][0-9a-fA-F]{2})"
+    rb"|(?<!\\u[dD][89abAB][0-9a-fA-F]{2}\\u)[dD][c-fC-F][0-9a-fA-F]{2})"
+)
+LONE_SURROGATES_MAX = 10_000
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+SYNTAX = msgspec.json.Decoder(msgspec.Raw)
+LOCATION = re.compile(r" - at `(?:key in )?\$([^`]*)`$")
+UNKNOWN_FIELD = re.compile(r"Object contains unknown field `(.*)`", re.DOTALL)
+STEP = re.compile(r"\[(\d+|\.\.\.)\]|\.([^.\[]+)")
+
+
+class Decoder(Generic[T]):
+    """Decodes one type. Raises MalformedJson for what is not JSON in UTF-8, InvalidRequest for what does not fit.
+
+    A member that stands twice is refused outside of payloads, unless `refuses_repeats` is False.
+    """
+
+    def __init__(self, type: type[T], *, refuses_repeats: bool = True) -> None:
+        self._decoder = msgspec.json.Decoder(type)
+        self._refuses_repeats = refuses_repeats
+
+    def decode(self, body: bytes) -> tuple[T, "Payloads"]:
+        """The value, and how its raw payloads are to be read."""
+        try:
+            # A payload is taken over without being looked into, so that its UTF-8 is checked here.
+            if not body.isascii():
+                body.decode()
+            value = self._decoder.decode(body)
+        except msgspec.ValidationError as error:
+            raise self._invalid(body, error) from None
+        except UnicodeDecodeError as error:
+            raise MalformedJson(f"The body is not UTF-8: byte {error.start}.") from None
+        except RecursionError:
+            raise MalformedJson("The body is nested too deeply.") from None
+        except msgspec.DecodeError as error:
+            return self._decode_with_lone_surrogates(body, error)
+        if self._refuses_repeats and has_repeated_member(body, value):
+            raise repeated_member(body)
+        return value, VERBATIM
+
+    def _decode_with_lone_surrogates(self, body: bytes, error: msgspec.DecodeError) -> tuple[T, "Payloads"]:
+        """Decode once more with each escaped lone surrogate replaced by a mark.
+
+        JSON allows "\\ud800" alone (RFC 8259, section 8.2) and a payload keeps it, but the decoder refuses it. The mark
+        begins with a control character: anywhere but in a payload, the checks of the domain refuse it as such.
+        """
+        token = secrets.token_hex(8)
+        mark = b"\\u0001" + token.encode()
+        marked = with_lone_surrogates_marked(body, mark)
+        if marked is body:
+            raise malformed(body, error) from None
+        try:
+            value = self._decoder.decode(marked)
+        except msgspec.ValidationError as invalid:
+            raise invalid_request(str(invalid), mark=f"\x01{token}") from None
+        except (msgspec.DecodeError, RecursionError):
+            raise MalformedJson(sentence(str(error))) from None
+        if self._refuses_repeats and has_repeated_member(marked, value):
+            raise repeated_member(marked)
+        return value, Payloads(mark)
+
+    def _invalid(self, body: bytes, error: msgspec.ValidationError) -> FactwireError:
+        """What is wrong with a body of which a part does not fit: the rest of it may not even be JSON."""
+        try:
+            SYNTAX.decode(with_lone_surrogates_marked(body, b"\\u0001"))
+        except (msgspec.DecodeError, RecursionError) as wrong:
+            return malformed(body, wrong)
+        return invalid_request(str(error))
+
+
+class Payloads:
+    """Gives the bytes of raw payloads as they were sent."""
+
+    def __init__(self, mark: bytes | None) -> None:
+        self._mark = mark
+
+    def verbatim(self, raw: msgspec.Raw) -> bytes:
+        payload = bytes(raw)
+        return payload if self._mark is None else payload.replace(self._mark, b"\\u")
+
+
+VERBATIM = Payloads(None)
+
+
+def with_lone_surrogates_marked(body: bytes, mark: bytes) -> bytes:
+    """A body with a mark in place of the "\\u" of each lone surrogate; the same object where there is none."""
+    if SURROGATE.search(body) is None or NUL in body:
+        return body
+    neutral = body.replace(ESCAPED_BACKSLASH, NEUTRAL)  # what looks like an escape is one now
+    surrogates = [found[0] for found in islice(LONE_SURROGATE.finditer(neutral), LONE_SURROGATES_MAX + 1)]
+    if not surrogates:
+        return body
+    if len(surrogates) > LONE_SURROGATES_MAX:
+        raise MalformedJson(f"The body has more than {LONE_SURROGATES_MAX} lone surrogates.")
+    # Not with `sub`, which would call a function for each.
+    first, *others = LONE_SURROGATE.split(neutral)
+    marked = [mark + surrogate[2:] + other for surrogate, other in zip(surrogates, others, strict=True)]
+    return b"".join([first, *marked]).replace(NEUTRAL, ESCAPED_BACKSLASH)
+
+
+def malformed(body: bytes, error: Exception) -> MalformedJson:
+    if body.startswith(BYTE_ORDER_MARK):
+        return MalformedJson("The body begins with a byte order mark (U+FEFF). Send UTF-8 without it.")
+    return MalformedJson(
+        "The body is nested too deeply." if isinstance(error, RecursionError) else sentence(str(error))
+    )
+
+
+def invalid_request(message: str, *, mark: str | None = None) -> InvalidRequest:
+    """A decoder's message with its location as a JSON pointer, which leads to something in the body that was sent.
+
+    It is the member itself where there is one, and the object where a member is missing, or its name cannot be sent
+    back: it is too long, or has a lone surrogate, which stands as `mark` in the message.
+    """
+    location = LOCATION.search(message)
+    pointer = ""
+    for index, name in STEP.findall(location[1] if location else ""):
+        if index == "...":
+            break
+        pointer += f"/{index or name}"
+    text = message[: location.start()] if location else message
+    unknown = UNKNOWN_FIELD.fullmatch(text)
+    if unknown is not None and len(unknown[1]) > NAME_SHOWN_MAX:
+        text = f"Object contains unknown field `{unknown[1][:NAME_SHOWN_MAX]}…`"
+    elif unknown is not None and (mark is None or mark not in unknown[1]):
+        pointer += f"/{escape_pointer(unknown[1])}"
+    if mark is not None:
+        text = text.replace(mark, "\\u")
+    return InvalidRequest([FieldError(sentence(text), pointer=pointer)])
+
+
+def sentence(text: str) -> str:
+    return text if text.endswith(".") else f"{text}."

@@ -1,0 +1,25 @@
+"""Holding: the memory of an answer, or of what it was asked for, counted for as long as it is sent."""
+
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from factwire.domain.budget import Budget
+
+
+class ReservedResponse(Response):
+    """An answer that holds so much of a budget while it is sent. It has to be sent, or given up, at once."""
+
+    def __init__(self, answer: Response, budget: Budget, tenant: str, count: int) -> None:
+        self._answer = answer
+        self._budget = budget
+        self._tenant = tenant
+        self._count = count
+        self.status_code = answer.status_code
+        self.raw_headers = answer.raw_headers
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._budget.hold(self._tenant, self._count)
+        try:
+            await self._answer(scope, receive, send)
+        finally:
+            self._budget.give_back(self._tenant, self._count)

@@ -1,0 +1,230 @@
+"""Server-Sent Events on the wire. The only module that knows sse-starlette.
+
+Every byte rule here has a client or proxy that misbehaves without it: line feeds only, one `data:` line, an `id:` on
+every event and after its data (clients that keep an id as soon as they have read its line would skip an event that is
+cut between the two), never a blank line without data before it, a heartbeat of exactly a colon and a line feed,
+headers and a first line at once.
+"""
+
+import asyncio
+import logging
+import math
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
+from contextlib import aclosing
+from functools import lru_cache
+from typing import cast
+
+import msgspec
+from sse_starlette import EventSourceResponse
+from sse_starlette.sse import AppStatus
+from starlette.responses import Response
+from starlette.types import Message, Receive, Scope, Send
+
+from factwire.api.http.direct_response import COMMENT, Outlet, WouldWait, at_once, chunk, outlet_of
+from factwire.api.http.problems import problem
+from factwire.domain.position import Cursor
+from factwire.follow.fanout import StreamLink
+from factwire.follow.progress import CaughtUp, Facts, Failed, Happening, Moved, Quiet
+from factwire.follow.streams import StreamRequest, Streams
+
+log = logging.getLogger(__name__)
+
+MEDIA_TYPE = "text/event-stream"
+HEADERS = {
+    "cache-control": "no-store, no-transform",
+    "x-accel-buffering": "no",
+    "x-content-type-options": "nosniff",
+}
+
+Follow = Callable[[StreamLink], AsyncGenerator[Happening]]
+Respell = Callable[[Facts], Facts]
+NO_NEWS = b":\n"
+NOTHING: Iterator[bytes] = iter(())
+
+
+def leave_shutdown_to_us() -> None:
+    """sse-starlette cuts every stream of the process at SIGTERM unless it is told that they end by themselves."""
+    AppStatus.disable_automatic_graceful_drain()  # type: ignore[no-untyped-call]
+
+
+class StreamResponse(EventSourceResponse):
+    """A stream that costs two tasks: one sends what has to be waited for, one notices that the client left.
+
+    sse-starlette's own loop keeps five, and wakes two of them for each event. Its head of the response is kept.
+    """
+
+    def __init__(
+        self,
+        opening: bytes,
+        follow: Follow,
+        *,
+        send_seconds: float,
+        cursor: Cursor,
+        longest_seconds: float = math.inf,
+        respell: Respell | None = None,
+    ) -> None:
+        super().__init__(NOTHING, headers=HEADERS, media_type=f"{MEDIA_TYPE}; charset=utf-8", ping=0)
+        del self.headers["connection"]  # the server says it, and it may have to be closed
+        vars(self).pop("_send_lock", None)  # of the loop that is not used: a kilobyte for as long as the stream is open
+        self.opening = opening
+        self._follow = follow
+        self._send_seconds = send_seconds
+        self._longest_seconds = longest_seconds
+        self._cursor = cursor
+        self._respell = respell
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        client = Client(send, self._send_seconds, self._cursor, outlet_of(scope), self._longest_seconds)
+        link = StreamLink(
+            client.push if self._respell is None else lambda happening: client.push(self._respelled(happening))
+        )
+        leaving = asyncio.create_task(wait_for_disconnect(receive))
+        leaving.add_done_callback(lambda _: link.leave())
+        try:
+            await client.wait({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+            await client.send(self.opening)
+            scope.setdefault("state", {})[COMMENT] = NO_NEWS
+            async with aclosing(self._follow(link)) as happenings:
+                async for happening in happenings:
+                    if self._respell is not None:  # a page of history is large
+                        happening = await asyncio.to_thread(self._respelled, happening)
+                    await client.send(client.encode(happening))
+            await client.wait({"type": "http.response.body", "body": b"", "more_body": False})
+        except TimeoutError:
+            log.info("a stream was cut: its client read nothing for %s s", self._send_seconds)
+            client.cut()
+        finally:
+            leaving.cancel()
+
+    def _respelled(self, happening: Happening) -> Happening:
+        return self._respell(happening) if self._respell is not None and isinstance(happening, Facts) else happening
+
+
+class Client:
+    """Sends to the client of one stream: at once where it reads, and within a time limit where it does not."""
+
+    __slots__ = ("_cursor", "_longest_seconds", "_outlet", "_send", "_send_seconds")
+
+    def __init__(
+        self,
+        send: Send,
+        send_seconds: float,
+        cursor: Cursor,
+        outlet: Outlet | None = None,
+        longest_seconds: float = math.inf,
+    ) -> None:
+        self._send = send
+        self._send_seconds = send_seconds
+        self._longest_seconds = longest_seconds
+        self._cursor = cursor
+        self._outlet = outlet
+
+    def push(self, happening: Happening) -> bool:
+        """Send what happens if that needs no waiting; whether it was sent."""
+        if self._outlet is not None and type(happening) is Facts:
+            if not self._outlet.push(facts_chunk(happening)):
+                return False
+            self._cursor = happening.cursor
+            return True
+        told = self._cursor
+        if self._push(self.encode(happening)):
+            return True
+        self._cursor = told
+        return False
+
+    async def send(self, body: bytes) -> None:
+        """Send a part of the body. Raises TimeoutError where the client does not read."""
+        if not self._push(body):
+            await self.wait(body_message(b""))  # for room
+            if not self._push(body):
+                await self.wait(body_message(body))
+
+    async def wait(self, message: Message) -> None:
+        """Send a message as ASGI does. Raises TimeoutError where the client reads nothing for too long.
+
+        One that reads slowly is waited for, as long as it goes on and a stream may last.
+        """
+        sending = asyncio.ensure_future(self._send(message))
+        give_up_at = asyncio.get_running_loop().time() + self._longest_seconds
+        unread = self._unread()
+        try:
+            while not (await asyncio.wait({sending}, timeout=self._send_seconds))[0]:
+                before, unread = unread, self._unread()
+                if unread >= before or asyncio.get_running_loop().time() > give_up_at:
+                    raise TimeoutError
+            sending.result()
+        finally:
+            sending.cancel()
+
+    def cut(self) -> None:
+        """End the connection: the stream cannot be ended cleanly."""
+        if self._outlet is not None:
+            self._outlet.cut()
+
+    def _unread(self) -> int:
+        return 0 if self._outlet is None else self._outlet.unread()
+
+    def encode(self, happening: Happening) -> bytes:
+        match happening:
+            case Facts(body, _, cursor):
+                self._cursor = cursor
+                return body
+            case CaughtUp(cursor):
+                self._cursor = cursor
+                return event("caught-up", cursor, b'{"position":%d,"head":%d}' % (cursor.position, cursor.position))
+            case Moved(cursor):
+                self._cursor = cursor
+                return event("position", cursor, b'{"position":%d}' % cursor.position)
+            case Quiet():
+                return NO_NEWS
+            case Failed(error):
+                return event("problem", self._cursor, msgspec.json.encode(problem(error)))
+
+    def _push(self, body: bytes) -> bool:
+        if self._outlet is not None:
+            return self._outlet.push(chunk(body))
+        try:
+            at_once(cast(Coroutine[None, None, None], self._send(body_message(body))))
+        except WouldWait:
+            return False
+        return True
+
+
+def stream_response(
+    streams: Streams,
+    following: StreamRequest,
+    *,
+    retry_seconds: float,
+    send_seconds: float,
+    longest_seconds: float,
+    respell: Respell | None = None,
+) -> Response:
+    """Follow, and send whole events as they come. A client that reads nothing for `send_seconds` is cut off."""
+    return StreamResponse(
+        b"retry: %d\n:ok\n" % (retry_seconds * 1000),
+        lambda link: streams.follow(following, link),
+        send_seconds=send_seconds,
+        cursor=following.after,
+        longest_seconds=longest_seconds,
+        respell=respell,
+    )
+
+
+async def wait_for_disconnect(receive: Receive) -> None:
+    """Return when the client is gone, or has got everything."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+@lru_cache(8)
+def facts_chunk(facts: Facts) -> tuple[bytes, ...]:
+    """Many streams in a row get the same facts."""
+    return chunk(facts.body)
+
+
+def body_message(body: bytes) -> Message:
+    return {"type": "http.response.body", "body": body, "more_body": True}
+
+
+def event(name: str, cursor: Cursor, data: bytes) -> bytes:
+    return b"event: %b\ndata: %b\nid: %b\n\n" % (name.encode(), data, str(cursor).encode())

@@ -1,0 +1,33 @@
+"""How a stream is asked for, whether to open it or to get a ticket for it."""
+
+from dataclasses import dataclass
+
+from factwire.api.http.query_parameters import Parameters
+from factwire.domain.position import Bound
+
+LAST_EVENT_ID = "lastEventId"
+OPTIONS = ("after", LAST_EVENT_ID, "heartbeat", "event")
+TICKET = "ticket"
+# EventSource can open these, has no headers to show credentials in, and never comes back after a 429 or a 503.
+STREAMS = frozenset({"/v1/stream", "/v1/stream/cloudevents"})
+HEARTBEAT_SECONDS_MIN, HEARTBEAT_SECONDS_MAX = 3, 60
+
+
+@dataclass(frozen=True, slots=True)
+class FollowOptions:
+    """All but the query."""
+
+    after: Bound
+    typed: bool
+    heartbeat_seconds: float
+
+
+def follow_options(parameters: Parameters, *, heartbeat_seconds: float) -> FollowOptions:
+    """Raises MalformedParameter and LimitExceeded."""
+    return FollowOptions(
+        after=parameters.bound("after", "start"),
+        typed=parameters.choice("event", ("type", ""), "") == "type",
+        heartbeat_seconds=parameters.number(
+            "heartbeat", default=heartbeat_seconds, least=HEARTBEAT_SECONDS_MIN, most=HEARTBEAT_SECONDS_MAX
+        ),
+    )

@@ -1,0 +1,56 @@
+"""Hosts: under which names and addresses a service is asked for."""
+
+from collections.abc import Collection
+from ipaddress import ip_address
+
+from factwire.settings import Settings
+
+KNOWN_MAX = 1000
+
+
+def allowed_hosts_of(settings: Settings) -> "AllowedHosts | None":
+    """The hosts that are asked for; None are all. Without credentials a foreign page would need none either."""
+    return AllowedHosts((settings.host, *settings.hosts)) if settings.is_open or settings.hosts else None
+
+
+class AllowedHosts:
+    """The hosts that a service answers for: addresses, loopback names, and what is named.
+
+    Nobody can make the name of a page lead elsewhere where that name is an address already.
+    """
+
+    def __init__(self, names: Collection[str]) -> None:
+        lower = [name.lower() for name in names]
+        self._names = {"localhost", *(name for name in lower if not name.startswith("*."))}
+        self._parents = (".localhost", *(name[1:] for name in lower if name.startswith("*.")))
+        self._known: set[bytes] = set()
+
+    def __contains__(self, host: bytes) -> bool:
+        """Whether the value of a Host header is one of them."""
+        if host in self._known:
+            return True
+        name = name_in(host.decode("latin-1").lower())
+        if not self._has(name):
+            return False
+        if len(self._known) < KNOWN_MAX:
+            self._known.add(host)
+        return True
+
+    def _has(self, name: str) -> bool:
+        is_below = name.endswith(self._parents) and not name.startswith("*")
+        return name in self._names or is_below or is_address(name)
+
+
+def name_in(host: str) -> str:
+    """The name or address of a host, without its port and the brackets of an IPv6 address."""
+    if host.startswith("["):
+        return host[1:].partition("]")[0]
+    return host.partition(":")[0].removesuffix(".")
+
+
+def is_address(name: str) -> bool:
+    try:
+        ip_address(name)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,124 @@
+"""Every request has an id: in its answer, in every log line about it, and in a line of its own where that is wanted."""
+
+import asyncio
+import logging
+import re
+import time
+from collections.abc import Callable
+from itertools import count
+from secrets import token_hex
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from factwire.api.http.direct_response import ADDED, REQUEST_ID, STATUS, header
+from factwire.api.http.problems import PROBLEM, problem_response
+from factwire.api.http.published_positions import principal_name, take_published
+from factwire.domain.errors import Unavailable
+from factwire.limits.client_address import Proxies
+from factwire.telemetry.logs import request_id
+
+log = logging.getLogger(__name__)
+
+GIVEN = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
+
+
+# A year, for which a browser asks over TLS only (RFC 6797). Addresses it does not keep.
+SECURE = ((b"strict-transport-security", b"max-age=31536000"),)
+
+
+def is_localhost(host: bytes) -> bool:
+    """Whether a browser would hold it against whatever else listens on its own machine."""
+    name = host.partition(b":")[0].lower()
+    return name == b"localhost" or name.endswith(b".localhost")
+
+
+class RequestIds:
+    """Takes the id that a proxy or client has given in `X-Request-ID`, or gives one."""
+
+    def __init__(self) -> None:
+        # Unique without asking for chance each time: this is on the way of every publish.
+        self._process = token_hex(6).encode()
+        self._numbers = count(1)
+
+    def id_for(self, given: bytes | None) -> bytes:
+        """The id of a request in which that one was given."""
+        return given if given and GIVEN.fullmatch(given) else b"%b-%x" % (self._process, next(self._numbers))
+
+
+class RequestIdMiddleware:
+    """Lets every request have its id while it is answered, and its line in the log."""
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        logged: bool,
+        proxies: Proxies,
+        own_tls: bool = False,
+        on_problem: Callable[[str], None] = lambda code: None,
+    ) -> None:
+        self._app = app
+        self._logged = logged
+        self._proxies = proxies
+        self._own_tls = own_tls
+        self._on_problem = on_problem
+        self._ids = RequestIds()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        id = self._ids.id_for(header(scope, b"x-request-id"))
+        state = scope["state"]
+        state[REQUEST_ID] = id
+        request_id.set(id.decode())
+        if self._own_tls and not is_localhost(header(scope, b"host")):
+            state[ADDED] = SECURE
+
+        async def send_with_id(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                state[STATUS] = message["status"]
+                if PROBLEM in state:
+                    self._on_problem(state[PROBLEM])
+                message["headers"] = [*message["headers"], (b"x-request-id", id), *state.get(ADDED, ())]
+            await send(message)
+
+        if not self._logged:
+            await self._answer(scope, receive, send_with_id)
+            return
+        began_at = time.perf_counter()
+        try:
+            await self._answer(scope, receive, send_with_id)
+        finally:
+            log_request(scope, self._proxies.address_of(scope), time.perf_counter() - began_at)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await self._app(scope, receive, send)
+        except asyncio.CancelledError:
+            # The server's time to finish is over. Who was publishing has been told already that the outcome is unknown.
+            if STATUS in scope["state"]:
+                raise
+            await problem_response(Unavailable("The service stopped before it could answer."))(scope, receive, send)
+
+
+def log_request(scope: Scope, address: str, seconds: float) -> None:
+    """One line about a request that ended: who made it, and what it published.
+
+    Its query is left out: some of what it may hold is secret. The path stands as it was sent: decoded, it could hold a
+    line break, and with it a line of the client's making.
+    """
+    method, path = scope["method"], scope["raw_path"].decode("ascii", "backslashreplace")
+    status, milliseconds = scope["state"].get(STATUS, 0), round(seconds * 1000, 1)
+    principal, published = principal_name(scope), take_published(scope)
+    fields = {
+        "address": address,
+        "principal": principal,
+        "method": method,
+        "path": path,
+        "status": status,
+        "milliseconds": milliseconds,
+        **({"published": published} if published else {}),
+    }
+    end = f", published {published}" if published else ""
+    log.info("%s %s %s %s %d %s ms%s", address, principal, method, path, status, milliseconds, end, extra=fields)

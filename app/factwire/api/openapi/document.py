@@ -1,0 +1,153 @@
+"""The OpenAPI document: what the routes declare, with the structs of the wire as its schemas."""
+
+import json
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from factwire import __version__
+from factwire.api.catalogue import Activity, Namespaces, Type, Types
+from factwire.api.cloudevents_mapping import CloudEvent
+from factwire.api.health import Liveness, Readiness
+from factwire.api.http.models import (
+    ErasedDataSubject,
+    Fact,
+    ImportCounts,
+    ImportLine,
+    LogPosition,
+    NewFactBody,
+    NewFactLine,
+    Page,
+    Problem,
+    PublishBody,
+    PublishResult,
+    QueryBody,
+    Redaction,
+    RedactionBody,
+)
+from factwire.api.http.routing import PlainRoute
+from factwire.api.keys import GrantsBody, Key, KeyBody, Keys, NamespacesBody, NewKey, RotationBody
+from factwire.api.open_streams import OpenStreams
+from factwire.api.openapi.operation import SECURITY_SCHEME
+from factwire.api.openapi.schemas import ITEM_SCHEMA, schemas_of
+from factwire.api.sessions import EndedSession, Session
+from factwire.api.tickets import Ticket
+
+VERSION, NEWER_VERSION = "3.1.0", "3.2.0"
+DESCRIPTION = "Facts over plain HTTP, kept in PostgreSQL: publish, read, and follow over Server-Sent Events."
+SCHEMAS = (
+    Activity,
+    CloudEvent,
+    EndedSession,
+    ErasedDataSubject,
+    Fact,
+    GrantsBody,
+    ImportCounts,
+    ImportLine,
+    Key,
+    KeyBody,
+    Keys,
+    Liveness,
+    LogPosition,
+    Namespaces,
+    NamespacesBody,
+    NewFactBody,
+    NewFactLine,
+    NewKey,
+    Page,
+    Problem,
+    PublishBody,
+    PublishResult,
+    QueryBody,
+    Readiness,
+    Redaction,
+    RedactionBody,
+    RotationBody,
+    OpenStreams,
+    Session,
+    Ticket,
+    Type,
+    Types,
+)
+SECURITY_SCHEMES = {
+    SECURITY_SCHEME: {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "A key or a token. Not asked for by a service that is open (FACTWIRE_AUTH=none).",
+    }
+}
+TAGS = [
+    {"name": "facts", "description": "Publish and read facts."},
+    {"name": "erasure", "description": "Take back what facts say of people, and what should not have been published."},
+    {"name": "cloudevents", "description": "Publish, export and follow facts as CloudEvents 1.0."},
+    {"name": "streams", "description": "Follow the log."},
+    {"name": "catalogue", "description": "What exists."},
+    {"name": "access", "description": "Keys, tickets and sessions: who may publish and read what."},
+    {"name": "operations", "description": "Health and measurements."},
+]
+
+
+def document(app: FastAPI, version: str = VERSION) -> dict[str, Any]:
+    """The document of an application. From OpenAPI 3.2 on it tells what sequences consist of."""
+    made = get_openapi(
+        title="Factwire",
+        version=__version__,
+        description=DESCRIPTION,
+        routes=app.routes,
+        tags=TAGS,
+        openapi_version=version,
+    )
+    for path in made["paths"].values():
+        for operation in path.values():
+            operation["responses"] = without_additions(operation["responses"])
+    keep_examples(app, made)
+    if version == VERSION:
+        leave_out(ITEM_SCHEMA, made["paths"])
+    made["components"] = {"schemas": schemas_of(SCHEMAS), "securitySchemes": SECURITY_SCHEMES}
+    return made
+
+
+def keep_examples(app: FastAPI, made: dict[str, Any]) -> None:
+    """Put examples back as they were written: FastAPI leaves out what is null in them."""
+    for route in app.routes:
+        if isinstance(route, PlainRoute) and route.include_in_schema:
+            for method in route.methods or ():
+                operation = made["paths"][route.path][method.lower()]
+                for part, written in parts_of(route.openapi_extra or {}):
+                    for media_type, described in written.get("content", {}).items():
+                        if "example" in described:
+                            found = operation["requestBody"] if part is None else operation["responses"][part]
+                            found["content"][media_type]["example"] = described["example"]
+
+
+def parts_of(extra: dict[str, Any]) -> list[tuple[str | None, dict[str, Any]]]:
+    """The responses of an operation by their status, and its body without one."""
+    bodies = [(None, extra["requestBody"])] if "requestBody" in extra else []
+    return [*bodies, *extra["responses"].items()]
+
+
+def without_additions(responses: dict[str, Any]) -> dict[str, Any]:
+    """The responses without what FastAPI adds for routes of its own kind: its validation errors and any JSON."""
+    for response in responses.values():
+        content = response.get("content", {})
+        for media_type in [media_type for media_type, described in content.items() if described.get("schema") == {}]:
+            del content[media_type]
+    return {
+        status: response
+        for status, response in sorted(responses.items())
+        if "HTTPValidationError" not in json.dumps(response)
+    }
+
+
+def leave_out(name: str, below: Any) -> None:
+    """Remove what has a name, wherever it stands."""
+    if isinstance(below, dict):
+        below.pop(name, None)
+        for value in below.values():
+            leave_out(name, value)
+
+
+def render_document(app: FastAPI, version: str = VERSION) -> str:
+    """The document as it is committed."""
+    return json.dumps(document(app, version), indent=2, ensure_ascii=False) + "\n"

@@ -1,0 +1,200 @@
+"""What a route says of itself in the OpenAPI document: built from the structs of the wire and the table of problems."""
+
+import json
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+from factwire.api.http.authorization import Rule
+from factwire.api.http.bodies import NDJSON
+from factwire.api.http.direct_response import JSON
+from factwire.api.http.models import Problem
+from factwire.api.http.problems import MEDIA_TYPE, STATUSES, type_uri
+from factwire.api.http.routing import RULE
+from factwire.api.http.sse import MEDIA_TYPE as EVENT_STREAM
+from factwire.api.openapi.parameters import describe
+from factwire.api.openapi.schemas import ITEM_SCHEMA, LINES, LONG, TEXT, UUID_TEXT, event_of, ref
+from factwire.domain import errors
+from factwire.domain.errors import FactwireError
+from factwire.paths import resource_path
+
+SECURITY_SCHEME = "credentials"
+EXAMPLE_ID = UUID("0193595a-7c5f-7e1a-8f31-2f6a3c7d9b10")
+EXAMPLES = resource_path("openapi") / "examples"
+SEQUENTIAL = frozenset({NDJSON, EVENT_STREAM})
+
+READ_PROBLEMS: tuple[type[FactwireError], ...] = (
+    errors.MalformedParameter,
+    errors.FactNotFound,
+    errors.CursorForked,
+    errors.CursorAhead,
+    errors.CursorExpired,
+    errors.InvalidRequest,
+    errors.UnknownParameter,
+    errors.LimitExceeded,
+    errors.Unavailable,
+    errors.KeyUnavailable,
+    errors.HistoryForked,
+    errors.LogDamaged,
+    errors.StandbyBehind,
+)
+
+WRITE_PROBLEMS: tuple[type[FactwireError], ...] = (
+    errors.MalformedJson,
+    errors.MalformedParameter,
+    errors.RequestTimeout,
+    errors.FactIdConflict,
+    errors.DataSubjectErased,
+    errors.BodyTooLarge,
+    errors.UnsupportedMediaType,
+    errors.InvalidRequest,
+    errors.UnknownParameter,
+    errors.LimitExceeded,
+    errors.EncryptionNotConfigured,
+    errors.KeyUnavailable,
+    errors.Unavailable,
+    errors.OutcomeUnknown,
+    errors.HistoryForked,
+)
+
+PUBLISH_PROBLEMS = (
+    *WRITE_PROBLEMS,
+    errors.ConditionFailed,
+    errors.CursorForked,
+    errors.CursorAhead,
+    errors.ConditionTooExpensive,
+    errors.LogDamaged,
+)
+
+
+def operation(
+    operation_id: str,
+    summary: str,
+    *,
+    rule: Rule,
+    result: type,
+    result_example: str | None = None,
+    status: int = 200,
+    media_type: str = JSON,
+    other_results: Mapping[int, str] | None = None,
+    path_parameters: Mapping[str, str | int | UUID] | None = None,
+    parameters: Sequence[str] = (),
+    header_parameters: Sequence[str] = (),
+    body: type | None = None,
+    body_required: bool = True,
+    body_media_type: str = JSON,
+    body_example: str | None = None,
+    several_media_type: str | None = None,
+    problems: Sequence[type[FactwireError]] = (),
+) -> dict[str, Any]:
+    """The arguments of a route's decorator. Structs are referred to by name.
+
+    `several_media_type` is of a body that is an array of what the other one is.
+    """
+    content = {media_type: media(media_type, result, result_example)}
+    responses: dict[str, Any] = {str(int(status)): {"description": summary, "content": content}}
+    for other, description in (other_results or {}).items():
+        responses[str(other)] = {"description": description, **({} if other == 304 else {"content": content})}
+    before = access_problems(rule, body=body is not None)
+    responses.update(problem_responses(tuple(dict.fromkeys((*problems, *before, errors.InternalError)))))
+    extra: dict[str, Any] = {
+        RULE: rule,
+        "security": [] if rule is Rule.OPEN else [{}, {SECURITY_SCHEME: []}],
+        "parameters": [
+            *(path_parameter(name, example) for name, example in (path_parameters or {}).items()),
+            *map(describe, parameters),
+            *map(header_parameter, header_parameters),
+        ],
+        "responses": responses,
+    }
+    if body is not None:
+        bodies = {body_media_type: media(body_media_type, body, body_example)}
+        if several_media_type is not None:
+            array = {"type": "array", "items": reference(body)}
+            examples = [] if body_example is None else [load_example(body_example)]
+            bodies[several_media_type] = {"schema": array, "example": examples}
+        extra["requestBody"] = {"required": body_required, "content": bodies}
+    return {
+        "operation_id": operation_id,
+        "summary": summary,
+        "status_code": int(status),
+        "openapi_extra": extra,
+    }
+
+
+def access_problems(rule: Rule, *, body: bool) -> tuple[type[FactwireError], ...]:
+    """What a request may be refused with before its operation sees it."""
+    match rule:
+        case Rule.OPEN:
+            return ()
+        case Rule.READ:
+            foreign = (errors.CrossOrigin,) if body else ()
+            return (errors.Unauthenticated, *foreign, errors.WrongHost, errors.RateLimited)
+        case Rule.PUBLISH | Rule.MANAGE | Rule.MANAGE_FACTS:
+            forbidden = (errors.Forbidden, errors.CrossOrigin)
+            return (errors.Unauthenticated, *forbidden, errors.WrongHost, errors.RateLimited)
+
+
+def media(media_type: str, type: type, example: str | None) -> dict[str, Any]:
+    """A body. Of one that is a sequence OpenAPI 3.1 can only say that it is text; what it consists of is for 3.2."""
+    described: dict[str, Any] = {"schema": TEXT if type is str else reference(type)}
+    if media_type in SEQUENTIAL:
+        item = described["schema"]
+        described = {"schema": LINES, ITEM_SCHEMA: event_of(item) if media_type == EVENT_STREAM else item}
+    if example is not None:
+        described["example"] = load_example(example)
+    return described
+
+
+def reference(type: type) -> dict[str, str]:
+    """A struct of the wire, by its name among the schemas of the document."""
+    return ref(type.__name__)
+
+
+def load_example(name: str) -> Any:
+    for path in EXAMPLES.glob(f"{name}.*"):
+        text = path.read_text()
+        return json.loads(text) if path.suffix == ".json" else text
+    raise FileNotFoundError(f"openapi/examples/{name}.json")
+
+
+def problem_responses(problems: Sequence[type[FactwireError]]) -> dict[str, Any]:
+    """One response a status, listing the problems that have it."""
+    by_status: dict[int, list[type[FactwireError]]] = defaultdict(list)
+    for problem in problems:
+        by_status[STATUSES[problem]].append(problem)
+    return {
+        str(status): {
+            "description": " ".join(f"`{kind.code}`: {kind.title()}" for kind in kinds),
+            "content": {
+                MEDIA_TYPE: {
+                    "schema": reference(Problem),
+                    "example": {
+                        "type": type_uri(kinds[0]),
+                        "title": kinds[0].title(),
+                        "status": status,
+                        "detail": kinds[0].title(),
+                    },
+                }
+            },
+            **({"headers": {"Retry-After": {"schema": {"type": "string"}}}} if status in {429, 503} else {}),
+        }
+        for status, kinds in sorted(by_status.items())
+    }
+
+
+def path_parameter(name: str, example: str | int | UUID) -> dict[str, Any]:
+    schema = {int: LONG, UUID: UUID_TEXT}.get(type(example), TEXT)
+    shown = example if isinstance(example, int) else str(example)
+    return {"name": name, "in": "path", "required": True, "schema": schema, "example": shown}
+
+
+def header_parameter(name: str) -> dict[str, Any]:
+    return {
+        "name": name,
+        "in": "header",
+        "required": False,
+        "description": "Where to go on, as EventSource sends it; wins over `after`.",
+        "schema": TEXT,
+    }

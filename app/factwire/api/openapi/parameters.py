@@ -1,0 +1,60 @@
+"""Query parameters in the OpenAPI document."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from factwire.api.http.query_parameters import REPEATABLE
+from factwire.api.openapi.schemas import TEXT, TEXTS, ref
+
+
+def describe(name: str) -> dict[str, Any]:
+    """A parameter as the OpenAPI document has it; behind `=` stands which of two that have one name."""
+    schema, description, example = DESCRIPTIONS[name]
+    name = name.partition("=")[0]
+    repeatable: dict[str, Any] = {"style": "form", "explode": True} if name in REPEATABLE else {}
+    return {
+        "name": name,
+        "in": "query",
+        "required": False,
+        "description": description,
+        "schema": schema,
+        **({"example": example} if example is not None else {}),
+        **repeatable,
+    }
+
+
+DESCRIPTIONS: Mapping[str, tuple[dict[str, Any], str, Any]] = {
+    "namespace": (TEXTS, "The namespace is one of these.", ["shop"]),
+    "type": (TEXTS, "The type is one of these.", ["OrderPlaced"]),
+    "aggregate_id": (TEXTS, "The fact has all of these aggregate ids.", ["order-1"]),
+    "meta": (TEXTS, "The fact has all of these pairs, each `key:value`.", ["tenant:a"]),
+    "query": (TEXT, "A query as JSON; not together with the other filters.", None),
+    "after": (TEXT, "Exclusive: a cursor, a position, the id of a fact, `start` or `head`.", "start"),
+    "until": (TEXT, "Inclusive: a cursor, a position, the id of a fact, or `head`.", None),
+    "limit": ({"type": "integer", "minimum": 1, "maximum": 1000, "default": 100}, "Facts of one page at most.", 100),
+    "order": (ref("SortOrder"), "Oldest or newest first.", "asc"),
+    "wait_seconds": (
+        {"type": "number", "format": "double", "minimum": 0, "maximum": 50, "default": 0},
+        "How long an empty page waits for the first match.",
+        0,
+    ),
+    "lastEventId": (TEXT, "The same as the header Last-Event-ID, which wins over it; it wins over `after`.", None),
+    "heartbeat": ({"type": "integer", "minimum": 3, "maximum": 60}, "Seconds between signs of life.", 15),
+    "event": (ref("EventNames"), "`type` names each event `<namespace>/<type>`.", None),
+    "ticket": (TEXT, "A ticket for this query, in place of other credentials.", None),
+    "interval_seconds": (
+        {"type": "number", "format": "double", "minimum": 1, "maximum": 86400, "default": 60},
+        "How long one interval is.",
+        60,
+    ),
+    "intervals": ({"type": "integer", "minimum": 1, "maximum": 120, "default": 60}, "How many intervals.", 60),
+    "published_at_meta": (TEXT, "Keep the `published_at` of each line in meta, under this key.", None),
+    "prefix": (TEXT, "Only names that begin with this.", None),
+    "after=name": (TEXT, "Exclusive: the last name that was listed; `next` of the answer before.", None),
+    "limit=names": (
+        {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100},
+        "Names of one page at most.",
+        100,
+    ),
+    "at": ({"type": "string", "format": "date-time"}, "The last fact published before this time.", None),
+}

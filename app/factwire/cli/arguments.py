@@ -1,0 +1,75 @@
+"""Parsers of commands, each with an example in its help."""
+
+import argparse
+import math
+from collections.abc import Callable
+
+from factwire.cli.exit_codes import Exit, Stopped
+from factwire.settings import Settings
+
+Parser = argparse.ArgumentParser
+Commands = argparse._SubParsersAction  # the type of what add_subparsers returns has no public name
+Run = Callable[[argparse.Namespace, Settings], int]
+
+FILTERS = ("namespace", "type", "aggregate_id", "meta")
+
+
+def add_command(commands: "Commands[Parser]", name: str, told: str, example: str, run: Run | None = None) -> Parser:
+    """A command with what its help says of it and an example of how it is used."""
+    parser = commands.add_parser(
+        name,
+        help=told,
+        description=f"{told[0].upper()}{told[1:]}.",
+        epilog=f"example:\n  {example}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    if run is not None:
+        parser.set_defaults(run=run)
+    return parser
+
+
+def add_group(commands: "Commands[Parser]", name: str, told: str, example: str) -> "Commands[Parser]":
+    """A command of further commands."""
+    return add_command(commands, name, told, example).add_subparsers(required=True, metavar="COMMAND")
+
+
+def add_url(parser: Parser) -> None:
+    parser.add_argument("--url", help="where the service is; FACTWIRE_URL without it")
+
+
+def add_json(parser: Parser) -> None:
+    parser.add_argument("--json", action="store_true", help="print JSON lines also on a terminal")
+
+
+def add_filters(parser: Parser) -> None:
+    parser.add_argument("--namespace", action="append", default=[], help="one of these; may be repeated")
+    parser.add_argument("--type", action="append", default=[], help="one of these; may be repeated")
+    parser.add_argument("--aggregate-id", action="append", default=[], help="all of these; may be repeated")
+    parser.add_argument(
+        "--meta", action="append", default=[], metavar="KEY:VALUE", help="all of these; may be repeated"
+    )
+    parser.add_argument("--query", metavar="JSON", help='{"items": […]} in place of the other filters')
+
+
+def filters_of(options: argparse.Namespace) -> list[tuple[str, str]]:
+    """The filters as the parameters of a request."""
+    for text in options.meta:
+        if ":" not in text:
+            raise Stopped(f"--meta: expected KEY:VALUE, not {text}", Exit.USAGE)
+    pairs = [(name, value) for name in FILTERS for value in getattr(options, name)]
+    return [*pairs, ("query", options.query)] if options.query is not None else pairs
+
+
+def bounded(least: float, most: float, *, whole: bool = False) -> Callable[[str], float]:
+    """A parser of numbers within bounds."""
+
+    def parse(text: str) -> float:
+        try:
+            number = float(text)
+        except ValueError:
+            number = math.nan
+        if not least <= number <= most or (whole and number != int(number)):
+            raise argparse.ArgumentTypeError(f"expected a number from {least:g} to {most:g}, not {text}")
+        return int(number) if whole else number
+
+    return parse

@@ -1,0 +1,117 @@
+"""`factwire export`: everything up to the head as lines, resumed where the answer was cut."""
+
+import argparse
+import gzip
+import os
+import re
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+import httpx
+
+from factwire.cli.arguments import Parser, add_filters, add_url, filters_of
+from factwire.cli.client import ServiceUnavailable, check, client_of, describe_failure, pause_seconds, persist, report
+from factwire.cli.exit_codes import Exit
+from factwire.cli.output import progress
+from factwire.settings import Settings
+
+TRIES_MAX = 6
+PATHS = {"facts": "/v1/facts/export", "cloudevents": "/v1/facts/cloudevents"}
+# The first such member of a line is the store's own: in what stands before it, quotes are escaped.
+POSITIONS = {
+    "facts": re.compile(rb'"position":(\d+)'),
+    "cloudevents": re.compile(rb'"factposition":"(\d+)"'),
+}
+
+
+EXAMPLE = "factwire export --namespace shop --output shop.ndjson.gz"
+
+
+def add_arguments(parser: Parser) -> None:
+    parser.set_defaults(run=export)
+    add_filters(parser)
+    parser.add_argument("--after", help="exclusive: a cursor, a position, the id of a fact; the start without it")
+    parser.add_argument("--until", help="inclusive: the same; the head without it")
+    parser.add_argument("--format", choices=list(PATHS), default="facts")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="standard output without it; .gz is packed")
+    add_url(parser)
+
+
+def export(options: argparse.Namespace, settings: Settings) -> int:
+    with client_of(settings) as client, open_output(options.output) as output:
+        here = persist(lambda: check(client.get("/v1/position")), seconds=30).json()
+        parameters = [*filters_of(options), ("until", options.until or here["cursor"])]
+        with progress("exporting, by position", total=here["head"]) as bar:
+            exporting = ExportRun(client, options.format, parameters, epoch=here["cursor"].partition(":")[0])
+            for lines in exporting.run(options.after or "start"):
+                output.write(lines)
+                bar.advance_to(exporting.position)
+    print(f"factwire: exported {exporting.facts} facts", file=sys.stderr)
+    return Exit.DONE
+
+
+class ExportRun:
+    """One export, over as many answers as it takes. What was cut off in the middle of a line is asked for again."""
+
+    def __init__(self, client: httpx.Client, format: str, parameters: list[tuple[str, str]], *, epoch: str) -> None:
+        self._client = client
+        self._path = PATHS[format]
+        self._position_in = POSITIONS[format]
+        self._parameters = parameters
+        self._epoch = epoch
+        self.facts = 0
+        self.position = 0
+
+    def run(self, after: str) -> Iterator[bytes]:
+        """Yield whole lines. A cursor of the epoch in which the export began is refused once there is another."""
+
+        tries = 0
+        while True:
+            facts_before = self.facts
+            try:
+                yield from self._answer(after)
+                return
+            except (httpx.TransportError, ServiceUnavailable) as error:
+                tries = 0 if self.facts > facts_before else tries + 1
+                if tries >= TRIES_MAX or isinstance(error, httpx.UnsupportedProtocol):
+                    raise
+                report(f"{describe_failure(error)}; going on behind position {self.position}")
+                time.sleep(pause_seconds(tries, getattr(error, "pause_seconds", None)))
+            if self.position:
+                after = f"{self._epoch}:{self.position}"
+
+    def _answer(self, after: str) -> Iterator[bytes]:
+        rest = b""
+        with self._client.stream("GET", self._path, params=[*self._parameters, ("after", after)]) as response:
+            check(response)
+            for chunk in response.iter_bytes():
+                whole, end, rest = (rest + chunk).rpartition(b"\n")
+                if end:
+                    found = self._position_in.search(whole, whole.rfind(b"\n") + 1)
+                    assert found is not None
+                    self.position = int(found[1])
+                    self.facts += whole.count(b"\n") + 1
+                    yield whole + end
+
+
+@contextmanager
+def open_output(file: Path | None) -> Iterator[BinaryIO]:
+    """Where lines go. A file gets its name only when it is whole."""
+    if file is None:
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
+        return
+    part = file.with_name(f"{file.name}.part")
+    with part.open("wb") as plain:
+        if file.suffix == ".gz":
+            with gzip.GzipFile(filename="", fileobj=plain, mode="wb") as packed:
+                yield packed  # type: ignore[misc]
+        else:
+            yield plain
+        plain.flush()
+        os.fsync(plain.fileno())
+    os.replace(part, file)

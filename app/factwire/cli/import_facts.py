@@ -1,0 +1,109 @@
+"""`factwire import`: facts from a file, a line each; ids make it repeatable."""
+
+import argparse
+import gzip
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import httpx
+
+from factwire.cli.arguments import Parser, add_json, add_url
+from factwire.cli.client import check, client_of, describe_failure, lines_of
+from factwire.cli.exit_codes import Exit, Stopped
+from factwire.cli.output import Bar, Printer, progress
+from factwire.settings import Settings
+
+CHUNK_BYTES = 256 * 1024
+LINE_BYTES_MAX = 256 * 1024 * 1024  # no service takes a longer one
+AGAIN = "run it again: facts with ids that are stored already are not written twice"
+
+
+EXAMPLE = "factwire import shop.ndjson.gz"
+
+
+def add_arguments(parser: Parser) -> None:
+    parser.set_defaults(run=import_file)
+    parser.add_argument("file", help="a file, possibly .gz, or - for standard input")
+    parser.add_argument(
+        "--published-at-meta", metavar="KEY", help="keep the published_at of each line in meta, under KEY"
+    )
+    add_url(parser)
+    add_json(parser)
+
+
+def import_file(options: argparse.Namespace, settings: Settings) -> int:
+    """Publish the lines of a file; progress goes to standard error, the result to standard output."""
+
+    with open_input(options.file) as (raw, lines), client_of(settings) as client:
+        total = None if options.file == "-" else Path(options.file).stat().st_size
+        with progress("importing", total=total, in_bytes=True) as bar:
+            try:
+                last = send(client, chunks_of(lines, raw, bar), published_at_meta=options.published_at_meta)
+            except httpx.TransportError as error:
+                raise Stopped(f"the import broke off: {describe_failure(error)}\n{AGAIN}", Exit.UNREACHABLE) from None
+    if "result" not in last and "problem" not in last:
+        raise Stopped(f"the answer was cut\n{AGAIN}", Exit.UNREACHABLE)
+    if "problem" in last:
+        problem = last["problem"]
+        told = json.dumps(last) if not sys.stderr.isatty() else f"line {problem['line']}: {problem['detail']}"
+        raise Stopped(told, Exit.CONFLICT if problem["status"] == 409 else Exit.FAILED)
+    counts = last["result"]
+    Printer(as_json=options.json).result(last, summary(counts))
+    return Exit.DONE
+
+
+def summary(counts: dict[str, Any]) -> str:
+    skipped = [f"{count} {reason}" for reason, count in counts.get("skipped", {}).items() if count]
+    left_out = f"; skipped: {', '.join(skipped)}" if skipped else ""
+    return f"{counts['lines']} lines: {counts['published']} published, {counts['replayed']} published before{left_out}"
+
+
+def send(client: httpx.Client, content: Iterator[bytes], *, published_at_meta: str | None) -> dict[str, Any]:
+    """The last line of the answer."""
+    last: dict[str, Any] = {}
+    headers = {"content-type": "application/x-ndjson"}
+    parameters = {} if published_at_meta is None else {"published_at_meta": published_at_meta}
+    with client.stream("POST", "/v1/facts/import", params=parameters, content=content, headers=headers) as response:
+        for line in lines_of(check(response)):
+            last = json.loads(line)
+            if "progress" in last and not sys.stderr.isatty():
+                print(line, file=sys.stderr, flush=True)
+    return last
+
+
+@contextmanager
+def open_input(file: str) -> Iterator[tuple[BinaryIO, BinaryIO]]:
+    """A file as it is, and unpacked."""
+    if file == "-":
+        yield sys.stdin.buffer, sys.stdin.buffer
+        return
+    try:
+        found = Path(file).open("rb")  # noqa: SIM115
+    except OSError as error:
+        raise Stopped(f"{file}: {error.strerror}", Exit.USAGE) from None
+    with found as raw:
+        if Path(file).suffix != ".gz":
+            yield raw, raw
+            return
+        with gzip.open(raw) as unpacked:
+            yield raw, unpacked  # type: ignore[misc]
+
+
+def chunks_of(lines: BinaryIO, raw: BinaryIO, bar: Bar) -> Iterator[bytes]:
+    """What is there to read, as it comes: a pipe's line is not held back until more arrive."""
+    read = getattr(lines, "read1", lines.read)
+    rest = b""
+    while chunk := read(CHUNK_BYTES):
+        whole, end, rest = (rest + chunk).rpartition(b"\n")
+        if len(rest) > LINE_BYTES_MAX:
+            raise Stopped(f"a line has more than {LINE_BYTES_MAX} bytes", Exit.FAILED)
+        if end:
+            yield whole + end
+        if raw.seekable():
+            bar.advance_to(raw.tell())
+    if rest:
+        yield rest

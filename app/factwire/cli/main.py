@@ -1,0 +1,145 @@
+"""The command line: its commands, and how they end."""
+
+import io
+import os
+import signal
+import sys
+from collections.abc import Iterable, Sequence
+from importlib import import_module
+from types import ModuleType
+
+from pydantic import ValidationError
+
+from factwire import __version__
+from factwire.cli.arguments import Parser, add_command
+from factwire.cli.exit_codes import Exit, Stopped, complain, leave
+from factwire.settings import Settings, range_of
+from factwire.telemetry.logs import configure_logging
+
+# Each command is the module of its name. Only the one that runs is imported: importing all takes a second.
+COMMANDS = {
+    "serve": "run the service",
+    "migrate": "create or upgrade the schema of the database",
+    "openapi": "print the OpenAPI document",
+    "publish": "publish a fact",
+    "read": "print facts of the log, one per line",
+    "tail": "follow the log and print each fact as a line",
+    "import": "publish facts from NDJSON, one per line",
+    "export": "write all facts up to the head as lines",
+    "bench": "measure a service from here; the facts that it publishes stay",
+    "doctor": "check the database and the service, and name what to change",
+    "keys": "create, list, rotate and revoke API keys",
+    "verify": "compare the log with what was appended to it",
+    "epoch": "record that history was lost, or confirm that it was not",
+    "erasures": "carry erasures over to a restored backup",
+    "master-key": "create and rotate the keys that wrap the keys of data subjects",
+    "completion": "print a script that completes commands",
+}
+WORKER = "work"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    if os.getpid() == 1:
+        # The kernel keeps from the first process of a container every signal for which it has no handler.
+        signal.signal(signal.SIGTERM, leave)
+    write_any_character()
+    given = sys.argv[1:] if arguments is None else arguments
+    options = new_parser(given[:1]).parse_args(given)
+    try:
+        settings = Settings(
+            **{
+                name: value
+                for name, value in vars(options).items()
+                if name in Settings.model_fields and value is not None
+            }
+        )
+        configure_logging(settings.log_format)
+        code: int = options.run(options, settings)
+        sys.stdout.flush()
+        return code
+    except ValidationError as error:
+        return complain_of_settings(error)
+    except Stopped as stopped:
+        complain(stopped.told)
+        return stopped.code
+    except KeyboardInterrupt:
+        return Exit.INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read the output has enough of it; what Python flushes at its end must not complain once more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return Exit.DONE
+    except Exception as error:
+        if not is_expected(error):
+            raise
+        complain(f"factwire: {error}")
+        return Exit.FAILED
+
+
+def write_any_character() -> None:
+    """Write UTF-8 to programs whatever the locale, and escape on a terminal the characters that it lacks."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding=None if stream.isatty() else "utf-8", errors="backslashreplace")
+
+
+def complain_of_settings(error: ValidationError) -> int:
+    if os.environ.get("FACTWIRE_LOG_FORMAT") == "json":  # the settings, which would say so, do not exist
+        configure_logging("json")
+    for wrong in error.errors():
+        name = "_".join(map(str, wrong["loc"]))
+        bounds = range_of(name)
+        between = f" ({bounds[0]:.15g} to {bounds[1]:.15g})" if bounds else ""
+        told = wrong["msg"].removeprefix("Value error, ")
+        complain(f"FACTWIRE_{name.upper()}: {told}{between}" if name else told)
+    return Exit.USAGE
+
+
+def is_expected(error: Exception) -> bool:
+    """Whether an error says by itself what is wrong. What raised it has imported all this already."""
+    if isinstance(error, OSError):
+        return True
+    import asyncpg
+
+    from factwire.postgres_url import SessionNeeded, UnusableUrl
+    from factwire.store.embedded_programs import EmbeddedRefused, NotInstalled
+    from factwire.store.encryption.keys import MasterKeyRefused
+    from factwire.store.schema.migrate import MigrationRefused
+
+    expected = (
+        MigrationRefused,
+        MasterKeyRefused,
+        NotInstalled,
+        EmbeddedRefused,
+        SessionNeeded,
+        UnusableUrl,
+        asyncpg.PostgresError,
+    )
+    return isinstance(error, expected)
+
+
+def new_parser(chosen: Iterable[str] = COMMANDS) -> Parser:
+    """The parser of all commands. Commands that are not chosen are only listed, without their arguments."""
+    parser = Parser(
+        "factwire",
+        description="Facts over plain HTTP, kept in PostgreSQL.",
+        epilog="`factwire COMMAND --help` shows an example. Exit codes: 0 done, 1 failed, 2 wrong arguments or"
+        " settings, 3 conflict, 4 the service cannot be reached.",
+    )
+    parser.set_defaults(all_commands=new_parser)  # for completion
+    parser.add_argument("--version", action="version", version=f"factwire {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for name, summary in COMMANDS.items():
+        if name in chosen:
+            module = module_of(name)
+            module.add_arguments(add_command(commands, name, summary, module.EXAMPLE))
+        else:
+            commands.add_parser(name, help=summary)
+    if WORKER in chosen:
+        module_of("serve").add_worker_arguments(commands.add_parser(WORKER))
+    return parser
+
+
+def module_of(command: str) -> ModuleType:
+    name = {"import": "import_facts"}.get(command, command.replace("-", "_"))
+    return import_module(f"factwire.cli.{name}")

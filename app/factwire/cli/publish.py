@@ -1,0 +1,124 @@
+"""`factwire publish`: one fact, under a condition if one is given, repeated until it is known what became of it."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from uuid_utils import uuid7
+
+from factwire.cli.arguments import Parser, add_json, add_url, bounded
+from factwire.cli.client import check, client_of, persist
+from factwire.cli.exit_codes import Exit, Stopped
+from factwire.cli.output import Printer
+from factwire.settings import Settings
+
+EXAMPLE = """factwire publish shop OrderPlaced '{"total": 12.5}' --aggregate-id order-1 \\
+    --fail-if-match '{"types": ["OrderPlaced"], "aggregate_ids": ["order-1"]}'"""
+
+
+def add_arguments(parser: Parser) -> None:
+    parser.set_defaults(run=publish)
+    parser.add_argument("namespace")
+    parser.add_argument("type")
+    parser.add_argument("payload", nargs="?", default="-", help="JSON, @FILE, or - for standard input, as without it")
+    parser.add_argument("--id", help="a UUID that names the fact; a new one without it")
+    parser.add_argument(
+        "--version", type=bounded(1, 2**31 - 1, whole=True), help="of the payload's schema; 1 without it"
+    )
+    parser.add_argument("--aggregate-id", action="append", default=[], help="what the fact is about; may be repeated")
+    parser.add_argument("--meta", action="append", default=[], metavar="KEY:VALUE", help="may be repeated")
+    parser.add_argument("--data-subject", help="whose key encrypts the payload")
+    parser.add_argument(
+        "--fail-if-match",
+        action="append",
+        default=[],
+        metavar="ITEM",
+        help="an item of a query, as JSON; may be repeated",
+    )
+    parser.add_argument("--after", help="where the condition begins: a cursor or a position; the whole log without it")
+    parser.add_argument(
+        "--give-up-seconds", type=bounded(0, 3600), default=30.0, help="how long to try where nothing answers; 30"
+    )
+    add_url(parser)
+    add_json(parser)
+
+
+def publish(options: argparse.Namespace, settings: Settings) -> int:
+
+    # With an id of its own a repeat is known for what it is, whatever became of the first attempt.
+    content = body_of(options, str(options.id or uuid7()))
+    headers = {"content-type": "application/json"}
+    with client_of(settings) as client:
+        response = persist(
+            lambda: check(client.post("/v1/facts", content=content, headers=headers)), seconds=options.give_up_seconds
+        )
+    result = response.json()
+    done = "was published before" if response.status_code == 200 else "published"
+    told = f"{done} at position {result['position']}, cursor {result['cursor']}, id {result['facts'][0]['id']}"
+    Printer(as_json=options.json).result(result, told)
+    return Exit.DONE
+
+
+def body_of(options: argparse.Namespace, id: str) -> bytes:
+    """The request. The payload is put into it as it was given, so that it stays exact to the byte."""
+    fact: dict[str, Any] = {"id": id, "namespace": options.namespace, "type": options.type}
+    if options.version is not None:
+        fact["version"] = options.version
+    if options.data_subject is not None:
+        fact["data_subject"] = options.data_subject
+    fact |= {"aggregate_ids": options.aggregate_id, "meta": meta_of(options.meta)}
+    payload = payload_of(options.payload)
+    parts = [b'{"facts":[', json.dumps(fact).encode()[:-1], b',"payload":', payload, b"}]"]
+    if options.fail_if_match:
+        condition = {"fail_if_match": [item_of(text) for text in options.fail_if_match]}
+        after = {} if options.after is None else {"after": options.after}
+        parts += [b',"condition":', json.dumps(condition | after).encode()]
+    elif options.after is not None:
+        raise Stopped("--after is of a condition: give --fail-if-match as well", Exit.USAGE)
+    return b"".join([*parts, b"}"])
+
+
+def payload_of(given: str) -> bytes:
+    """The payload. Raises Stopped where it is no JSON: around it stands the JSON of the request."""
+    if given == "-":
+        if sys.stdin.isatty():
+            print("factwire: reading the payload from standard input; end it with Ctrl-D", file=sys.stderr)
+        payload = sys.stdin.buffer.read()
+    elif given.startswith("@"):
+        payload = content_of(Path(given[1:]))
+    else:
+        payload = given.encode("utf-8", "surrogateescape")
+    if not payload.strip():
+        raise Stopped("the payload is empty: give JSON as an argument, @FILE or standard input", Exit.USAGE)
+    try:
+        json.loads(payload)
+    except ValueError as error:
+        hint = "" if payload[:1] in b'{["' else """; a text has quotes of its own, as in '"hello"'"""
+        raise Stopped(f"the payload is no JSON: {error}{hint}", Exit.USAGE) from None
+    return payload
+
+
+def content_of(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise Stopped(f"{path}: {error.strerror}", Exit.USAGE) from None
+
+
+def item_of(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise Stopped(f"--fail-if-match is no JSON: {error}", Exit.USAGE) from None
+
+
+def meta_of(given: list[str]) -> dict[str, list[str]]:
+    meta: dict[str, list[str]] = {}
+    for text in given:
+        key, colon, value = text.partition(":")
+        if not colon:
+            raise Stopped(f"--meta: expected KEY:VALUE, not {text}", Exit.USAGE)
+        meta.setdefault(key, []).append(value)
+    return meta

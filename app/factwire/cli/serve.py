@@ -1,0 +1,93 @@
+"""`factwire serve`: run the service."""
+
+import argparse
+import logging
+
+from factwire.auth.claims import by_value_from
+from factwire.cli.arguments import Parser
+from factwire.cli.exit_codes import Exit, complain
+from factwire.cli.migrate import with_schema
+from factwire.server.server import bind, run
+from factwire.server.supervisor import Workers
+from factwire.server.tls import CertificateRefused, certificate_of
+from factwire.settings import Settings
+from factwire.store.encryption.keys import load_master_keys
+from factwire.telemetry.logs import logs_json
+
+EXAMPLE = "factwire serve --port 8080 --workers 2"
+
+FIRST_STEPS = """
+Factwire serves {url}
+
+publish:  curl {url}/v1/facts -H 'content-type: application/json' -d '{{"facts": [
+          {{"namespace": "shop", "type": "OrderPlaced", "aggregate_ids": ["order-1"], "payload": {{"total": 12.5}}}}]}}'
+read:     curl '{url}/v1/facts?aggregate_id=order-1'
+follow:   curl -N '{url}/v1/stream?namespace=shop'
+"""
+OPEN_TO_OTHERS = (
+    "FACTWIRE_AUTH is not set: the service then listens on loopback addresses only, and {host} is not one. Set"
+    " FACTWIRE_AUTH=keys, or FACTWIRE_AUTH=none for a service that is open to everybody who reaches it."
+)
+
+log = logging.getLogger(__name__)
+
+
+def add_arguments(parser: Parser) -> None:
+    parser.set_defaults(run=serve)
+    parser.add_argument("--host", help="the address to listen on (default: FACTWIRE_HOST)")
+    parser.add_argument("--port", type=int, help="0 chooses a free one (default: FACTWIRE_PORT)")
+    parser.add_argument("--workers", type=int, help="processes (default: FACTWIRE_WORKERS)")
+
+
+def add_worker_arguments(parser: Parser) -> None:
+    """The hidden command `work`: one worker process of `serve --workers`."""
+    parser.set_defaults(run=work)
+    parser.add_argument("parent", type=int)
+
+
+def serve(options: argparse.Namespace, settings: Settings) -> int:
+    if settings.is_open_to_others:
+        complain(OPEN_TO_OTHERS.format(host=settings.host))
+        return Exit.USAGE
+    try:
+        by_value_from(settings.jwt_grants)
+    except ValueError as error:
+        complain(f"FACTWIRE_JWT_GRANTS: {error}")
+        return Exit.USAGE
+    try:
+        certificate = certificate_of(settings)
+        if certificate is not None:
+            certificate.context()
+    except CertificateRefused as error:
+        complain(str(error))
+        return Exit.USAGE
+    load_master_keys(*settings.master_key_sources)  # fails here and not in each worker
+    # Bound before a database is created, which would be in vain if the port is taken.
+    listening = bind(settings.host, settings.port, shared=False) if settings.workers == 1 else None
+    settings = with_schema(settings)
+    if listening is None:
+        workers = Workers(settings)
+        greet(reachable_url(settings, workers.port))
+        return workers.run()
+    greet(reachable_url(settings, listening.getsockname()[1]))
+    run(settings, listening)
+    return Exit.DONE
+
+
+def work(options: argparse.Namespace, settings: Settings) -> int:
+    run(settings, bind(settings.host, settings.port, shared=True), parent=options.parent)
+    return Exit.DONE
+
+
+def greet(url: str) -> None:
+    """Print the first steps, or log the URL if logs are JSON."""
+    if logs_json():
+        log.info("Factwire serves %s", url)
+    else:
+        print(FIRST_STEPS.format(url=url), flush=True)
+
+
+def reachable_url(settings: Settings, port: int) -> str:
+    host = settings.host
+    name = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
+    return f"http{'s' if settings.tls_certificate_file else ''}://{name}:{port}"

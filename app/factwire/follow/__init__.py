@@ -1,0 +1,1 @@
+"""How facts get out while they are published: tail, ring, streams, fan-out."""

@@ -1,0 +1,25 @@
+"""Trail: bounded memory of which facts stood where, to compare another history with."""
+
+from factwire.domain.position import Position
+from factwire.store.read_tail import Mark
+
+TRAIL_MARKS_MAX = 64
+
+
+class SeenFacts:
+    """Marks of some facts that were seen, the older the fewer.
+
+    Where the ring is empty, they tell where histories part.
+    """
+
+    def __init__(self) -> None:
+        self._marks: list[tuple[Position, Mark]] = []
+
+    def keep(self, position: Position, mark: Mark) -> None:
+        self._marks.append((position, mark))
+        if len(self._marks) > TRAIL_MARKS_MAX:
+            newest = self._marks[-TRAIL_MARKS_MAX // 2 :]
+            self._marks = self._marks[: -TRAIL_MARKS_MAX // 2 : 2] + newest
+
+    def marks(self) -> list[tuple[Position, Mark]]:
+        return self._marks

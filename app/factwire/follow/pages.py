@@ -1,0 +1,204 @@
+"""Paging: one page of history for one request, waited for if need be, and the whole of it for an export."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from contextlib import aclosing
+from dataclasses import dataclass
+
+from factwire.domain.errors import HistoryForked, Unavailable
+from factwire.domain.position import Bound, Position
+from factwire.domain.principal import ANY_READER, Reader
+from factwire.domain.query import Query
+from factwire.follow.log_state import retry_until_received
+from factwire.follow.tail import Tail
+from factwire.store.encryption.keys import MasterKeys
+from factwire.store.log import LogState, resolve
+from factwire.store.pools import Connection, Pools
+from factwire.store.read import Form, HistoryPage, PageBounds, read_page
+
+SEARCH_SECONDS = 0.5
+CHECK_SECONDS = 5.0  # a long poll notices so soon that its reader may not go on
+
+
+@dataclass(frozen=True, slots=True)
+class PageRequest:
+    """What one reader asked for."""
+
+    query: Query
+    after: Bound
+    until: Bound | None
+    descending: bool
+    facts_max: int
+    wait_seconds: float = 0
+    reader: Reader = ANY_READER
+    tenant: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FoundPage:
+    """A page, and whether the end of what was asked for is reached: `until` or the head, or `after` descending."""
+
+    page: HistoryPage
+    caught_up: bool
+
+
+async def find_page(pools: Pools, tail: Tail, page_request: PageRequest) -> FoundPage:
+    """Read one page. An empty one goes on searching for a moment, and waits for the first match if asked to."""
+    loop = asyncio.get_running_loop()
+    wait_until = loop.time() + page_request.wait_seconds
+
+    async def look() -> tuple[FoundPage, bool]:
+        async with pools.read.acquire(page_request.tenant) as connection:
+            state, until, cut_short = await _resolve(connection, tail, page_request)
+            return await _search(connection, pools.master_keys, page_request, state, until), cut_short
+
+    found, cut_short = await retry_until_received(look)
+    if cut_short:
+        return FoundPage(found.page, caught_up=False)
+    while (
+        found.page.facts == 0
+        and found.caught_up
+        and page_request.until is None
+        and loop.time() < wait_until
+        and not tail.draining
+    ):
+        # Descending, a page ends at its lower bound; what it has seen reaches to the head of its moment.
+        seen = found.page.head if page_request.descending else found.page.through
+        if tail.head <= seen:
+            await tail.wait(min(wait_until, loop.time() + CHECK_SECONDS))
+            tail.refuse_fork()
+            page_request.reader.check()
+        if tail.ring.covers(seen) and tail.epoch == found.page.epoch:
+            batch = tail.ring.take(page_request.query, seen, typed=False)
+            if batch.facts == 0 and batch.through > seen:
+                found = with_head(found, batch.through, descending=page_request.descending)
+                await asyncio.sleep(0)
+                continue
+        if tail.head > seen:
+            async with pools.read.acquire(page_request.tenant) as connection:
+                seen_state = LogState(found.page.head, found.page.epoch, found.page.through)
+                found = await _search(connection, pools.master_keys, page_request, seen_state, None)
+    return found
+
+
+class ReadAhead:
+    """Pages of history one after the other: while one is being sent, the next one is read.
+
+    A page that was read before something was erased or redacted is read again.
+    """
+
+    def __init__(self, read_page: Callable[[Position], Coroutine[None, None, HistoryPage]], tail: Tail) -> None:
+        self._read = read_page
+        self._tail = tail
+        self._erasures = 0
+        self._cursor = Position(-1)
+        self._next: asyncio.Task[HistoryPage] | None = None
+
+    async def take(self, cursor: Position, *, goes_on: Callable[[HistoryPage], bool]) -> HistoryPage:
+        """The page behind a cursor. Where more is wanted behind it, that is asked for at once."""
+        if self._next is not None and (self._cursor != cursor or self._erasures != self._tail.erasures):
+            await self.aclose()
+        page = await (self._next or self._read(cursor))
+        self._next = None
+        if goes_on(page):
+            self._cursor = page.through
+            self._erasures = self._tail.erasures
+            self._next = asyncio.create_task(self._read(page.through))
+        return page
+
+    async def aclose(self) -> None:
+        if self._next is not None:
+            self._next.cancel()
+            await asyncio.gather(self._next, return_exceptions=True)
+            self._next = None
+
+
+async def export(pools: Pools, tail: Tail, page_request: PageRequest) -> AsyncGenerator[bytes]:
+    """Yield the lines of all facts up to the head, or `until`, of the moment it began. A failure is raised."""
+
+    async def look() -> tuple[LogState, Position | None, bool]:
+        async with pools.read.acquire(page_request.tenant) as connection:
+            return await _resolve(connection, tail, page_request)
+
+    state, until, cut_short = await retry_until_received(look)
+    if cut_short:
+        # Not left to the pages: where the epoch is raised in between, they would end at the fork as if that were all.
+        raise HistoryForked(forked_after=until)
+    end = min(state.head, until) if until is not None else state.head
+
+    async def read_lines(cursor: Position) -> HistoryPage:
+        async with pools.read.acquire(page_request.tenant) as connection:
+            return await read_page(
+                connection,
+                page_request.query,
+                after=cursor,
+                until=end,
+                form=Form.LINES,
+                bounds=PageBounds(),
+                master_keys=pools.master_keys,
+            )
+
+    cursor = state.position
+    async with aclosing(ReadAhead(read_lines, tail)) as pages:
+        while cursor < end:
+            page = await pages.take(cursor, goes_on=lambda page: page.through < end)
+            if page.epoch != state.epoch:
+                raise Unavailable("The epoch changed during the export.")
+            tail.refuse_fork()
+            page_request.reader.check()
+            yield page.body
+            cursor = page.through
+
+
+def with_head(found: FoundPage, head: Position, *, descending: bool) -> FoundPage:
+    """The same empty page, seen up to a later head."""
+    page = found.page
+    return FoundPage(HistoryPage(head, page.epoch, page.through if descending else head, 0, None, b""), found.caught_up)
+
+
+async def _resolve(
+    connection: Connection, tail: Tail, page_request: PageRequest
+) -> tuple[LogState, Position | None, bool]:
+    """Where to read from and until, and whether that ends at a fork, short of what was asked for."""
+    readable = page_request.reader.readable
+    state = await resolve(connection, page_request.after, readable)
+    until = None if page_request.until is None else (await resolve(connection, page_request.until, readable)).position
+    if tail.fork is None:
+        return state, until, False
+    served_until = tail.fork.after
+    if served_until is not None and until is not None and until <= served_until and state.position < served_until:
+        return state, until, False
+    # Descending, what was asked for first is what may not be served. Ascending, the next page is refused.
+    if served_until is None or page_request.descending or state.position >= served_until:
+        tail.refuse_fork()
+    return state, served_until, True
+
+
+async def _search(
+    connection: Connection, master_keys: MasterKeys, page_request: PageRequest, state: LogState, until: Position | None
+) -> FoundPage:
+    """Read pages until one has facts, the end is reached, or a moment has passed: a short page is no last page."""
+    loop = asyncio.get_running_loop()
+    give_up_at = loop.time() + SEARCH_SECONDS
+    after, bounds = state.position, PageBounds(facts_max=page_request.facts_max)
+    while True:
+        page = await read_page(
+            connection,
+            page_request.query,
+            after=after,
+            until=until,
+            descending=page_request.descending,
+            form=Form.ELEMENTS,
+            bounds=bounds,
+            master_keys=master_keys,
+        )
+        if page.epoch != state.epoch:
+            raise Unavailable("The epoch changed during the read.")
+        end = page.head if until is None else min(until, page.head)
+        caught_up = page.through <= state.position if page_request.descending else page.through >= end
+        if page.facts or caught_up or loop.time() > give_up_at:
+            return FoundPage(page, caught_up)
+        if page_request.descending:
+            until = page.through
+        else:
+            after = page.through

@@ -1,0 +1,68 @@
+"""What any process does from time to time: partitions ahead of the head, counts behind it, and what has ended away."""
+
+import asyncio
+import logging
+import math
+
+from factwire.domain.errors import Unavailable
+from factwire.domain.position import Position
+from factwire.jobs.history_check import HistoryCheck
+from factwire.store.catalogue import fold_counts
+from factwire.store.notifications import listeners
+from factwire.store.partitions import create_partition, read_room
+from factwire.store.pools import CONNECTION_FAILURES, Pools, is_standby
+from factwire.store.sessions import forget_sessions
+from factwire.store.statistics import LockQueue, read_statistics
+from factwire.store.tickets import forget_tickets
+
+log = logging.getLogger(__name__)
+
+UPKEEP_SECONDS = 1.0
+FOLD_FACTS_MAX = 50_000
+FORGET_MAX = 10_000
+
+
+class Upkeep:
+    """Every process tries; the database lets one at a time. On a standby they only look.
+
+    What it sees of the log on the way is kept for the metrics: how many facts still fit (`room`), the `head`, and who
+    waits for the append lock; and for the hints, on which backends anybody listens: None while that is not known.
+    """
+
+    def __init__(self, pools: Pools, history: HistoryCheck) -> None:
+        self._pools = pools
+        self.history = history
+        self.room: int | None = None
+        self.head: Position | None = None
+        self.lock = LockQueue(0, 0.0)
+        self.listeners: frozenset[int] | None = None
+
+    async def run(self) -> None:
+        """Look after the log until cancelled."""
+        while True:
+            try:
+                await self._look_after()
+            except (Unavailable, *CONNECTION_FAILURES):
+                # The tail reports a database that cannot be reached, and the next round comes soon.
+                self.head, self.lock = None, LockQueue(math.nan, math.nan)
+                self.listeners = None
+            await asyncio.sleep(UPKEEP_SECONDS)
+
+    async def _look_after(self) -> None:
+        async with self._pools.watch.acquire() as connection:
+            self.listeners = await listeners(connection)
+            self.head, self.lock = await read_statistics(connection)
+            room, partition_facts = await read_room(connection)
+            self.room = room
+            if await is_standby(connection):
+                return
+            if room < partition_facts:
+                covered_until = await create_partition(connection, room=partition_facts)
+                log.info("partitions reach to position %s", covered_until)
+                self.room, _ = await read_room(connection)
+            # A connection that was lost may be that of a server that is no longer the primary.
+            lost = any(lane.failing for lane in self._pools.all())
+            await self.history.look(connection, at_once=lost)
+            await fold_counts(connection, facts_max=FOLD_FACTS_MAX)
+            await forget_tickets(connection, tickets_max=FORGET_MAX)
+            await forget_sessions(connection, sessions_max=FORGET_MAX)

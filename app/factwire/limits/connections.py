@@ -1,0 +1,68 @@
+"""Guests: the open connections of a process, so many of them, and so many from one address."""
+
+import logging
+import time
+from collections import Counter
+
+from factwire.limits.client_address import Proxies, source_of
+
+log = logging.getLogger(__name__)
+
+TOLD_AGAIN_SECONDS = 60.0
+PROBING_MAX = 16  # connections beyond all others, on which nothing but probes is answered
+
+
+class ConnectionLimiter:
+    """Counts connections, and says which ones are too many. Trusted proxies stand for many clients each."""
+
+    def __init__(self, *, connections_max: int, address_connections_max: int | None, proxies: Proxies) -> None:
+        self._connections_max = connections_max
+        self._address_connections_max = address_connections_max
+        self._proxies = proxies
+        self._by_source: Counter[str] = Counter()
+        self._told_at = -TOLD_AGAIN_SECONDS
+        self.open = 0
+        self.probing = 0
+        self.refused = 0
+
+    def admit(self, address: str) -> bool:
+        """Whether a new connection may stay; it has to leave later."""
+        limit = self._address_connections_max
+        if self.open >= self._connections_max:
+            return self._refuse("FACTWIRE_CONNECTIONS_MAX")
+        if limit is not None:
+            source = source_of(address)
+            if self._by_source[source] >= limit and not self._proxies.trusts(address):
+                return self._refuse("FACTWIRE_ADDRESS_CONNECTIONS_MAX")
+            self._by_source[source] += 1
+        self.open += 1
+        return True
+
+    def admit_probe(self) -> bool:
+        """Whether a connection for which there is no room may stay to probe; it has to leave by leave_probing.
+
+        Whoever restarts a process that does not answer would else restart the one that has the most to do.
+        """
+        if self.open < self._connections_max or self.probing >= PROBING_MAX:
+            return False  # it is one address that has too many, or these are full as well
+        self.probing += 1
+        return True
+
+    def release_probe(self) -> None:
+        self.probing -= 1
+
+    def leave(self, address: str) -> None:
+        self.open -= 1
+        if self._address_connections_max is not None:
+            source = source_of(address)
+            self._by_source[source] -= 1
+            if self._by_source[source] <= 0:
+                del self._by_source[source]
+
+    def _refuse(self, setting: str) -> bool:
+        """Many may come at once, and a line for each would be an attack of its own."""
+        self.refused += 1
+        if time.monotonic() - self._told_at > TOLD_AGAIN_SECONDS:
+            self._told_at = time.monotonic()
+            log.warning("connections are refused: %s is reached (%d so far)", setting, self.refused)
+        return False

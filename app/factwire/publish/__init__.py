@@ -1,0 +1,1 @@
+"""How facts get into the log: queue, batches, append, outcomes."""

@@ -1,0 +1,389 @@
+"""The publisher of a process: gathers requests while a call is under way and appends them all with the next one."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import aclosing, suppress
+from functools import partial
+from time import perf_counter
+from typing import cast
+
+import asyncpg
+
+from factwire.domain.condition import Condition
+from factwire.domain.errors import (
+    DataSubjectErased,
+    FactIdConflict,
+    FactwireError,
+    HistoryForked,
+    InternalError,
+    OutcomeUnknown,
+    Unavailable,
+)
+from factwire.domain.fact import NewFact
+from factwire.domain.position import Position
+from factwire.follow.tail import ON_STANDBY, Tail
+from factwire.publish.backlog import Backlog
+from factwire.publish.batch import GROUP_POSTINGS_MAX, AppendBatch, Outcome, Published, Request
+from factwire.publish.encryption import PayloadEncryption
+from factwire.publish.fair_queue import DROP, HOLD, STOP, TAKE, FairQueue, QueueTurn
+from factwire.publish.outcomes import outcome_label, outcomes_of_known, refusal_of, split_outcome
+from factwire.publish.refusals import WAITED_TOO_LONG, Refusals
+from factwire.store import append
+from factwire.store.append import NO_LIMITS, Appended, CatalogueLimits
+from factwire.store.pools import Pools, damage_of
+from factwire.store.privileges import missing_privileges
+from factwire.telemetry.logs import describe_error
+from factwire.telemetry.metrics import Metrics
+
+log = logging.getLogger(__name__)
+
+TELL_SECONDS = 10.0
+NOTICE_SECONDS = 2.0
+LOOKS_MAX = 10
+ALONE_SECONDS = 2.0
+REQUEST_BYTES_MAX = 8 * 1024 * 1024  # which one may have, with its condition
+COST_OF_A_SECOND = 1 / 3.2e-6  # in postings, as the design measured them
+TOO_MANY = (
+    "Too many publishes are waiting: FACTWIRE_PUBLISHES_WAITING_MAX and FACTWIRE_PUBLISH_BYTES_WAITING_MAX bound them, "
+    "and half of that for each principal."
+)
+
+
+class Publisher:
+    """Appends the facts of all requests of this process, one call at a time.
+
+    `demand_fitness` raises Unavailable for as long as it is not proved that the lock, which orders the log, excludes.
+    """
+
+    def __init__(
+        self,
+        pools: Pools,
+        *,
+        wait_seconds: float,
+        waiting_requests_max: int,
+        waiting_bytes_max: int,
+        condition_seconds: float,
+        group_postings_max: int = GROUP_POSTINGS_MAX,
+        tail: Tail | None = None,
+        on_appended: Callable[[Appended, Sequence[NewFact]], None] = lambda appended, facts: None,
+        metrics: Metrics | None = None,
+        demand_fitness: Callable[[], Awaitable[None]] | None = None,
+        limits: CatalogueLimits = NO_LIMITS,
+    ) -> None:
+        self._limits = limits
+        self._demand_fitness = demand_fitness
+        self._wait_seconds = wait_seconds
+        self._group_postings_max = group_postings_max
+        self._tail = tail
+        self._on_appended = on_appended
+        self._metrics = metrics or Metrics()
+        self._queue = FairQueue()
+        self._arrived = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._sealing = PayloadEncryption(pools)
+        self._refusals = Refusals(
+            pools,
+            self._sealing,
+            condition_seconds=condition_seconds,
+            wait_seconds=wait_seconds,
+            retry=self._retry,
+            limits=limits,
+        )
+        self._backlog = Backlog(
+            requests_max=waiting_requests_max, bytes_max=waiting_bytes_max, request_bytes_max=REQUEST_BYTES_MAX
+        )
+        self._connection = pools.append.held_connection()
+        self._pools = pools
+        self._refused = 0
+        self._reason = ""
+        self._told_at = 0.0
+
+    @property
+    def waiting(self) -> int:
+        """Publishes under way."""
+        return self._backlog.requests
+
+    async def publish(
+        self, facts: Sequence[NewFact], condition: Condition | None = None, *, tenant: str = ""
+    ) -> Published:
+        """Publish facts together. Raises FactwireError; each says whether the facts are certainly not written."""
+        waiting = asyncio.get_running_loop().create_future()
+        request = self.submit(facts, condition, partial(set_outcome, waiting), tenant=tenant)
+        try:
+            outcome: Outcome = await waiting
+        finally:
+            request.end(None)
+        if isinstance(outcome, FactwireError):
+            raise outcome
+        return outcome
+
+    async def publish_in_order(self, facts: Sequence[NewFact], *, tenant: str = "") -> list[Outcome]:
+        """Publish facts up to the first that is refused; the outcomes up to that one. No two facts share an id.
+
+        Facts that are stored already keep their places. All others are appended together or not at all, so that nothing
+        that stands after a refused fact is ever submitted. Where another publisher stores one of their ids in this very
+        moment, or erases a data subject, the same is done once more.
+        """
+        if self._tail is not None:
+            self._tail.refuse_on_standby()  # where it could not be told whether what is stored is kept, either
+            self._tail.refuse_fork()  # where all facts are known, nothing is appended that would refuse it
+        for _ in range(LOOKS_MAX):
+            ready, refusal = await self._sealing.seal_first(facts)
+            known = await self._refusals.known_facts([fact for fact in ready if fact.chosen_id])
+            if any(fact.new_key and fact.id in known for fact in ready):
+                continue  # they were stored since, sealed with another key
+            outcomes, refusal = outcomes_of_known(ready, known, otherwise=refusal)
+            new = [fact for fact, outcome in zip(facts, outcomes, strict=False) if outcome is None]
+            try:
+                published = await self.publish(new, tenant=tenant) if new else None
+            except (FactIdConflict, DataSubjectErased):
+                continue
+            except FactwireError as error:
+                # Which of the new facts is at fault is not known, and none is written, unless the outcome is unknown.
+                outcomes, refusal, published = outcomes[: outcomes.index(None)], error, None
+            placed = iter([] if published is None else split_outcome(published))
+            settled: list[Outcome] = [next(placed) if outcome is None else outcome for outcome in outcomes]
+            return settled if refusal is None else [*settled, refusal]
+        raise Unavailable("Others publish the same ids, again and again.")
+
+    def submit(
+        self,
+        facts: Sequence[NewFact],
+        condition: Condition | None,
+        set_outcome: Callable[[Outcome], None],
+        *,
+        tenant: str = "",
+    ) -> Request:
+        """Publish facts together, and tell the outcome when it is known: perhaps before this returns.
+
+        `tell` must not raise: it is called between the outcomes of other requests. Requests of one `tenant` keep their
+        order, and share with those of others; see FairQueue.
+        """
+        # The loop's clock counts whole milliseconds: enough for limits, too coarse to measure with.
+        give_up_at = asyncio.get_running_loop().time() + self._wait_seconds
+        request = Request(facts, condition, set_outcome, self._remove_finished, perf_counter(), give_up_at, tenant)
+        fits = self._backlog.enter(request)
+        refusal = self._refusal_at_once() or (None if fits else Unavailable(TOO_MANY))
+        self._idle.clear()
+        if refusal is not None:
+            request.end(refusal)
+        elif any([fact.data_subject and not fact.seal for fact in facts]):
+            self._refusals.spawn([request], self._seal(request))
+        else:
+            self._queue.append(request)
+            self._arrived.set()
+        return request
+
+    def _refusal_at_once(self) -> FactwireError | None:
+        """Why no request can even wait for its turn."""
+        if self._tail is not None and self._tail.on_standby:
+            return Unavailable(ON_STANDBY)
+        if self._tail is not None and self._tail.fork is not None:
+            return HistoryForked(forked_after=self._tail.fork.after)
+        return None
+
+    async def _seal(self, request: Request) -> None:
+        """Let a request wait for its turn as soon as its payloads are sealed."""
+        request.unsealed = request.facts
+        request.facts = await self._sealing.seal(request.unsealed)
+        self._queue.append(request)
+        self._arrived.set()
+
+    async def run(self) -> None:
+        """Serve until cancelled."""
+        async with aclosing(self._connection), self._refusals.running():
+            while True:
+                await self._arrived.wait()
+                self._arrived.clear()
+                while group := self._next_group():
+                    await self._append(group.requests)
+
+    async def drain(self) -> None:
+        """Wait until no request is under way. The caller sets the time limit and lets no new ones in."""
+        await self._idle.wait()
+
+    def _retry(self, request: Request) -> None:
+        """Let a request go before the others of its tenant."""
+        self._queue.return_first(request)
+        self._arrived.set()
+
+    def _remove_finished(self, request: Request, outcome: Outcome | None) -> None:
+        self._backlog.leave(request)
+        if request.slow_turns:
+            # Not before: while it waited for what it has cost, more would come that it has to look at.
+            cost = request.slow_turns * append.UNDER_LOCK_SECONDS * COST_OF_A_SECOND
+            self._queue.charge(request.tenant, cost)
+        if not self._backlog.requests:
+            self._idle.set()
+        self._metrics.publish_ended(outcome_label(outcome), perf_counter() - request.arrived_at)
+        if outcome is not None:
+            request.tell(outcome)
+
+    def _next_group(self) -> AppendBatch | None:
+        """Take the next requests off the queue, as many as one call may append; None where none waits."""
+        if not self._queue:
+            return None
+        group = AppendBatch(self._group_postings_max)
+        now = asyncio.get_running_loop().time()
+
+        def ask(request: Request) -> QueueTurn:
+            if request.ended:
+                return DROP
+            if request.give_up_at < now:
+                request.end(Unavailable(WAITED_TOO_LONG))
+                return DROP
+            if not group.has_room_for(request):
+                return STOP
+            if group.must_precede(request):
+                return HOLD
+            group.add(request)
+            return TAKE
+
+        self._queue.take(ask)
+        return group
+
+    async def _append(self, requests: list[Request]) -> None:
+        if not requests:
+            return
+        began_at = perf_counter()
+        try:
+            appended = await self._call(requests)
+            facts = self._set_outcomes(requests, appended)
+        except Exception as error:
+            await self._refuse_all(requests, error)
+        else:
+            self._metrics.group_appended(
+                facts=len(facts),
+                wait_seconds=began_at - min(request.arrived_at for request in requests),
+                append_seconds=perf_counter() - began_at,
+            )
+            if facts:
+                self._notify_appended(appended, facts)
+        finally:
+            if requests[0].alone:
+                self._queue.charge(requests[0].tenant, (perf_counter() - began_at) * COST_OF_A_SECOND)
+
+    async def _call(self, requests: list[Request]) -> Appended:
+        """One call of append; for a request that goes alone with less time, since everybody waits for it."""
+        if self._demand_fitness is not None:
+            await self._demand_fitness()
+        pairs = [(request.facts, request.condition) for request in requests]
+        call = partial(
+            append.append,
+            requests=pairs,
+            principals=[request.tenant for request in requests],
+            limits=self._limits,
+        )
+        witness = None
+        if self._tail is not None:
+            # What came before the fork was noticed may still wait, and the notice may not be stored yet.
+            self._tail.refuse_fork()
+            witness = self._tail.witness
+        async with self._connection.borrow() as connection:
+            if not requests[0].alone:
+                return await call(connection, witness=witness)
+            async with connection.transaction(isolation="read_committed"):
+                await append.limit_time(connection, seconds=ALONE_SECONDS)
+                return await call(connection, witness=witness)
+
+    def _notify_appended(self, appended: Appended, facts: Sequence[NewFact]) -> None:
+        """Hand on facts that are stored: whatever fails there, their publishers have their outcomes."""
+        try:
+            self._on_appended(appended, facts)
+        except Exception:
+            log.exception("facts that were published could not be handed on to streams")
+
+    def _set_outcomes(self, requests: list[Request], appended: Appended) -> list[NewFact]:
+        """Tell each request its outcome; the facts that were appended, in order."""
+        facts: list[NewFact] = []
+        known: list[Request] = []
+        again: list[Request] = []
+        for index, request in enumerate(requests):
+            refused = appended.refused.get(index)
+            if refused is None:
+                first = appended.head + len(facts) + 1
+                positions = cast(Sequence[Position], range(first, first + len(request.facts)))
+                facts += request.facts
+                ids = [fact.id for fact in request.facts]
+                request.end(Published(ids, positions, appended.epoch, appended.published_at))
+            elif refused.refusal is append.Refusal.KNOWN:
+                known.append(request)
+            elif refused.refusal is append.Refusal.AGAIN:
+                again.append(request)
+            else:
+                request.slow_turns += refused.refusal is append.Refusal.SLOW
+                self._refusals.refuse(request, refused, appended)
+        for request in reversed(again):
+            self._queue.return_first(request)
+        if known:
+            self._refusals.compare(known)
+        return facts
+
+    async def _refuse_all(self, requests: list[Request], error: Exception) -> None:
+        """Tell each request what the failure of its call means for it."""
+        refusal = refusal_of(error)
+        if isinstance(refusal, HistoryForked):
+            refusal = await self._refusal_of_fork(refusal)
+        if isinstance(error, asyncpg.QueryCanceledError) and await self._retry_without_conditions(requests):
+            return
+        if refusal is None and len(requests) > 1:
+            # One of them carries something that the checks did not foresee: the others must not suffer for it.
+            for request in requests:
+                await self._append([request])
+            return
+        refusal = refusal or damage_of(error)
+        if refusal is None:
+            log.error("a publish failed", exc_info=error)
+            refusal = InternalError("The facts were not published.")
+        else:
+            await self._log_refused(len(requests), refusal, error.__cause__ or error)
+        for request in requests:
+            unknown = isinstance(refusal, OutcomeUnknown)
+            request.end(OutcomeUnknown([str(fact.id) for fact in request.facts]) if unknown else refusal)
+
+    async def _refusal_of_fork(self, forked: HistoryForked) -> FactwireError:
+        """A fork is stored before anybody is told, so that no process publishes from then on."""
+        if self._tail is None or await self._tail.detects_fork(seconds=NOTICE_SECONDS):
+            return forked
+        return Unavailable("History was replaced, and no process has stored that yet.")
+
+    async def _retry_without_conditions(self, requests: list[Request]) -> bool:
+        """After a call that took too long, append what has no condition again, and let the others come back alone.
+
+        It is a condition that may take long. False where there was nothing to part.
+        """
+        suspects = [request for request in requests if request.condition is not None and not request.alone]
+        if len(requests) == 1 or not suspects:
+            return False
+        for request in reversed(suspects):
+            request.alone = True
+            self._queue.return_first(request)
+        await self._append([request for request in requests if not request.alone])
+        return True
+
+    async def _log_refused(self, count: int, refusal: FactwireError, cause: BaseException) -> None:
+        """Log why publishes are refused, once in a while for as long as it is the same reason."""
+        reason = f"{refusal.code}: {describe_error(cause)}"
+        self._refused = count if reason != self._reason else self._refused + count
+        if reason != self._reason or perf_counter() > self._told_at + TELL_SECONDS:
+            log.warning(
+                "%d publishes were refused as %s%s", self._refused, reason, await self._missing_rights_hint(cause)
+            )
+            self._refused, self._reason, self._told_at = 0, reason, perf_counter()
+
+    async def _missing_rights_hint(self, cause: BaseException) -> str:
+        """Which rights are missing, where that is the cause."""
+        if isinstance(cause, asyncpg.InsufficientPrivilegeError):
+            with suppress(Unavailable):
+                async with self._pools.read.acquire() as connection:
+                    lacking = await missing_privileges(connection)
+                if lacking and lacking.grants:
+                    return f"; as {lacking.owner}: {'; '.join(lacking.grants)}"
+        return ""
+
+
+def set_outcome(waiting: asyncio.Future[Outcome], outcome: Outcome) -> None:
+    if not waiting.done():
+        waiting.set_result(outcome)

@@ -1,0 +1,254 @@
+"""Settling: requests that the call refused, and that need one more look at the database to be told why."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import replace
+from time import perf_counter
+
+from factwire.domain.condition import Condition, Searched
+from factwire.domain.errors import (
+    ConditionFailed,
+    ConditionTooExpensive,
+    CursorAhead,
+    CursorForked,
+    DataSubjectErased,
+    FactIdConflict,
+    FactwireError,
+    FieldError,
+    InternalError,
+    LimitExceeded,
+    LogDamaged,
+    OutcomeUnknown,
+    Unavailable,
+)
+from factwire.domain.fact import NewFact
+from factwire.domain.position import Position
+from factwire.publish.batch import Published, Request
+from factwire.publish.encryption import PayloadEncryption
+from factwire.store import append
+from factwire.store.append import NO_LIMITS, Appended, CatalogueLimits, KnownFact, Refusal, RefusedRequest
+from factwire.store.condition_search import SearchProgress, search
+from factwire.store.fair_semaphore import FairSemaphore
+from factwire.store.pools import Pools
+
+log = logging.getLogger(__name__)
+
+SLOW_CONDITIONS_MAX = 2
+NAMES_TOLD = 3
+NEW_MAX = 200  # facts that a call looks at for an item of a condition in next to no time
+WAITED_TOO_LONG = "The publish waited too long for its turn."
+
+
+class Refusals:
+    """Finds out, while the next call is under way, what refused requests are to be told."""
+
+    def __init__(
+        self,
+        pools: Pools,
+        sealing: PayloadEncryption,
+        *,
+        condition_seconds: float,
+        wait_seconds: float,
+        retry: Callable[[Request], None],
+        limits: CatalogueLimits = NO_LIMITS,
+    ) -> None:
+        self._limits = limits
+        self._pools = pools
+        self._sealing = sealing
+        self._condition_seconds = condition_seconds
+        self._retry = retry
+        self._slow = FairSemaphore(SLOW_CONDITIONS_MAX, share=1, wait_seconds=wait_seconds, refusal=WAITED_TOO_LONG)
+        self._tasks: asyncio.TaskGroup | None = None
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """While it runs, requests may be refused; what is still being settled ends with it."""
+        async with asyncio.TaskGroup() as self._tasks:
+            yield
+
+    def refuse(self, request: Request, refused: RefusedRequest, appended: Appended) -> None:
+        """Tell a request why it was refused, at once where that is known."""
+        match refused.refusal:
+            case Refusal.FAILED:
+                self.spawn([request], self._name_conflict(refused))
+            case Refusal.SLOW:
+                self.spawn([request], self._search_without_lock(request, refused, appended))
+            case Refusal.UNKEYED:
+                self.spawn([request], self._encrypt_again(request))
+            case Refusal.RESTARTED | Refusal.FORKED if request.condition and request.condition.searched:
+                # What was searched is of another history. Of the epoch that the client named the next call tells.
+                request.condition = replace(request.condition, searched=())
+                self._retry(request)
+            case _:
+                request.end(self._decide_at_once(request, refused, appended))
+
+    def _decide_at_once(self, request: Request, refused: RefusedRequest, appended: Appended) -> FactwireError:
+        match refused.refusal:
+            case Refusal.FORKED:
+                return CursorForked(epoch=appended.epoch)
+            case Refusal.AHEAD:
+                return CursorAhead(epoch=appended.epoch, head=refused.position or 0)
+            case Refusal.ERASED:
+                return DataSubjectErased(next(fact.data_subject for fact in request.facts if fact.data_subject))
+            case Refusal.TYPES:
+                most = self._limits.namespace_types_max
+                return catalogue_limit_exceeded("namespace_types_max", most, "types in a namespace", request)
+            case Refusal.NAMESPACES:
+                most = self._limits.principal_namespaces_max
+                return catalogue_limit_exceeded(
+                    "principal_namespaces_max", most, "namespaces begun by one principal", request
+                )
+        raise AssertionError(refused.refusal)
+
+    def compare(self, requests: list[Request]) -> None:
+        """Tell which requests are retries of what is stored, and which use its ids for something else."""
+        self.spawn(requests, self._compare(requests))
+
+    async def known_facts(self, facts: Sequence[NewFact]) -> dict[str, KnownFact]:
+        """What is stored under the ids of some facts. Raises OutcomeUnknown where it may not be kept."""
+        if not facts:
+            return {}
+        async with self._pools.read.acquire() as connection:
+            known = await append.known_facts(connection, [fact.id for fact in facts])
+        if known:
+            await self._make_sure()
+        return known
+
+    async def _make_sure(self) -> None:
+        """Wait until what is stored is kept, as a commit of its own would.
+
+        The wait for its synchronous standby may have been cancelled: that a retry finds it proves nothing.
+        """
+        try:
+            async with aclosing(self._pools.read.held_connection()) as keeper, keeper.borrow() as connection:
+                await append.wait_for_standby(connection)
+        except Exception as error:
+            # Not Unavailable, either: that would say that nothing is written.
+            log.warning("whether known facts are kept is in doubt: %s", type(error).__name__)
+            raise OutcomeUnknown() from error
+
+    def spawn(self, requests: list[Request], refusals: Coroutine[None, None, None]) -> None:
+        """Settle requests that need one more look at the database, while the next call is under way."""
+
+        async def settle() -> None:
+            try:
+                await refusals
+            except Exception as error:
+                refusal = error if isinstance(error, FactwireError) else InternalError("The publish failed.")
+                if refusal is not error:
+                    log.error("settling a publish failed", exc_info=error)
+                for request in requests:
+                    unknown = isinstance(refusal, OutcomeUnknown)
+                    request.end(OutcomeUnknown([fact.id for fact in request.facts]) if unknown else refusal)
+
+        assert self._tasks is not None
+        self._tasks.create_task(settle())
+
+    async def _compare(self, requests: list[Request]) -> None:
+        """Compare what requests carry with what append has just found stored: that nothing is written is never said."""
+        facts = [await self._with_stored_id(request) for request in requests]
+        try:
+            known = await self.known_facts([fact for each in facts for fact in each])
+        except Unavailable as error:
+            raise OutcomeUnknown() from error
+        for request, each in zip(requests, facts, strict=True):
+            if any(fact.id in known for fact in each):
+                request.end(replay_or_conflict(each, known))
+            else:
+                request.end(OutcomeUnknown([fact.id for fact in each]))
+
+    async def _with_stored_id(self, request: Request) -> Sequence[NewFact]:
+        """The facts of a request, sealed with the keys that are stored by now where it had made new ones."""
+        if not any(fact.new_key for fact in request.facts) or not request.unsealed:
+            return request.facts
+        try:
+            return await self._sealing.seal(request.unsealed)
+        except FactwireError as error:
+            request.end(OutcomeUnknown([f.id for f in request.facts]) if isinstance(error, Unavailable) else error)
+            return request.facts
+
+    async def _encrypt_again(self, request: Request) -> None:
+        """Somebody else has stored a key for the same data subject meanwhile."""
+        if not request.unsealed:
+            raise Unavailable("The key of a data subject was replaced meanwhile.")
+        request.facts = await self._sealing.seal(request.unsealed)
+        self._retry(request)
+
+    async def _name_conflict(self, refused: RefusedRequest) -> None:
+        assert refused.position is not None
+        async with self._pools.read.acquire() as connection:
+            fact_id = await append.fact_id_at(connection, refused.position)
+        raise condition_failed(refused.position, fact_id)
+
+    async def _search_without_lock(self, request: Request, refused: RefusedRequest, appended: Appended) -> None:
+        """Search for what an expensive condition forbids outside the lock, then let the call look only at what is new.
+
+        Each item has a place of its own up to which it is known, so that the condition is decided while others publish.
+        What the search costs is counted; waiting for a turn is not, and ends with the patience of the publisher.
+        """
+        condition = request.condition
+        assert condition is not None
+        searched = list(condition.searched) or [None] * len(condition.fail_if_match.items)
+        searched[: refused.item] = [Searched(appended.epoch, appended.head, appended.head_id)] * refused.item
+        condition = replace(condition, searched=tuple(searched))
+        while not request.ended:
+            found = await self._search(request, condition)
+            condition = replace(condition, searched=tuple(found.searched))
+            if condition.after.epoch not in (0, found.epoch):
+                condition = replace(condition, searched=())  # the call says what became of its epoch
+                break
+            if found.searched and min(each.position for each in found.searched) >= found.head - NEW_MAX:
+                break
+            if request.searched_seconds > self._condition_seconds:
+                detail = f"The condition took longer than {self._condition_seconds} s. Give a later `after`."
+                raise ConditionTooExpensive(detail)
+        request.condition = condition
+        self._retry(request)
+
+    async def _search(self, request: Request, condition: Condition) -> SearchProgress:
+        """One statement. Raises ConditionFailed where it finds a match, and Unavailable."""
+        clock = asyncio.get_running_loop().time
+        if clock() > request.give_up_at:
+            raise Unavailable(WAITED_TOO_LONG)
+        async with self._slow.turn(request.tenant), self._pools.read.acquire(request.tenant) as connection:
+            began_at = perf_counter()
+            found = await search(connection, condition)
+            request.searched_seconds += perf_counter() - began_at
+            if found.match is not None and condition.after.epoch in (0, found.epoch):
+                raise condition_failed(found.match, await append.fact_id_at(connection, found.match))
+        return found
+
+
+def catalogue_limit_exceeded(limit: str, maximum: int | None, what: str, request: Request) -> LimitExceeded:
+    """A limit of the catalogue, and the namespaces of the request, one of which is beyond it."""
+    assert maximum is not None
+    names = sorted({fact.namespace for fact in request.facts})
+    told = ", ".join(names[:NAMES_TOLD]) + (f" and {len(names) - NAMES_TOLD} more" if len(names) > NAMES_TOLD else "")
+    detail = f"there are at most {maximum} {what}; these facts are of {told}"
+    return LimitExceeded(limit, maximum, field=FieldError(detail, pointer="/facts"))
+
+
+def condition_failed(position: Position, fact_id: str | None) -> FactwireError:
+    if fact_id is None:
+        return LogDamaged(f"The fact at position {position} is missing.")
+    return ConditionFailed(position, fact_id)
+
+
+def replay_or_conflict(facts: Sequence[NewFact], known: Mapping[str, KnownFact]) -> Published | FactIdConflict:
+    """Where the facts of a retried request stand, or in what it is none. At least one of them is known."""
+    gone = [fact.id for fact in facts if fact.id in known and known[fact.id].redacted]
+    if gone:
+        # Whether the content is the same is not told: it would let what was taken away be guessed.
+        return FactIdConflict(gone, detail="The content of these ids was redacted. Nothing was written.")
+    other = [str(fact.id) for fact in facts if fact.id in known and known[fact.id].digest != fact.digest]
+    if other:
+        return FactIdConflict(other, detail="These ids are stored with other content. Nothing was written.")
+    stored = [known[fact.id] for fact in facts if fact.id in known]
+    if len(stored) < len(facts):
+        ids = [str(fact.id) for fact in facts if fact.id in known]
+        return FactIdConflict(ids, detail="Only these of the facts are stored already. Nothing was written.")
+    last = max(stored, key=lambda fact: fact.position)
+    positions = [fact.position for fact in stored]
+    return Published([fact.id for fact in facts], positions, last.epoch, last.published_at, replayed=True)

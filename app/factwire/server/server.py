@@ -1,0 +1,190 @@
+"""The HTTP server of one process: uvicorn with a socket of ours, and a drain that ends streams."""
+
+import asyncio
+import errno
+import gc
+import logging
+import os
+import resource
+import signal
+import socket
+from contextlib import suppress
+from types import FrameType
+
+import uvicorn
+
+from factwire.api.http.context import Context
+from factwire.api.http.routing import DirectRouting
+from factwire.api.middleware.allowed_hosts import allowed_hosts_of
+from factwire.api.middleware.cors import with_cors
+from factwire.api.middleware.guards import Guard
+from factwire.api.middleware.request_id import RequestIdMiddleware
+from factwire.composition.application import create_app
+from factwire.limits.client_address import Proxies
+from factwire.limits.connections import ConnectionLimiter
+from factwire.server.fast_publish import FastPublish
+from factwire.server.protocol import GuardedProtocol, guarded_protocol
+from factwire.server.timeouts import is_worth_logging
+from factwire.server.tls import certificate_of
+from factwire.settings import Settings
+from factwire.telemetry.metrics import Metrics
+
+log = logging.getLogger(__name__)
+
+OTHER_CONNECTIONS = 800  # requests that are no streams
+OTHER_FILES = 200  # connections to the database, and a few files
+KEPT_BLOCK_BYTES = 4 * 1024 * 1024
+FINISH_SECONDS = 25  # what is left of a usual grace period after the streams have ended
+
+# A vanished client is noticed within 20 s, one that stopped reading holds at most 256 KiB in the kernel. The default
+# would take a quarter of an hour and 4 MiB. Set on the listening socket, they are inherited by each connection.
+SOCKET_OPTIONS = (
+    (socket.SOL_SOCKET, socket.SO_REUSEADDR, 1),
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    (socket.SOL_SOCKET, socket.SO_SNDBUF, 256 * 1024),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 10),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 5),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 2),
+    (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 30_000),
+)
+
+
+def bind(host: str, port: int, *, shared: bool) -> socket.socket:
+    """A bound socket that does not listen yet; raises OSError naming the address.
+
+    `shared` lets the workers of one service bind the same port.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    bound = socket.socket(family, socket.SOCK_STREAM)
+    for level, option, value in SOCKET_OPTIONS:
+        bound.setsockopt(level, option, value)
+    if shared:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    try:
+        bound.bind((host, port))
+    except OSError as error:
+        hint = " (FACTWIRE_PORT names another)" if error.errno == errno.EADDRINUSE else ""
+        raise OSError(error.errno, f"cannot listen on {host} port {port}: {error.strerror}{hint}") from None
+    return bound
+
+
+def run(settings: Settings, listening: socket.socket, *, parent: int | None = None) -> None:
+    """Serve until SIGTERM or SIGINT, or until the parent process is gone."""
+    app = create_app(settings)
+    context: Context = app.state.context
+    proxies, hosts = Proxies(settings.proxies, header=settings.forwarded_header), allowed_hosts_of(settings)
+    guarded = Guard(DirectRouting(app), settings, context.returns, hosts=hosts, proxies=proxies)
+    limited = guarded.quotas is not None or context.quotas is not None
+    is_watched = limited or settings.log_requests or settings.tracing
+    shortcut = None if is_watched else FastPublish(context, hosts)
+    connection_limiter = connection_limiter_of(settings, proxies)
+    measure(connection_limiter, context.metrics)
+    certificate = certificate_of(settings)
+    tls = certificate.renewed_context() if certificate else None
+    config = uvicorn.Config(
+        RequestIdMiddleware(
+            with_cors(guarded, settings.origins),
+            logged=settings.log_requests,
+            proxies=proxies,
+            own_tls=settings.tls_certificate_file is not None,
+            on_problem=context.metrics.request_refused,
+        ),
+        http=guarded_protocol(
+            settings,
+            shortcut,
+            connection_limiter,
+            unread=context.unread,
+            tenants=context.tenants,
+            draining=lambda: context.draining,
+        ),
+        ssl_context_factory=None if tls is None else lambda config, default: tls,
+        ws="none",
+        loop="uvloop" if tls is None else "factwire.server.tls:ImpatientLoop",
+        lifespan="on",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=settings.keep_alive_seconds,  # type: ignore[arg-type]  # it goes to call_later
+        timeout_graceful_shutdown=FINISH_SECONDS,
+    )
+    logging.getLogger("uvicorn.error").addFilter(is_worth_logging)
+    DrainingServer(config, context, parent=parent).run(sockets=[listening])
+
+
+def connection_limiter_of(settings: Settings, proxies: Proxies) -> ConnectionLimiter:
+    wanted = settings.connections_max or settings.streams_max + OTHER_CONNECTIONS
+    return ConnectionLimiter(
+        connections_max=raise_open_files_limit(wanted),
+        address_connections_max=settings.address_connections_max,
+        proxies=proxies,
+    )
+
+
+def measure(connection_limiter: ConnectionLimiter, metrics: Metrics) -> None:
+    metrics.gauge("factwire_open_connections", "Open connections of clients.", lambda: connection_limiter.open)
+    metrics.gauge("factwire_refused_connections", "Connections that were too many.", lambda: connection_limiter.refused)
+
+
+class DrainingServer(uvicorn.Server):
+    """Drains before it stops: uvicorn alone waits for open streams for ever, or cuts them."""
+
+    def __init__(self, config: uvicorn.Config, context: Context, *, parent: int | None) -> None:
+        super().__init__(config)
+        self._context = context
+        self._parent = parent
+        self._drained_by: float | None = None
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Begin to drain; a second SIGINT stops at once. The signal is not raised again, so that the exit code is 0."""
+        if self._context.draining and sig == signal.SIGINT:
+            self.should_exit = self.force_exit = True
+        self._context.draining = True
+
+    async def on_tick(self, counter: int) -> bool:
+        """Called ten times a second. New streams are sent away kindly for as long as the others are ending."""
+        if counter == 1:
+            settle_memory()
+        if self._parent is not None and os.getppid() != self._parent:
+            self._context.draining = True
+        if self._context.draining:
+            now = asyncio.get_running_loop().time()
+            if self._drained_by is None:
+                self._drained_by = now + self._context.settings.drain_seconds
+                self._context.streams.drain()
+                for connection in self.server_state.connections:
+                    if isinstance(connection, GuardedProtocol):
+                        connection.leave()
+            if self._context.streams.open == 0 or now > self._drained_by:
+                self._context.returns.release()
+                return True
+        return await super().on_tick(counter)
+
+
+def raise_open_files_limit(connections_max: int) -> int:
+    """Take as many descriptors as are needed; the usual limit is for programs with few connections.
+
+    Returns how many connections fit: one for which there is no descriptor waits, and holds up those behind it.
+    """
+    needed = connections_max + OTHER_FILES
+    limit, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    allowed = needed if most == resource.RLIM_INFINITY else min(needed, most)
+    if limit != resource.RLIM_INFINITY and limit < allowed:
+        with suppress(OSError, ValueError):  # some systems name a greatest limit and refuse it
+            resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, most))
+            limit = allowed
+    if limit != resource.RLIM_INFINITY and limit < needed:
+        log.warning("%d files may be open; %d connections need %d", limit, connections_max, needed)
+        return max(1, limit - OTHER_FILES)
+    return connections_max
+
+
+def settle_memory() -> None:
+    """Take what start-up left behind out of garbage collection, which otherwise makes the tail of the latencies.
+
+    Freeing a large block keeps glibc from giving back the memory of each page of history; see KEEP_MEMORY of the store.
+    """
+    bytes(KEPT_BLOCK_BYTES)
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)

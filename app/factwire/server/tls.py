@@ -1,0 +1,106 @@
+"""TLS for a service without an ingress: its certificate, and the files that it is read from."""
+
+import asyncio
+import logging
+import signal
+import ssl
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import uvloop
+
+from factwire.settings import Settings
+
+log = logging.getLogger(__name__)
+
+HANDSHAKE_SECONDS = 10.0
+
+
+class CertificateRefused(ValueError):
+    """The certificate and its key cannot be used; says what is wrong with which setting."""
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """Where a certificate and its key stand. They are read again when they were renewed."""
+
+    certificate_file: Path
+    key_file: Path | None
+    key_password: str | None
+
+    def context(self) -> ssl.SSLContext:
+        """TLS with this certificate. Raises CertificateRefused."""
+        context = new_context()
+        self.load_into(context)
+        return context
+
+    def renewed_context(self) -> ssl.SSLContext:
+        """The same, with the certificate as it is by the newest SIGHUP, also one that arrives meanwhile."""
+        context = new_context()
+        signal.signal(signal.SIGHUP, lambda number, frame: reload(self, context))
+        self.load_into(context)
+        return context
+
+    def load_into(self, context: ssl.SSLContext) -> None:
+        """Let a context use what stands in the files by now: new connections get it. Raises CertificateRefused."""
+        for name, path in (("CERTIFICATE", self.certificate_file), ("KEY", self.key_file)):
+            if path is not None:
+                check_readable(name, path)
+        try:
+            context.load_cert_chain(self.certificate_file, self.key_file, lambda: self.key_password or "")
+        except ssl.SSLError as error:
+            locked = b"ENCRYPTED" in (self.key_file or self.certificate_file).read_bytes()
+            told = certificate_refused(error, locked=locked)
+            raise CertificateRefused(f"FACTWIRE_TLS_CERTIFICATE_FILE, FACTWIRE_TLS_KEY_FILE: {told}") from None
+
+
+def new_context() -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.options |= ssl.OP_NO_RENEGOTIATION
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+def check_readable(name: str, path: Path) -> None:
+    try:
+        path.open("rb").close()
+    except OSError as error:
+        raise CertificateRefused(f"FACTWIRE_TLS_{name}_FILE: {path}: {error.strerror}") from None
+
+
+def certificate_refused(error: ssl.SSLError, *, locked: bool) -> str:
+    if error.reason == "KEY_VALUES_MISMATCH":
+        return "the key does not belong to the certificate"
+    if locked:
+        return "FACTWIRE_TLS_KEY_PASSWORD does not open the key"
+    return "no certificate with its key as PEM"
+
+
+def certificate_of(settings: Settings) -> Certificate | None:
+    if settings.tls_certificate_file is None:
+        return None
+    password = settings.tls_key_password
+    return Certificate(
+        settings.tls_certificate_file, settings.tls_key_file, password.get_secret_value() if password else None
+    )
+
+
+def reload(certificate: Certificate, context: ssl.SSLContext) -> None:
+    """Take a renewed certificate. One that is wrong is told, and the one before stays."""
+    try:
+        certificate.context()  # a context that takes only one half of a wrong pair would be of no use any more
+        certificate.load_into(context)
+    except CertificateRefused as error:
+        log.error("the certificate was not renewed: %s", error)
+    else:
+        log.info("the certificate was read again")
+
+
+class ImpatientLoop(uvloop.Loop):
+    """A loop that waits less long for a client to shake hands; uvicorn has no setting for it."""
+
+    async def create_server(self, *args: Any, **kwargs: Any) -> asyncio.Server:
+        server = await super().create_server(*args, ssl_handshake_timeout=HANDSHAKE_SECONDS, **kwargs)
+        return cast(asyncio.Server, server)

@@ -1,1 +1,0 @@
-"""The processes and their connections: what the application runs on."""

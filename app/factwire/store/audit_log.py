@@ -1,0 +1,56 @@
+"""Changes that are audited: each in one transaction with the fact that tells of it."""
+
+import logging
+from collections.abc import AsyncIterator, Iterator
+from contextlib import aclosing, asynccontextmanager, contextmanager
+
+import asyncpg
+
+from factwire.domain.errors import HistoryForked, OutcomeUnknown, Unavailable
+from factwire.domain.fact import NewFact
+from factwire.store.append import append, forked_after_of, is_certainly_not_written, is_forked
+from factwire.store.pools import CONNECTION_FAILURES, CommitInDoubt, Connection, Pool
+
+log = logging.getLogger(__name__)
+
+IN_DOUBT = "The change may or may not have been made. Look before you repeat it."
+
+
+@asynccontextmanager
+async def audited_change(connection: Connection, audit: NewFact) -> AsyncIterator[None]:
+    """One transaction: the change, and the fact that tells of it.
+
+    The fact comes last: the lock of the log is held from there to the commit.
+    """
+    async with connection.transaction(isolation="read_committed"):
+        yield
+        with raising_forks():
+            await append(connection, [([audit], None)])
+
+
+@contextmanager
+def raising_forks() -> Iterator[None]:
+    """Raise HistoryForked where append says that history was replaced."""
+    try:
+        yield
+    except asyncpg.PostgresError as error:
+        if not is_forked(error):
+            raise
+        raise HistoryForked(forked_after=forked_after_of(error)) from None
+
+
+@asynccontextmanager
+async def acquire_for_change(lane: Pool) -> AsyncIterator[Connection]:
+    """Lend a connection for a change.
+
+    Raises Unavailable where it was certainly not made, and OutcomeUnknown where nobody can tell.
+    """
+    try:
+        async with aclosing(lane.held_connection()) as keeper, keeper.borrow() as connection:
+            with raising_forks():
+                yield connection
+    except (*CONNECTION_FAILURES, CommitInDoubt, asyncpg.QueryCanceledError, asyncpg.CheckViolationError) as error:
+        if is_certainly_not_written(error):
+            raise Unavailable("The database could not make the change.") from error
+        log.warning("whether a change was made is in doubt: %s", type(error).__name__)
+        raise OutcomeUnknown(detail=IN_DOUBT) from error

@@ -1,0 +1,249 @@
+"""The state of the log: head, epoch, floor, and where a bound lies in it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from time import monotonic
+from typing import Literal
+from uuid import UUID
+
+from uuid_utils import uuid7
+
+from factwire.domain.audit import audit_fact
+from factwire.domain.errors import (
+    CursorAhead,
+    CursorExpired,
+    CursorForked,
+    FactNotFound,
+    StandbyBehind,
+    Unavailable,
+)
+from factwire.domain.grants import EVERY_NAMESPACE, NamespaceSet
+from factwire.domain.position import START, Bound, Cursor, Position
+from factwire.domain.query import EVERYTHING, restricted
+from factwire.store.append import append
+from factwire.store.pools import Connection
+from factwire.store.query_arguments import query_arrays
+from factwire.store.read import GRID_POSITIONS, GRIDS_MAX, SEARCH_SECONDS, WORK_MAX
+from factwire.store.read_tail import Fork
+from factwire.store.rows import required_row
+from factwire.store.timelines import parts_of, read_server
+
+# One statement, so that head, floor and epochs are of one moment.
+LOG = """
+select factwire.head() as head,
+       l.epoch,
+       l.floor,
+       pg_is_in_recovery() as on_standby,
+       array(select e.epoch from factwire.epochs e order by e.epoch) as epochs,
+       array(select e.forked_after from factwire.epochs e order by e.epoch) as forks
+  from factwire.log l
+"""
+
+
+# Of an archived fact nobody can tell the namespace: its id is for those who may read all of them.
+POSITION_OF_ID = """
+select k.position, f.namespace
+  from factwire.fact_ids k
+  left join factwire.facts f on f.position = k.position
+ where k.id = $1
+"""
+
+
+# published_at never decreases as positions grow, so that a position is found by halving. One statement, so that it is
+# not beyond the head.
+POSITION = """
+select factwire.head() as head, l.epoch, l.floor, p.position, f.published_at, f.namespace
+  from factwire.log l
+ cross join lateral (
+         select case when $1::timestamptz is null then factwire.head()
+                     else (factwire.last_fact_before($1)).position end as position) p
+  left join factwire.facts f on f.position = p.position
+"""
+
+
+LAST_MATCHES = """
+select positions, through from factwire.walk_query($1, $2, $3, $4, $5, true, $6, $7, $8, $9, $10)
+"""
+
+
+PUBLISHED_AT = "select published_at from factwire.facts where position = $1"
+
+
+LOOK_BACK_SECONDS = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """The log at one moment; `forks` says of each epoch up to where cursors of older ones are good.
+
+    A standby shows the log as it was a moment ago.
+    """
+
+    head: Position
+    epoch: int
+    floor: Position
+    forks: Mapping[int, Position]
+    on_standby: bool = False
+
+    def locate(self, bound: Cursor | Literal["start", "head"]) -> "LogState":
+        """Where a bound lies. Raises CursorForked, CursorAhead, CursorExpired or StandbyBehind."""
+        match bound:
+            case "start":
+                return LogState(self.head, self.epoch, max(START, self.floor))
+            case "head":
+                return LogState(self.head, self.epoch, self.head)
+            case Cursor():
+                if bound.epoch > self.epoch and self.on_standby:
+                    raise StandbyBehind(f"epoch {bound.epoch}", head=self.head)
+                later = [fork for epoch, fork in self.forks.items() if epoch > bound.epoch]
+                check_epoch(bound, current=self.epoch, forked_after=min(later, default=None))
+                return self.at(bound.position)
+
+    def at(self, position: Position) -> "LogState":
+        if position > self.head and self.on_standby:
+            raise StandbyBehind(f"position {position}", head=self.head)
+        if position > self.head:
+            raise CursorAhead(epoch=self.epoch, head=self.head)
+        if position < self.floor:
+            raise CursorExpired(floor=self.floor)
+        return LogState(self.head, self.epoch, position)
+
+
+@dataclass(frozen=True, slots=True)
+class LogState:
+    """The log at one moment, and where a bound lies in it."""
+
+    head: Position
+    epoch: int
+    position: Position
+
+    @property
+    def cursor(self) -> Cursor:
+        return Cursor(self.epoch, self.position)
+
+
+async def read_log(connection: Connection) -> Log:
+    row = required_row(await connection.fetchrow(LOG))
+    forks = dict(zip(row["epochs"], row["forks"], strict=True))
+    return Log(row["head"], row["epoch"], row["floor"], forks, row["on_standby"])
+
+
+async def resolve(connection: Connection, bound: Bound, readable: NamespaceSet = EVERY_NAMESPACE) -> LogState:
+    """Where a bound lies. Raises FactNotFound, and what Log.locate raises, where it lies nowhere.
+
+    The id of a fact that may not be read is as unknown as any other.
+    """
+    if not isinstance(bound, UUID):
+        return (await read_log(connection)).locate(bound)
+    # In this order: the head that is read afterwards cannot be before a fact that was found.
+    row = await connection.fetchrow(POSITION_OF_ID, bound)
+    if row is None or not may_see(row["namespace"], readable):
+        raise FactNotFound(f"There is no fact with the id {bound}.")
+    return (await read_log(connection)).at(row["position"])
+
+
+def may_see(namespace: str | None, readable: NamespaceSet) -> bool:
+    return readable.are_all if namespace is None else namespace in readable
+
+
+def check_epoch(cursor: Cursor, *, current: int, forked_after: int | None) -> None:
+    if cursor.epoch > current:
+        raise CursorForked(epoch=current)
+    if 0 < cursor.epoch < current and forked_after is not None and cursor.position > forked_after:
+        raise CursorForked(epoch=current, forked_after=forked_after)
+
+
+async def read_position(
+    connection: Connection, time: datetime | None, readable: NamespaceSet
+) -> tuple[LogState, datetime | None]:
+    """Where the log ends, or where the last fact stands that was published before a time, and when that was.
+
+    For somebody who may read only some namespaces it is the last fact among those: when others published is not told.
+    """
+    row = required_row(await connection.fetchrow(POSITION, time))
+    if time is None or readable.are_all:
+        seen = row["namespace"] is not None and row["namespace"] in readable
+        return LogState(row["head"], row["epoch"], row["position"]), row["published_at"] if seen else None
+    position = await last_readable(connection, readable, after=row["floor"], until=row["position"])
+    published_at = await connection.fetchval(PUBLISHED_AT, position)
+    return LogState(row["head"], row["epoch"], position), published_at
+
+
+async def last_readable(
+    connection: Connection, readable: NamespaceSet, *, after: Position, until: Position
+) -> Position:
+    """The last fact behind one position and up to another that may be read; the first of them if there is none.
+
+    Raises Unavailable where it takes too long to look back that far.
+    """
+    found, through = await walk_back(connection, readable, after=after, until=until, facts_max=1)
+    if not found and through > after:
+        raise Unavailable("No fact that may be read was found in time.")
+    return found[0] if found else after
+
+
+async def walk_back(
+    connection: Connection, readable: NamespaceSet, *, after: Position, until: Position, facts_max: int
+) -> tuple[list[Position], Position]:
+    """The newest facts behind one position and up to another that may be read, and how far back that came."""
+    arrays, give_up_at = query_arrays(restricted(EVERYTHING, readable)), monotonic() + LOOK_BACK_SECONDS
+    bounds = (WORK_MAX, SEARCH_SECONDS, GRID_POSITIONS, GRIDS_MAX)
+    found: list[Position] = []
+    while until > after and len(found) < facts_max and monotonic() < give_up_at:
+        row = required_row(
+            await connection.fetchrow(LAST_MATCHES, *arrays, after, until, facts_max - len(found), *bounds)
+        )
+        found += row["positions"]
+        until = row["through"]
+    return found, until
+
+
+# First of all, as whoever erases does: the other way round, they would wait for each other. And a statement of its own:
+# the next one then sees every publish that was acknowledged before, so that none is above the head that it reads.
+LOCK_LOG = "select factwire.lock_log()"
+
+
+RAISE_EPOCH = """
+with raised as (
+  update factwire.log
+     set epoch = epoch + 1, forked_at = null, forked_after = null, system_identifier = $2, timeline = $3
+  returning epoch
+)
+insert into factwire.epochs (epoch, forked_after)
+select epoch, least($1::bigint, factwire.head()) from raised
+returning epoch, forked_after
+"""
+
+
+# The first notice stays, unless it did not know how much was lost.
+KEEP_NOTICE = """
+update factwire.log
+   set forked_at = coalesce(forked_at, clock_timestamp()), forked_after = $2
+ where epoch = $1 and (forked_at is null or (forked_after is null and $2::bigint is not null))
+"""
+
+
+async def raise_epoch(connection: Connection, *, forked_after: Position | None, by: str) -> tuple[int, Position]:
+    """Begin a new epoch: older cursors stay good up to `forked_after` (default: the head).
+
+    Its first fact is the one that tells of it. From then on facts are published again, on the server as it is.
+    """
+    # Outside the transaction, which a server that does not tell would end.
+    server = await read_server(connection)
+    async with connection.transaction(isolation="read_committed"):
+        await connection.execute(LOCK_LOG)
+        upper = 2**63 - 1 if forked_after is None else forked_after
+        row = await connection.fetchrow(RAISE_EPOCH, upper, *parts_of(server))
+        assert row is not None
+        raised = {"epoch": row["epoch"], "forked_after": row["forked_after"]}
+        about = f"epoch:{row['epoch']}"
+        await append(
+            connection, [([audit_fact("EpochRaised", id=str(uuid7()), by=by, about=about, payload=raised)], None)]
+        )
+    return row["epoch"], row["forked_after"]
+
+
+async def keep_notice(connection: Connection, *, epoch: int, fork: Fork) -> None:
+    """Store that history was replaced, so that no process publishes until the epoch is raised."""
+    await connection.execute(KEEP_NOTICE, epoch, fork.after)

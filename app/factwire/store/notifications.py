@@ -1,0 +1,67 @@
+"""Hints from process to process that there are new facts: sent by NOTIFY, and listened for on a connection."""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+
+from factwire.store.connection import CONNECT_SECONDS, connect
+from factwire.store.pools import Connection, is_standby
+
+CHANNEL = "factwire"
+LISTENING = "factwire listen"
+PROBE = "select 1"
+PROMOTION_SECONDS = 1.0
+NOTIFY = "select pg_notify($1, $2)"
+LISTENERS = """
+select pid
+  from pg_stat_activity
+ where datname = current_database()
+   and application_name = $1
+"""
+
+
+async def notify(connection: Connection, sender: str) -> None:
+    """Tell the listeners of all processes that there are new facts; `sender` lets one know its own hints."""
+    await connection.execute(NOTIFY, CHANNEL, sender)
+
+
+async def listeners(connection: Connection) -> frozenset[int]:
+    """The backends on which processes listen. Every role may see them, whatever it may do otherwise."""
+    rows = await connection.fetch(LISTENERS, LISTENING)
+    return frozenset(row["pid"] for row in rows)
+
+
+async def listen(
+    url: str, on_hint: Callable[[str], None], *, probe_seconds: float, on_connected: Callable[[int], None]
+) -> None:
+    """Call `on_hint` with its sender at each notification, and without one at once, until the connection is lost.
+
+    That it was lost is what this raises. `on_connected` is told the backend on which it listens.
+
+    The connection is probed: a server that vanished is noticed by TCP alone only after minutes. A standby refuses
+    LISTEN: until it is promoted, which the connection outlives, nothing is listened to.
+    """
+    connection = await connect(url, application_name=LISTENING, statement_seconds=CONNECT_SECONDS)
+    lost = asyncio.Event()
+    try:
+        connection.add_termination_listener(lambda _: lost.set())
+        await wait_for_promotion(connection)
+        await connection.add_listener(CHANNEL, lambda *given: on_hint(str(given[-1])))
+        on_connected(connection.get_server_pid())
+        on_hint("")
+        while not lost.is_set():
+            with suppress(TimeoutError):
+                await asyncio.wait_for(lost.wait(), probe_seconds)
+                break
+            await connection.execute(PROBE)
+        raise ConnectionError("the listening connection was lost")
+    finally:
+        connection.terminate()
+
+
+async def wait_for_promotion(connection: Connection) -> None:
+    """Return once the server is no standby."""
+    while True:
+        if not await is_standby(connection):
+            return
+        await asyncio.sleep(PROMOTION_SECONDS)

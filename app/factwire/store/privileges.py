@@ -1,0 +1,92 @@
+"""The rights that a role needs to serve, which of them it lacks, and which everybody has."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from asyncpg import Record
+
+from factwire.store.pools import Connection
+from factwire.store.schema.tables import METADATA
+
+_ALL = (*(table.name for table in METADATA.sorted_tables), "alembic_version")
+_APPENDED = ("facts", "fact_tags", "fact_ids", "types", "namespaces", "creators", "chain", "sealed", "data_subjects")
+_PASSING = ("key_secrets", "tickets", "sessions")
+
+# Each with the columns that it is limited to; docs/operations.md lists the same.
+RIGHTS = (
+    *(("select", name, "") for name in _ALL),
+    *(("insert", name, "") for name in (*_APPENDED, "keys", *_PASSING)),
+    *(("update", "log", column) for column in ("forked_at", "forked_after", "system_identifier", "timeline")),
+    ("update", "namespaces", "types"),
+    ("update", "creators", "namespaces"),
+    *(("update", "keys", column) for column in ("last_used_at", "revoked_at")),
+    *((privilege, name, "") for privilege in ("update", "delete") for name in _PASSING),
+)
+
+ROLE = """
+select quote_ident(current_user) as role,
+       quote_ident(pg_get_userbyid(n.nspowner)) as owner,
+       has_schema_privilege(n.oid, 'usage') as usage,
+       not exists (select from pg_proc p
+                    where p.pronamespace = n.oid and not has_function_privilege(p.oid, 'execute')) as execute
+  from pg_namespace n
+ where n.nspname = 'factwire'
+"""
+
+LACKING = """
+select r.privilege, r.name, r.part
+  from unnest($1::text[], $2::text[], $3::text[]) with ordinality r (privilege, name, part, place)
+  join pg_class c on c.relname = r.name
+  join pg_namespace n on n.oid = c.relnamespace and n.nspname = 'factwire'
+ where not case r.part
+         when '' then has_table_privilege(c.oid, r.privilege)
+         else has_column_privilege(c.oid, r.part, r.privilege)
+       end
+ order by r.place
+"""
+
+OPEN_TO_ALL = """
+select p.oid::regprocedure::text as function
+  from pg_proc p
+  join pg_namespace n on n.oid = p.pronamespace and n.nspname = 'factwire'
+ where p.prosecdef and has_function_privilege('public', p.oid, 'execute')
+ order by 1
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class MissingPrivileges:
+    """The statements that give a role what it lacks, which the owner of the schema may run."""
+
+    role: str
+    owner: str
+    grants: Sequence[str]
+
+
+async def missing_privileges(connection: Connection) -> MissingPrivileges | None:
+    """What the role of the connection lacks; None where there is no schema."""
+    row = await connection.fetchrow(ROLE)
+    if row is None:
+        return None
+    lacking = [
+        *([] if row["usage"] else ["usage on schema factwire"]),
+        *described(await connection.fetch(LACKING, *zip(*RIGHTS, strict=True))),
+        *([] if row["execute"] else ["execute on all functions in schema factwire"]),
+    ]
+    return MissingPrivileges(row["role"], row["owner"], [f"grant {right} to {row['role']}" for right in lacking])
+
+
+async def open_to_all(connection: Connection) -> list[str]:
+    """The functions that run with their owner's rights and that everybody may execute; PostgreSQL gives them so."""
+    return [row["function"] for row in await connection.fetch(OPEN_TO_ALL)]
+
+
+def described(rows: Sequence[Record]) -> Iterator[str]:
+    """One right for all tables that lack it whole, and one for each that lacks it for some columns."""
+    for (privilege, part_of), lacking in groupby(rows, key=lambda row: (row[0], row[1] if row[2] else "")):
+        names, parts = zip(*((name, part) for _, name, part in lacking), strict=True)
+        if part_of:
+            yield f"{privilege} ({', '.join(parts)}) on factwire.{part_of}"
+        else:
+            yield f"{privilege} on {', '.join(f'factwire.{name}' for name in names)}"

@@ -1,0 +1,60 @@
+"""A query as the arrays that the functions of the store take."""
+
+from functools import lru_cache
+
+from factwire.domain.fact import FAMILY, NAMESPACE
+from factwire.domain.grants import ALL, BEFORE_NAMES, BELOW, NamespaceSet, covers
+from factwire.domain.query import Item, Query
+
+SEPARATOR = "\x1f"
+BETWEEN_PARTS = "\x1c"
+EXACT = "="
+NAMES_REMEMBERED = 1024
+
+
+def query_arrays(query: Query) -> tuple[list[str], list[str], list[str]]:
+    """Namespaces, types and tags of each item; the values of a part are joined by a character that none can contain."""
+    parts = [item_texts(item) for item in query.items]
+    return [part[0] for part in parts], [part[1] for part in parts], [part[2] for part in parts]
+
+
+def item_texts(item: Item) -> tuple[str, str, str]:
+    return _scope(item), _values(item.types), _values(item.tags)
+
+
+def _scope(item: Item) -> str:
+    """Which namespaces an item is about, as parse_scope in alembic/sql reads it."""
+    if item.namespaces:
+        bounds = [bound for name in item.namespaces for bound in (name, f"{name}{BEFORE_NAMES}")]
+        return _scope_text(bounds, [f"{NAMESPACE}{name}" for name in item.namespaces], exact=True)
+    return "" if item.within.are_all else _scope_within(item.within)
+
+
+@lru_cache(NAMES_REMEMBERED)
+def _scope_within(within: NamespaceSet) -> str:
+    """The same, for what grants make readable: each pattern has a list, unless it is `*`.
+
+    What the lists lead to is not exactly that where something is excluded from them, or where a pattern goes deeper
+    than the first dot, to which there are lists.
+    """
+    lists = [] if ALL in within.include else sorted({_list_of(pattern) for pattern in within.include})
+    exact = not any(
+        covers(included, excluded) or covers(excluded, included)
+        for included in within.include
+        for excluded in within.exclude
+    )
+    deep = any("." in pattern.removesuffix(BELOW) for pattern in within.include if pattern.endswith(BELOW))
+    return _scope_text(list(within.ranges), lists, exact=exact and not deep)
+
+
+def _list_of(pattern: str) -> str:
+    return f"{FAMILY}{pattern.partition('.')[0]}" if pattern.endswith(BELOW) else f"{NAMESPACE}{pattern}"
+
+
+def _scope_text(bounds: list[str], lists: list[str], *, exact: bool) -> str:
+    return BETWEEN_PARTS.join([SEPARATOR.join(bounds), SEPARATOR.join(lists), EXACT if exact else ""])
+
+
+def _values(values: tuple[str, ...]) -> str:
+    # An empty string reads as a part left out. One empty name matches nothing, and is sent as two of them.
+    return SEPARATOR.join(values) or (SEPARATOR if values else "")

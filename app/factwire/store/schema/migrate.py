@@ -1,0 +1,185 @@
+"""Bringing the schema of a database to the one that this version needs, and telling whether it is."""
+
+import asyncio
+import logging
+import re
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import asyncpg
+from alembic import command
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+from sqlalchemy.exc import DBAPIError
+
+from factwire.paths import resource_path
+from factwire.postgres_url import UnusableUrl
+from factwire.store.connection import MIGRATING, connect
+from factwire.store.pools import Connection
+from factwire.store.requirements import LACKS_CHARACTERS, unmet_requirement, unsupported_encoding
+
+SCRIPTS = resource_path("alembic")
+
+RIGHTS = """
+select current_user as role,
+       current_database() as database,
+       to_regnamespace('factwire') is not null as schema_exists,
+       has_database_privilege(current_database(), 'CREATE') as may_create_schema,
+       case when to_regnamespace('factwire') is not null
+            then has_schema_privilege('factwire', 'CREATE') else true end as may_create_tables,
+       current_setting('server_version_num')::int as version
+"""
+
+# What asyncpg says of a URL that it cannot take; its text may quote it.
+UNUSABLE = (asyncpg.ClientConfigurationError, ValueError, LookupError)
+
+IS_EMPTY = "select to_regclass('factwire.alembic_version') is null and not pg_is_in_recovery()"
+
+REVISION = "select version_num from factwire.alembic_version"
+
+VERSION_MIN = 150000
+OWN_REVISION = re.compile("[0-9]{4}")
+UNRELEASED_REVISION = re.compile("0[0-9]{3}")
+
+UNRELEASED = (
+    "the schema (revision {}) is from before the first release and cannot be upgraded: export its facts with the "
+    "version that created it (factwire export), and import them into a new database (factwire import)"
+)
+
+PATIENCE_SECONDS = 300.0
+PAUSE_SECONDS = 2.0  # in which whatever queued up behind the migration goes on
+
+log = logging.getLogger(__name__)
+
+
+class MigrationRefused(Exception):
+    """The database does not let the schema be created; the message says what is missing."""
+
+
+def migrate(database_url: str, *, patience_seconds: float = PATIENCE_SECONDS) -> None:
+    """Create or upgrade the schema. Raises MigrationRefused, naming each right that the role lacks.
+
+    A database that cannot keep a log is refused as well, before anything is created in it; a schema that is newer than
+    this version is left as it is.
+
+    Whoever wants a table behind a migration that waits for it waits as well, publishers included. So a migration waits
+    only for a moment (`lock_timeout` in alembic/env.py), and is repeated as a whole until it comes through.
+    """
+    if asyncio.run(check_database(database_url)):
+        return
+    give_up_at = time.monotonic() + patience_seconds
+    while not try_migrate(database_url):
+        if time.monotonic() > give_up_at:
+            raise MigrationRefused(
+                f"another transaction has kept its lock on a table for {patience_seconds:g} s: "
+                "look for it in pg_stat_activity, and run the migration again"
+            )
+        log.warning("another transaction has locked what the migration needs; it is tried again")
+        time.sleep(PAUSE_SECONDS)
+
+
+def try_migrate(database_url: str) -> bool:
+    """Run the migrations. False if another transaction held a lock too long; nothing was changed then."""
+    try:
+        command.upgrade(configuration(database_url), "head")
+    except DBAPIError as error:
+        if getattr(error.orig, "sqlstate", None) == asyncpg.LockNotAvailableError.sqlstate:
+            return False
+        raise MigrationRefused(f"the migration failed, and nothing was changed: {error.orig}") from error
+    return True
+
+
+def configuration(database_url: str = "") -> Config:
+    """What alembic needs to know, for a database or for none."""
+    config = Config()
+    config.set_main_option("script_location", str(SCRIPTS))
+    config.attributes["database_url"] = database_url
+    return config
+
+
+def is_empty(database_url: str) -> bool:
+    """Whether the database has no log yet, and can be given one: a standby gets that of its primary.
+
+    Raises MigrationRefused where its encoding can keep none.
+    """
+
+    async def look() -> bool:
+        async with open_connection(database_url) as connection:
+            if (encoding := await unsupported_encoding(connection)) is not None:
+                raise MigrationRefused(LACKS_CHARACTERS.format(encoding))
+            return await connection.fetchval(IS_EMPTY) is True
+
+    return asyncio.run(look())
+
+
+async def check_database(database_url: str) -> bool:
+    """Whether the schema is newer than this version. Raises MigrationRefused where it cannot be brought up to date."""
+    async with open_connection(database_url) as connection, open_connection(database_url) as other:
+        if (reason := await unmet_requirement(connection, other)) is not None:
+            raise MigrationRefused(reason)
+        missing = await missing_rights(connection)
+        revision = await read_revision(connection)
+    newest = newest_revision()
+    if revision is not None and not OWN_REVISION.fullmatch(revision):
+        raise MigrationRefused(f"factwire.alembic_version contains {revision!r}, which is not a revision of Factwire")
+    if revision is not None and UNRELEASED_REVISION.fullmatch(revision):
+        raise MigrationRefused(UNRELEASED.format(revision))
+    if revision is not None and revision > newest:
+        log.warning("the schema is newer (%s) than this version (%s): left as it is", revision, newest)
+        return True
+    if missing:
+        raise MigrationRefused("; ".join(missing))
+    return False
+
+
+@asynccontextmanager
+async def open_connection(database_url: str) -> AsyncIterator[Connection]:
+    try:
+        connection = await connect(database_url, application_name=MIGRATING)
+    except UNUSABLE as error:
+        raise UnusableUrl(f"FACTWIRE_DATABASE_URL is of no use ({type(error).__name__})") from None
+    try:
+        yield connection
+    finally:
+        await connection.close()
+
+
+async def missing_rights(connection: Connection) -> list[str]:
+    """What keeps this role from migrating this database, each with what grants it."""
+    row = await connection.fetchrow(RIGHTS)
+    assert row is not None
+    role = row["role"]
+    missing = []
+    if row["version"] < VERSION_MIN:
+        missing.append(f"PostgreSQL 15 or newer is needed, this is {row['version'] // 10000}")
+    if not row["schema_exists"] and not row["may_create_schema"]:
+        missing.append(
+            f"role {role} may not create the schema factwire: grant create on database {row['database']} to {role}"
+        )
+    if not row["may_create_tables"]:
+        missing.append(
+            f"role {role} may not create tables in the schema factwire: grant create on schema factwire to {role}"
+        )
+    return missing
+
+
+def newest_revision() -> str:
+    revision = ScriptDirectory.from_config(configuration()).get_current_head()
+    assert revision is not None
+    return revision
+
+
+async def read_revision(connection: Connection) -> str | None:
+    """The revision of the schema; None where there is none."""
+    try:
+        revision: str | None = await connection.fetchval(REVISION)
+    except (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError):
+        return None
+    return revision
+
+
+async def schema_is_current(connection: Connection) -> bool:
+    """Whether the schema is that of this version, or a newer one that must be compatible with it."""
+    revision = await read_revision(connection)
+    return revision is not None and bool(OWN_REVISION.fullmatch(revision)) and revision >= newest_revision()

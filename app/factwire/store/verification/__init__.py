@@ -1,0 +1,1 @@
+"""Verification of the log against its hash chain, postings and catalogue."""
