@@ -23,7 +23,7 @@ DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT /
 PROTOCOL_CODES = {
     "headers-too-large",
     "malformed-request",
-}  # by app/factwire/server/timeouts.py, before there is a request
+}  # by app/factwire/server/uvicorn_protocol/timeouts.py, before there is a request
 
 LINK = re.compile(r"(?<!!)\[([^\]]*)\]\(([^)\s]+)\)")
 HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
@@ -72,7 +72,7 @@ def test_every_problem_has_a_heading_and_every_heading_a_problem() -> None:
 
 
 def test_what_the_server_itself_refuses_has_a_heading() -> None:
-    text = (ROOT / "app" / "factwire" / "serving" / "patience.py").read_text()
+    text = (ROOT / "app" / "factwire" / "server" / "uvicorn_protocol" / "timeouts.py").read_text()
     refusals = re.findall(r'self\._refuse\(\s*\d+, b"[^"]+", b"([a-z-]+)"', text)
     assert sorted(refusals) == ["headers-too-large", "malformed-request", "request-timeout"]
     assert set(refusals) <= codes() | PROTOCOL_CODES

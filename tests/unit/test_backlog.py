@@ -7,7 +7,7 @@ from factwire.publish.batch import Request
 
 
 def new_request(tenant: str, size: int) -> Request:
-    request = Request((), None, lambda outcome: None, lambda request, outcome: None, 0.0, 0.0, tenant)
+    request = Request((), None, 0.0, 0.0, tenant, lambda request, outcome: None)
     request.bytes = size
     return request
 

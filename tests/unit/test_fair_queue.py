@@ -15,7 +15,7 @@ ROUNDING = 1e-6
 
 
 def new_request(tenant: str, postings: int = 1) -> Request:
-    request = Request((), None, lambda outcome: None, lambda request, outcome: None, 0.0, 0.0, tenant)
+    request = Request((), None, 0.0, 0.0, tenant, lambda request, outcome: None)
     request.postings = postings
     return request
 

@@ -11,7 +11,7 @@ from factwire.publish.batch import GROUP_PROBES_MAX, PROBE_COST, AppendBatch, Re
 
 def new_request(*items: Item, facts: Sequence[NewFact] = ()) -> Request:
     condition = Condition(Query(items), Cursor(0, Position(0))) if items else None
-    return Request(facts, condition, lambda outcome: None, lambda request, outcome: None, 0, 0, "tenant")
+    return Request(facts, condition, 0, 0, "tenant", lambda request, outcome: None)
 
 
 TYPES = new_item(types=[f"T{n}" for n in range(100)])

@@ -23,7 +23,7 @@ async def stream_of(*happenings: Happening) -> list[bytes]:
     async def send(message: Message) -> None:
         sent.append(message["body"])
 
-    client = Client(send, 1.0, at(5))
+    client = Client(send, 1.0)
     assert all(client.push(happening) for happening in happenings)
     return sent
 
@@ -36,7 +36,7 @@ async def test_what_would_have_to_wait_is_not_pushed_and_not_sent_later() -> Non
         await room.wait()
         sent.append(message["body"])
 
-    client = Client(send, 1.0, at(5))
+    client = Client(send, 1.0)
     assert not client.push(Quiet())
     room.set()
     await asyncio.sleep(0)
@@ -60,15 +60,11 @@ async def test_caught_up_and_position_carry_their_cursor() -> None:
     ]
 
 
-async def test_a_problem_carries_the_last_cursor_that_was_told() -> None:
-    chunks = await stream_of(Facts(BODY, 1, at(7)), Failed(HistoryForked(forked_after=3)))
+async def test_a_problem_carries_its_cursor() -> None:
+    chunks = await stream_of(Facts(BODY, 1, at(7)), Failed(HistoryForked(forked_after=3), at(7)))
     assert chunks[-1].startswith(b"event: problem\ndata: {")
     assert chunks[-1].endswith(b"}\nid: 1:7\n\n")
     assert chunks[-1].count(b"\n") == 4
-
-
-async def test_a_problem_at_once_carries_the_cursor_of_the_beginning() -> None:
-    assert b"\nid: 1:5\n" in (await stream_of(Failed(HistoryForked(forked_after=3))))[-1]
 
 
 def test_a_client_that_is_asked_to_come_back_gets_a_jittered_retry_alone() -> None:

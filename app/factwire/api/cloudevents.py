@@ -7,14 +7,13 @@ from starlette.responses import Response
 
 from factwire.api.cloudevents_mapping import (
     BATCH,
+    CLOUDEVENTS,
     EVENT,
     CloudEvent,
     Event,
-    events_from,
     fact_from_event,
-    lines_as_events,
 )
-from factwire.api.http.authorization import Rule, check_publishable, principal_of
+from factwire.api.http.authorization import Rule, principal_of
 from factwire.api.http.bodies import NDJSON, check_media_type
 from factwire.api.http.context import Context, context_of
 from factwire.api.http.direct_response import JsonAnswer
@@ -29,6 +28,7 @@ from factwire.api.http.stream_options import OPTIONS, TICKET
 from factwire.api.http.stream_response import answer_stream
 from factwire.api.openapi.operation import READ_PROBLEMS, WRITE_PROBLEMS, operation
 from factwire.domain.fact import NewFact
+from factwire.publish.intake import admit
 
 router = new_router("cloudevents")
 
@@ -60,8 +60,9 @@ async def publish_events(request: Request) -> JsonAnswer:
     facts_of = facts_of_batch if media_type == BATCH else facts_of_one
     facts = facts_of(context, await context.bodies.read(request))
     # An event may lack its namespace: the pointer leads to the event.
-    check_publishable(principal_of(request), facts, pointer="/{}" if media_type == BATCH else "")
-    return await answer_publish(request, facts)
+    return await answer_publish(
+        request, admit(principal_of(request), facts, pointer="/{}" if media_type == BATCH else "")
+    )
 
 
 @router.get(
@@ -78,7 +79,7 @@ async def publish_events(request: Request) -> JsonAnswer:
     ),
 )
 async def export_events(request: Request) -> Response:
-    return await answer_export(request, respell=lines_as_events)
+    return await answer_export(request, CLOUDEVENTS)
 
 
 @router.get(
@@ -97,7 +98,7 @@ async def export_events(request: Request) -> Response:
 )
 async def follow_events(request: Request) -> Response:
     parameters = parameters_of(request, *FILTERS, *OPTIONS, TICKET)
-    return await answer_stream(request, parameters, parameters.query(), respell=events_from)
+    return await answer_stream(request, parameters, parameters.query(), CLOUDEVENTS)
 
 
 def facts_of_one(context: Context, raw: bytes) -> list[NewFact]:

@@ -8,7 +8,7 @@ no attribute for goes out as extensions whose names begin with `fact`, and those
 import base64
 import re
 from collections.abc import Mapping
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Annotated, Any
 from uuid import NAMESPACE_URL, UUID, uuid5
 
@@ -18,11 +18,11 @@ from msgspec import UNSET, Meta, UnsetType
 from factwire.api.http.duplicate_members import has_repeated_member
 from factwire.api.http.json_decoding import Decoder, Payloads
 from factwire.api.http.query_parameters import parse_time
+from factwire.api.http.representation import Representation
 from factwire.domain.errors import FieldError, InvalidRequest, LimitExceeded
 from factwire.domain.fact import NewFact, check_text, escape_pointer, invalid_field, new_fact
 from factwire.domain.limits import Limits
 from factwire.domain.position import FACT_ID
-from factwire.follow.progress import Facts
 
 SPEC_VERSION = "1.0"
 EVENT = "application/cloudevents+json"
@@ -303,11 +303,6 @@ def text_of(value: object) -> str:
 
 
 @lru_cache(8)
-def events_from(facts: Facts) -> Facts:
-    """Facts as a stream sends them, as events. Many streams in a row get the same facts."""
-    return Facts(lines_as_events(facts.body, prefix=b"data: "), facts.count, facts.cursor)
-
-
 def lines_as_events(lines: bytes, *, prefix: bytes = b"") -> bytes:
     """The same lines, with an event for each fact that stands behind the prefix."""
     start = prefix + b"{"
@@ -317,3 +312,9 @@ def lines_as_events(lines: bytes, *, prefix: bytes = b"") -> bytes:
             for line in lines.split(b"\n")
         ]
     )
+
+
+CLOUDEVENTS = Representation(
+    convert_lines=lines_as_events,
+    convert_events=partial(lines_as_events, prefix=b"data: "),
+)

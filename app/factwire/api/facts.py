@@ -11,6 +11,7 @@ from factwire.api.http.context import context_of
 from factwire.api.http.models import Fact, Page, QueryBody
 from factwire.api.http.query_body import read_query
 from factwire.api.http.query_parameters import FILTERS, Parameters, parameters_of
+from factwire.api.http.representation import page_json
 from factwire.api.http.routing import new_router
 from factwire.api.openapi.operation import EXAMPLE_ID, READ_PROBLEMS, operation
 from factwire.domain import errors
@@ -145,21 +146,7 @@ async def answer_page(request: Request, parameters: Parameters, query: Query) ->
         found = await find_page(context.pools, context.tail, page_request)
     context.metrics.page_read()
     headers = {} if found.caught_up and page_request.descending else {"link": next_link(request, page_request, found)}
-    return await encoded_response(request, page_json(page_request, found), headers=headers)
-
-
-def page_json(page_request: PageRequest, found: FoundPage) -> bytes:
-    """The page around the facts that the database composed; each of them has a comma behind it."""
-    page = found.page
-    until = b',"until":"%b"' % str(page.cursor).encode() if page_request.descending and not found.caught_up else b""
-    return b'{"facts":[%b],"position":%d,"cursor":"%b","head":%d,"caught_up":%b%b}' % (
-        page.body[:-1],
-        page.through,
-        str(page.cursor).encode(),
-        page.head,
-        b"true" if found.caught_up else b"false",
-        until,
-    )
+    return await encoded_response(request, page_json(found, descending=page_request.descending), headers=headers)
 
 
 def next_link(request: Request, page_request: PageRequest, found: FoundPage) -> str:

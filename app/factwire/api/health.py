@@ -53,8 +53,8 @@ async def livez(request: Request) -> Response:
 async def readyz(request: Request) -> Response:
     context = context_of(request)
     readiness = Readiness(
-        ready=context.schema_seen and not context.draining,
-        draining=context.draining,
+        ready=context.schema_seen and not context.tail.drain.begun,
+        draining=context.tail.drain.begun,
         schema="current" if context.schema_seen else "not seen yet",
         database=context.database_state,
     )

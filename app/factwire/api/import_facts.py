@@ -13,7 +13,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from factwire.api.http.authorization import Rule, forbidden_namespace, principal_of, reader_of
+from factwire.api.http.authorization import Rule, principal_of, reader_of
 from factwire.api.http.bodies import NDJSON, STOPPED_FIRST, check_media_type
 from factwire.api.http.content_coding import coding_of, decode_chunks
 from factwire.api.http.context import Context, context_of
@@ -33,6 +33,7 @@ from factwire.domain.fact import RESERVED_NAMESPACE, NewFact
 from factwire.domain.position import Position
 from factwire.domain.principal import Principal, Reader
 from factwire.publish.batch import Published
+from factwire.publish.intake import Admitted, admit
 
 router = new_router("facts")
 
@@ -78,7 +79,7 @@ async def import_facts(request: Request) -> Response:
         tenant=context.tenants.tenant_of(request.scope),
         reader=reader_of(request, context),
         pace=pace_of(request.scope),
-        coding=coding_of(request, CODINGS),
+        coding=coding_of(request.scope, CODINGS),
         published_at_meta=parameters.get(PUBLISHED_AT_META, parse_meta_key, None),
     )
     lines = importing.run(request)
@@ -203,8 +204,7 @@ class ImportRun:
         if self.published_at_meta is not None and body.published_at:
             body.meta = {self.published_at_meta: body.published_at, **(body.meta or {})}
         fact = fact_from(body, payloads, self.context.limits)
-        if fact.namespace not in self.principal.grants.publish:
-            raise forbidden_namespace(fact.namespace, "/namespace")
+        admit(self.principal, [fact], pointer="/namespace")
         return fact, None
 
     def _end_of_unit(self, facts: Sequence[NewFact | None], start: int) -> int:
@@ -223,7 +223,7 @@ class ImportRun:
         new = [fact for fact in facts if fact is not None]
         await self.pace(len(new))
         if new:
-            outcomes = iter(await self.context.publisher.publish_in_order(new, tenant=self.tenant))
+            outcomes = iter(await self.context.intake.publish_in_order(Admitted(new), tenant=self.tenant))
         else:  # a few bytes of zstd become millions of lines without a fact, and nothing here waits for anything
             outcomes = iter(())
             await asyncio.sleep(0)

@@ -31,6 +31,7 @@ from factwire.jobs.history_check import HistoryCheck
 from factwire.jobs.upkeep import Upkeep
 from factwire.limits.client_address import Proxies
 from factwire.limits.quotas import quotas_of
+from factwire.publish.intake import Intake
 from factwire.publish.publisher import Publisher
 from factwire.settings import Settings
 from factwire.store.append import Appended, CatalogueLimits
@@ -82,6 +83,7 @@ def build(settings: Settings) -> tuple[Context, dict[str, Callable[[], Awaitable
         queries=queries_of(settings),
         returns=ReconnectLater(retry_seconds=settings.retry_seconds),
         publisher=publisher,
+        intake=Intake(publisher),
         tail=tail,
         log_state=LogStateReader(pools),
         streams=streams_of(settings, pools, tail, publisher, metrics, tracing),

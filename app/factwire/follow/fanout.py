@@ -321,12 +321,11 @@ class Fanout:
                 if link not in group.members or not link.waits():
                     continue
                 progress.mark_compared(group.cursor)
-                told, quiet_at = progress.reported, progress.heartbeat_at
-                if now >= progress.ends_at:
-                    link.wake()
-                elif not link.pushed(progress.heartbeat(now)):
-                    # It was not told: the stream tells it by itself, within the time that its client has to read.
-                    progress.reported, progress.heartbeat_at = told, quiet_at
+                heartbeat = progress.next_heartbeat()
+                if now < progress.ends_at and link.pushed(heartbeat):
+                    progress.mark_sent(heartbeat, now)
+                else:
+                    # A heartbeat that was not sent is sent by the stream, within the time that its client has to read.
                     link.wake()
                 self._seen += 1
                 if self._seen >= STREAMS_AT_ONCE:

@@ -66,7 +66,6 @@ class FanoutLanes:
         self._running: dict[str, asyncio.Task[None]] = {}
         self._closing: dict[str, asyncio.TimerHandle] = {}
         self._tasks: asyncio.TaskGroup | None = None
-        self._draining = False
 
     @property
     def streams(self) -> int:
@@ -86,7 +85,6 @@ class FanoutLanes:
 
     def drain(self) -> None:
         """Let every stream look by itself, and from now on end each one close to its own moment."""
-        self._draining = True
         for live in (self._shared, *self._own.values()):
             live.drain()
 
@@ -108,7 +106,7 @@ class FanoutLanes:
     async def _wait_alone(self, query: Query, typed: bool, link: StreamLink, progress: Progress, tenant: str) -> None:
         if tenant not in self._own:
             self._own[tenant] = Fanout(self._tail, more_to_come=self._more_to_come, turns=self._turns)
-            if self._draining:
+            if self._tail.drain.begun:
                 self._own[tenant].drain()
             self._start(tenant)
         live = self._own[tenant]

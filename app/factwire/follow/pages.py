@@ -60,7 +60,7 @@ async def find_page(pools: Pools, tail: Tail, page_request: PageRequest) -> Foun
         and found.caught_up
         and page_request.until is None
         and loop.time() < wait_until
-        and not tail.draining
+        and not tail.drain.begun
     ):
         # Descending, a page ends at its lower bound; what it has seen reaches to the head of its moment.
         seen = found.page.head if page_request.descending else found.page.through

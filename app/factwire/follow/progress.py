@@ -46,9 +46,10 @@ class Quiet:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The stream ends because of an error."""
+    """The stream ends because of an error. `cursor` is the last one that the client got."""
 
     error: FactwireError
+    cursor: Cursor
 
 
 Happening = Facts | CaughtUp | Moved | Quiet | Failed
@@ -63,7 +64,7 @@ class Progress:
     """
 
     __slots__ = (
-        "_draining",
+        "_end_is_scheduled",
         "_first_head",
         "_heartbeat_seconds",
         "caught_up",
@@ -81,7 +82,7 @@ class Progress:
         self.ends_at = ends_at
         self.heartbeat_at = asyncio.get_running_loop().time() + heartbeat_seconds
         self._heartbeat_seconds = heartbeat_seconds
-        self._draining = False
+        self._end_is_scheduled = False
         self.caught_up = False
         self._first_head = head
 
@@ -115,16 +116,22 @@ class Progress:
         """All facts up to the head of that moment were compared."""
         self.cursor = self.reportable = max(self.cursor, head)
 
-    def heartbeat(self, now: float) -> Happening:
-        """What a client hears that has heard nothing for a heartbeat."""
-        moved = self.reported < self.reportable
-        cursor = self._report(max(self.reported, self.reportable), now)
-        return Moved(cursor) if moved else Quiet()
+    def next_heartbeat(self) -> Moved | Quiet:
+        """The sign of life that is due, with the cursor if that has moved. It counts once mark_sent is told so."""
+        return Moved(Cursor(self.epoch, self.reportable)) if self.reported < self.reportable else Quiet()
+
+    def mark_sent(self, heartbeat: Moved | Quiet, now: float) -> None:
+        """The client gets this heartbeat; the next one is due later."""
+        self._report(heartbeat.cursor.position if isinstance(heartbeat, Moved) else self.reported, now)
+
+    def failure(self, error: FactwireError) -> "Failed":
+        """The end of the stream by an error, after the last cursor that the client got."""
+        return Failed(error, Cursor(self.epoch, self.reported))
 
     def end_within(self, now: float, seconds: float) -> None:
         """Let the stream end soon, at a moment of its own, so that not all clients come back at once."""
-        if not self._draining:
-            self._draining = True
+        if not self._end_is_scheduled:
+            self._end_is_scheduled = True
             self.ends_at = min(self.ends_at, now + seconds * random.uniform(0, 0.8))
 
     def _report(self, position: Position, now: float) -> Cursor:

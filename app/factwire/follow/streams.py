@@ -25,7 +25,7 @@ from factwire.follow.fanout import StreamLink
 from factwire.follow.fanout_lanes import FanoutLanes
 from factwire.follow.history_memory import HistoryMemory, PageReservation
 from factwire.follow.pages import ReadAhead
-from factwire.follow.progress import Failed, Happening, Moved, Progress
+from factwire.follow.progress import Happening, Moved, Progress
 from factwire.follow.ring import FactBatch
 from factwire.follow.tail import Tail
 from factwire.store.fair_semaphore import FairSemaphore, share_of
@@ -110,7 +110,6 @@ class Streams:
         self._open: set[OpenStream] = set()
         self.admission = Admission(at_once=STARTS_AT_ONCE)
         self._behind = Admission(at_once=BATCHES_AT_ONCE)
-        self.draining = False
 
     @property
     def states(self) -> dict[tuple[str, ...], float]:
@@ -129,11 +128,10 @@ class Streams:
 
     def admits(self) -> bool:
         """Whether one more stream may be opened now."""
-        return not self.draining and self.open < self._streams_max
+        return not self.tail.drain.begun and self.open < self._streams_max
 
     def drain(self) -> None:
-        """Let the streams end, one after the other."""
-        self.draining = self.tail.draining = True
+        """Wake the streams after the drain has begun, so that each ends at a moment of its own."""
         self._lanes.drain()
         self.tail.wake()
 
@@ -174,7 +172,7 @@ class Streams:
             reason = self._reason(request)
         except FactwireError as error:
             reason = error.code
-            yield Failed(error)
+            yield stream.progress.failure(error)
         finally:
             self._open.discard(stream)
             if link is not None:
@@ -185,7 +183,7 @@ class Streams:
         """Why a stream ended cleanly."""
         if self.tail.epoch != request.after.epoch:
             return "epoch"
-        return "drain" if self.draining else "age"
+        return "drain" if self.tail.drain.begun else "age"
 
     def _new_pace(self, request: StreamRequest) -> Progress:
         age_seconds = self._age_seconds_max * random.uniform(0.8, 1.2)
@@ -218,7 +216,9 @@ class Streams:
                     yield happening
                 await self._pause(request, progress, link, moved=bool(happenings))
                 if clock() >= progress.heartbeat_at:
-                    yield progress.heartbeat(clock())
+                    heartbeat = progress.next_heartbeat()
+                    progress.mark_sent(heartbeat, clock())
+                    yield heartbeat
         if progress.reported < progress.reportable and tail.epoch == epoch:
             yield Moved(Cursor(epoch, progress.reportable))
 
@@ -229,7 +229,7 @@ class Streams:
         else:
             self.tail.refuse_to_follow()
         request.reader.check()
-        if self.draining:
+        if self.tail.drain.begun:
             progress.end_within(asyncio.get_running_loop().time(), self._drain_seconds)
 
     async def _pause(self, request: StreamRequest, progress: Progress, link: StreamLink | None, *, moved: bool) -> None:

@@ -5,6 +5,7 @@ import logging
 import math
 from collections.abc import Callable, Sequence
 
+from factwire.domain.drain import Drain
 from factwire.domain.errors import HistoryForked, InternalError, KeyUnavailable, LogDamaged, Unavailable
 from factwire.domain.fact import NewFact
 from factwire.domain.position import Position
@@ -47,6 +48,7 @@ class Tail:
         *,
         poll_seconds: float,
         on_extended: Callable[[Segment], None] | None = None,
+        drain: Drain | None = None,
     ) -> None:
         self._pools = pools
         self._poll_seconds = poll_seconds
@@ -68,7 +70,7 @@ class Tail:
         self._seen_facts = SeenFacts()
         self._read_at = -math.inf
         self._cause = ""
-        self.draining = False
+        self.drain = drain or Drain()
         self.forks = 0
         self._at_head_at: float | None = None
 

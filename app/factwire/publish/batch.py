@@ -44,7 +44,7 @@ Outcome = Published | FactwireError
 
 @dataclass(slots=True, eq=False)
 class Request:
-    """One request on its way through the publisher, which hears of its end through `on_end`.
+    """One request on its way through the publisher. `on_end` is called once, with its outcome.
 
     `unsealed` are the facts as they were given, where they had to be sealed. `alone` says that it goes by itself: a
     call that it was part of took too long, and the fault may be its own. `searched_seconds` is how long its condition
@@ -53,11 +53,10 @@ class Request:
 
     facts: Sequence[NewFact]
     condition: Condition | None
-    tell: Callable[[Outcome], None]
-    on_end: Callable[["Request", Outcome | None], None]
     arrived_at: float
     give_up_at: float
     tenant: str
+    on_end: Callable[["Request", Outcome | None], None]
     unsealed: Sequence[NewFact] = ()
     bytes: int = field(init=False)
     postings: int = field(init=False)
@@ -82,8 +81,15 @@ class Request:
         """Its share of the work under the lock, in postings."""
         return REQUEST_COST + self.postings + self.bytes / BYTES_OF_A_POSTING + self.probes * PROBE_COST
 
-    def end(self, outcome: Outcome | None) -> None:
-        """Tell the publisher its outcome, or with None that nobody waits for it any more. Only the first counts."""
+    def end(self, outcome: Outcome) -> None:
+        """The outcome is known. Only the first end counts."""
+        self._end(outcome)
+
+    def abandon(self) -> None:
+        """Its publisher has left: the outcome is not needed. Only the first end counts."""
+        self._end(None)
+
+    def _end(self, outcome: Outcome | None) -> None:
         if not self.ended:
             self.ended = True
             self.on_end(self, outcome)

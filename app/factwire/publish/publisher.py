@@ -114,7 +114,7 @@ class Publisher:
         try:
             outcome: Outcome = await waiting
         finally:
-            request.end(None)
+            request.abandon()
         if isinstance(outcome, FactwireError):
             raise outcome
         return outcome
@@ -152,18 +152,19 @@ class Publisher:
         self,
         facts: Sequence[NewFact],
         condition: Condition | None,
-        set_outcome: Callable[[Outcome], None],
+        on_outcome: Callable[[Outcome], None],
         *,
         tenant: str = "",
     ) -> Request:
-        """Publish facts together, and tell the outcome when it is known: perhaps before this returns.
+        """Publish facts together. `on_outcome` is called when the outcome is known, perhaps before this returns.
 
-        `tell` must not raise: it is called between the outcomes of other requests. Requests of one `tenant` keep their
+        It must not raise: it is called between the outcomes of other requests. Requests of one `tenant` keep their
         order, and share with those of others; see FairQueue.
         """
         # The loop's clock counts whole milliseconds: enough for limits, too coarse to measure with.
         give_up_at = asyncio.get_running_loop().time() + self._wait_seconds
-        request = Request(facts, condition, set_outcome, self._remove_finished, perf_counter(), give_up_at, tenant)
+        finish = partial(self._finish, on_outcome)
+        request = Request(facts, condition, perf_counter(), give_up_at, tenant, finish)
         fits = self._backlog.enter(request)
         refusal = self._refusal_at_once() or (None if fits else Unavailable(TOO_MANY))
         self._idle.clear()
@@ -209,7 +210,7 @@ class Publisher:
         self._queue.return_first(request)
         self._arrived.set()
 
-    def _remove_finished(self, request: Request, outcome: Outcome | None) -> None:
+    def _finish(self, on_outcome: Callable[[Outcome], None], request: Request, outcome: Outcome | None) -> None:
         self._backlog.leave(request)
         if request.slow_turns:
             # Not before: while it waited for what it has cost, more would come that it has to look at.
@@ -219,7 +220,7 @@ class Publisher:
             self._idle.set()
         self._metrics.publish_ended(outcome_label(outcome), perf_counter() - request.arrived_at)
         if outcome is not None:
-            request.tell(outcome)
+            on_outcome(outcome)
 
     def _next_group(self) -> AppendBatch | None:
         """Take the next requests off the queue, as many as one call may append; None where none waits."""

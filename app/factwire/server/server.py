@@ -15,17 +15,17 @@ import uvicorn
 
 from factwire.api.http.context import Context
 from factwire.api.http.routing import DirectRouting
-from factwire.api.middleware.allowed_hosts import allowed_hosts_of
 from factwire.api.middleware.cors import with_cors
-from factwire.api.middleware.guards import Guard
-from factwire.api.middleware.request_id import RequestIdMiddleware
+from factwire.api.middleware.guards import GuardMiddleware, guards_of
+from factwire.api.middleware.request_id import RequestIdMiddleware, RequestIds
 from factwire.composition.application import create_app
 from factwire.limits.client_address import Proxies
 from factwire.limits.connections import ConnectionLimiter
+from factwire.limits.quotas import quotas_of
 from factwire.server.fast_publish import FastPublish
-from factwire.server.protocol import GuardedProtocol, guarded_protocol
-from factwire.server.timeouts import is_worth_logging
 from factwire.server.tls import certificate_of
+from factwire.server.uvicorn_protocol.protocol import GuardedProtocol, guarded_protocol
+from factwire.server.uvicorn_protocol.timeouts import is_worth_logging
 from factwire.settings import Settings
 from factwire.telemetry.metrics import Metrics
 
@@ -72,21 +72,26 @@ def run(settings: Settings, listening: socket.socket, *, parent: int | None = No
     """Serve until SIGTERM or SIGINT, or until the parent process is gone."""
     app = create_app(settings)
     context: Context = app.state.context
-    proxies, hosts = Proxies(settings.proxies, header=settings.forwarded_header), allowed_hosts_of(settings)
-    guarded = Guard(DirectRouting(app), settings, context.returns, hosts=hosts, proxies=proxies)
-    limited = guarded.quotas is not None or context.quotas is not None
+    proxies = Proxies(settings.proxies, header=settings.forwarded_header)
+    quotas = quotas_of(settings, "address")
+    guards = guards_of(settings, proxies=proxies, quotas=quotas)
+    ids = RequestIds(own_tls=settings.tls_certificate_file is not None)
+    limited = quotas is not None or context.quotas is not None
     is_watched = limited or settings.log_requests or settings.tracing
-    shortcut = None if is_watched else FastPublish(context, hosts)
+    shortcut = None if is_watched else FastPublish(context, guards, ids)
     connection_limiter = connection_limiter_of(settings, proxies)
     measure(connection_limiter, context.metrics)
     certificate = certificate_of(settings)
     tls = certificate.renewed_context() if certificate else None
     config = uvicorn.Config(
         RequestIdMiddleware(
-            with_cors(guarded, settings.origins),
+            with_cors(
+                GuardMiddleware(DirectRouting(app), guards, context.returns, counts_bodies=quotas is not None),
+                settings.origins,
+            ),
+            ids=ids,
             logged=settings.log_requests,
             proxies=proxies,
-            own_tls=settings.tls_certificate_file is not None,
             on_problem=context.metrics.request_refused,
         ),
         http=guarded_protocol(
@@ -95,7 +100,7 @@ def run(settings: Settings, listening: socket.socket, *, parent: int | None = No
             connection_limiter,
             unread=context.unread,
             tenants=context.tenants,
-            draining=lambda: context.draining,
+            drain=context.tail.drain,
         ),
         ssl_context_factory=None if tls is None else lambda config, default: tls,
         ws="none",
@@ -137,17 +142,17 @@ class DrainingServer(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Begin to drain; a second SIGINT stops at once. The signal is not raised again, so that the exit code is 0."""
-        if self._context.draining and sig == signal.SIGINT:
+        if self._context.tail.drain.begun and sig == signal.SIGINT:
             self.should_exit = self.force_exit = True
-        self._context.draining = True
+        self._context.tail.drain.begin()
 
     async def on_tick(self, counter: int) -> bool:
         """Called ten times a second. New streams are sent away kindly for as long as the others are ending."""
         if counter == 1:
             settle_memory()
         if self._parent is not None and os.getppid() != self._parent:
-            self._context.draining = True
-        if self._context.draining:
+            self._context.tail.drain.begin()
+        if self._context.tail.drain.begun:
             now = asyncio.get_running_loop().time()
             if self._drained_by is None:
                 self._drained_by = now + self._context.settings.drain_seconds

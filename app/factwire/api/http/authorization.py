@@ -3,7 +3,6 @@
 What somebody may publish or read is up to the operation itself, which asks for the principal.
 """
 
-from dataclasses import replace
 from enum import StrEnum
 from functools import partial
 
@@ -12,13 +11,11 @@ from starlette.types import Scope
 
 from factwire.api.http.context import Context
 from factwire.api.http.credentials import authenticate
+from factwire.api.http.direct_response import header
 from factwire.api.http.rate_limits import begin_request
 from factwire.api.http.tenants import PRINCIPAL
-from factwire.domain.condition import Condition
-from factwire.domain.errors import FactwireError, FieldError, Forbidden, RateLimited, Unavailable, blaming
-from factwire.domain.fact import NewFact
+from factwire.domain.errors import FactwireError, Forbidden, RateLimited, Unavailable
 from factwire.domain.principal import ANY_READER, ANYBODY, Principal, Reader
-from factwire.domain.query import restricted
 from factwire.limits.quotas import Quotas
 
 
@@ -33,21 +30,38 @@ class Rule(StrEnum):
 
 
 async def authorize(context: Context, scope: Scope, rule: Rule) -> None:
-    """Let a request in, or not. Raises Unauthenticated, Forbidden, and Unavailable where nobody can tell."""
-    state = scope["state"]
-    if context.access.is_open or rule is Rule.OPEN:
-        state[PRINCIPAL] = ANYBODY
+    """Authenticate a request and apply the rule of its operation.
+
+    Raises Unauthenticated, Forbidden, and Unavailable if the credentials cannot be verified now.
+    """
+    if authorize_at_once(context, scope, rule):
         return
     try:
         principal = await authenticate(context, scope)
     except Unavailable as error:
         if rule is not Rule.READ:
             raise
-        # A stream has to end kindly where other reads fail: principal_of says so once it is asked.
-        state[PRINCIPAL] = error
+        # A stream has to end cleanly if other reads fail: principal_of raises this when it is asked.
+        scope["state"][PRINCIPAL] = error
         return
+    accept(context, scope, rule, principal)
+
+
+def authorize_at_once(context: Context, scope: Scope, rule: Rule) -> bool:
+    """The same without waiting. False if that needs I/O; nothing has happened then."""
+    if context.access.is_open or rule is Rule.OPEN:
+        scope["state"][PRINCIPAL] = ANYBODY
+        return True
+    principal = context.access.known(header(scope, b"authorization"))
+    if principal is None:
+        return False
+    accept(context, scope, rule, principal)
+    return True
+
+
+def accept(context: Context, scope: Scope, rule: Rule, principal: Principal) -> None:
     check_rule(principal, rule)
-    state[PRINCIPAL] = principal
+    scope["state"][PRINCIPAL] = principal
     if context.quotas is not None:
         count_request(context.quotas, scope, principal, rule)
 
@@ -64,11 +78,11 @@ def count_request(quotas: Quotas, scope: Scope, principal: Principal, rule: Rule
 
 def check_rule(principal: Principal, rule: Rule) -> None:
     if rule is Rule.PUBLISH and not principal.grants.publish.include:
-        raise Forbidden("The credentials do not allow to publish.")
+        raise Forbidden("The credentials do not allow publishing.")
     if rule is Rule.MANAGE and not principal.grants.manages_access:
-        raise Forbidden("The credentials do not allow to manage access.")
+        raise Forbidden("The credentials do not allow managing access.")
     if rule is Rule.MANAGE_FACTS and not principal.grants.manage.include:
-        raise Forbidden("The credentials do not allow to manage any namespace.")
+        raise Forbidden("The credentials do not allow managing any namespace.")
 
 
 def principal_of(request: Request) -> Principal:
@@ -91,39 +105,3 @@ def check_principal(context: Context, principal: Principal) -> None:
     """Raises Unauthenticated where somebody may not go on."""
     context.access.check(principal)
     context.sessions.check(principal)
-
-
-def check_publishable(principal: Principal, facts: list[NewFact], *, pointer: str = "/facts/{}/namespace") -> None:
-    """Raises Forbidden, naming the first fact that the principal may not publish; `pointer` takes its index."""
-    if principal is ANYBODY:
-        return
-    allowed = ""
-    for index, fact in enumerate(facts):
-        if fact.namespace == allowed:
-            continue
-        if fact.namespace not in principal.grants.publish:
-            raise forbidden_namespace(fact.namespace, pointer.format(index))
-        allowed = fact.namespace
-
-
-def forbidden_namespace(namespace: str, pointer: str) -> Forbidden:
-    field = FieldError(f"the credentials do not allow to publish in the namespace {namespace}", pointer=pointer)
-    return Forbidden(blaming(field, otherwise="body"), field=field)
-
-
-def restrict_condition(principal: Principal, condition: Condition) -> Condition:
-    """A condition over what its author may read: that of which he may not know can neither fail it nor be seen by it.
-
-    Raises Forbidden where it names what he may not read. Such a condition would hold whatever is published, and who
-    relies on it would not know that it protects nothing.
-    """
-    if principal is ANYBODY:
-        return condition
-    readable = principal.grants.readable
-    for index, item in enumerate(condition.fail_if_match.items):
-        hidden = next((namespace for namespace in item.namespaces if namespace not in readable), None)
-        if hidden is not None or not readable.include:
-            pointer = f"/condition/fail_if_match/{index}"
-            detail = f"a condition looks at what may be read, which is {f'not {hidden}' if hidden else 'nothing'}"
-            raise Forbidden(f"{pointer}: {detail}", field=FieldError(detail, pointer=pointer))
-    return replace(condition, fail_if_match=restricted(condition.fail_if_match, readable))

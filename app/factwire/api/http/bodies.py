@@ -53,7 +53,7 @@ class Bodies:
 
     async def read(self, request: Request) -> bytes:
         """One body. It is refused as soon as it is known to be too large, not after it was read."""
-        check_no_coding(request)
+        check_no_coding(request.scope)
         declared = header(request.scope, b"content-length")
         if declared.isdigit():
             self.check_size(int(declared))

@@ -4,7 +4,7 @@ import zlib
 from collections.abc import AsyncIterator, Iterator
 
 import zstandard
-from starlette.requests import Request
+from starlette.types import Scope
 
 from factwire.api.http.direct_response import header
 from factwire.domain.errors import MalformedBody, UnsupportedContentCoding
@@ -15,14 +15,14 @@ ZSTD_WINDOW_BYTES_MAX = 8 * 1024 * 1024
 ZSTD_STEP_BYTES = 64  # hold at most 21 blocks, each of which may become 128 KiB
 
 
-def check_no_coding(request: Request) -> None:
+def check_no_coding(scope: Scope) -> None:
     """Raises UnsupportedContentCoding: most bodies are taken as they are only."""
-    coding_of(request, ())
+    coding_of(scope, ())
 
 
-def coding_of(request: Request, known: tuple[str, ...]) -> str:
+def coding_of(scope: Scope, known: tuple[str, ...]) -> str:
     """The coding of a body, empty where it has none. Raises UnsupportedContentCoding."""
-    coding = header(request.scope, b"content-encoding").decode("latin-1").strip().lower()
+    coding = header(scope, b"content-encoding").decode("latin-1").strip().lower()
     coding = {"x-gzip": "gzip", "identity": ""}.get(coding, coding)
     if coding and coding not in known:
         raise UnsupportedContentCoding(known)

@@ -19,6 +19,7 @@ from factwire.follow.log_state import LogStateReader
 from factwire.follow.streams import Streams
 from factwire.follow.tail import Tail
 from factwire.limits.quotas import Quotas
+from factwire.publish.intake import Intake
 from factwire.publish.publisher import Publisher
 from factwire.settings import Settings
 from factwire.store.pools import Pools
@@ -41,6 +42,7 @@ class Context:
     pools: Pools
     bodies: Bodies
     publisher: Publisher
+    intake: Intake
     tail: Tail
     tenants: Tenants
     unread: Budget
@@ -53,7 +55,6 @@ class Context:
     tracing: "Tracing | None" = None
     quotas: Quotas | None = None
     schema_seen: bool = False
-    draining: bool = False
 
     @property
     def database_reachable(self) -> bool:

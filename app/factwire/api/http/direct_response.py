@@ -1,6 +1,6 @@
-"""What the hot operations say to the server themselves, past what a framework puts in between."""
+"""Direct responses: hot operations write to the connection, without ASGI's send() and the framework around it."""
 
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Iterable, Sequence
 from functools import lru_cache
 from typing import Any, Protocol, TypeVar
 
@@ -9,9 +9,11 @@ from starlette.types import Receive, Scope, Send
 
 T = TypeVar("T")
 
+Headers = Iterable[tuple[bytes, bytes]]
+
 COMMENT = "factwire.comment"  # of a stream: what may be written between two parts of its body and means nothing
 JSON = "application/json"
-OUTLET = "factwire.outlet"
+WRITER = "factwire.writer"
 ADDED = "factwire.added-headers"
 REQUEST_ID = "factwire.request-id"
 STATUS = "factwire.status"
@@ -27,8 +29,8 @@ SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 COPIED_BYTES_MAX = 16 * 1024
 
 
-class Outlet(Protocol):
-    """What our server adds to the scope of a request: a way to write that costs less than ASGI's."""
+class ResponseWriter(Protocol):
+    """Writes the response of one request to its connection. The server puts it into the scope."""
 
     def answer(self, status: int, headers: bytes, body: bytes) -> bool: ...
 
@@ -41,24 +43,24 @@ class Outlet(Protocol):
     def has_left(self) -> bool: ...
 
 
-class Exchange(Protocol):
-    """A small request that has arrived whole, and the way to write its one answer: past ASGI, without a task."""
+class WholeRequest(Protocol):
+    """A small request that has arrived whole, and the writer of its one answer."""
 
     scope: Scope
     whole_body: bytes
 
-    def answer(self, status: int, headers: bytes, body: bytes) -> None: ...
+    def answer(self, status: int, headers: bytes, body: bytes) -> bool: ...
 
 
 class Shortcut(Protocol):
-    """A way past ASGI for requests of one kind. Raises nothing."""
+    """Handles requests of one operation without ASGI and without a task. Raises nothing."""
 
-    def accepts(self, scope: Scope, by_name: Mapping[bytes, bytes]) -> bool:
-        """Whether a request may take it, of which the headers are known: no two of them have one name."""
+    def accepts(self, scope: Scope) -> bool:
+        """True if the request may take this way. Its headers are known, and no two of them share a name."""
         ...
 
-    def __call__(self, exchange: Exchange) -> None:
-        """See to it that an exchange is answered, at once or later."""
+    def __call__(self, request: WholeRequest) -> None:
+        """Answer a request, at once or later."""
         ...
 
 
@@ -113,36 +115,41 @@ def body_of(chunked: Sequence[bytes]) -> bytes:
     return whole[whole.index(b"\n") + 1 : -2]
 
 
-def outlet_of(scope: Scope) -> Outlet | None:
-    outlet: Outlet | None = scope.get("state", {}).get(OUTLET)
-    return outlet
+def writer_of(scope: Scope) -> ResponseWriter | None:
+    writer: ResponseWriter | None = scope.get("state", {}).get(WRITER)
+    return writer
 
 
 def client_has_left(scope: Scope) -> bool:
     """Whether it is known, without waiting, that nobody is there any more."""
-    outlet = outlet_of(scope)
-    return outlet is not None and outlet.has_left()
+    writer = writer_of(scope)
+    return writer is not None and writer.has_left()
 
 
 class JsonAnswer(Response):
-    """A response with a JSON body and nothing else to say, without the general way to build its headers."""
+    """A JSON response that is written directly if the server offers that."""
 
     body: bytes
 
     def __init__(self, body: bytes, status_code: int) -> None:
         self.body = body
         self.status_code = status_code
+        self.raw_headers = [(b"content-type", JSON.encode()), (b"content-length", b"%d" % len(body))]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        outlet = outlet_of(scope)
-        headers = [(b"content-type", JSON.encode()), (b"content-length", b"%d" % len(self.body))]
-        if outlet is None or not outlet.answer(self.status_code, self._lines(scope, headers), self.body):
-            await send({"type": "http.response.start", "status": self.status_code, "headers": headers})
+        writer = writer_of(scope)
+        if writer is None or not write(writer, scope, self.status_code, self.raw_headers, self.body):
+            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
             await send({"type": "http.response.body", "body": self.body})
 
-    def _lines(self, scope: Scope, headers: list[tuple[bytes, bytes]]) -> bytes:
-        """The header lines, with what is added to other responses on their way through `send`."""
-        state = scope["state"]
-        state[STATUS] = self.status_code
-        added = ((b"x-request-id", state[REQUEST_ID]), *state.get(ADDED, ()))
-        return b"".join([b"%b: %b\r\n" % header for header in (*headers, *added)])
+
+def write(writer: ResponseWriter | WholeRequest, scope: Scope, status: int, headers: Headers, body: bytes) -> bool:
+    """Write a whole response, with the headers that middleware adds to others. False if it cannot be written now."""
+    state = scope["state"]
+    state[STATUS] = status
+    lines = header_lines((*headers, (b"x-request-id", state[REQUEST_ID]), *state.get(ADDED, ())))
+    return writer.answer(status, lines, body)
+
+
+def header_lines(headers: Headers) -> bytes:
+    return b"".join([b"%b: %b\r\n" % header for header in headers])

@@ -1,7 +1,6 @@
 """Exporting: the whole result up to the head, streamed, a fact a line."""
 
-import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -11,13 +10,14 @@ from factwire.api.http.bodies import NDJSON
 from factwire.api.http.compression import STREAMED_BYTES, streamed_response
 from factwire.api.http.context import context_of
 from factwire.api.http.query_parameters import FILTERS, parameters_of
+from factwire.api.http.representation import ENVELOPE, Representation
 from factwire.follow.pages import PageRequest, export
 
 EXPORT_PARAMETERS = (*FILTERS, "after", "until")
 
 
-async def answer_export(request: Request, *, respell: Callable[[bytes], bytes] | None = None) -> Response:
-    """The lines of all pages. `respell` gives those of a page in another format, in a thread."""
+async def answer_export(request: Request, representation: Representation = ENVELOPE) -> Response:
+    """The lines of all pages."""
     parameters = parameters_of(request, *EXPORT_PARAMETERS)
     context = context_of(request)
     reader = reader_of(request, context)
@@ -39,7 +39,7 @@ async def answer_export(request: Request, *, respell: Callable[[bytes], bytes] |
         page: bytes | None = first
         while page is not None:
             context.metrics.page_read()
-            yield page if respell is None else await asyncio.to_thread(respell, page)
+            yield await representation.lines(page)
             page = await anext(pages, None)
 
     return streamed_response(request, all_pages(), media_type=NDJSON)

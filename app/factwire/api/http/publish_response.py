@@ -1,7 +1,6 @@
 """Answering a publish: what becomes of facts that are in their normal form, and how that is told."""
 
 import asyncio
-from collections.abc import Sequence
 from http import HTTPStatus
 
 import msgspec
@@ -12,32 +11,31 @@ from factwire.api.http.direct_response import JsonAnswer
 from factwire.api.http.models import PublishedFact, PublishResult
 from factwire.api.http.published_positions import note_published
 from factwire.api.http.rate_limits import spend_facts
-from factwire.domain.condition import Condition
 from factwire.domain.errors import OutcomeUnknown
-from factwire.domain.fact import NewFact
 from factwire.publish.batch import Published
+from factwire.publish.intake import Admitted
 
 RESULT = msgspec.json.Encoder()
 
 
-async def answer_publish(request: Request, facts: Sequence[NewFact], condition: Condition | None = None) -> JsonAnswer:
-    spend_facts(request.scope, len(facts))
+async def answer_publish(request: Request, admitted: Admitted) -> JsonAnswer:
+    spend_facts(request.scope, len(admitted.facts))
     try:
-        published = await publish_traced(request, facts, condition)
+        published = await publish_traced(request, admitted)
     except asyncio.CancelledError:  # by the server, when its time to finish is over
-        raise OutcomeUnknown([fact.id for fact in facts]) from None
+        raise OutcomeUnknown([fact.id for fact in admitted.facts]) from None
     if context_of(request).settings.log_requests and not published.replayed:
         note_published(request.scope, published.positions)
     return JsonAnswer(encode_result(published), status_of(published))
 
 
-async def publish_traced(request: Request, facts: Sequence[NewFact], condition: Condition | None) -> Published:
+async def publish_traced(request: Request, admitted: Admitted) -> Published:
     context = context_of(request)
     tenant = context.tenants.tenant_of(request.scope)
     if context.tracing is None:
-        return await context.publisher.publish(facts, condition, tenant=tenant)
-    with context.tracing.publishing(request.headers.get("traceparent", ""), len(facts)) as span:
-        published = await context.publisher.publish(facts, condition, tenant=tenant)
+        return await context.intake.publish(admitted, tenant=tenant)
+    with context.tracing.publishing(request.headers.get("traceparent", ""), len(admitted.facts)) as span:
+        published = await context.intake.publish(admitted, tenant=tenant)
         span.set_attribute("factwire.position", published.cursor.position)
         return published
 

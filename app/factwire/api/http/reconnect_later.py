@@ -7,7 +7,6 @@ from contextlib import suppress
 from functools import partial
 
 from factwire.api.http.sse import StreamResponse
-from factwire.domain.position import START, Cursor
 from factwire.follow.fanout import StreamLink
 from factwire.follow.progress import Happening
 
@@ -31,7 +30,7 @@ class ReconnectLater:
         seconds = self._retry_seconds * random.uniform(1, 3)
         opening = b"retry: %d\n" % (seconds * 1000)
         follow = partial(self._hold, seconds)
-        return StreamResponse(opening, follow, send_seconds=SECONDS_TO_LEAVE, cursor=Cursor(0, START))
+        return StreamResponse(opening, follow, send_seconds=SECONDS_TO_LEAVE)
 
     def release(self) -> None:
         """Hold nobody any more."""

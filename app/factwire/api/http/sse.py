@@ -20,8 +20,9 @@ from sse_starlette.sse import AppStatus
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
-from factwire.api.http.direct_response import COMMENT, Outlet, WouldWait, at_once, chunk, outlet_of
+from factwire.api.http.direct_response import COMMENT, ResponseWriter, WouldWait, at_once, chunk, writer_of
 from factwire.api.http.problems import problem
+from factwire.api.http.representation import ENVELOPE, Representation
 from factwire.domain.position import Cursor
 from factwire.follow.fanout import StreamLink
 from factwire.follow.progress import CaughtUp, Facts, Failed, Happening, Moved, Quiet
@@ -37,7 +38,6 @@ HEADERS = {
 }
 
 Follow = Callable[[StreamLink], AsyncGenerator[Happening]]
-Respell = Callable[[Facts], Facts]
 NO_NEWS = b":\n"
 NOTHING: Iterator[bytes] = iter(())
 
@@ -59,9 +59,8 @@ class StreamResponse(EventSourceResponse):
         follow: Follow,
         *,
         send_seconds: float,
-        cursor: Cursor,
         longest_seconds: float = math.inf,
-        respell: Respell | None = None,
+        representation: Representation = ENVELOPE,
     ) -> None:
         super().__init__(NOTHING, headers=HEADERS, media_type=f"{MEDIA_TYPE}; charset=utf-8", ping=0)
         del self.headers["connection"]  # the server says it, and it may have to be closed
@@ -70,13 +69,14 @@ class StreamResponse(EventSourceResponse):
         self._follow = follow
         self._send_seconds = send_seconds
         self._longest_seconds = longest_seconds
-        self._cursor = cursor
-        self._respell = respell
+        self._representation = representation
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        client = Client(send, self._send_seconds, self._cursor, outlet_of(scope), self._longest_seconds)
+        client = Client(send, self._send_seconds, writer_of(scope), self._longest_seconds)
         link = StreamLink(
-            client.push if self._respell is None else lambda happening: client.push(self._respelled(happening))
+            client.push
+            if self._representation is ENVELOPE
+            else lambda happening: client.push(self._representation.pushed(happening))
         )
         leaving = asyncio.create_task(wait_for_disconnect(receive))
         leaving.add_done_callback(lambda _: link.leave())
@@ -86,9 +86,7 @@ class StreamResponse(EventSourceResponse):
             scope.setdefault("state", {})[COMMENT] = NO_NEWS
             async with aclosing(self._follow(link)) as happenings:
                 async for happening in happenings:
-                    if self._respell is not None:  # a page of history is large
-                        happening = await asyncio.to_thread(self._respelled, happening)
-                    await client.send(client.encode(happening))
+                    await client.send(encode(await self._representation.read(happening)))
             await client.wait({"type": "http.response.body", "body": b"", "more_body": False})
         except TimeoutError:
             log.info("a stream was cut: its client read nothing for %s s", self._send_seconds)
@@ -96,41 +94,29 @@ class StreamResponse(EventSourceResponse):
         finally:
             leaving.cancel()
 
-    def _respelled(self, happening: Happening) -> Happening:
-        return self._respell(happening) if self._respell is not None and isinstance(happening, Facts) else happening
-
 
 class Client:
     """Sends to the client of one stream: at once where it reads, and within a time limit where it does not."""
 
-    __slots__ = ("_cursor", "_longest_seconds", "_outlet", "_send", "_send_seconds")
+    __slots__ = ("_longest_seconds", "_send", "_send_seconds", "_writer")
 
     def __init__(
         self,
         send: Send,
         send_seconds: float,
-        cursor: Cursor,
-        outlet: Outlet | None = None,
+        writer: ResponseWriter | None = None,
         longest_seconds: float = math.inf,
     ) -> None:
         self._send = send
         self._send_seconds = send_seconds
         self._longest_seconds = longest_seconds
-        self._cursor = cursor
-        self._outlet = outlet
+        self._writer = writer
 
     def push(self, happening: Happening) -> bool:
         """Send what happens if that needs no waiting; whether it was sent."""
-        if self._outlet is not None and type(happening) is Facts:
-            if not self._outlet.push(facts_chunk(happening)):
-                return False
-            self._cursor = happening.cursor
-            return True
-        told = self._cursor
-        if self._push(self.encode(happening)):
-            return True
-        self._cursor = told
-        return False
+        if self._writer is not None and type(happening) is Facts:
+            return self._writer.push(facts_chunk(happening))
+        return self._push(encode(happening))
 
     async def send(self, body: bytes) -> None:
         """Send a part of the body. Raises TimeoutError where the client does not read."""
@@ -158,31 +144,15 @@ class Client:
 
     def cut(self) -> None:
         """End the connection: the stream cannot be ended cleanly."""
-        if self._outlet is not None:
-            self._outlet.cut()
+        if self._writer is not None:
+            self._writer.cut()
 
     def _unread(self) -> int:
-        return 0 if self._outlet is None else self._outlet.unread()
-
-    def encode(self, happening: Happening) -> bytes:
-        match happening:
-            case Facts(body, _, cursor):
-                self._cursor = cursor
-                return body
-            case CaughtUp(cursor):
-                self._cursor = cursor
-                return event("caught-up", cursor, b'{"position":%d,"head":%d}' % (cursor.position, cursor.position))
-            case Moved(cursor):
-                self._cursor = cursor
-                return event("position", cursor, b'{"position":%d}' % cursor.position)
-            case Quiet():
-                return NO_NEWS
-            case Failed(error):
-                return event("problem", self._cursor, msgspec.json.encode(problem(error)))
+        return 0 if self._writer is None else self._writer.unread()
 
     def _push(self, body: bytes) -> bool:
-        if self._outlet is not None:
-            return self._outlet.push(chunk(body))
+        if self._writer is not None:
+            return self._writer.push(chunk(body))
         try:
             at_once(cast(Coroutine[None, None, None], self._send(body_message(body))))
         except WouldWait:
@@ -197,16 +167,15 @@ def stream_response(
     retry_seconds: float,
     send_seconds: float,
     longest_seconds: float,
-    respell: Respell | None = None,
+    representation: Representation = ENVELOPE,
 ) -> Response:
     """Follow, and send whole events as they come. A client that reads nothing for `send_seconds` is cut off."""
     return StreamResponse(
         b"retry: %d\n:ok\n" % (retry_seconds * 1000),
         lambda link: streams.follow(following, link),
         send_seconds=send_seconds,
-        cursor=following.after,
         longest_seconds=longest_seconds,
-        respell=respell,
+        representation=representation,
     )
 
 
@@ -214,6 +183,20 @@ async def wait_for_disconnect(receive: Receive) -> None:
     """Return when the client is gone, or has got everything."""
     while (await receive())["type"] != "http.disconnect":
         pass
+
+
+def encode(happening: Happening) -> bytes:
+    match happening:
+        case Facts(body, _, _):
+            return body
+        case CaughtUp(cursor):
+            return event("caught-up", cursor, b'{"position":%d,"head":%d}' % (cursor.position, cursor.position))
+        case Moved(cursor):
+            return event("position", cursor, b'{"position":%d}' % cursor.position)
+        case Quiet():
+            return NO_NEWS
+        case Failed(error, cursor):
+            return event("problem", cursor, msgspec.json.encode(problem(error)))
 
 
 @lru_cache(8)

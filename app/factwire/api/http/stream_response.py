@@ -7,8 +7,9 @@ from factwire.api.http.authorization import reader_of
 from factwire.api.http.context import Context, context_of
 from factwire.api.http.query_parameters import Parameters
 from factwire.api.http.rate_limits import counted_stream, has_seat
+from factwire.api.http.representation import ENVELOPE, Representation
 from factwire.api.http.reserved_memory import ReservedResponse
-from factwire.api.http.sse import Respell, stream_response
+from factwire.api.http.sse import stream_response
 from factwire.api.http.stream_options import LAST_EVENT_ID, follow_options
 from factwire.domain.errors import MalformedParameter, RateLimited, StandbyBehind, Unavailable
 from factwire.domain.position import Bound, parse_bound
@@ -21,9 +22,9 @@ EPOCH_SECONDS = 1.0
 
 
 async def answer_stream(
-    request: Request, parameters: Parameters, query: Query, *, respell: Respell | None = None
+    request: Request, parameters: Parameters, query: Query, representation: Representation = ENVELOPE
 ) -> Response:
-    """Everything that can be refused is refused here, before the first byte. `respell` puts facts in another format."""
+    """Open a stream, or refuse it before its first byte."""
     context = context_of(request)
     settings = context.settings
     options = follow_options(parameters, heartbeat_seconds=settings.heartbeat_seconds)
@@ -52,7 +53,7 @@ async def answer_stream(
         retry_seconds=settings.retry_seconds,
         send_seconds=settings.stream_send_seconds,
         longest_seconds=settings.stream_age_seconds_max,
-        respell=respell,
+        representation=representation,
     )
     if following.query.bytes:
         answer = ReservedResponse(answer, context.queries, tenant, following.query.bytes)

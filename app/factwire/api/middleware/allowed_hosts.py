@@ -3,6 +3,11 @@
 from collections.abc import Collection
 from ipaddress import ip_address
 
+from starlette.types import Scope
+
+from factwire.api.http.direct_response import header
+from factwire.api.http.guards import Guard
+from factwire.domain.errors import WrongHost
 from factwire.settings import Settings
 
 KNOWN_MAX = 1000
@@ -11,6 +16,16 @@ KNOWN_MAX = 1000
 def allowed_hosts_of(settings: Settings) -> "AllowedHosts | None":
     """The hosts that are asked for; None are all. Without credentials a foreign page would need none either."""
     return AllowedHosts((settings.host, *settings.hosts)) if settings.is_open or settings.hosts else None
+
+
+def allowed_host(hosts: "AllowedHosts") -> Guard:
+    """Guard: refuse requests for other hosts. Raises WrongHost."""
+
+    def check(scope: Scope) -> None:
+        if header(scope, b"host") not in hosts:
+            raise WrongHost("The Host header names no host of this service; FACTWIRE_ALLOWED_HOSTS adds names.")
+
+    return check
 
 
 class AllowedHosts:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from factwire.api.http.direct_response import OUTLET, Outlet, header, outlet_of
+from factwire.api.http.direct_response import WRITER, ResponseWriter, header, writer_of
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 REQUEST_HEADERS = ("Authorization", "If-None-Match", "Last-Event-ID", "Traceparent", "X-Request-ID")
@@ -35,31 +35,31 @@ class CorsAnswers:
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        outlet = outlet_of(scope) if scope["type"] == "http" and header(scope, b"origin") else None
-        if outlet is not None:
-            scope["state"][OUTLET] = PushesOnly(outlet)
+        writer = writer_of(scope) if scope["type"] == "http" and header(scope, b"origin") else None
+        if writer is not None:
+            scope["state"][WRITER] = PushesOnly(writer)
         await self._app(scope, receive, send)
 
 
-class PushesOnly(Outlet):
-    """An outlet for the parts of a body only: the head passes through `send`, where headers are added to it."""
+class PushesOnly(ResponseWriter):
+    """A writer for the parts of a body only: the head passes through `send`, where headers are added to it."""
 
-    __slots__ = ("_outlet",)
+    __slots__ = ("_writer",)
 
-    def __init__(self, outlet: Outlet) -> None:
-        self._outlet = outlet
+    def __init__(self, writer: ResponseWriter) -> None:
+        self._writer = writer
 
     def answer(self, status: int, headers: bytes, body: bytes) -> bool:
         return False
 
     def push(self, parts: Sequence[bytes]) -> bool:
-        return self._outlet.push(parts)
+        return self._writer.push(parts)
 
     def unread(self) -> int:
-        return self._outlet.unread()
+        return self._writer.unread()
 
     def has_left(self) -> bool:
-        return self._outlet.has_left()
+        return self._writer.has_left()
 
     def cut(self) -> None:
-        self._outlet.cut()
+        self._writer.cut()

@@ -33,16 +33,22 @@ def is_localhost(host: bytes) -> bool:
 
 
 class RequestIds:
-    """Takes the id that a proxy or client has given in `X-Request-ID`, or gives one."""
+    """Gives each request its id, that of `X-Request-ID` or a new one, and the headers that every answer gets."""
 
-    def __init__(self) -> None:
-        # Unique without asking for chance each time: this is on the way of every publish.
+    def __init__(self, *, own_tls: bool) -> None:
+        # Unique without a random number for each request: this is on the way of every publish.
         self._process = token_hex(6).encode()
         self._numbers = count(1)
+        self._own_tls = own_tls
 
-    def id_for(self, given: bytes | None) -> bytes:
-        """The id of a request in which that one was given."""
-        return given if given and GIVEN.fullmatch(given) else b"%b-%x" % (self._process, next(self._numbers))
+    def begin(self, scope: Scope) -> bytes:
+        """The id of a request, which is now in its scope."""
+        given = header(scope, b"x-request-id")
+        id = given if given and GIVEN.fullmatch(given) else b"%b-%x" % (self._process, next(self._numbers))
+        scope["state"][REQUEST_ID] = id
+        if self._own_tls and not is_localhost(header(scope, b"host")):
+            scope["state"][ADDED] = SECURE
+        return id
 
 
 class RequestIdMiddleware:
@@ -52,28 +58,23 @@ class RequestIdMiddleware:
         self,
         app: ASGIApp,
         *,
+        ids: RequestIds,
         logged: bool,
         proxies: Proxies,
-        own_tls: bool = False,
         on_problem: Callable[[str], None] = lambda code: None,
     ) -> None:
         self._app = app
         self._logged = logged
         self._proxies = proxies
-        self._own_tls = own_tls
         self._on_problem = on_problem
-        self._ids = RequestIds()
+        self._ids = ids
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        id = self._ids.id_for(header(scope, b"x-request-id"))
-        state = scope["state"]
-        state[REQUEST_ID] = id
+        id, state = self._ids.begin(scope), scope["state"]
         request_id.set(id.decode())
-        if self._own_tls and not is_localhost(header(scope, b"host")):
-            state[ADDED] = SECURE
 
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":

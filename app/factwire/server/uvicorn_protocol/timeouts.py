@@ -15,7 +15,7 @@ from factwire.api.http.tenants import Tenants
 from factwire.api.middleware.guards import PROBES
 from factwire.domain.budget import Budget
 from factwire.limits.connections import ConnectionLimiter
-from factwire.server.upgrades import DowngradingProtocol
+from factwire.server.uvicorn_protocol.upgrades import DowngradingProtocol
 
 DISCARDED_BYTES_MAX = 64 * 1024 * 1024
 TRAILER_BYTES_MAX = 8 * 1024

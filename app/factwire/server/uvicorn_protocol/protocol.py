@@ -1,17 +1,19 @@
 """The HTTP protocol of a connection: uvicorn's, bounded, and with shorter ways to answer."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from factwire.api.http.direct_response import COMMENT, JSON, OUTLET, Shortcut, body_of, chunk
+from factwire.api.http.direct_response import COMMENT, JSON, WRITER, Shortcut, chunk
 from factwire.api.http.tenants import Tenants
 from factwire.domain.budget import Budget
+from factwire.domain.drain import Drain
 from factwire.limits.connections import ConnectionLimiter
-from factwire.server.http10 import UnframedBody
-from factwire.server.timeouts import PatientProtocol, unread_bytes
+from factwire.server.uvicorn_protocol.http10 import UnframedBody
+from factwire.server.uvicorn_protocol.response_writer import ConnectionWriter, OneAnswerCycle
+from factwire.server.uvicorn_protocol.timeouts import PatientProtocol
 from factwire.settings import Settings
 
 LOOK_SECONDS = 0.05
@@ -25,9 +27,9 @@ def guarded_protocol(
     *,
     unread: Budget,
     tenants: Tenants,
-    draining: Callable[[], bool],
+    drain: Drain,
 ) -> type[HttpToolsProtocol]:
-    """The protocol with the limits of these settings. While it is `draining`, no connection takes a second request."""
+    """The protocol with the limits of these settings. After `drain` has begun, no connection takes a second request."""
     members = {
         "header_seconds": settings.header_seconds,
         "header_bytes_max": settings.header_bytes_max,
@@ -37,7 +39,7 @@ def guarded_protocol(
         "unread": unread,
         "tenants": tenants,
         "shortcuts": {} if shortcut is None else {(b"POST", b"/v1/facts"): shortcut},
-        "draining": staticmethod(draining),
+        "drain": drain,
     }
     return type("GuardedProtocol", (GuardedProtocol,), members)
 
@@ -52,6 +54,7 @@ class GuardedProtocol(PatientProtocol):
     __slots__ = ("_body_parts", "_look_timer", "_shortcut", "_unfinished")
 
     shortcuts: ClassVar[Mapping[tuple[bytes, bytes], Shortcut]]
+    drain: ClassVar[Drain]
     scope: Any
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -60,10 +63,6 @@ class GuardedProtocol(PatientProtocol):
         self._shortcut: Shortcut | None = None
         self._body_parts: list[bytes] = []
         self._look_timer: asyncio.TimerHandle | None = None
-
-    @staticmethod
-    def draining() -> bool:
-        return False
 
     def connection_lost(self, exc: Exception | None) -> None:
         # uvicorn tells only the newest request, which may be one that waits for its turn behind a stream.
@@ -95,7 +94,7 @@ class GuardedProtocol(PatientProtocol):
         """
         for cycle in self._unfinished:
             if COMMENT in cycle.scope["state"]:
-                Outlet(cycle).push(chunk(cycle.scope["state"][COMMENT]))
+                ConnectionWriter(cycle).push(chunk(cycle.scope["state"][COMMENT]))
         if pause_seconds < LOOK_SECONDS_MAX:
             self._look_timer = self.loop.call_later(pause_seconds, self._look_for_client, 2 * pause_seconds)
 
@@ -120,15 +119,15 @@ class GuardedProtocol(PatientProtocol):
             super().on_message_complete()
             return
         shortcut, self._shortcut = self._shortcut, None
-        self.cycle = exchange = Exchange(self, b"".join(self._body_parts))
+        self.cycle = request = OneAnswerCycle(self, b"".join(self._body_parts))
         self._body_parts.clear()
-        shortcut(exchange)
+        shortcut(request)
 
     def _begin_cycle(self, by_name: Mapping[bytes, bytes]) -> None:
         super().begin_request(by_name)
-        self.scope["state"][OUTLET] = Outlet(self.cycle)
+        self.scope["state"][WRITER] = ConnectionWriter(self.cycle)
         self._unfinished.append(self.cycle)
-        if self.draining() or self._is_probing:
+        if self.drain.begun or self._is_probing:
             self.leave()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
@@ -147,28 +146,30 @@ class GuardedProtocol(PatientProtocol):
         for cycle in self._unfinished:
             if cycle.response_complete:
                 # Cycle, scope and outlet hold each other: garbage that only a collection would find.
-                del cycle.scope["state"][OUTLET]
+                del cycle.scope["state"][WRITER]
         if self._unfinished:
             self._unfinished = [cycle for cycle in self._unfinished if not cycle.response_complete]
         super().on_response_complete()
 
     def _find_shortcut(self, by_name: Mapping[bytes, bytes]) -> Shortcut | None:
-        shortcut = self.shortcuts.get((self.parser.get_method(), self.url))
+        method, path = self.parser.get_method(), self.url
+        shortcut = self.shortcuts.get((method, path))
         if (
             shortcut is None
             or len(by_name) != len(self.headers)
             or by_name.get(b"content-type") != JSON.encode()
-            or b"origin" in by_name  # a page asks, and may have to be told that it may read the answer
+            or b"origin" in by_name  # a page asks, and CORS headers may have to be added to the answer
             or self.expect_100_continue
             or self.parser.get_http_version() != "1.1"
             or not self.parser.should_keep_alive()
             or self.parser.should_upgrade()
             or self.flow.write_paused
             or self._is_answering()
-            or not shortcut.accepts(self.scope, by_name)
         ):
             return None
-        return shortcut
+        # uvicorn does so for requests on the long way only.
+        self.scope["method"], self.scope["path"] = method.decode(), path.decode()
+        return shortcut if shortcut.accepts(self.scope) else None
 
     def _is_answering(self) -> bool:
         cycle: RequestResponseCycle | None = self.cycle
@@ -184,86 +185,3 @@ class GuardedProtocol(PatientProtocol):
 
     def _is_idle(self) -> bool:
         return self._shortcut is None and super()._is_idle()
-
-
-class Exchange(RequestResponseCycle):
-    """A request that took its shortcut, in the place of its cycle as far as the protocol asks for that."""
-
-    scope: Any
-
-    message_event = asyncio.Event()  # nobody waits for it
-
-    def __init__(self, protocol: GuardedProtocol, whole_body: bytes) -> None:
-        self._protocol = protocol
-        self.scope = protocol.scope
-        self.whole_body = whole_body
-        self.keep_alive = not protocol.draining()
-        self.disconnected = False
-        self.more_body = False
-        self.response_complete = False
-
-    def answer(self, status: int, headers: bytes, body: bytes) -> None:
-        """Write the one answer, with header lines that need no check, unless nobody is there any more."""
-        if self.response_complete:
-            return
-        self.response_complete = True
-        transport = self._protocol.transport
-        if not transport.is_closing():
-            lines = [b"%b: %b\r\n" % default for default in self._protocol.server_state.default_headers]
-            if not self.keep_alive:
-                lines.append(b"connection: close\r\n")
-            transport.write(b"".join([STATUS_LINE[status], *lines, headers, b"\r\n", body]))
-            if not self.keep_alive:
-                transport.close()
-        self._protocol.on_response_complete()
-
-
-class Outlet:
-    """Writes the response of one request without the way through ASGI.
-
-    ASGI splits a response into a head and parts of a body, each of which is checked, copied and written by itself. Here
-    a whole answer is one write, and what many streams get is put into its chunk once for all of them.
-    """
-
-    __slots__ = ("_cycle",)
-
-    def __init__(self, cycle: RequestResponseCycle) -> None:
-        self._cycle = cycle
-
-    def answer(self, status: int, headers: bytes, body: bytes) -> bool:
-        """Write a whole answer, with header lines that need no check; whether it was written."""
-        cycle = self._cycle
-        if not cycle.keep_alive or cycle.response_started or cycle.flow.write_paused or cycle.transport.is_closing():
-            return False
-        lines = [b"%b: %b\r\n" % default for default in cycle.default_headers]
-        cycle.response_started = cycle.response_complete = True
-        cycle.waiting_for_100_continue = False
-        cycle.transport.write(b"".join([STATUS_LINE[status], *lines, headers, b"\r\n", body]))
-        cycle.message_event.set()
-        cycle.on_response()
-        return True
-
-    def push(self, parts: Sequence[bytes]) -> bool:
-        """Write a chunk of a body that goes on, framed as such; whether it was written, or nobody is there any more.
-
-        HTTP/1.0 gets it without its frame.
-        """
-        cycle = self._cycle
-        if cycle.flow.write_paused or cycle.chunked_encoding is None:
-            return False
-        if not cycle.disconnected and not cycle.transport.is_closing():
-            cycle.transport.writelines(parts if cycle.chunked_encoding else [body_of(parts)])
-        return True
-
-    def unread(self) -> int:
-        """What the client has yet to read of this and of all before."""
-        return unread_bytes(self._cycle.transport)
-
-    def cut(self) -> None:
-        """End the connection in the middle of the response."""
-        self._cycle.disconnected = True
-        self._cycle.transport.abort()
-
-    def has_left(self) -> bool:
-        """Whether the connection is closed by its client. One that has only finished sending has not left."""
-        return self._cycle.disconnected

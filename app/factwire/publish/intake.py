@@ -1,0 +1,80 @@
+"""Intake: the one door through which facts get into the log, whatever form they arrive in."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from factwire.domain.condition import Condition
+from factwire.domain.errors import FieldError, Forbidden, blaming
+from factwire.domain.fact import NewFact
+from factwire.domain.principal import ANYBODY, Principal
+from factwire.domain.query import restricted
+from factwire.publish.batch import Outcome, Published, Request
+from factwire.publish.publisher import Publisher
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """Facts that their principal may publish, under a condition over facts that it may read."""
+
+    facts: Sequence[NewFact]
+    condition: Condition | None = None
+
+
+def admit(
+    principal: Principal,
+    facts: Sequence[NewFact],
+    condition: Condition | None = None,
+    *,
+    pointer: str = "/facts/{}/namespace",
+) -> Admitted:
+    """Check the grants for facts and condition. Raises Forbidden; `pointer` takes the index of the first such fact."""
+    if principal is not ANYBODY:
+        check_namespaces(principal, facts, pointer)
+        if condition is not None:
+            condition = restrict_condition(principal, condition)
+    return Admitted(facts, condition)
+
+
+class Intake:
+    """Hands admitted facts to the publisher."""
+
+    def __init__(self, publisher: Publisher) -> None:
+        self._publisher = publisher
+
+    async def publish(self, admitted: Admitted, *, tenant: str) -> Published:
+        return await self._publisher.publish(admitted.facts, admitted.condition, tenant=tenant)
+
+    async def publish_in_order(self, admitted: Admitted, *, tenant: str) -> list[Outcome]:
+        return await self._publisher.publish_in_order(admitted.facts, tenant=tenant)
+
+    def submit(self, admitted: Admitted, on_outcome: Callable[[Outcome], None], *, tenant: str) -> Request:
+        return self._publisher.submit(admitted.facts, admitted.condition, on_outcome, tenant=tenant)
+
+
+def check_namespaces(principal: Principal, facts: Sequence[NewFact], pointer: str) -> None:
+    allowed = ""
+    for index, fact in enumerate(facts):
+        if fact.namespace == allowed:
+            continue
+        if fact.namespace not in principal.grants.publish:
+            detail = f"the credentials do not allow publishing in the namespace {fact.namespace}"
+            field = FieldError(detail, pointer=pointer.format(index))
+            raise Forbidden(blaming(field, otherwise="body"), field=field)
+        allowed = fact.namespace
+
+
+def restrict_condition(principal: Principal, condition: Condition) -> Condition:
+    """Restricts a condition to the facts its author may read, so that others neither fail it nor leak through it.
+
+    Raises Forbidden if it names a namespace that the author may not read. Such a condition would hold whatever is
+    published, and its author would not know that it protects nothing.
+    """
+    readable = principal.grants.readable
+    for index, item in enumerate(condition.fail_if_match.items):
+        hidden = next((namespace for namespace in item.namespaces if namespace not in readable), None)
+        if hidden is not None or not readable.include:
+            pointer = f"/condition/fail_if_match/{index}"
+            why = f"namespace {hidden}" if hidden else "any namespace"
+            detail = f"the credentials do not allow reading {why}, so a condition cannot depend on it"
+            raise Forbidden(f"{pointer}: {detail}", field=FieldError(detail, pointer=pointer))
+    return replace(condition, fail_if_match=restricted(condition.fail_if_match, readable))

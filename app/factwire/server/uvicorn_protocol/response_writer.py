@@ -1,0 +1,109 @@
+"""Writes responses to the connection, past ASGI: OneAnswerCycle for whole requests, ConnectionWriter for others."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
+
+from factwire.api.http.direct_response import body_of, header_lines
+from factwire.server.uvicorn_protocol.timeouts import unread_bytes
+
+if TYPE_CHECKING:
+    from factwire.server.uvicorn_protocol.protocol import GuardedProtocol
+
+
+class OneAnswerCycle(RequestResponseCycle):
+    """A request that took its shortcut, in the place of its cycle as far as the protocol asks for that."""
+
+    scope: Any
+    whole_body: bytes
+
+    message_event = asyncio.Event()  # nobody waits for it
+
+    def __init__(self, protocol: "GuardedProtocol", whole_body: bytes) -> None:
+        self._protocol = protocol
+        self.scope = protocol.scope
+        self.whole_body = whole_body
+        self.keep_alive = not protocol.drain.begun
+        self.disconnected = False
+        self.more_body = False
+        self.response_complete = False
+
+    def answer(self, status: int, headers: bytes, body: bytes) -> bool:
+        """Write the one answer, with header lines that need no check. False if the client has left."""
+        if self.response_complete:
+            return False
+        self.response_complete = True
+        transport = self._protocol.transport
+        if not transport.is_closing():
+            defaults = self._protocol.server_state.default_headers
+            write_response(transport, defaults, status, headers, body, keep_alive=self.keep_alive)
+            if not self.keep_alive:
+                transport.close()
+        self._protocol.on_response_complete()
+        return True
+
+
+def write_response(
+    transport: asyncio.Transport,
+    default_headers: list[tuple[bytes, bytes]],
+    status: int,
+    headers: bytes,
+    body: bytes,
+    *,
+    keep_alive: bool = True,
+) -> None:
+    """Write a whole response at once: one system call, as small as it is."""
+    closing = b"" if keep_alive else b"connection: close\r\n"
+    transport.write(b"".join([STATUS_LINE[status], header_lines(default_headers), closing, headers, b"\r\n", body]))
+
+
+class ConnectionWriter:
+    """Writes the response of one request without the way through ASGI.
+
+    ASGI splits a response into a head and parts of a body, each of which is checked, copied and written by itself. Here
+    a whole answer is one write, and what many streams get is put into its chunk once for all of them.
+    """
+
+    __slots__ = ("_cycle",)
+
+    def __init__(self, cycle: RequestResponseCycle) -> None:
+        self._cycle = cycle
+
+    def answer(self, status: int, headers: bytes, body: bytes) -> bool:
+        """Write a whole answer, with header lines that need no check; whether it was written."""
+        cycle = self._cycle
+        if not cycle.keep_alive or cycle.response_started or cycle.flow.write_paused or cycle.transport.is_closing():
+            return False
+        cycle.response_started = cycle.response_complete = True
+        cycle.waiting_for_100_continue = False
+        write_response(cycle.transport, cycle.default_headers, status, headers, body)
+        cycle.message_event.set()
+        cycle.on_response()
+        return True
+
+    def push(self, parts: Sequence[bytes]) -> bool:
+        """Write a chunk of a body that goes on, framed as such; whether it was written, or nobody is there any more.
+
+        HTTP/1.0 gets it without its frame.
+        """
+        cycle = self._cycle
+        if cycle.flow.write_paused or cycle.chunked_encoding is None:
+            return False
+        if not cycle.disconnected and not cycle.transport.is_closing():
+            cycle.transport.writelines(parts if cycle.chunked_encoding else [body_of(parts)])
+        return True
+
+    def unread(self) -> int:
+        """What the client has yet to read of this and of all before."""
+        return unread_bytes(self._cycle.transport)
+
+    def cut(self) -> None:
+        """End the connection in the middle of the response."""
+        self._cycle.disconnected = True
+        self._cycle.transport.abort()
+
+    def has_left(self) -> bool:
+        """Whether the connection is closed by its client. One that has only finished sending has not left."""
+        return self._cycle.disconnected
