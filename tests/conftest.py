@@ -12,9 +12,10 @@ from typing import Any
 import httpx
 import pytest
 
-from tests import postgres
-from tests.postgres import Databases, ThrowawayPostgres
-from tests.service import ROOT, SERVE, ServiceProcess, settings_of
+from tests.support import postgres
+from tests.support.issuer import IssuerServer
+from tests.support.postgres import Databases, ThrowawayPostgres
+from tests.support.service import ROOT, SERVE, ServiceProcess, settings_of
 
 RUN_DIRECTORY = pytest.StashKey[Path]()
 
@@ -122,3 +123,18 @@ async def client(service: ServiceProcess) -> AsyncIterator[httpx.AsyncClient]:
     """A client of the worker's service."""
     async with httpx.AsyncClient(base_url=service.url, verify=False) as opened:
         yield opened
+
+
+@pytest.fixture
+async def issuer() -> AsyncIterator[IssuerServer]:
+    """A running issuer of tokens."""
+    async with IssuerServer() as running:
+        yield running
+
+
+@pytest.fixture
+def data_directory() -> Iterator[Path]:
+    """A directory that the embedded server's own user can reach."""
+    parent = Path(mkdtemp(prefix="factwire-embedded-"))
+    yield parent / "data"
+    shutil.rmtree(parent)

@@ -1,3 +1,3 @@
-"""Factwire: facts over plain HTTP, kept in PostgreSQL."""
+"""Factwire: an event store over plain HTTP, on PostgreSQL."""
 
 __version__ = "0.1.0"

@@ -1,4 +1,4 @@
-"""python -m factwire"""
+"""Entry point of `python -m factwire`: the same command line as `factwire`."""
 
 import sys
 
@@ -6,5 +6,5 @@ try:
     from factwire.cli.main import main
 
     sys.exit(main())
-except KeyboardInterrupt:  # also while modules are imported
+except KeyboardInterrupt:  # also during the imports
     sys.exit(130)

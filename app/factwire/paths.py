@@ -1,4 +1,4 @@
-"""Files that are no code: beside the package in a checkout, inside of it where it was installed from a wheel."""
+"""Paths of resource folders: beside the package in a checkout, inside it if installed from a wheel."""
 
 from pathlib import Path
 
@@ -6,6 +6,6 @@ PACKAGE = Path(__file__).parent
 
 
 def resource_path(name: str) -> Path:
-    """Where a folder of this name is."""
+    """Path of the resource folder with this name."""
     packed = PACKAGE / name
     return packed if packed.is_dir() else PACKAGE.parent.parent / name

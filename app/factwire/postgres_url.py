@@ -1,4 +1,4 @@
-"""URLs of PostgreSQL as other clients know them: what asyncpg does not understand is left out, or refused by name."""
+"""PostgreSQL URLs of libpq and other clients: options that asyncpg does not support are left out or refused."""
 
 import os
 import ssl
@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
-POOLED = "pgbouncer"  # as Prisma and those who host PostgreSQL spell it
+POOLED = "pgbouncer"  # the spelling of Prisma and of PostgreSQL hosting providers
 
-# Of libpq, https://www.postgresql.org/docs/current/libpq-connect.html: the service has limits and ways of its own, or
-# the server never hears of it.
+# Options of libpq, https://www.postgresql.org/docs/current/libpq-connect.html: the service has its own limits and
+# methods for these, or they do not reach the server.
 LEFT_OUT = {
     "channel_binding",
     "client_encoding",
@@ -31,7 +31,7 @@ LEFT_OUT = {
     "tcp_user_timeout",
 }
 
-# To leave one of these out would be less safe than what it asks for; the last ones are of other clients.
+# Leaving one of these out would be less safe than the option demands. The last ones belong to other clients.
 REFUSED = {
     "hostaddr",
     "oauth_client_id",
@@ -71,22 +71,25 @@ TRUTHS = {"true": True, "1": True, "false": False, "0": False}
 
 
 class SessionNeeded(Exception):
-    """What is to be done needs a session of its own, and the URL leads to pooled transactions."""
+    """An operation needs its own database session, but the URL leads to a transaction pooler."""
 
 
 class UnusableUrl(Exception):
-    """A URL with which nothing can be reached. It is not repeated, as a password may stand in it."""
+    """URL that cannot be used to connect. The message does not repeat it, as it may contain a password."""
 
 
 class Target(NamedTuple):
-    """Where to connect to. `pooled` says that transactions are pooled: nothing outlasts one."""
+    """Connection target. `pooled` means that transactions are pooled: session state does not outlast a transaction."""
 
     url: str
     pooled: bool
 
 
 def target_of(url: str) -> Target:
-    """What asyncpg takes of a URL. Raises ValueError, which names the option that is wrong and no secret."""
+    """Connection target for asyncpg from a URL.
+
+    Raises ValueError if an option is wrong; the message names the option and contains no secret.
+    """
     parts = urlsplit(url)
     check_hosts(parts.netloc)
     if not parts.query:
@@ -111,7 +114,7 @@ def target_of(url: str) -> Target:
 
 
 def check_choices(options: Mapping[str, str]) -> None:
-    """Raises ValueError where an option has a value that is none of its own, or lacks another one that it needs."""
+    """Raises ValueError if an option has an unknown value, or if another option that it needs is missing."""
     for name, choices in CHOICES.items():
         if name in options and options[name] not in choices:
             raise ValueError(f"the option {name} is one of {', '.join(choices)}")
@@ -123,23 +126,23 @@ def check_choices(options: Mapping[str, str]) -> None:
 
 
 def has_own_file() -> bool:
-    """Whether there is the file of authorities that libpq takes where none is named."""
+    """True if the default CA certificate file of libpq exists, which is used if no file is named."""
     try:
         return Path("~/.postgresql/root.crt").expanduser().is_file()
-    except RuntimeError:  # there is no home
+    except RuntimeError:  # the user does not have a home directory
         return False
 
 
 def check_hosts(netloc: str) -> None:
-    """Raises ValueError where hosts or ports can be none."""
+    """Raises ValueError if a host or a port is invalid."""
     hosts = netloc.rpartition("@")[2]
     for host in hosts.split(",") if hosts else ():
         name, colon, port = host.rpartition(":") if not host.endswith("]") else (host, "", "")
         name = name if colon else host
         if colon and not (port.isascii() and port.isdigit() and 0 < int(port) < 65_536):
-            raise ValueError("a port is a number from 1 to 65535, and an IPv6 address stands in brackets")
+            raise ValueError("a port is a number from 1 to 65535; an IPv6 address must be in brackets")
         if ":" in name.removeprefix("[").removesuffix("]") and not name.startswith("["):
-            raise ValueError("an IPv6 address stands in brackets")
+            raise ValueError("an IPv6 address must be in brackets")
         try:
             unquote(name).encode("idna")
         except UnicodeError:
@@ -149,12 +152,12 @@ def check_hosts(netloc: str) -> None:
 
 
 def left_out_of(url: str) -> list[str]:
-    """The options of a URL that are left out."""
+    """Options of a URL that are left out."""
     return [name for name, _ in parse_qsl(urlsplit(url).query, keep_blank_values=True) if name in LEFT_OUT]
 
 
 def system_authorities() -> str:
-    """The file of the authorities that the machine trusts. Raises ValueError where there is none."""
+    """CA certificate file that this machine trusts. Raises ValueError if no such file exists."""
     for file in authority_files():
         if Path(file).is_file():
             return file

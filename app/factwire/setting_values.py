@@ -1,4 +1,4 @@
-"""What the values of settings are made of: lists, networks, addresses, and values that stand in files."""
+"""Parsers and validators of setting values: lists, networks, addresses, and values that are read from files."""
 
 from collections.abc import Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
@@ -8,18 +8,18 @@ from urllib.parse import urlsplit
 
 from factwire.postgres_url import target_of
 
-# Secrets, as orchestrators mount them.
+# Secrets, which orchestrators mount as files.
 FROM_FILES = ("database_url", "listen_url", "key", "tls_key_password")
 FILE_BYTES_MAX = 64 * 1024
 
 
 def split_commas(text: str | None) -> tuple[str, ...]:
-    """The values of a setting that are separated by commas."""
+    """Values of a comma-separated setting."""
     return tuple(part for part in map(str.strip, (text or "").split(",")) if part)
 
 
 def networks(text: str | None) -> tuple[IPv4Network | IPv6Network, ...]:
-    """Addresses and networks that are separated by commas. Raises ValueError."""
+    """Networks from comma-separated addresses and networks. Raises ValueError if one is invalid."""
     return tuple(ip_network(part) for part in split_commas(text))
 
 
@@ -31,7 +31,7 @@ def is_loopback(host: str) -> bool:
 
 
 def check_address(url: str) -> str:
-    """A URL whose answer nobody can change on its way. Raises ValueError."""
+    """Return a URL with answers that cannot be changed in transit (HTTPS or loopback). Raises ValueError otherwise."""
     parts = urlsplit(url)
     if not parts.hostname or parts.username or parts.password or parts.fragment:
         raise ValueError("expected a URL with a host, and without a user, a password and a fragment")
@@ -41,9 +41,9 @@ def check_address(url: str) -> str:
 
 
 def check_database_url(url: str) -> None:
-    """The parts that go wrong most often; what the URL holds is not repeated, as a password stands in it.
+    """Check the parts of a database URL that are wrong most often.
 
-    Raises ValueError.
+    Raises ValueError if one is wrong. The message does not repeat the URL, as it may contain a password.
     """
     try:
         parts = urlsplit(url)
@@ -58,10 +58,10 @@ def check_database_url(url: str) -> None:
 
 
 def with_secret_files(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings with those that stand in files. Raises ValueError where one is empty, given twice or cannot be read.
+    """Settings, including those read from files. Raises ValueError if one is empty, given twice or cannot be read.
 
-    An empty variable is one that somebody meant to set: without a database's URL the facts would go elsewhere, and
-    without a mode of access everybody would come in.
+    An empty variable was meant to have a value: without the URL of the database, the facts would go elsewhere, and
+    without an authentication mode, the service would be open to every client.
     """
     for name, value in given.items():
         if isinstance(value, str) and not value.strip():
@@ -71,7 +71,7 @@ def with_secret_files(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def value_of(name: str, given: Mapping[str, Any]) -> str:
-    """What stands in the file of a setting."""
+    """Content of the file of a setting. Raises ValueError if it is empty, unreadable, or set directly as well."""
     variable = f"FACTWIRE_{name.upper()}"
     if given.get(name) is not None:
         raise ValueError(f"{variable}_FILE: {variable} is set as well: use one of them")
@@ -79,7 +79,7 @@ def value_of(name: str, given: Mapping[str, Any]) -> str:
         with Path(given[f"{name}_file"]).open(encoding="utf-8") as file:
             text = file.read(FILE_BYTES_MAX).strip()
     except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is no text"
+        reason = error.strerror if isinstance(error, OSError) else "it is not text"
         raise ValueError(f"{variable}_FILE: {given[f'{name}_file']} cannot be read: {reason}") from None
     if not text:
         raise ValueError(f"{variable}_FILE: {given[f'{name}_file']} is empty")

@@ -11,9 +11,9 @@ import pytest
 
 from tests.access.document import Things
 from tests.access.keys import EVERYTHING_GRANTED, Patterns, bearer, known, make_key, new_client, new_grants
-from tests.builders import publication
-from tests.postgres import Databases
-from tests.service import ServiceProcess, settings_of
+from tests.support.builders import publication
+from tests.support.postgres import Databases
+from tests.support.service import ServiceProcess, settings_of
 
 
 @dataclass(frozen=True)

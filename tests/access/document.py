@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import quote
 
-from tests.service import ROOT
+from tests.support.service import ROOT
 
 RULE = "x-factwire-access"
 METHODS = {"get", "post", "put", "patch", "delete"}

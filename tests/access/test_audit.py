@@ -8,8 +8,8 @@ import httpx
 from tests.access.conftest import Guarded
 from tests.access.keys import EVERYTHING_GRANTED, known, make_key, new_client, new_grants
 from tests.access.test_keys import run
-from tests.builders import new_fact, publication
 from tests.conftest import StartService
+from tests.support.builders import new_fact, publication
 
 
 async def audit(client: httpx.AsyncClient, **parameters: Any) -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ import pytest
 
 from tests.access.conftest import Guarded
 from tests.access.keys import known, make_key, new_client, new_grants
-from tests.builders import new_fact, publication
+from tests.support.builders import new_fact, publication
 
 
 async def test_a_condition_over_what_may_not_be_read_is_refused(guarded: Guarded, tenant: httpx.AsyncClient) -> None:

@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from tests.access.conftest import Guarded
-from tests.builders import new_fact, publication
+from tests.support.builders import new_fact, publication
 
 EVENTS = "/v1/facts/cloudevents"
 

@@ -14,10 +14,10 @@ from factwire.auth.authenticator import Authentication
 from factwire.auth.key_format import KEY_CHARACTERS, checksum
 from factwire.domain.errors import Unauthenticated
 from tests.access.keys import EVERYTHING_GRANTED, known, make_key, new_client, new_grants
-from tests.builders import new_fact, publication
 from tests.conftest import StartService
-from tests.postgres import run_sql
-from tests.service import ROOT, ServiceProcess, clean_environment, settings_of
+from tests.support.builders import new_fact, publication
+from tests.support.postgres import run_sql
+from tests.support.service import ROOT, ServiceProcess, clean_environment, settings_of
 
 COMMAND_SECONDS = 60
 
@@ -101,7 +101,7 @@ async def test_a_key_lives_by_command(start_service: StartService) -> None:
     await becomes(service, rotated.stdout.strip(), 401)
     assert "  revoked  shop" in (await asyncio.to_thread(keys_command, url, "list")).stdout
     unknown = await asyncio.to_thread(keys_command, url, "revoke", "nobody")
-    assert (unknown.returncode, unknown.stderr) == (1, "factwire: There is no such key.\n")
+    assert (unknown.returncode, unknown.stderr) == (1, "factwire: There is no key with this id.\n")
 
 
 @pytest.fixture

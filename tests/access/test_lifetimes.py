@@ -16,20 +16,14 @@ from factwire.auth.keys import create, revoke, rotate
 from factwire.domain.grants import Grants
 from factwire.store.pools import Connection
 from tests.access.keys import EVERYTHING_GRANTED, TESTER, bearer, known, make_key, new_client, new_grants
-from tests.builders import new_fact, publication
 from tests.conftest import StartService
-from tests.issuer import AUDIENCE, IssuerServer, new_key
-from tests.service import ServiceProcess
+from tests.support.builders import new_fact, publication
+from tests.support.issuer import AUDIENCE, IssuerServer, new_key
+from tests.support.service import ServiceProcess
 
 ALL = {"include": ["*"]}
 OWN = {"sec-fetch-site": "same-origin"}
 NEVER = None
-
-
-@pytest.fixture
-async def issuer() -> AsyncIterator[IssuerServer]:
-    async with IssuerServer() as running:
-        yield running
 
 
 async def with_tokens(start_service: StartService, issuer: IssuerServer, **settings: object) -> ServiceProcess:
@@ -170,7 +164,7 @@ async def test_nobody_gives_longer_than_he_has(start_service: StartService, issu
         for refused in (key_body(expires_at=beyond), key_body(expires_at=NEVER)):
             answer = await client.post("/v1/keys", json=refused)
             assert (answer.status_code, answer.json()["type"]) == (403, "urn:factwire:problem:forbidden")
-            assert "longer" in answer.json()["detail"]
+            assert "outlive" in answer.json()["detail"]
         answer = await client.post(f"/v1/keys/{lasting.key.id}/rotate", json={})
         assert answer.status_code == 403
         for taken in (key_body(expires_at=within), key_body()):

@@ -8,8 +8,8 @@ import pytest
 
 from tests.access.conftest import Guarded, Tenant
 from tests.access.keys import bearer, new_client
-from tests.builders import Fact, new_fact, publication
 from tests.conformance.streams import follow
+from tests.support.builders import Fact, new_fact, publication
 
 
 async def publish(guarded: Guarded, tenant: Tenant, number: int) -> Fact:

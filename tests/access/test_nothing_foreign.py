@@ -15,8 +15,8 @@ from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_s
 
 from tests.access.keys import known, make_key
 from tests.access.two_tenants import ALLOWED, PLACES, Known, Leak, World, grants_of
-from tests.postgres import Databases
-from tests.service import ROOT, ServiceProcess, settings_of
+from tests.support.postgres import Databases
+from tests.support.service import ROOT, ServiceProcess, settings_of
 
 SOMEBODY = st.sampled_from(sorted(ALLOWED))
 PLACE = st.sampled_from(PLACES)
@@ -37,11 +37,11 @@ BREACHES = {
     ),
     "catalogue": ("store/catalogue.py", "None if readable.are_all else readable.ranges", "None"),
     "conditions": (
-        "api/http/authorization.py",
+        "publish/intake.py",
         "restricted(condition.fail_if_match, readable)",
         "condition.fail_if_match",
     ),
-    "publishing": ("api/http/authorization.py", "fact.namespace not in principal.grants.publish", "False"),
+    "publishing": ("publish/intake.py", "fact.namespace not in principal.grants.publish", "False"),
 }
 
 

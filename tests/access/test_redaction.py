@@ -4,7 +4,7 @@ import httpx
 
 from tests.access.conftest import Guarded, new_tenant
 from tests.access.keys import known, make_key, new_client, new_grants
-from tests.builders import publication
+from tests.support.builders import publication
 
 REASON = {"reason": "by mistake"}
 

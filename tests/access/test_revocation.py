@@ -10,10 +10,10 @@ import pytest
 
 from factwire.auth.keys import CreatedKey
 from tests.access.keys import EVERYTHING_GRANTED, bearer, known, make_key, new_client, new_grants
-from tests.builders import new_fact, publication
 from tests.conformance.streams import Stream, follow
 from tests.conftest import StartService
-from tests.service import ServiceProcess
+from tests.support.builders import new_fact, publication
+from tests.support.service import ServiceProcess
 
 SOON_SECONDS = 10.0
 UNAUTHENTICATED = "urn:factwire:problem:unauthenticated"

@@ -5,8 +5,8 @@ import pytest
 
 from tests.access.conftest import Guarded
 from tests.access.keys import EVERYTHING_GRANTED, bearer, known, make_key, new_client
-from tests.builders import new_fact, publication
 from tests.conftest import StartService
+from tests.support.builders import new_fact, publication
 
 JSON = {"content-type": "application/json"}
 

@@ -9,11 +9,11 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.builders import new_fact, publication
 from tests.clients.browser import Page, browsing, origin
 from tests.conftest import StartService
-from tests.issuer import AUDIENCE, IssuerServer
-from tests.service import ROOT, ServiceProcess
+from tests.support.builders import new_fact, publication
+from tests.support.issuer import AUDIENCE, IssuerServer
+from tests.support.service import ROOT, ServiceProcess
 
 pytestmark = pytest.mark.clients
 
@@ -39,12 +39,6 @@ BY_COOKIE = """(() => {
 })()"""
 STEAL = """fetch(URL + "/v1/facts", {{ {options} }}).then((answer) => answer.text(), String)"""
 FAILED = "TypeError: Failed to fetch"
-
-
-@pytest.fixture
-async def issuer() -> AsyncIterator[IssuerServer]:
-    async with IssuerServer() as running:
-        yield running
 
 
 @pytest.fixture

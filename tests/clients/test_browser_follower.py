@@ -7,13 +7,13 @@ from collections.abc import AsyncIterator
 import pytest
 
 from tests.access.keys import known, make_key, new_grants
-from tests.builders import new_facts
 from tests.clients.browser import Page, browsing, origin
 from tests.clients.test_browser_snippet import answer_badly
 from tests.conftest import StartService
 from tests.recipes.cutting import relaying
 from tests.recipes.programs import publish, raise_epoch, revoke
-from tests.service import ROOT
+from tests.support.builders import new_facts
+from tests.support.service import ROOT
 
 pytestmark = pytest.mark.clients
 

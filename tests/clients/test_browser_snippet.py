@@ -9,9 +9,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.builders import new_fact, publication
 from tests.conftest import StartService
-from tests.service import ROOT, ServiceProcess
+from tests.support.builders import new_fact, publication
+from tests.support.service import ROOT, ServiceProcess
 
 pytestmark = pytest.mark.clients
 

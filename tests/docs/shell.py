@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.service import ROOT
+from tests.support.service import ROOT
 
 
 def shell(script: str, environment: dict[str, str], directory: Path) -> str:

@@ -23,12 +23,12 @@ from factwire.api.http.models import NewFactBody, Problem
 from factwire.api.keys import GrantsBody
 from factwire.auth.claims import by_value_from
 from factwire.settings import Settings
-from tests.builders import publication
 from tests.conftest import StartService
 from tests.docs.shell import shell
 from tests.docs.test_documents import DOCUMENTS, ROOT
-from tests.postgres import run_sql
-from tests.service import POLL_SECONDS, clean_environment, free_port
+from tests.support.builders import publication
+from tests.support.postgres import run_sql
+from tests.support.service import POLL_SECONDS, clean_environment, free_port
 
 BLOCK = re.compile(r"^```([^\n]*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 NO_CODE = {"", "text"}

@@ -16,7 +16,7 @@ from factwire.domain import errors
 from factwire.domain.errors import FactwireError
 from factwire.settings import Settings, range_of
 from tests.docs.shell import shell
-from tests.service import ServiceProcess, clean_environment
+from tests.support.service import ServiceProcess, clean_environment
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "deploy").rglob("*.md")])

@@ -14,10 +14,10 @@ import pytest
 from factwire.store.api_keys import note_uses
 from factwire.store.schema.migrate import migrate
 from tests.access.keys import EVERYTHING_GRANTED, known, make_key, new_client
-from tests.builders import new_facts, publication
 from tests.conftest import StartService
-from tests.postgres import Databases, name_of, run_sql
-from tests.service import ROOT
+from tests.support.builders import new_facts, publication
+from tests.support.postgres import Databases, name_of, run_sql
+from tests.support.service import ROOT
 
 GRANTS = re.compile(r"^```sql\n(grant .*?)^```", re.MULTILINE | re.DOTALL)
 CHANGING = re.compile(r"^```sql\n(create role facts_owner.*?)^```", re.MULTILINE | re.DOTALL)

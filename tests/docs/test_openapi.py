@@ -14,8 +14,8 @@ import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator, OpenAPIV32SpecValidator, validate
 
 from factwire.settings import Settings
-from tests.builders import new_fact
-from tests.service import ROOT, ServiceProcess, clean_environment
+from tests.support.builders import new_fact
+from tests.support.service import ROOT, ServiceProcess, clean_environment
 
 COMMITTED = ROOT / "openapi" / "openapi.json"
 WITH_ITEMS = ROOT / "openapi" / "openapi-3.2.json"

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from requests import ReadTimeout
 from schemathesis.core.result import Ok
 
-from tests.service import ServiceProcess
+from tests.support.service import ServiceProcess
 
 PATH = Path(__file__).parents[2] / "openapi" / "openapi.json"
 DOCUMENT = schemathesis.openapi.from_path(PATH)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import StartService
-from tests.service import POLL_SECONDS, ServiceProcess, clean_environment
+from tests.support.service import POLL_SECONDS, ServiceProcess, clean_environment
 
 TUTORIAL = Path(__file__).parents[2] / "docs" / "tutorial.md"
 STEP = re.compile(r"^```(bash(?: run)?)\n(.*?)^```\n(?:\n```text\n(.*?)^```\n)?", re.MULTILINE | re.DOTALL)

@@ -5,7 +5,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import pytest
 
-from tests.postgres import Databases, run_sql
+from tests.support.postgres import Databases, run_sql
 
 # Some functions run with the rights of their owner, so that serving needs none to create, and none to destroy.
 SERVING_RIGHTS = """

@@ -6,7 +6,7 @@ from typing import Any
 
 import httpx
 
-from tests.builders import new_fact, publication
+from tests.support.builders import new_fact, publication
 
 SECRET = "Erika-Mustermann-4711"
 ERASED = {"payload": None, "erased": True}

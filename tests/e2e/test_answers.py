@@ -9,9 +9,10 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from tests.builders import new_fact, publication
 from tests.conftest import StartService
-from tests.e2e.wire import connect, streaming, until
+from tests.e2e.wire import connect, streaming
+from tests.support.builders import new_fact, publication
+from tests.support.waiting import until
 
 HEAD = (
     "POST /v1/facts HTTP/{version}\r\nhost: [::]\r\n"

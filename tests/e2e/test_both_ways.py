@@ -14,10 +14,10 @@ from factwire.limits.client_address import Proxies
 from factwire.server.fast_publish import FastPublish
 from factwire.settings import Settings
 from tests.access.keys import EVERY, known, make_key, new_grants
-from tests.certificates import new_authority, new_certificate
 from tests.conftest import StartService
 from tests.e2e.wire import connect
-from tests.service import ServiceProcess
+from tests.support.certificates import new_authority, new_certificate
+from tests.support.service import ServiceProcess
 
 FAST, LONG = "application/json", "application/json; charset=utf-8"  # the fast way takes the plain media type only
 DIFFERING = re.compile(rb"[0-9a-f]{8}-[0-9a-f-]{27}|\d{4}-\d\d-\d\dt[0-9:.]+z|[0-9a-f]{12}-[0-9a-f]+", re.IGNORECASE)

@@ -3,12 +3,9 @@
 import asyncio
 import gzip
 import json
-import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-from tempfile import mkdtemp
 
 import httpx
 import pytest
@@ -16,10 +13,10 @@ import pytest
 from factwire import __version__
 from factwire.cli.exit_codes import Exit
 from factwire.cli.serve import FIRST_STEPS
-from tests.builders import new_fact, publication
 from tests.conftest import StartService
 from tests.e2e.wire import exported, streaming
-from tests.service import ROOT, ServiceProcess, clean_environment, free_port
+from tests.support.builders import new_fact, publication
+from tests.support.service import ROOT, ServiceProcess, clean_environment, free_port
 
 LOANS = ROOT.parent / "shared" / "data" / "loan-applications.ndjson.gz"
 LOAN_LINES = 3_000
@@ -110,14 +107,6 @@ async def test_tail_prints_facts_and_goes_on_after_a_restart(start_service: Star
     finally:
         process.kill()
         await process.wait()
-
-
-@pytest.fixture
-def data_directory() -> Iterator[Path]:
-    """A directory that the embedded server's own user can reach."""
-    parent = Path(mkdtemp(prefix="factwire-embedded-"))
-    yield parent / "data"
-    shutil.rmtree(parent)
 
 
 def test_a_directory_that_holds_something_else_is_left_alone(data_directory: Path) -> None:

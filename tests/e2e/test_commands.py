@@ -18,11 +18,11 @@ import pytest
 
 from factwire.cli.exit_codes import Exit
 from factwire.cli.main import new_parser
-from tests.builders import new_fact, new_facts, publication
 from tests.conftest import StartService
 from tests.e2e.proxy import Proxy, proxied
 from tests.e2e.wire import exported
-from tests.service import ROOT, ServiceProcess, clean_environment, free_port
+from tests.support.builders import new_fact, new_facts, publication
+from tests.support.service import ROOT, ServiceProcess, clean_environment, free_port
 
 PAYLOAD = '{"b":1.10,"a":1e400,"b":"\\ud800\u2028"}'
 

@@ -9,11 +9,12 @@ import asyncpg
 import httpx
 import psutil
 
-from tests.builders import new_fact, publication
 from tests.conftest import StartPostgres, StartService
-from tests.e2e.wire import Acknowledged, RawStream, exported, keep_publishing, position_of, streaming, until
-from tests.postgres import ThrowawayPostgres
-from tests.service import ServiceProcess
+from tests.e2e.wire import Acknowledged, RawStream, exported, keep_publishing, position_of, streaming
+from tests.support.builders import new_fact, publication
+from tests.support.postgres import ThrowawayPostgres
+from tests.support.service import ServiceProcess
+from tests.support.waiting import until
 
 PUBLISHERS = 8
 RECOVERY_SECONDS = 10
@@ -63,7 +64,7 @@ async def test_a_killed_service_leaves_each_retried_fact_once(start_service: Sta
     told, done = Acknowledged(), asyncio.Event()
     publishing = [asyncio.create_task(keep_publishing(service.url, told, done)) for _ in range(PUBLISHERS)]
     for round in range(1, 4):
-        await until(lambda wanted=150 * round: at_least(told, wanted))  # type: ignore[misc]
+        await until(lambda wanted=150 * round: at_least(told, wanted))
         await service.kill()
         service = await start_service(port=service.port)
     await until(lambda: at_least(told, 600))

@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 import httpx
 import pytest
 
-from tests.builders import new_fact, publication
 from tests.conftest import StartService
 from tests.e2e.proxy import Proxy, proxied
 from tests.e2e.wire import RawStream, streaming
+from tests.support.builders import new_fact, publication
 
 Record = Callable[[RawStream, httpx.AsyncClient], Awaitable[bytes]]
 

@@ -21,8 +21,8 @@ from tests.e2e.proxy import Proxy, proxied
 from tests.e2e.wire import Acknowledged, exported, keep_publishing
 from tests.faults.pair import Pair
 from tests.integration.store import a_fact, append_alone
-from tests.postgres import Databases, give_stub_locks, name_of, run_sql
-from tests.service import ROOT, clean_environment, free_port, settings_of
+from tests.support.postgres import Databases, give_stub_locks, name_of, run_sql
+from tests.support.service import ROOT, clean_environment, free_port, settings_of
 
 SMALL_PARTITIONS = """
 set session_replication_role = replica;
@@ -150,7 +150,7 @@ def test_each_setting_that_risks_facts_is_named_with_what_turns_it_on(start_post
         apply(url, f"{weakening}; select pg_reload_conf()")
         durability = found(database_url=url)["durability"]
         assert durability["verdict"] == "wrong"
-        assert durability["told"].startswith(f"{name} is off")
+        assert durability["detail"].startswith(f"{name} is off")
         apply(url, durability["change"])
         assert found(database_url=url)["durability"]["verdict"] == "ok"
 
@@ -165,7 +165,7 @@ def test_a_schema_that_is_missing_old_or_newer_is_told(fresh_database_url: str) 
         findings = found(database_url=fresh_database_url)
         assert findings["schema"]["verdict"] == verdict
         assert ("factwire migrate" in findings["schema"]["change"]) == (verdict == "wrong")
-        assert not any("could not be checked" in finding["told"] for finding in findings.values())
+        assert not any("could not be checked" in finding["detail"] for finding in findings.values())
 
 
 def test_a_history_that_nobody_confirmed_or_that_forked_is_told_with_what_ends_it(fresh_database_url: str) -> None:
@@ -177,14 +177,14 @@ def test_a_history_that_nobody_confirmed_or_that_forked_is_told_with_what_ends_i
     ):
         run_sql(fresh_database_url, change)
         history = found(database_url=fresh_database_url)["history"]
-        assert (history["verdict"], told in history["told"], command in history["change"]) == (verdict, True, True)
+        assert (history["verdict"], told in history["detail"], command in history["change"]) == (verdict, True, True)
 
 
 def test_too_few_connections_are_told(fresh_database_url: str, poor_url: str) -> None:
     assert found("--processes", "2", database_url=fresh_database_url)["connections"]["verdict"] == "ok"
     connections = found("--processes", "1000", database_url=fresh_database_url)["connections"]
     assert connections["verdict"] == "wrong"
-    assert connections["told"].startswith("15000 may be needed")
+    assert connections["detail"].startswith("15000 may be needed")
     run_sql(fresh_database_url, f"alter role {urlsplit(poor_url).username} connection limit 14")
     assert found(database_url=poor_url)["connections"]["verdict"] == "wrong"
     assert found(database_url=poor_url, read_connections_max=7)["connections"]["verdict"] == "ok"
@@ -226,7 +226,7 @@ def test_locks_that_exclude_nobody_are_told(fresh_database_url: str) -> None:
     assert found(database_url=fresh_database_url)["lock"]["verdict"] != "wrong"
     give_stub_locks(fresh_database_url)
     lock = found(database_url=fresh_database_url)["lock"]
-    assert (lock["verdict"], "two sessions" in lock["told"]) == ("wrong", True)
+    assert (lock["verdict"], "two sessions" in lock["detail"]) == ("wrong", True)
 
 
 async def test_a_foreign_session_that_holds_the_lock_of_the_log_is_named(fresh_database_url: str) -> None:
@@ -237,7 +237,7 @@ async def test_a_foreign_session_that_holds_the_lock_of_the_log_is_named(fresh_d
             lock = (await asyncio.to_thread(found, database_url=fresh_database_url))["lock"]
         is_foreign = application != "factwire append"
         assert (lock["verdict"] == "wrong") == is_foreign
-        assert (f"process {holder.get_server_pid()} of role" in lock["told"]) == is_foreign
+        assert (f"process {holder.get_server_pid()} of role" in lock["detail"]) == is_foreign
         await holder.close()
 
 
@@ -255,12 +255,12 @@ async def test_a_prepared_transaction_that_holds_the_lock_of_the_log_is_told(sta
 def test_roles_that_could_hold_the_lock_of_the_log_are_counted(fresh_database_url: str, poor_url: str) -> None:
     database, role = name_of(fresh_database_url), urlsplit(poor_url).username
     lock = found(database_url=fresh_database_url)["lock"]
-    assert (lock["verdict"], "other roles may connect" in lock["told"]) == ("note", True)
+    assert (lock["verdict"], "other roles may connect" in lock["detail"]) == ("note", True)
     apply(fresh_database_url, lock["change"])
     lock = found(database_url=fresh_database_url)["lock"]
-    assert (lock["verdict"], "superusers" in lock["told"]) == ("ok", True)
+    assert (lock["verdict"], "superusers" in lock["detail"]) == ("ok", True)
     run_sql(fresh_database_url, f'grant connect on database "{database}" to {role}')
-    assert found(database_url=fresh_database_url)["lock"]["told"].startswith("1 other roles")
+    assert found(database_url=fresh_database_url)["lock"]["detail"].startswith("1 other roles")
     # Its own role is the one that the service has.
     assert found(database_url=poor_url)["lock"]["verdict"] == "ok"
 
@@ -283,9 +283,12 @@ def test_a_standby_is_noted_as_no_place_to_publish_and_one_that_is_waited_for_in
     try:
         apply(pair.primary.url, "create table waited_for ()")  # returns once the standby has it
         findings = found(database_url=pair.standby.url)
-        assert (findings["primary"]["verdict"], "nothing is published" in findings["primary"]["told"]) == ("note", True)
+        assert (findings["primary"]["verdict"], "nothing is published" in findings["primary"]["detail"]) == (
+            "note",
+            True,
+        )
         assert "history" not in findings  # there is no schema
-        assert not any("could not be checked" in finding["told"] for finding in findings.values())
+        assert not any("could not be checked" in finding["detail"] for finding in findings.values())
         assert found(database_url=pair.primary.url)["standbys"]["verdict"] == "ok"
         pair.standby.kill()
         findings = found(database_url=pair.primary.url)
@@ -339,7 +342,7 @@ async def test_a_proxy_that_refuses_large_bodies_or_marks_streams_as_compressed_
     async with proxied(Proxy(service.port, body_bytes_max=1024 * 1024, compresses=True)) as url:
         findings = await asyncio.to_thread(found, url=url)
     assert verdicts(findings) | {"body": "wrong", "headers": "wrong", "stream": "ok"} == verdicts(findings)
-    assert "413" in findings["body"]["told"]
+    assert "413" in findings["body"]["detail"]
     assert "client_max_body_size" in findings["body"]["change"]
 
 
@@ -368,7 +371,7 @@ async def test_a_service_with_another_log_is_told(
         await connection.close()
         assert (await asyncio.to_thread(found, database_url=elsewhere, url=service.url))["log"]["verdict"] == "wrong"
     told = (await asyncio.to_thread(found, database_url=fresh_database_url, url=service.url))["log"]
-    assert (told["verdict"], told["told"]) == ("ok", "service and database are both at 1:1")
+    assert (told["verdict"], told["detail"]) == ("ok", "service and database are both at 1:1")
     told = (await asyncio.to_thread(found, data_dir=tmp_path, url=service.url))["log"]
     assert told["verdict"] == "note"
 
@@ -390,8 +393,8 @@ async def test_an_entry_that_publishes_v1_only_is_looked_through(start_service: 
         findings = await asyncio.to_thread(found, database_url=service.database_url, url=url)
     assert verdicts(findings) | {"service": "note", "state": "note", "log": "ok", "body": "ok"} == verdicts(findings)
     assert "wrong" not in {findings[check]["verdict"] for check in ("stream", "heartbeat", "headers", "answers")}
-    assert "/readyz" in findings["service"]["told"]
-    assert "/metrics" in findings["state"]["told"]
+    assert "/readyz" in findings["service"]["detail"]
+    assert "/metrics" in findings["state"]["detail"]
 
 
 @pytest.mark.parametrize("arguments", [("--seconds", "-5"), ("--seconds", "nan"), ("--processes", "0")])
@@ -412,7 +415,7 @@ async def test_what_is_no_factwire_is_told() -> None:
     findings = await asyncio.to_thread(found, url=url)
     server.close()
     assert findings["service"]["verdict"] == "wrong"
-    assert "no Factwire" in findings["service"]["told"]
+    assert "no Factwire" in findings["service"]["detail"]
 
 
 def apply(url: str, statements: str) -> None:

@@ -10,10 +10,10 @@ import httpx
 import pytest
 
 from tests.access.keys import EVERYTHING_GRANTED, bearer, known, make_key, new_client, new_grants
-from tests.builders import new_facts, publication
-from tests.certificates import new_authority, new_certificate
 from tests.conftest import StartService
 from tests.e2e.wire import streaming
+from tests.support.builders import new_facts, publication
+from tests.support.certificates import new_authority, new_certificate
 
 FORWARDED = (
     {"x-forwarded-for": "203.0.113.7"},

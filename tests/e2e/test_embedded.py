@@ -19,8 +19,8 @@ import pytest
 
 from factwire.store import embedded_programs
 from factwire.store.embedded import postmaster_of, running_url
-from tests.builders import publication
-from tests.service import ROOT, ServiceProcess, clean_environment, free_port
+from tests.support.builders import publication
+from tests.support.service import ROOT, ServiceProcess, clean_environment, free_port
 
 only_root = pytest.mark.skipif(os.geteuid() != 0, reason="root alone can be somebody else")
 NOBODY = 65534

@@ -16,11 +16,11 @@ import pytest
 from alembic import command as migrations
 
 from factwire.store.schema.migrate import configuration, migrate, newest_revision
-from tests.builders import publication
 from tests.conftest import StartService
-from tests.postgres import Databases
-from tests.postgres import run_sql as run_sql_alone
-from tests.service import ROOT, ServiceProcess, clean_environment, settings_of
+from tests.support.builders import publication
+from tests.support.postgres import Databases
+from tests.support.postgres import run_sql as run_sql_alone
+from tests.support.service import ROOT, ServiceProcess, clean_environment, settings_of
 
 Make = Callable[..., str]
 SET_REVISION = "update factwire.alembic_version set version_num = $1 returning 1"

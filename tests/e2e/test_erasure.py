@@ -10,7 +10,6 @@ import pytest
 
 from factwire.store.encryption.keys import new_master_key
 from factwire.store.schema.migrate import migrate
-from tests.builders import new_fact, publication
 from tests.conftest import StartPostgres, StartService
 from tests.e2e.erasure import (
     ERASED,
@@ -22,7 +21,8 @@ from tests.e2e.erasure import (
     opened,
     publish,
 )
-from tests.service import ServiceProcess
+from tests.support.builders import new_fact, publication
+from tests.support.service import ServiceProcess
 
 KEY = new_master_key()
 SUBJECT = "customer-1"

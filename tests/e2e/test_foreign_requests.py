@@ -7,10 +7,10 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from tests.builders import publication
 from tests.conftest import StartService
 from tests.e2e.wire import connect
-from tests.service import ROOT, ServiceProcess
+from tests.support.builders import publication
+from tests.support.service import ROOT, ServiceProcess
 
 FOREIGN = "https://evil.test"
 AN_ID = "0193595a-7c5f-7e1a-8f31-2f6a3c7d9b10"

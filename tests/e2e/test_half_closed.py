@@ -7,11 +7,12 @@ import re
 import httpx
 import pytest
 
-from tests.builders import new_fact, publication
 from tests.conftest import StartService
 from tests.e2e.test_slow_clients import streams_open
-from tests.e2e.wire import connect, until
-from tests.service import ServiceProcess
+from tests.e2e.wire import connect
+from tests.support.builders import new_fact, publication
+from tests.support.service import ServiceProcess
+from tests.support.waiting import until
 
 HOST = b"host: localhost\r\n"
 ASKED = b"GET /v1/position HTTP/1.1\r\n" + HOST + b"\r\n"

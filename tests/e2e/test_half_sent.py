@@ -4,9 +4,10 @@ import asyncio
 
 import httpx
 
-from tests.builders import publication
 from tests.conftest import StartService
-from tests.e2e.wire import connect, until
+from tests.e2e.wire import connect
+from tests.support.builders import publication
+from tests.support.waiting import until
 
 MIB = 1024 * 1024
 ROOM_BYTES = 4 * MIB

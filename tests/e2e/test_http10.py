@@ -8,10 +8,10 @@ from contextlib import asynccontextmanager
 import httpx
 import pytest
 
-from tests.builders import new_fact, publication
 from tests.conftest import StartService
 from tests.e2e.wire import connect
-from tests.service import ServiceProcess
+from tests.support.builders import new_fact, publication
+from tests.support.service import ServiceProcess
 
 LARGE_BYTES = 900_000
 SECONDS = 20

@@ -6,10 +6,11 @@ import json
 import httpx
 from httpx_sse import EventSource, aconnect_sse
 
-from tests.builders import new_facts, publication
 from tests.conftest import StartService
-from tests.e2e.wire import Acknowledged, exported, keep_publishing, until
-from tests.service import ServiceProcess
+from tests.e2e.wire import Acknowledged, exported, keep_publishing
+from tests.support.builders import new_facts, publication
+from tests.support.service import ServiceProcess
+from tests.support.waiting import until
 
 KILLS = 3
 PUBLISHERS = 4
@@ -38,7 +39,7 @@ async def test_a_follower_goes_on_without_gap_or_repeat_while_the_service_is_kil
     publishing = [asyncio.create_task(keep_publishing(service.url, told, done)) for _ in range(PUBLISHERS)]
     for _ in range(KILLS):
         wanted = len(seen) + 100
-        await until(lambda wanted=wanted: reached(seen, wanted))  # type: ignore[misc]
+        await until(lambda wanted=wanted: reached(seen, wanted))
         await service.kill()
         service = await start_service(port=service.port)
     done.set()

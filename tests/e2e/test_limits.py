@@ -10,10 +10,11 @@ import httpx
 import pytest
 
 from tests.access.keys import EVERYTHING_GRANTED, known, make_key, new_client
-from tests.builders import new_fact, publication
 from tests.conftest import StartService
-from tests.e2e.wire import connect, streaming, until
-from tests.service import ServiceProcess
+from tests.e2e.wire import connect, streaming
+from tests.support.builders import new_fact, publication
+from tests.support.service import ServiceProcess
+from tests.support.waiting import until
 
 CLIENT, OTHER_CLIENT = "203.0.113.7", "203.0.113.8"
 LIMIT = 5

@@ -15,10 +15,11 @@ import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-from tests.builders import new_fact, publication
 from tests.conftest import StartService
-from tests.e2e.wire import streaming, until
-from tests.service import ROOT, ServiceProcess, clean_environment, free_port, settings_of
+from tests.e2e.wire import streaming
+from tests.support.builders import new_fact, publication
+from tests.support.service import ROOT, ServiceProcess, clean_environment, free_port, settings_of
+from tests.support.waiting import until
 
 TRACE, CALLER = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 TRACEPARENT = f"00-{TRACE}-{CALLER}-01"

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from tests.builders import new_fact, publication
-from tests.service import ServiceProcess
+from tests.support.builders import new_fact, publication
+from tests.support.service import ServiceProcess
 
 OFFER = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAEAAEAAAAIAAAABAAMAAABk\r\n"
 

@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 
-from tests.builders import publication
 from tests.conftest import StartService
+from tests.support.builders import publication
 
 NAMED = "https://app.example"
 FOREIGN = ("https://app.example.evil.example", "https://evil.example", "http://app.example", "null", "*", NAMED + "/")

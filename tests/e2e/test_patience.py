@@ -9,10 +9,11 @@ import httpx
 import psutil
 import pytest
 
-from tests.builders import new_fact, publication
 from tests.conftest import StartService
-from tests.e2e.wire import connect, until
-from tests.service import ServiceProcess
+from tests.e2e.wire import connect
+from tests.support.builders import new_fact, publication
+from tests.support.service import ServiceProcess
+from tests.support.waiting import until
 
 JSON_HEAD = b"POST /v1/facts HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
 ASKED = b"GET /v1/position HTTP/1.1\r\nhost: localhost\r\n\r\n"

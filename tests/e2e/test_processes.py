@@ -10,11 +10,12 @@ import sys
 import httpx
 import psutil
 
-from tests.builders import new_fact, new_facts, publication
 from tests.conftest import StartPostgres, StartService
-from tests.e2e.wire import exported, position_of, streaming, until
-from tests.postgres import Databases, name_of, run_sql
-from tests.service import ROOT, ServiceProcess, clean_environment, free_port
+from tests.e2e.wire import exported, position_of, streaming
+from tests.support.builders import new_fact, new_facts, publication
+from tests.support.postgres import Databases, name_of, run_sql
+from tests.support.service import ROOT, ServiceProcess, clean_environment, free_port
+from tests.support.waiting import until
 
 
 async def test_a_low_limit_of_open_files_is_raised_to_what_the_streams_need(start_service: StartService) -> None:

@@ -11,14 +11,14 @@ import httpx
 import pytest
 
 from factwire.store.schema.migrate import migrate
-from tests.builders import publication
 from tests.conftest import StartService
 from tests.e2e.test_doctor import found
 from tests.e2e.test_observability import client_of, value_of
 from tests.e2e.test_restoring import factwire
-from tests.e2e.wire import until
 from tests.faults.pair import Pair
-from tests.postgres import run_sql
+from tests.support.builders import publication
+from tests.support.postgres import run_sql
+from tests.support.waiting import until
 
 STORE_ANOTHER_TIMELINE = """
 update factwire.log set system_identifier = (select system_identifier from pg_control_system()), timeline = 0
@@ -53,7 +53,7 @@ async def test_a_process_that_began_after_a_change_warns_once_and_publishes_all_
         assert (await client.post("/v1/facts", json=publication())).status_code == 201
         assert service.log.count("promoted or restored (timeline 0 -> 1)") == 1
         finding = (await asyncio.to_thread(found, database_url=fresh_database_url))["history"]
-        assert (finding["verdict"], "(timeline 0 -> 1)" in finding["told"]) == ("note", True)
+        assert (finding["verdict"], "(timeline 0 -> 1)" in finding["detail"]) == ("note", True)
         assert "`factwire epoch raise`" in finding["change"]
         assert "`factwire epoch keep`" in finding["change"]
 
@@ -142,7 +142,7 @@ async def test_a_process_that_begins_while_a_fork_is_noticed_counts_it(
 ) -> None:
     await asyncio.to_thread(run_sql, fresh_database_url, "update factwire.log set forked_at = now()")
     finding = (await asyncio.to_thread(found, database_url=fresh_database_url))["history"]
-    assert (finding["verdict"], "an unknown position" in finding["told"]) == ("wrong", True)
+    assert (finding["verdict"], "an unknown position" in finding["detail"]) == ("wrong", True)
     async with client_of(await start_service()) as client:
         await until(is_forked(client))
 

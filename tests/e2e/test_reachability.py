@@ -7,11 +7,11 @@ import httpx
 
 from factwire.composition.components import build
 from factwire.settings import Settings
-from tests.builders import publication
 from tests.conftest import StartService
-from tests.e2e.wire import until
 from tests.integration.relay import relaying
-from tests.postgres import run_sql
+from tests.support.builders import publication
+from tests.support.postgres import run_sql
+from tests.support.waiting import until
 
 NOTICED_SECONDS = 8  # a statement that hangs is given up after 15 s
 

@@ -8,10 +8,10 @@ import httpx
 import pytest
 
 from factwire.store.encryption.keys import new_master_key
-from tests.builders import new_fact, publication
 from tests.conftest import StartService
 from tests.e2e.erasure import SECRET, erase, opened, publish
 from tests.e2e.test_erasure import PATHS, WAIT_SECONDS, next_fact, one, until
+from tests.support.builders import new_fact, publication
 
 REDACTED = {"payload": None, "redacted": True}
 REASON = "published by mistake"

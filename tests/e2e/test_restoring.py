@@ -13,11 +13,11 @@ from uuid import uuid4
 import httpx
 
 from factwire.store.encryption.keys import new_master_key
-from tests.builders import new_fact, publication
 from tests.conftest import StartService
 from tests.e2e.erasure import ERASED, SECRET, a_secret_fact, erase, lines, opened, publish
-from tests.postgres import Databases, name_of, run_sql
-from tests.service import ROOT, clean_environment
+from tests.support.builders import new_fact, publication
+from tests.support.postgres import Databases, name_of, run_sql
+from tests.support.service import ROOT, clean_environment
 
 KEY = new_master_key()
 

@@ -6,10 +6,11 @@ import asyncpg
 import httpx
 import pytest
 
-from tests.builders import new_facts, publication
 from tests.conftest import StartService
-from tests.e2e.wire import streaming, until
-from tests.postgres import run_sql
+from tests.e2e.wire import streaming
+from tests.support.builders import new_facts, publication
+from tests.support.postgres import run_sql
+from tests.support.waiting import until
 
 
 async def test_a_role_serves_with_usage_select_and_insert_alone(serving_url: str, start_service: StartService) -> None:

@@ -5,12 +5,10 @@ import time
 
 import httpx
 
-from tests.builders import publication
 from tests.conftest import StartService
-from tests.e2e.test_tickets import ALL, client_of, issuer, start
-from tests.issuer import IssuerServer
-
-__all__ = ["issuer"]
+from tests.e2e.test_tickets import ALL, client_of, start
+from tests.support.builders import publication
+from tests.support.issuer import IssuerServer
 
 OWN = {"sec-fetch-site": "same-origin"}
 

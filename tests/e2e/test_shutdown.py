@@ -7,10 +7,11 @@ import time
 import asyncpg
 import httpx
 
-from tests.builders import publication
 from tests.conftest import StartService
 from tests.e2e.test_crashes import append_waits
-from tests.e2e.wire import connect, streaming, until
+from tests.e2e.wire import connect, streaming
+from tests.support.builders import publication
+from tests.support.waiting import until
 
 STREAMS = 40
 MOMENT_SECONDS = 0.2

@@ -10,9 +10,10 @@ import httpx
 import psutil
 import pytest
 
-from tests.builders import new_fact, publication
 from tests.conftest import StartService
-from tests.e2e.wire import connect, streaming, until
+from tests.e2e.wire import connect, streaming
+from tests.support.builders import new_fact, publication
+from tests.support.waiting import until
 
 LARGE = 256 * 1024
 

@@ -2,9 +2,9 @@
 
 import httpx
 
-from tests.builders import new_fact, publication
 from tests.conftest import StartService
 from tests.e2e.wire import streaming
+from tests.support.builders import new_fact, publication
 
 MIB = 1024 * 1024
 FACTS = 24

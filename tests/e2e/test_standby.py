@@ -16,11 +16,12 @@ import pytest
 
 from factwire.doctor.service_checks import look_at_service
 from factwire.store.schema.migrate import is_empty, migrate
-from tests.builders import new_fact, new_facts, publication
-from tests.e2e.wire import Acknowledged, RawStream, keep_publishing, position_of, streaming, until
+from tests.e2e.wire import Acknowledged, RawStream, keep_publishing, position_of, streaming
 from tests.faults.pair import Node, Pair
 from tests.integration.logs import connected
-from tests.service import ServiceProcess, settings_of
+from tests.support.builders import new_fact, new_facts, publication
+from tests.support.service import ServiceProcess, settings_of
+from tests.support.waiting import until
 
 KINDS = {"unavailable", "standby-behind"}
 
@@ -154,7 +155,7 @@ async def test_the_standby_is_told_and_counts_as_reachable(site: Site) -> None:
         readiness = (await client.get("/readyz")).json()
         assert readiness == {"ready": True, "draining": False, "schema": "current", "database": "standby"}
         [found] = [finding async for finding in look_at_service(client)]
-        assert (found.verdict, "nothing is published" in found.told) == ("note", True)
+        assert (found.verdict, "nothing is published" in found.detail) == ("note", True)
     assert await metric(site.standby, "factwire_database_reachable") == 1
     assert await metric(site.standby, "factwire_database_standby") == 1
     assert await metric(site.primary, "factwire_database_standby") == 0

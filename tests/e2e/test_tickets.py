@@ -5,26 +5,20 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx
-import pytest
 
-from tests.builders import new_fact, publication
 from tests.conftest import StartService
-from tests.issuer import AUDIENCE, IssuerServer
-from tests.postgres import run_sql
-from tests.service import ROOT, ServiceProcess, clean_environment
+from tests.support.builders import new_fact, publication
+from tests.support.issuer import AUDIENCE, IssuerServer
+from tests.support.postgres import run_sql
+from tests.support.service import ROOT, ServiceProcess, clean_environment
+from tests.support.waiting import until
 
 ALL = {"include": ["*"]}
-
-
-@pytest.fixture
-async def issuer() -> AsyncIterator[IssuerServer]:
-    async with IssuerServer() as running:
-        yield running
 
 
 async def start(start_service: StartService, issuer: IssuerServer, **settings: object) -> ServiceProcess:
@@ -264,12 +258,6 @@ def keys_command(service: ServiceProcess, *arguments: str) -> str:
 
 async def succeeds(client: httpx.AsyncClient, path: str, headers: dict[str, str]) -> bool:
     return (await client.get(path, headers=headers)).is_success
-
-
-async def until(claim: Callable[[], Awaitable[bool]]) -> None:
-    async with asyncio.timeout(20):
-        while not await claim():
-            await asyncio.sleep(0.1)
 
 
 def until_empty(database_url: str) -> None:

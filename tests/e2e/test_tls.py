@@ -13,11 +13,12 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.builders import new_fact, publication
-from tests.certificates import Pair, new_authority, new_certificate
 from tests.conftest import StartService
-from tests.e2e.wire import streaming, until
-from tests.service import ROOT, ServiceProcess, clean_environment
+from tests.e2e.wire import streaming
+from tests.support.builders import new_fact, publication
+from tests.support.certificates import Pair, new_authority, new_certificate
+from tests.support.service import ROOT, ServiceProcess, clean_environment
+from tests.support.waiting import until
 
 PASSWORD = "OPEN-SESAME"
 LARGE = 900_000

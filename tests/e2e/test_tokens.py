@@ -4,23 +4,16 @@ import asyncio
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator
 
 import httpx
 import pytest
 
-from tests.builders import publication
 from tests.conftest import StartService
-from tests.issuer import AUDIENCE, IssuerServer
-from tests.service import ROOT, clean_environment, settings_of
+from tests.support.builders import publication
+from tests.support.issuer import AUDIENCE, IssuerServer
+from tests.support.service import ROOT, clean_environment, settings_of
 
 ALL = {"include": ["*"]}
-
-
-@pytest.fixture
-async def issuer() -> AsyncIterator[IssuerServer]:
-    async with IssuerServer() as running:
-        yield running
 
 
 def bearer(token: str) -> dict[str, str]:

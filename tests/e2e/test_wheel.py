@@ -2,32 +2,21 @@
 
 import asyncio
 import json
-import shutil
 import subprocess
 import sys
 import zipfile
 from asyncio.subprocess import PIPE
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from tempfile import mkdtemp
 
 import httpx
 import pytest
 
 from factwire import __version__
-from tests.e2e.wire import until
-from tests.service import ROOT, clean_environment, free_port
+from tests.support.service import ROOT, clean_environment, free_port
+from tests.support.waiting import until
 
 BINARIES = Path(sys.executable).parent
-
-
-@pytest.fixture
-def data_directory() -> Iterator[Path]:
-    """A directory that the embedded server's own user can reach."""
-    parent = Path(mkdtemp(prefix="factwire-embedded-"))
-    yield parent / "data"
-    shutil.rmtree(parent)
 
 
 @pytest.fixture

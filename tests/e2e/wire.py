@@ -3,7 +3,7 @@
 import asyncio
 import json
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from tests.builders import Fact, new_fact, publication
+from tests.support.builders import Fact, new_fact, publication
 
 RETRY_SECONDS = 0.05
 MAYBE_WRITTEN = (httpx.TransportError,)
@@ -24,12 +24,6 @@ class Acknowledged:
 
     positions: dict[str, int] = field(default_factory=dict)
     problems: list[httpx.Response] = field(default_factory=list)
-
-
-async def until(holds: Callable[[], Awaitable[bool]], *, seconds: float = 15) -> None:
-    async with asyncio.timeout(seconds):
-        while not await holds():
-            await asyncio.sleep(RETRY_SECONDS)
 
 
 async def publish_until_acknowledged(client: httpx.AsyncClient, told: Acknowledged, fact: Fact) -> None:

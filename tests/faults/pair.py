@@ -10,7 +10,7 @@ import psutil
 
 from factwire.store.embedded import EmbeddedServer
 from factwire.store.embedded_programs import EmbeddedRefused, find_engine
-from tests.service import free_port
+from tests.support.service import free_port
 
 CONFIGURATION = """
 max_connections = 100

@@ -4,7 +4,7 @@ import asyncio
 import random
 import subprocess
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +13,8 @@ from tests.faults.clients import Client, Conditional, Exporter, PageReader, Publ
 from tests.faults.followers import Follower
 from tests.faults.history import Keys, Loss, Raised, Recorder
 from tests.faults.pair import Node, Pair
-from tests.service import ServiceProcess, free_port, settings_of
+from tests.support.service import ServiceProcess, free_port, settings_of
+from tests.support.waiting import until
 
 CLOCK = "clock"
 PUBLISHERS = 5
@@ -112,7 +113,7 @@ class Site:
         auditor = Client(self.shared, "auditor", url=self.shared.urls[-1])
         head = await self._audit(auditor)
         with suppress(TimeoutError):  # the checker tells who is missing what
-            await until(lambda: all(it.refused or it.position >= head for it in self.followers), SETTLE_SECONDS)
+            await until(lambda: all(it.refused or it.position >= head for it in self.followers), seconds=SETTLE_SECONDS)
         await self._stop_clients()
         await self._audit(auditor)
         await auditor.aclose()
@@ -230,7 +231,7 @@ class Site:
     async def _recovered(self, url: str) -> None:
         position = await self.publishes(url)
         following = next(it for it in self.followers if it.url == url)
-        await until(lambda: bool(following.refused) or following.position >= position, RECOVERY_SECONDS)
+        await until(lambda: bool(following.refused) or following.position >= position, seconds=RECOVERY_SECONDS)
 
 
 @asynccontextmanager
@@ -245,9 +246,3 @@ async def site_of(directory: Path, setup: Setup, recorder: Recorder, seed: str) 
 
 def run(*command: str) -> None:
     subprocess.run(command, check=True, timeout=10)
-
-
-async def until(holds: Callable[[], bool], seconds: float) -> None:
-    async with asyncio.timeout(seconds):
-        while not holds():
-            await asyncio.sleep(POLL_SECONDS)

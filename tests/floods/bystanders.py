@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 import httpx
 
 from tests.access.keys import new_client
-from tests.builders import new_fact, publication
 from tests.e2e.wire import RawStream, streaming
+from tests.support.builders import new_fact, publication
 
 PUBLISHERS = 4
 PAUSE_SECONDS = 0.05

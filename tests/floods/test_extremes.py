@@ -16,7 +16,7 @@ from tests.floods.bystanders import Bystanders, Noticed, at
 from tests.floods.extremes import Attack, Role, run_extreme
 from tests.floods.flooding import flooded
 from tests.floods.memory import bound, watched
-from tests.service import ServiceProcess
+from tests.support.service import ServiceProcess
 
 CALM_SECONDS = 2.0
 FLOOD_SECONDS = 12.0

@@ -10,7 +10,7 @@ import pytest
 
 from tests.faults.pair import Node
 from tests.image.container import build
-from tests.postgres import run_sql
+from tests.support.postgres import run_sql
 
 IMAGE = "localhost/factwire:test"
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Self
 from uuid import uuid4
 
-from tests.service import ROOT
+from tests.support.service import ROOT
 
 ENGINE = ("podman", "--runtime", "runc")
 ENGINE_SECONDS = 90.0

@@ -6,7 +6,7 @@ import tomllib
 import pytest
 
 from tests.image.container import inspect, output_of
-from tests.service import ROOT
+from tests.support.service import ROOT
 
 pytestmark = [pytest.mark.image, pytest.mark.timeout(1000)]
 
@@ -44,7 +44,7 @@ def test_it_holds_what_runs_and_nothing_else_of_the_project(image: str) -> None:
         *("/factwire:", "alembic", "app", "openapi"),
         *("/factwire/openapi:", "examples"),
     ]
-    assert output_of(image, "sh", "-c", "echo /wheels* /requirements*").strip() == "/wheels* /requirements*"
+    assert output_of(image, "sh", "-c", "echo /wheels* /locks*").strip() == "/wheels* /locks*"
 
 
 def test_the_bill_of_materials_names_everything_in_it(image: str) -> None:

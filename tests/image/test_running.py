@@ -6,10 +6,11 @@ import asyncpg
 import httpx
 import pytest
 
-from tests.builders import new_fact, publication
-from tests.e2e.wire import streaming, until
+from tests.e2e.wire import streaming
 from tests.image.container import Container
-from tests.service import free_port, settings_of
+from tests.support.builders import new_fact, publication
+from tests.support.service import free_port, settings_of
+from tests.support.waiting import until
 
 pytestmark = [pytest.mark.image, pytest.mark.timeout(1000)]
 

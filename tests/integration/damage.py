@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 
 from factwire.store.pools import Connection
-from tests.service import ROOT, clean_environment
+from tests.support.service import ROOT, clean_environment
 
 FOLLOW_SECONDS = 20.0
 COMMAND_SECONDS = 50.0

@@ -1,7 +1,7 @@
 """A log under test: facts for it, the floors above it, and what its server says about who waits for whom."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any
 from uuid import UUID, uuid4
@@ -20,6 +20,7 @@ from factwire.publish.publisher import Publisher
 from factwire.store.append import append
 from factwire.store.pools import Connection, Pools, new_pools
 from factwire.store.read import Form, PageBounds, read_page
+from tests.support.waiting import until
 
 DEADLINE_SECONDS = 20.0
 POLL_SECONDS = 0.005
@@ -102,21 +103,6 @@ async def page_ids(connection: Connection, *, after: int, until: int | None = No
         bounds=PageBounds(),
     )
     return page.through, [line.split(b'"id":"')[1][:36] for line in page.body.splitlines()]
-
-
-async def until(claim: Callable[[], Awaitable[Any]] | Callable[[], Any], *, seconds: float = DEADLINE_SECONDS) -> None:
-    """Wait until a claim holds; fail where it does not in time."""
-    try:
-        async with asyncio.timeout(seconds):
-            while True:
-                held = claim()
-                if isinstance(held, Awaitable):
-                    held = await held
-                if held:
-                    return
-                await asyncio.sleep(POLL_SECONDS)
-    except TimeoutError:
-        raise AssertionError(f"not within {seconds} s: {claim.__qualname__}") from None
 
 
 async def waiting_for_a_lock(connection: Connection) -> int:

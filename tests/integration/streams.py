@@ -17,6 +17,7 @@ from factwire.follow.tail import Tail
 from factwire.store.pools import Pools
 from tests.integration.logs import connected
 from tests.integration.store import a_fact, append_alone, opened
+from tests.support.waiting import until
 
 LOSE_ALL_BEHIND_THE_THIRD = """
 set local session_replication_role = replica;
@@ -60,12 +61,6 @@ async def process(
         await until(lambda: tail.started)
         yield Process(database, tail, streams)
         running.cancel()
-
-
-async def until(holds: Callable[[], bool]) -> None:
-    async with asyncio.timeout(15):
-        while not holds():
-            await asyncio.sleep(0.005)
 
 
 def everything(after: int, *, epoch: int = 1, head: int = 0) -> StreamRequest:

@@ -20,10 +20,10 @@ from tests.integration.logs import (
     store,
     stored_ids,
     unless,
-    until,
     waiting_for_a_lock,
 )
 from tests.integration.relay import relayed
+from tests.support.waiting import until
 
 TAKE_THE_LOCK = "select pg_advisory_xact_lock(lock_key) from factwire.log"
 STORED_AND_TOLD = """

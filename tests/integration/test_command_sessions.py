@@ -12,8 +12,9 @@ from factwire.cli.keys import run_key_command
 from factwire.doctor import database_checks
 from factwire.store.connection import SESSION, sqlalchemy_engine
 from factwire.store.pools import Connection
-from tests.integration.logs import connected, holders_of_the_lock, until
+from tests.integration.logs import connected, holders_of_the_lock
 from tests.integration.relay import Relay, relaying
+from tests.support.waiting import until
 
 ASKED_FOR = "select name from pg_settings where source = 'client'"
 LOCK_THE_LOG = "select factwire.lock_log()"

@@ -23,12 +23,13 @@ from factwire.store.pools import Connection
 from factwire.store.read import Form, PageBounds, read_page
 from factwire.store.verification.chain import Flaw
 from factwire.store.verification.verifier import Verifier
-from tests.builders import new_fact, publication
 from tests.conftest import StartService
 from tests.e2e.erasure import a_secret_fact, erase, opened, publish
 from tests.integration.damage import code_of
-from tests.integration.logs import MIB, connected, opened_database, running, unless, until, waiting_for_a_lock
+from tests.integration.logs import MIB, connected, opened_database, running, unless, waiting_for_a_lock
 from tests.integration.store import a_fact
+from tests.support.builders import new_fact, publication
+from tests.support.waiting import until
 
 KEY = new_master_key()
 MASTER_KEYS = MasterKeys([bytes(KEY_BYTES)])

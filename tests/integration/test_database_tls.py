@@ -17,11 +17,11 @@ import asyncpg
 import httpx
 import pytest
 
-from tests.builders import publication
-from tests.certificates import new_authority, new_certificate
 from tests.conftest import StartService
-from tests.e2e.wire import until
-from tests.service import ROOT, clean_environment, free_port
+from tests.support.builders import publication
+from tests.support.certificates import new_authority, new_certificate
+from tests.support.service import ROOT, clean_environment, free_port
+from tests.support.waiting import until
 
 BINARIES = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
 CONFIGURATION = "ssl = on\nlisten_addresses = '127.0.0.1'\nunix_socket_directories = ''\nfsync = off\n"

@@ -3,7 +3,8 @@
 import asyncio
 
 from factwire.store.log import raise_epoch
-from tests.integration.logs import connected, fact, store, until, waiting_for_a_lock
+from tests.integration.logs import connected, fact, store, waiting_for_a_lock
+from tests.support.waiting import until
 
 LOCK_LOG = "select factwire.lock_log()"
 COUNT_AN_ERASURE = "update factwire.log set erasures = erasures + 1"

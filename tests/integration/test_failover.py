@@ -7,8 +7,9 @@ import pytest
 from factwire.domain.errors import OutcomeUnknown, Unavailable
 from factwire.store.schema.migrate import migrate
 from tests.conftest import StartPostgres
-from tests.integration.logs import connected, fact, opened_database, opened_publisher, until
-from tests.postgres import name_of
+from tests.integration.logs import connected, fact, opened_database, opened_publisher
+from tests.support.postgres import name_of
+from tests.support.waiting import until
 
 WAITING_FOR_THE_STANDBY = "select pid from pg_stat_activity where wait_event = 'SyncRep'"
 

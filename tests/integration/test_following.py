@@ -20,7 +20,8 @@ from factwire.store.notifications import listeners
 from factwire.store.read_tail import Fork
 from tests.integration.logs import connected
 from tests.integration.store import a_fact, append_alone, execute, opened
-from tests.integration.streams import everything, positions_of, process, publish, rewrite, until
+from tests.integration.streams import everything, positions_of, process, publish, rewrite
+from tests.support.waiting import until
 
 
 async def positions_until(happenings: AsyncIterator[Happening], last: int) -> list[int]:

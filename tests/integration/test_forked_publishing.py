@@ -28,9 +28,9 @@ from tests.integration.logs import (
     running,
     store,
     stored_ids,
-    until,
     waiting_for_a_lock,
 )
+from tests.support.waiting import until
 
 SHARED = 10
 NEVER_SECONDS = 3600.0

@@ -12,7 +12,8 @@ from factwire.publish.publisher import Publisher
 from factwire.store.read_tail import Fork
 from tests.integration.logs import connected, opened_publisher
 from tests.integration.store import a_fact
-from tests.integration.streams import process, publish, rewrite, until
+from tests.integration.streams import process, publish, rewrite
+from tests.support.waiting import until
 
 IS_STORED = "select forked_at is not null from factwire.log"
 NOTICE = "update factwire.log set forked_at = now(), forked_after = 3"

@@ -11,8 +11,9 @@ from factwire.jobs.history_check import HistoryCheck
 from factwire.store.log import raise_epoch
 from factwire.store.pools import Connection
 from factwire.store.timelines import keep_server, read_kept, read_server
-from tests.integration.logs import CUT_THE_LOG, connected, fact, new_tail, opened_database, running, store, until
-from tests.postgres import name_of
+from tests.integration.logs import CUT_THE_LOG, connected, fact, new_tail, opened_database, running, store
+from tests.support.postgres import name_of
+from tests.support.waiting import until
 
 CHANGE_THE_TIMELINE = "update factwire.log set timeline = timeline - 1"
 BEGIN_AN_EPOCH = "update factwire.log set epoch = epoch + 1"

@@ -13,21 +13,13 @@ from factwire.follow.progress import Facts, Failed
 from factwire.store.encryption.keys import new_master_key
 from factwire.store.pools import Pools
 from factwire.store.read import Form, HistoryPage, PageBounds, read_page
-from tests.builders import new_fact, new_facts, publication
 from tests.conftest import StartService
 from tests.e2e.erasure import a_secret_fact, opened, publish
 from tests.integration.damage import behind_the_back, code_of, followed, take_away, verify_by_command
-from tests.integration.logs import (
-    connected,
-    fact,
-    opened_database,
-    opened_publisher,
-    store,
-    stored_ids,
-    unless,
-    until,
-)
+from tests.integration.logs import connected, fact, opened_database, opened_publisher, store, stored_ids, unless
 from tests.integration.streams import everything, positions_of, process
+from tests.support.builders import new_fact, new_facts, publication
+from tests.support.waiting import until
 
 HEAD, MISSING = 9, 5
 KEY = new_master_key()

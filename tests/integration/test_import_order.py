@@ -13,9 +13,10 @@ import httpx
 import pytest
 
 from factwire.store.pools import Connection
-from tests.builders import publication
 from tests.conftest import StartService
-from tests.integration.logs import connected, fact, store, until, waiting_for_a_lock
+from tests.integration.logs import connected, fact, store, waiting_for_a_lock
+from tests.support.builders import publication
+from tests.support.waiting import until
 
 LINES = 500
 OTHERS = 300

@@ -23,9 +23,10 @@ from factwire.store.append import is_certainly_not_written
 from factwire.store.encryption.keys import KEY_BYTES, MasterKeys
 from factwire.store.pools import Connection, Pools
 from factwire.store.schema.migrate import migrate
-from tests.integration.logs import MIB, connected, fact, new_tail, opened_database, running, until, waiting_for_a_lock
+from tests.integration.logs import MIB, connected, fact, new_tail, opened_database, running, waiting_for_a_lock
 from tests.integration.store import a_fact
-from tests.postgres import ThrowawayPostgres
+from tests.support.postgres import ThrowawayPostgres
+from tests.support.waiting import until
 
 MASTER_KEYS = MasterKeys([bytes(KEY_BYTES)])
 WAITING_FOR_THE_STANDBY = "select pid from pg_stat_activity where wait_event = 'SyncRep'"

@@ -5,9 +5,9 @@ import asyncio
 import httpx
 import pytest
 
-from tests.builders import new_fact, publication
 from tests.conftest import StartService
-from tests.postgres import run_sql
+from tests.support.builders import new_fact, publication
+from tests.support.postgres import run_sql
 
 TRANSACTIONS = "select xact_commit::int from pg_stat_database where datname = current_database() and $1"
 

@@ -19,7 +19,7 @@ from factwire.store.pools import Connection
 from factwire.store.verification.chain import Flaw
 from factwire.store.verification.verifier import Verifier
 from tests.integration.store import a_fact, append_alone
-from tests.postgres import run_sql
+from tests.support.postgres import run_sql
 
 OWNERS_FUNCTIONS = """
 select p.oid::regprocedure::text as function, has_function_privilege('public', p.oid, 'execute') as open, p.proargtypes

@@ -10,7 +10,8 @@ from factwire.follow.tail import Tail
 from factwire.publish.publisher import Publisher
 from factwire.store.append import Appended
 from tests.integration.store import a_fact, opened
-from tests.integration.streams import Process, everything, positions_of, process, until
+from tests.integration.streams import Process, everything, positions_of, process
+from tests.support.waiting import until
 
 STREAMS = 40
 PUSH_SECONDS = 0.0005  # so that a pass takes 20 ms

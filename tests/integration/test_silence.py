@@ -28,9 +28,9 @@ from tests.access.keys import known, make_key, new_client, new_grants
 from tests.conftest import StartService
 from tests.e2e.wire import streaming
 from tests.integration.store import a_fact, append_alone
-from tests.integration.test_matching import PATTERNS
+from tests.integration.test_query_arguments import PATTERNS
 from tests.integration.test_query_plans import touching
-from tests.postgres import Databases
+from tests.support.postgres import Databases
 
 WALK = "select positions, through from factwire.walk_query($1, $2, $3, $4, $5, $6, $7, $8, 60, $9, $10)"
 

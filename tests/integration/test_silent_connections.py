@@ -6,8 +6,9 @@ import pytest
 
 from factwire.domain.errors import Unavailable
 from factwire.store.pools import Pool
-from tests.integration.logs import connected, until
+from tests.integration.logs import connected
 from tests.integration.relay import Relay, relaying
+from tests.support.waiting import until
 
 
 async def test_a_read_over_a_silent_connection_is_unavailable_as_soon_as_its_time_is_over(database_url: str) -> None:

@@ -2,15 +2,8 @@
 
 from factwire.domain.position import Position
 from factwire.domain.query import Query, new_item
-from tests.integration.logs import (
-    MIB,
-    connected,
-    fact,
-    following_tail,
-    ids_of,
-    store,
-    until,
-)
+from tests.integration.logs import MIB, connected, fact, following_tail, ids_of, store
+from tests.support.waiting import until
 
 
 async def test_a_fact_of_the_greatest_size_does_not_stop_the_tail(database_url: str) -> None:

@@ -18,7 +18,8 @@ from factwire.auth.jwks import Issuer, SigningKeys
 from factwire.auth.jwt import ExpectedClaims, JwtAuthenticator
 from factwire.domain.errors import Unauthenticated, Unavailable
 from factwire.domain.grants import Grants, new_namespace_set
-from tests.issuer import AUDIENCE, IssuerServer, new_key
+from tests.support.issuer import AUDIENCE, IssuerServer, new_key
+from tests.support.waiting import until
 
 GRANTS = {"publish": {"include": ["shop"]}}
 GRANTED = Grants(publish=new_namespace_set(["shop"]))
@@ -50,12 +51,6 @@ async def verifying(
     finally:
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
-
-
-@pytest.fixture
-async def issuer() -> AsyncIterator[IssuerServer]:
-    async with IssuerServer() as running:
-        yield running
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
@@ -299,9 +294,3 @@ async def test_a_configuration_of_another_issuer_is_not_followed(issuer: IssuerS
         with pytest.raises(Unavailable):
             await tokens.verify(issuer.token())
     assert issuer.keys_asked == 0
-
-
-async def until(claim: Callable[[], bool]) -> None:
-    async with asyncio.timeout(15):
-        while not claim():
-            await asyncio.sleep(0.02)

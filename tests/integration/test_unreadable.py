@@ -10,13 +10,14 @@ import pytest
 
 from factwire.store.encryption.keys import new_master_key
 from factwire.store.pools import Connection
-from tests.builders import new_fact
 from tests.conformance.frames import Frame
 from tests.conformance.streams import Stream, follow
 from tests.conftest import StartService
 from tests.e2e.erasure import a_secret_fact, erase, lines, opened, publish
 from tests.integration.damage import behind_the_back, followed, verify_by_command
-from tests.integration.logs import connected, following_tail, until
+from tests.integration.logs import connected, following_tail
+from tests.support.builders import new_fact
+from tests.support.waiting import until
 
 KEY = new_master_key()
 HEAD = 24

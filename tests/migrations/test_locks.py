@@ -10,9 +10,9 @@ import pytest
 
 from factwire.store.schema import migrate as migrations
 from factwire.store.schema.migrate import MigrationRefused, migrate, newest_revision
-from tests.builders import publication
 from tests.conftest import StartService
 from tests.e2e.wire import exported
+from tests.support.builders import publication
 
 PUBLISH_SECONDS = 2.0
 LONG_TRANSACTION = "select count(*) from factwire.facts"

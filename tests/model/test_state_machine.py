@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from tests.service import ServiceProcess
+from tests.support.service import ServiceProcess
 
 TYPES = ["A", "B"]
 IDS = ["x", "y", "z"]

@@ -13,8 +13,8 @@ import pytest
 
 from factwire.store.embedded_programs import find_engine
 from tests.faults.pair import Node
-from tests.postgres import run_sql
-from tests.service import free_port
+from tests.support.postgres import run_sql
+from tests.support.service import free_port
 
 NEWEST = "FACTWIRE_TEST_PGBOUNCER"
 POOL_SIZE = 3

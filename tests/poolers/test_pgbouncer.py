@@ -11,11 +11,11 @@ import asyncpg
 import httpx
 import pytest
 
-from tests.builders import new_fact, publication
 from tests.conftest import StartService
 from tests.e2e.wire import streaming
 from tests.poolers.conftest import Pooled
-from tests.service import ROOT, clean_environment, settings_of
+from tests.support.builders import new_fact, publication
+from tests.support.service import ROOT, clean_environment, settings_of
 
 pytestmark = pytest.mark.poolers
 

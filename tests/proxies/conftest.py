@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory, mkdtemp
 import pytest
 
 from tests.proxies.proxy import NGINX, PRODUCTS, Product, Proxy
-from tests.service import ServiceProcess
+from tests.support.service import ServiceProcess
 
 CERTIFICATE = (
     "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost "

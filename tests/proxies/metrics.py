@@ -2,7 +2,7 @@
 
 import httpx
 
-from tests.service import ServiceProcess
+from tests.support.service import ServiceProcess
 
 
 async def metric(service: ServiceProcess, name: str) -> int:

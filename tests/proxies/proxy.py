@@ -13,8 +13,8 @@ from pathlib import Path
 import httpx
 import psutil
 
-from tests.e2e.wire import until
-from tests.service import ROOT, clean_environment, free_port
+from tests.support.service import ROOT, clean_environment, free_port
+from tests.support.waiting import until
 
 PATH = f"{os.environ['PATH']}:/usr/local/sbin:/usr/sbin"  # where Debian keeps them, and users do not look
 SERVICE = re.compile(r"127\.0\.0\.1:800(\d)")

@@ -6,10 +6,11 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 
-from tests.builders import Fact, new_facts, publication
 from tests.conftest import StartService
-from tests.e2e.wire import exported, position_of, until
+from tests.e2e.wire import exported, position_of
 from tests.proxies.conftest import StartProxy
+from tests.support.builders import Fact, new_facts, publication
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.proxies
 
@@ -42,7 +43,7 @@ async def test_an_import_is_published_while_it_is_sent_and_an_export_gives_it_ba
         async def in_pieces() -> AsyncIterator[bytes]:
             for start in range(0, len(facts), LINES):
                 yield ndjson(facts[start : start + LINES])
-                await until(lambda end=start + LINES: has_reached(client, end))  # type: ignore[misc]
+                await until(lambda end=start + LINES: has_reached(client, end))
 
         answer = await client.post("/v1/facts/import", content=in_pieces(), headers=NDJSON)
     assert json.loads(answer.text.splitlines()[-1])["result"]["published"] == len(facts)

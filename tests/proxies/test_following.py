@@ -10,12 +10,13 @@ from contextlib import asynccontextmanager
 import httpx
 import pytest
 
-from tests.builders import new_fact, publication
 from tests.conftest import StartService
-from tests.e2e.wire import streaming, until
+from tests.e2e.wire import streaming
 from tests.proxies.conftest import StartProxy, only_nginx
 from tests.proxies.metrics import has, metric
 from tests.proxies.proxy import Product
+from tests.support.builders import new_fact, publication
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.proxies
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.builders import publication
 from tests.conftest import StartService
 from tests.proxies.conftest import StartProxy
 from tests.proxies.metrics import metric
+from tests.support.builders import publication
 
 pytestmark = pytest.mark.proxies
 

@@ -7,10 +7,11 @@ from contextlib import asynccontextmanager
 import pytest
 
 from tests.conftest import StartService
-from tests.e2e.wire import Acknowledged, keep_publishing, until
+from tests.e2e.wire import Acknowledged, keep_publishing
 from tests.proxies.conftest import StartProxy
 from tests.proxies.following import Follower, all_have, followers
 from tests.proxies.proxy import Product
+from tests.support.waiting import until
 
 pytestmark = [pytest.mark.proxies, pytest.mark.timeout(120)]
 

@@ -8,13 +8,14 @@ import asyncpg
 import httpx
 import pytest
 
-from tests.builders import new_fact, publication
 from tests.conftest import StartService
-from tests.e2e.wire import Acknowledged, exported, keep_publishing, until
+from tests.e2e.wire import Acknowledged, exported, keep_publishing
 from tests.proxies.conftest import StartProxy, only_nginx
 from tests.proxies.following import all_have, followers
 from tests.proxies.metrics import has, metric, publishes
-from tests.service import ServiceProcess
+from tests.support.builders import new_fact, publication
+from tests.support.service import ServiceProcess
+from tests.support.waiting import until
 
 pytestmark = [pytest.mark.proxies, pytest.mark.timeout(120)]
 

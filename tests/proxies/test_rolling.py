@@ -11,12 +11,13 @@ import pytest
 
 from factwire.store.schema.migrate import migrate
 from tests.conftest import StartService
-from tests.e2e.wire import Acknowledged, exported, keep_publishing, until
+from tests.e2e.wire import Acknowledged, exported, keep_publishing
 from tests.proxies.conftest import StartProxy
 from tests.proxies.following import Follower, Visit, all_have, followers
 from tests.proxies.metrics import publishes
 from tests.proxies.versions import take_schema_back, unpack_version_before
-from tests.service import ServiceProcess
+from tests.support.service import ServiceProcess
+from tests.support.waiting import until
 
 pytestmark = [pytest.mark.proxies, pytest.mark.timeout(180)]
 
@@ -59,7 +60,7 @@ async def test_the_version_before_and_this_one_serve_side_by_side_while_the_sche
         await asyncio.to_thread(migrate, fresh_database_url)
         for service in services:
             before = len(told.positions)
-            await until(lambda before=before: all_have(following, before + 50))  # type: ignore[misc]
+            await until(lambda before=before: all_have(following, before + 50))
             assert (await asked(service, "/readyz")).is_success
             await replace(start_service, service)
     assert no_stream_was_cut(following)

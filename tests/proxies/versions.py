@@ -8,7 +8,7 @@ from alembic import command
 from alembic.script import ScriptDirectory
 
 from factwire.store.schema.migrate import configuration
-from tests.service import ROOT
+from tests.support.service import ROOT
 
 
 def unpack_version_before(directory: Path) -> None:

@@ -5,16 +5,16 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import asyncpg
 import httpx
 
-from tests.builders import Fact, publication
-from tests.postgres import locked
-from tests.service import ROOT, STOP_SECONDS, clean_environment
+from tests.support.builders import Fact, publication
+from tests.support.postgres import locked
+from tests.support.service import ROOT, STOP_SECONDS, clean_environment
 
 DOCS = ROOT / "docs"
 CLIENTS = ROOT / "tests" / "clients"
@@ -113,13 +113,6 @@ def node(name: str, *arguments: object, directory: Path) -> list[str]:
                 subprocess.run([*COMPILER, "--outDir", str(directory), str(path)], check=True)
         path = compiled
     return ["node", str(path), *map(str, arguments)]
-
-
-async def until(holds: Callable[[], bool | Awaitable[bool]]) -> None:
-    """Wait until a claim holds."""
-    async with asyncio.timeout(UNTIL_SECONDS):
-        while not (found if isinstance(found := holds(), bool) else await found):
-            await asyncio.sleep(POLL_SECONDS)
 
 
 async def publish(url: str, *facts: Fact, key: str | None = None) -> int:

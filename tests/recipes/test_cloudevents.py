@@ -10,10 +10,11 @@ from cloudevents.core.base import BaseCloudEvent
 from cloudevents.core.formats.json import JSONFormat
 from cloudevents.core.v1.event import CloudEvent
 
-from tests.builders import new_facts
 from tests.conftest import StartService
 from tests.recipes.cutting import relaying
-from tests.recipes.programs import import_facts, publish, published, python, run, running, until
+from tests.recipes.programs import import_facts, publish, published, python, run, running
+from tests.support.builders import new_facts
+from tests.support.waiting import until
 
 FACTS = 5000
 ADDED = {"factposition", "factpublishedat", "factversion"}

@@ -12,11 +12,12 @@ import httpx
 import pytest
 
 from tests.access.keys import known, make_key, new_grants
-from tests.builders import new_fact, new_facts
 from tests.conftest import RUN_DIRECTORY, StartService
-from tests.postgres import Databases
 from tests.recipes.cutting import relaying
-from tests.recipes.programs import import_facts, node, publish, python, refused, revoke, running, until
+from tests.recipes.programs import import_facts, node, publish, python, refused, revoke, running
+from tests.support.builders import new_fact, new_facts
+from tests.support.postgres import Databases
+from tests.support.waiting import until
 
 FACTS = 20_000
 KILLS = 6
@@ -106,7 +107,7 @@ async def test_killed_in_the_middle_it_goes_on_without_loss_or_double(
         for _ in range(KILLS):
             before = follower.facts
             async with running(follower.command(url), log_path=follower.log_path) as program:
-                await until(lambda before=before: follower.facts > before)  # type: ignore[misc]
+                await until(lambda before=before: follower.facts > before)
                 await program.kill()
             assert follower.cursor == f"1:{follower.facts}"
     assert follower.facts < FACTS
@@ -140,7 +141,7 @@ async def test_it_outlives_the_service(start_service: StartService, follower: Fo
             await service.kill()
             service = await start_service(port=service.port, retry_seconds=0.1)
             await publish(service.url, new_fact())
-            await until(lambda total=total: follower.facts == total)  # type: ignore[misc]
+            await until(lambda total=total: follower.facts == total)
 
 
 async def test_a_busy_service_is_asked_again(start_service: StartService, follower: Follower) -> None:

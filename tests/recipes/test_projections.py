@@ -13,11 +13,12 @@ from typing import Protocol
 import asyncpg
 import pytest
 
-from tests.builders import Fact, new_fact
 from tests.conftest import StartService
-from tests.postgres import Databases
 from tests.recipes.cutting import relaying
-from tests.recipes.programs import UNTIL_SECONDS, import_facts, publish, published, python, run, running, until
+from tests.recipes.programs import UNTIL_SECONDS, import_facts, publish, published, python, run, running
+from tests.support.builders import Fact, new_fact
+from tests.support.postgres import Databases
+from tests.support.waiting import until
 
 FACTS = 10_000
 KILLS = 4

@@ -13,11 +13,12 @@ from uuid import UUID, uuid5
 import httpx
 import pytest
 
-from tests.builders import new_fact
 from tests.conftest import StartService
 from tests.recipes.cutting import relaying
-from tests.recipes.programs import altered, node, publish, published, python, run, running, until
-from tests.service import free_port
+from tests.recipes.programs import altered, node, publish, published, python, run, running
+from tests.support.builders import new_fact
+from tests.support.service import free_port
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.clients
 
@@ -81,7 +82,7 @@ async def kill_often(command: list[str], seen: Callable[[], int], log_path: Path
     for _ in range(KILLS):
         before = seen()
         async with running(command, log_path=log_path) as program:
-            await until(lambda before=before: seen() > before)  # type: ignore[misc]
+            await until(lambda before=before: seen() > before)
             await program.kill()
 
 
@@ -94,7 +95,7 @@ async def test_killed_again_and_again_both_end_with_each_order_shipped_once(
 
     async def place_until_it_is_over() -> None:
         for order in (f"order-{number}" for number in itertools.count(1)):
-            await until(lambda order=order: orders.place(order))  # type: ignore[misc]
+            await until(lambda order=order: orders.place(order))
             placed.append(order)
             if killing.done():
                 return

@@ -8,7 +8,8 @@ import pytest
 
 from tests.conftest import StartService
 from tests.recipes.cutting import relaying
-from tests.recipes.programs import altered, published, python, run, until
+from tests.recipes.programs import altered, published, python, run
+from tests.support.waiting import until
 
 CLIENTS = 20
 CONDITION = '"fail_if_match": about,'

@@ -7,10 +7,11 @@ from uuid import uuid4
 
 import pytest
 
-from tests.builders import Fact, new_fact
 from tests.conftest import StartService
 from tests.recipes.cutting import relaying
-from tests.recipes.programs import altered, publish, published, python, run, until
+from tests.recipes.programs import altered, publish, published, python, run
+from tests.support.builders import Fact, new_fact
+from tests.support.waiting import until
 
 CLIENTS = 10
 CONDITION = '"aggregate_ids": [account.id]}],  #'

@@ -5,7 +5,7 @@ import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from tests.service import ROOT
+from tests.support.service import ROOT
 
 DOCUMENT = ROOT / "openapi" / "openapi.json"
 PAGE = ROOT / "docs" / "sdks.md"

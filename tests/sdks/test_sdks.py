@@ -8,10 +8,9 @@ from typing import Any
 
 import pytest
 
-from tests.builders import new_fact
 from tests.conftest import StartService
 from tests.recipes.cutting import Relay, relaying
-from tests.recipes.programs import Program, publish, running, until
+from tests.recipes.programs import Program, publish, running
 from tests.sdks.generating import (
     MAKERS,
     PAGE,
@@ -20,6 +19,8 @@ from tests.sdks.generating import (
     python_openapi_generator,
     typescript_openapi_generator,
 )
+from tests.support.builders import new_fact
+from tests.support.waiting import until
 
 IMPORTING = {python_openapi_generator, typescript_openapi_generator}
 EXPORTING = {*IMPORTING, java_openapi_generator}

@@ -63,7 +63,7 @@ def test_what_one_grant_excludes_stays_out_whatever_another_includes() -> None:
     "form", [1, [], "*", {"raed": {}}, {"read": []}, {"read": {"includes": []}}, {"read": {"include": ["a*"]}}]
 )
 def test_what_is_no_grants_grants_nothing_but_is_an_error(form: Any) -> None:
-    with pytest.raises(ValueError, match=r"[Ee]xpect|is no namespace"):
+    with pytest.raises(ValueError, match=r"[Ee]xpect|is neither a namespace"):
         ClaimGrants("grants", {}).of({"grants": form})
 
 

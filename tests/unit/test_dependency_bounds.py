@@ -6,7 +6,7 @@ from importlib.metadata import version
 
 import pytest
 
-from tests.service import ROOT
+from tests.support.service import ROOT
 
 # Raise an entry only after the tests pass with the newer version: each module relies on more than is documented.
 TRIED = {

@@ -36,9 +36,9 @@ def test_what_is_excluded_stays_out_whatever_includes_it(
 
 @pytest.mark.parametrize("text", ["", ".*", "*.*", "a*", "*.a", "a.*.*", "a b", "a/*", "ä", "a\n", "**", ".a"])
 def test_a_text_that_is_no_pattern_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="is no namespace"):
+    with pytest.raises(ValueError, match="is neither a namespace"):
         new_namespace_set([text])
-    with pytest.raises(ValueError, match="is no namespace"):
+    with pytest.raises(ValueError, match="is neither a namespace"):
         new_namespace_set(["*"], [text])
 
 

@@ -12,7 +12,7 @@ from uvicorn.server import ServerState
 from factwire.server.uvicorn_protocol.http10 import UnframedBody
 from factwire.server.uvicorn_protocol.protocol import GuardedProtocol
 from factwire.server.uvicorn_protocol.response_writer import ConnectionWriter, OneAnswerCycle
-from tests.service import ROOT
+from tests.support.service import ROOT
 
 FOLDER = ROOT / "app" / "factwire" / "server" / "uvicorn_protocol"
 TEXT = "\n".join(path.read_text() for path in FOLDER.glob("*.py"))

@@ -1,1 +1,1 @@
-"""The HTTP interface: one module per resource. No SQL."""
+"""HTTP API: one module per resource. Contains no SQL."""

@@ -1,4 +1,4 @@
-"""The catalogue: namespaces, types and versions that exist, with counts."""
+"""Catalogue: the existing namespaces, types and versions, with counts."""
 
 from contextlib import AbstractAsyncContextManager
 from typing import Annotated, Any
@@ -29,7 +29,7 @@ NUL = "\x00"
 
 
 class NamespaceCount(msgspec.Struct):
-    """A namespace, how many facts it has, and where the last one stands."""
+    """A namespace, its number of facts, and the position of its last fact."""
 
     namespace: str
     facts: int
@@ -37,14 +37,17 @@ class NamespaceCount(msgspec.Struct):
 
 
 class Namespaces(msgspec.Struct):
-    """Namespaces in the order of their names. `next` is the `after` of the next page, if there is one."""
+    """Namespaces in the order of their names.
+
+    `next` is the `after` parameter of the next page; null on the last page.
+    """
 
     namespaces: list[NamespaceCount]
     next: str | None
 
 
 class TypeCount(msgspec.Struct):
-    """A type, its versions, how many facts it has, and where the last one stands."""
+    """A type, its versions, its number of facts, and the position of its last fact."""
 
     type: str
     versions: list[int]
@@ -53,7 +56,10 @@ class TypeCount(msgspec.Struct):
 
 
 class Types(msgspec.Struct):
-    """Types of a namespace in the order of their names. `next` is the `after` of the next page, if there is one."""
+    """Types of a namespace in the order of their names.
+
+    `next` is the `after` parameter of the next page; null on the last page.
+    """
 
     namespace: str
     types: list[TypeCount]
@@ -61,7 +67,7 @@ class Types(msgspec.Struct):
 
 
 class VersionOfType(msgspec.Struct):
-    """A version of a type, how many facts it has, and where the last one stands."""
+    """A version of a type, its number of facts, and the position of its last fact."""
 
     version: int
     facts: int
@@ -69,7 +75,7 @@ class VersionOfType(msgspec.Struct):
 
 
 class Type(msgspec.Struct):
-    """One type with its versions."""
+    """One type with its versions, its number of facts, and the position of its last fact."""
 
     namespace: str
     type: str
@@ -79,9 +85,10 @@ class Type(msgspec.Struct):
 
 
 class Activity(msgspec.Struct):
-    """How many facts that may be read were published in each interval up to a time, the oldest first.
+    """Number of readable facts published in each interval up to the time `until`, oldest interval first.
 
-    Null where too many came since to count them in time: never for who may read everything.
+    An interval is null if too many facts were published since then to count them in time. This does not happen with
+    read access to all namespaces.
     """
 
     until: Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
@@ -154,7 +161,7 @@ async def list_namespaces(request: Request) -> Response:
 )
 async def list_types(request: Request) -> Response:
     namespace, listed = request.path_params["namespace"], listed_of(request)
-    unknown = NamespaceNotFound(f"There is no fact in the namespace {namespace}.")
+    unknown = NamespaceNotFound(f"There is no fact in namespace {namespace}.")
     if not could_be_read(request, namespace):
         raise unknown
     async with read_connection(request) as connection:
@@ -187,14 +194,14 @@ async def get_type(request: Request) -> Response:
         async with read_connection(request) as connection:
             rows = await read_versions(connection, namespace, type)
     if not rows:
-        raise TypeNotFound(f"There is no fact of the type {namespace}/{type}.")
+        raise TypeNotFound(f"There is no fact of type {namespace}/{type}.")
     versions = [VersionOfType(**row) for row in rows]
     facts, last_position = sum(each.facts for each in versions), max(each.last_position for each in versions)
     return await encoded_response(request, msgspec.json.encode(Type(namespace, type, facts, last_position, versions)))
 
 
 def listed_of(request: Request) -> ListedPage:
-    """Which page of a list is asked for. One name more is read, to tell whether there is a next page."""
+    """The requested page of a list, with a limit one name higher, to detect a next page."""
     parameters = parameters_of(request, "prefix", "after", "limit")
     return ListedPage(
         parameters.get("prefix", parse_part_of_name, ""),
@@ -210,14 +217,14 @@ def parse_part_of_name(text: str) -> str:
 
 
 def page_of(rows: list[Any], listed: ListedPage, name: str) -> tuple[list[Any], str | None]:
-    """The names of a page, and the last of them where there are more."""
+    """The names of a page, and the last of them if there is a next page."""
     if len(rows) < listed.names_max:
         return rows, None
     return rows[:-1], rows[-2][name]
 
 
 def could_be_read(request: Request, namespace: str) -> bool:
-    """Told without a look at the log, so that the time it takes does not tell what is there."""
+    """True if the grants allow reading the namespace. Reads no data, so that the response time reveals nothing."""
     return NUL not in namespace and namespace in principal_of(request).grants.readable
 
 

@@ -1,4 +1,4 @@
-"""CloudEvents: publish them as facts, and export and follow facts as CloudEvents."""
+"""CloudEvents: publish CloudEvents as facts, and export and follow facts as CloudEvents."""
 
 from functools import partial
 
@@ -19,7 +19,8 @@ from factwire.api.http.context import Context, context_of
 from factwire.api.http.direct_response import JsonAnswer
 from factwire.api.http.export_response import EXPORT_PARAMETERS, answer_export
 from factwire.api.http.json_decoding import Decoder
-from factwire.api.http.models import PublishResult, build_facts
+from factwire.api.http.model_conversion import build_facts
+from factwire.api.http.models import PublishResult
 from factwire.api.http.publish_response import answer_publish
 from factwire.api.http.query_parameters import FILTERS, parameters_of
 from factwire.api.http.routing import new_router
@@ -59,7 +60,7 @@ async def publish_events(request: Request) -> JsonAnswer:
     media_type = check_media_type(request, EVENT, BATCH)
     facts_of = facts_of_batch if media_type == BATCH else facts_of_one
     facts = facts_of(context, await context.bodies.read(request))
-    # An event may lack its namespace: the pointer leads to the event.
+    # An event may have no namespace: the pointer then refers to the event.
     return await answer_publish(
         request, admit(principal_of(request), facts, pointer="/{}" if media_type == BATCH else "")
     )

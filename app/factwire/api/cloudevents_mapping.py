@@ -1,8 +1,8 @@
-"""Facts as CloudEvents and back (CloudEvents 1.0, JSON event format).
+"""Mapping between facts and CloudEvents (CloudEvents 1.0, JSON event format).
 
-What a fact has a place for goes there: `type`, `subject` (an aggregate id), `data` (the payload). The other attributes
-of an event are kept in meta, each with `ce-` before its name, as the HTTP binding names its headers. What an event has
-no attribute for goes out as extensions whose names begin with `fact`, and those are understood when they come in.
+Attributes with a counterpart in a fact are mapped to it: `type`, `subject` (an aggregate id), `data` (the payload). The
+other attributes of an event are kept in meta, with the prefix `ce-`, as in the header names of the HTTP binding.
+Members of a fact without a counterpart become extensions with the prefix `fact`, which are also accepted as input.
 """
 
 import base64
@@ -33,7 +33,7 @@ MetaValues = dict[str, str | list[str]]
 
 ATTRIBUTE = re.compile(r"[a-z0-9]+", re.ASCII)
 KEPT = "ce-"
-DATA = "ce-data"  # no attribute can have this name, so that it can say how the data was spelt
+DATA = "ce-data"  # not a possible attribute name, so it can record the encoding of the data
 BASE64 = "base64"
 PLACED = frozenset(
     {"specversion", "id", "type", "subject", "data", "data_base64", "namespace"}
@@ -50,15 +50,17 @@ FIELDS = {
 
 
 class CloudEvent(msgspec.Struct, kw_only=True):
-    """An event as CloudEvents 1.0 has it; further lower-case attributes are extensions."""
+    """An event in the CloudEvents 1.0 JSON format. Further attributes, with lower-case names, are extensions."""
 
     specversion: Annotated[str, Meta(examples=[SPEC_VERSION])]
     id: Annotated[str, Meta(description="The id of the fact if it is a UUID; otherwise the UUIDv5 of source and id.")]
-    source: Annotated[str, Meta(description="Where it happened, a URI reference; kept in meta as `ce-source`.")]
+    source: Annotated[str, Meta(description="The source of the event, a URI reference; kept in meta as `ce-source`.")]
     type: Annotated[str, Meta(description="The type of the fact.")]
     subject: Annotated[str | UnsetType, Meta(description="An aggregate id.")] = UNSET
     time: Annotated[str | UnsetType, Meta(description="When it happened, RFC 3339; kept as `ce-time`.")] = UNSET
-    datacontenttype: Annotated[str | UnsetType, Meta(description="application/json without it.")] = UNSET
+    datacontenttype: Annotated[
+        str | UnsetType, Meta(description="Media type of the data (default: application/json).")
+    ] = UNSET
     dataschema: str | UnsetType = UNSET
     namespace: Annotated[str | UnsetType, Meta(description="An extension: the namespace of the fact.")] = UNSET
     factposition: Annotated[str | UnsetType, Meta(description="Going out: the position of the fact.")] = UNSET
@@ -68,11 +70,11 @@ class CloudEvent(msgspec.Struct, kw_only=True):
     factmeta: Annotated[str | UnsetType, Meta(description="Meta of the fact, a JSON object.")] = UNSET
     factsubject: Annotated[str | UnsetType, Meta(description="The data subject of the fact.")] = UNSET
     data: Annotated[Any, Meta(description="The payload: any JSON, which comes back as it was sent.")] = UNSET
-    data_base64: Annotated[str | UnsetType, Meta(description="Binary data instead, kept as it is spelt.")] = UNSET
+    data_base64: Annotated[str | UnsetType, Meta(description="Binary data instead, kept as it was sent.")] = UNSET
 
 
 class StoredFact(msgspec.Struct):
-    """A fact as the store composes it."""
+    """A fact in the JSON form that the store produces."""
 
     position: int
     published_at: str
@@ -97,7 +99,7 @@ EVENT_JSON = msgspec.json.Encoder()
 
 
 def fact_from_event(event: Event, payloads: Payloads, limits: Limits, *, namespace: str | None) -> NewFact:
-    """The fact that an event tells; `namespace` is for events without one.
+    """The fact of an event. `namespace` applies to events without a namespace.
 
     Raises InvalidRequest and LimitExceeded with a pointer relative to the event.
     """
@@ -111,7 +113,7 @@ def fact_from_event(event: Event, payloads: Payloads, limits: Limits, *, namespa
 
 
 def checked_fact(event: Event, payloads: Payloads, limits: Limits, namespace: str | None) -> NewFact:
-    """The same, with pointers into the event or into the fact."""
+    """The fact of an event. Errors have pointers into the event or into the fact."""
     attributes = attributes_of(event)
     for name in ("specversion", "id", "source", "type"):
         if not attributes.get(name):
@@ -139,7 +141,7 @@ def checked_fact(event: Event, payloads: Payloads, limits: Limits, namespace: st
 
 
 def attributes_of(event: Event) -> dict[str, str]:
-    """All but the data, as text; what is null is not there."""
+    """All attributes except the data, as text. Null attributes are left out."""
     attributes = {}
     for name, raw in event.items():
         if name in ("data", "data_base64"):
@@ -169,7 +171,7 @@ def check_time(text: str | None) -> None:
 
 
 def payload_of(event: Event, payloads: Payloads) -> tuple[bytes, dict[str, str]]:
-    """The payload, and what meta says of its spelling."""
+    """The payload, and the meta entry that records its encoding."""
     if "data_base64" not in event or event["data_base64"] == msgspec.Raw(b"null"):
         return payloads.verbatim(event.get("data", msgspec.Raw(b"null"))), {}
     if "data" in event:
@@ -182,7 +184,7 @@ def payload_of(event: Event, payloads: Payloads) -> tuple[bytes, dict[str, str]]
 
 
 def fact_id(event_id: str, source: str) -> str:
-    """An id that is the same for each repeat of an event, which only its source and id together name."""
+    """Id of the fact, the same for each repeat of an event. Only source and id together identify an event."""
     for name, text in (("id", event_id), ("source", source)):
         check_text(text, f"/{name}")
     return str(UUID(event_id)) if FACT_ID.fullmatch(event_id) else str(uuid5(uuid5(NAMESPACE_URL, source), event_id))
@@ -212,7 +214,7 @@ def meta_of(attributes: Mapping[str, str]) -> MetaValues:
     except msgspec.MsgspecError:
         raise invalid_field("/factmeta", "expected a JSON object of texts, or of arrays of texts") from None
     if has_repeated_member(given.encode(), meta):
-        raise invalid_field("/factmeta", "a member stands twice in the object")
+        raise invalid_field("/factmeta", "the object has a member twice")
     for key, value in meta.items():
         if is_attribute(key, value):
             raise invalid_field("/factmeta", f"{key} would go out as an attribute of the event: give it as one")
@@ -222,16 +224,16 @@ def meta_of(attributes: Mapping[str, str]) -> MetaValues:
 
 
 def is_told(name: str, attributes: Mapping[str, str]) -> bool:
-    """Whether an attribute is kept: not the source that every fact without one is given on the way out.
+    """True if an attribute is kept in meta. The default source, which the export gives to facts without one, is not.
 
-    Its time is: in another log, when the fact was published here is no longer known from anything else.
+    The time is kept: in another log, nothing else records the time at which the fact was published here.
     """
     is_source_of_facts = name == "source" and attributes[name] == f"/v1/namespaces/{attributes.get('namespace', '')}"
     return name not in PLACED and not is_source_of_facts
 
 
 def as_attribute(field: FieldError, event: Event) -> FieldError:
-    """What is wrong with a fact, as the author of the event knows it: the attribute, or the event that lacks it."""
+    """An error in a fact, reported for the event: at the attribute, or at the event if the attribute is missing."""
     _, name, *below = [*(field.pointer or "").split("/"), ""]
     if name == "aggregate_ids" and below[0] == "0" and "subject" in event:
         name = "subject"
@@ -246,7 +248,7 @@ def as_attribute(field: FieldError, event: Event) -> FieldError:
 
 
 def event_from_fact(line: bytes) -> bytes:
-    """The event that a fact is, from the JSON of the fact."""
+    """Convert the JSON of a fact to an event."""
     fact, payloads = STORED.decode(line)
     payload = msgspec.Raw(payloads.verbatim(fact.payload))
     is_base64 = fact.meta.get(DATA) == BASE64 and bytes(payload).startswith(b'"')
@@ -276,14 +278,14 @@ def event_from_fact(line: bytes) -> bytes:
 
 
 def is_attribute(key: str, value: str | list[str]) -> bool:
-    """Whether this part of meta is an attribute of an event, which goes out as it came in."""
+    """True if this meta entry is a kept attribute of an event, which is exported as it was received."""
     name = key.removeprefix(KEPT)
     is_named = key != name and ATTRIBUTE.fullmatch(name) is not None
     return is_named and isinstance(value, str) and name not in PLACED - {"id"}
 
 
 def extensions_of(fact: StoredFact, meta: MetaValues) -> dict[str, Any]:
-    """What a fact has and an event has no attribute for."""
+    """Extension attributes for the members of a fact without a counterpart in CloudEvents."""
     return {
         name: value
         for name, value, is_there in (
@@ -304,7 +306,7 @@ def text_of(value: object) -> str:
 
 @lru_cache(8)
 def lines_as_events(lines: bytes, *, prefix: bytes = b"") -> bytes:
-    """The same lines, with an event for each fact that stands behind the prefix."""
+    """The same lines, with each fact after the prefix converted to an event."""
     start = prefix + b"{"
     return b"\n".join(
         [

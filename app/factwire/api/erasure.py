@@ -1,4 +1,4 @@
-"""Erasure: destroy the key of a data subject, or take the payload out of one fact."""
+"""Erasure: destroy the data key of a data subject, or remove the payload of one fact (redaction)."""
 
 import msgspec
 from starlette.requests import Request
@@ -26,7 +26,7 @@ REDACTION = Decoder(RedactionBody)
     "/v1/data-subjects/{id}",
     **operation(
         "erase",
-        "Destroy the key of a data subject: the payloads of its facts are gone for good.",
+        "Destroy the key of a data subject: the payloads of its facts are lost permanently.",
         rule=Rule.MANAGE,
         path_parameters={"id": "customer-7f3a"},
         result=ErasedDataSubject,

@@ -1,4 +1,4 @@
-"""The explorer page, and what else a site has at a well-known place. None of it tells anything of the log."""
+"""Explorer page and security.txt (RFC 9116). Neither contains any data of the log."""
 
 import hashlib
 import mimetypes
@@ -48,7 +48,7 @@ EXTRA = {RULE: Rule.OPEN}
 
 
 class Surroundings(msgspec.Struct):
-    """What the page has to know of the service before it asks for anything."""
+    """Settings of the service that the page needs before its first request."""
 
     version: str
     asks_for_key: bool
@@ -69,8 +69,8 @@ async def page(request: Request) -> Response:
 @router.get("/ui/surroundings.json", include_in_schema=False, openapi_extra=EXTRA)
 async def surroundings(request: Request) -> Response:
     settings = context_of(request).settings
-    told = Surroundings(__version__, asks_for_key=not settings.is_open, publishes=is_for_development(settings))
-    return Response(msgspec.json.encode(told), 200, {"cache-control": "no-store"}, "application/json")
+    surroundings = Surroundings(__version__, asks_for_key=not settings.is_open, publishes=is_for_development(settings))
+    return Response(msgspec.json.encode(surroundings), 200, {"cache-control": "no-store"}, "application/json")
 
 
 @router.get("/ui/{path:path}", include_in_schema=False, openapi_extra=EXTRA)
@@ -80,7 +80,7 @@ async def asset(request: Request) -> Response:
 
 @router.get("/.well-known/security.txt", include_in_schema=False, openapi_extra=EXTRA)
 async def security(request: Request) -> Response:
-    """Whom to tell of a hole (RFC 9116): known only to who runs this service."""
+    """Contact for vulnerability reports (RFC 9116), which only the operator of this service knows."""
     contact = context_of(request).settings.security_contact
     if contact is None:
         raise PathNotFound("FACTWIRE_SECURITY_CONTACT is not set.")
@@ -89,7 +89,7 @@ async def security(request: Request) -> Response:
 
 
 def is_for_development(settings: Settings) -> bool:
-    """Whether nobody but the same machine reaches the service, so that publishing from the page harms nobody."""
+    """True if only the same machine can reach the service, so that publishing from the page does no harm."""
     return settings.is_open_implicitly
 
 
@@ -105,7 +105,7 @@ def answer(request: Request, path: str) -> Response:
 
 @lru_cache(1)
 def assets() -> Mapping[str, Asset]:
-    """The files of the page by their path. They are few, and what is not among them does not exist."""
+    """The few files of the page, by path. Any other path does not exist."""
     found: dict[str, Asset] = {}
     waiting = [("", files("factwire").joinpath("ui"))]
     while waiting:

@@ -1,4 +1,4 @@
-"""Export: the whole result up to the head, one fact per line."""
+"""Export: all matching facts up to the head, as NDJSON with one fact per line."""
 
 from starlette.requests import Request
 from starlette.responses import Response

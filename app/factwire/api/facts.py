@@ -1,4 +1,4 @@
-"""Facts: read pages of them, search, export, and fetch one."""
+"""Facts: pages of history, search, and single facts by id or position."""
 
 from uuid import UUID
 
@@ -150,7 +150,7 @@ async def answer_page(request: Request, parameters: Parameters, query: Query) ->
 
 
 def next_link(request: Request, page_request: PageRequest, found: FoundPage) -> str:
-    """The same request from where this page ended; a relative reference, so that it survives proxies."""
+    """Link to the next page: the same request from the end of this page. Relative, so that it works through proxies."""
     name = "until" if page_request.descending else "after"
     url = request.url.include_query_params(**{name: str(found.page.cursor)})
     return f'<{url.path}?{url.query}>; rel="next"'

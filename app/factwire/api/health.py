@@ -1,4 +1,4 @@
-"""Health: whether the process is alive, whether it should get requests, and what it measures."""
+"""Health: liveness, readiness and Prometheus metrics of the process."""
 
 import msgspec
 from starlette.requests import Request
@@ -13,16 +13,17 @@ router = new_router("operations")
 
 
 class Liveness(msgspec.Struct):
-    """The process answers."""
+    """Liveness: the process answers requests."""
 
     status: str = "alive"
 
 
 class Readiness(msgspec.Struct):
-    """Whether requests should come here. The state of the database is told but does not decide: `starting` before the
-    first look at it, `reachable`, `standby` where it serves history and streams only, or `unreachable`.
+    """Readiness: `ready` is true if requests should be sent to this process.
 
-    Otherwise one hiccup of the database would take every process out of rotation and end all streams at the ingress.
+    `database` is reported, but does not affect `ready`: it is `starting` before the first check, `reachable`, `standby`
+    if it serves history and streams only, or `unreachable`. Otherwise one short failure of the database would take
+    every process out of rotation and end all streams at the ingress.
     """
 
     ready: bool
@@ -65,7 +66,7 @@ async def readyz(request: Request) -> Response:
     "/metrics",
     **operation(
         "metrics",
-        "What the process measures, as Prometheus reads it.",
+        "Metrics of the process in the format of Prometheus.",
         rule=Rule.OPEN,
         result=str,
         result_example="metrics",

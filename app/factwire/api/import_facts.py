@@ -1,4 +1,4 @@
-"""Import: facts as NDJSON of any length, each line on its own, committed in batches, with progress."""
+"""Import: publish facts from NDJSON of any length, each line on its own, committed in batches, with progress."""
 
 import asyncio
 from collections import deque
@@ -19,7 +19,8 @@ from factwire.api.http.content_coding import coding_of, decode_chunks
 from factwire.api.http.context import Context, context_of
 from factwire.api.http.direct_response import client_has_left, is_forwarded
 from factwire.api.http.json_decoding import Decoder
-from factwire.api.http.models import ImportCounts, ImportLine, NewFactLine, Skipped, fact_from
+from factwire.api.http.model_conversion import fact_from
+from factwire.api.http.models import ImportCounts, ImportLine, NewFactLine, Skipped
 from factwire.api.http.problems import problem
 from factwire.api.http.published_positions import note_published
 from factwire.api.http.query_parameters import parameters_of, parse_meta_key
@@ -94,19 +95,19 @@ async def import_facts(request: Request) -> Response:
 
 
 def may_answer_early(request: Request) -> bool:
-    """Whether the answer may begin while the body still arrives: not to a proxy.
+    """True if the response may begin while the body still arrives, which does not work through a proxy.
 
-    nginx drops the rest of a body once the answer to it has begun (`preserve_output` in its ngx_http_upstream.c), and
-    the import would wait for it in vain.
+    nginx drops the rest of a body once the response to it has begun (`preserve_output` in its ngx_http_upstream.c), and
+    the import would wait for the rest in vain.
     """
     scope = request.scope
     return scope["http_version"] != "1.0" and not is_forwarded(scope)
 
 
 class DuplexResponse(StreamingResponse):
-    """A response that is sent while the body of its request is still read.
+    """Response that is sent while the body of its request is still being read.
 
-    StreamingResponse waits for the client to leave by receiving, and would swallow the chunks of the body.
+    StreamingResponse calls `receive` to detect a disconnect, and would consume chunks of the body.
     """
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -115,7 +116,7 @@ class DuplexResponse(StreamingResponse):
 
 @dataclass(slots=True)
 class ImportRun:
-    """One import under way. A failure ends it at its line; what was committed before stays."""
+    """One import in progress. A failure ends it at its line; all lines committed before stay committed."""
 
     context: Context
     tells_progress: bool
@@ -155,7 +156,7 @@ class ImportRun:
             lines.close()
 
     async def _batches(self, request: Request, lines: "ImportLines") -> AsyncGenerator[list[bytes]]:
-        """ImportLines as they arrive, in batches. One that is not full is not held back while its client pauses."""
+        """The lines in batches, as they arrive. A batch that is not full is not held back while the client pauses."""
         arriving = chunks(request, seconds=self.context.settings.body_seconds)
         async for piece in decode_chunks(arriving, self.coding):
             lines.add(piece)
@@ -169,11 +170,11 @@ class ImportRun:
     async def _publish_in_time(self, lines: list[bytes]) -> None:
         try:
             await self._publish(lines)
-        except asyncio.CancelledError:  # by the server, when its time to finish is over
+        except asyncio.CancelledError:  # by the server, when its shutdown period is over
             raise OutcomeUnknown() from None
 
     async def _publish(self, lines: list[bytes]) -> None:
-        """Publish a batch in order, up to its first line that fails, which is raised."""
+        """Publish a batch in order, up to the first line that fails. Raises the error of that line."""
         facts: list[NewFact | None] = []
         failure: FactwireError | None = None
         skipped: list[str | None] = []
@@ -194,7 +195,7 @@ class ImportRun:
             raise failure
 
     def _decode(self, text: bytes) -> tuple[NewFact | None, str | None]:
-        """The fact of a line; None for a blank one, and for one that is skipped, with the reason."""
+        """The fact of a line. None for a blank line; None and the reason for a line that is skipped."""
         if not text.strip():
             return None, None
         body, payloads = LINE.decode(text)
@@ -208,7 +209,7 @@ class ImportRun:
         return fact, None
 
     def _end_of_unit(self, facts: Sequence[NewFact | None], start: int) -> int:
-        """Where the lines end that are published together: before a repeated id, or too many postings."""
+        """End of the lines that are published together: before a repeated id, or before too many postings."""
         seen: set[str] = set()
         postings = 0
         for place, fact in enumerate(facts[start:], start):
@@ -224,7 +225,7 @@ class ImportRun:
         await self.pace(len(new))
         if new:
             outcomes = iter(await self.context.intake.publish_in_order(Admitted(new), tenant=self.tenant))
-        else:  # a few bytes of zstd become millions of lines without a fact, and nothing here waits for anything
+        else:  # a few bytes of zstd can be millions of lines without a fact, and nothing else here yields
             outcomes = iter(())
             await asyncio.sleep(0)
         for fact, reason in zip(facts, skipped, strict=True):
@@ -235,7 +236,7 @@ class ImportRun:
             self.counts.lines += 1
 
     def _note(self, request: Request) -> None:
-        """Let the line of the request say what of it was published."""
+        """Add the published positions to the log line of the request."""
         positions, self._positions = self._positions, []
         if self.context.settings.log_requests:
             note_published(request.scope, positions)
@@ -259,7 +260,7 @@ class ImportRun:
 
 
 def reason_to_skip(body: NewFactLine) -> str | None:
-    """Why a line of an export is left out: its payload is gone, or it tells of the log that it comes from."""
+    """Reason to skip a line of an export: its payload is gone, or it is a reserved fact about the source log."""
     for reason in ("redacted", "erased", "unreadable"):
         if getattr(body, reason) is True:
             return reason
@@ -268,9 +269,9 @@ def reason_to_skip(body: NewFactLine) -> str | None:
 
 
 class ImportLines:
-    """The lines of a body that are yet to be published: counted among all bodies that are under way, and bounded.
+    """Bounded buffer of body lines that are not published yet. Its bytes count towards the budget of all open bodies.
 
-    Only those of the next batch are objects: for a line of two bytes that is twenty times its size.
+    Only the lines of the next batch are objects: for a line of two bytes, an object takes twenty times that size.
     """
 
     def __init__(self, budget: Budget, tenant: str, *, bytes_max: int) -> None:
@@ -280,13 +281,13 @@ class ImportLines:
         self._batch: list[bytes] = []
         self._batch_bytes = 0
         self._blocks: deque[bytes] = deque()  # of whole lines
-        self._offset = 0  # of the first line of the first block that is in no batch
+        self._offset = 0  # of the first line of the first block that is not in a batch
         self._rest: list[bytes] = []
         self._rest_bytes = 0
         self._held = 0
 
     def add(self, piece: bytes) -> None:
-        """Take what has arrived. Raises Unavailable where there is no room for it."""
+        """Add a piece that has arrived. Raises Unavailable if the budget has no room for it."""
         self._budget.take(self._tenant, len(piece))
         self._held += len(piece)
         end = piece.rfind(b"\n") + 1
@@ -298,7 +299,7 @@ class ImportLines:
             self._rest_bytes += len(piece) - end
 
     def take(self, *, only_full: bool = False) -> list[bytes]:
-        """The next batch; none where it is not full, if `only_full`."""
+        """Take the next batch. With `only_full`, an empty list if the batch is not full."""
         is_full = self._fill_batch()
         if only_full and not is_full and self._rest_bytes <= self._bytes_max:
             return []
@@ -306,7 +307,7 @@ class ImportLines:
         return batch
 
     def _fill_batch(self) -> bool:
-        """Split off as many lines as fit into the next batch; whether it is full."""
+        """Split off as many lines as fit into the next batch. Returns True if it is full."""
         while self._blocks and len(self._batch) < BATCH_LINES_MAX and self._batch_bytes < self._bytes_max:
             block, start = self._blocks[0], self._offset
             end = block.index(b"\n", start)
@@ -321,19 +322,19 @@ class ImportLines:
         return len(self._batch) == BATCH_LINES_MAX or self._batch_bytes >= self._bytes_max
 
     def check(self) -> None:
-        """Raises LimitExceeded where the line that arrives is too long."""
+        """Raises LimitExceeded if the line that is arriving is too long."""
         if self._rest_bytes > self._bytes_max:
             detail = f"a line may have at most {self._bytes_max} bytes"
             raise LimitExceeded("body_bytes_max", self._bytes_max, field=FieldError(detail))
 
     def end(self) -> None:
-        """Nothing more arrives: what is left is the last line."""
+        """End the body: the bytes that are left form the last line."""
         if self._rest_bytes:
             self._blocks.append(b"".join([*self._rest, b"\n"]))
         self._rest, self._rest_bytes = [], 0
 
     def give_back(self, batch: Sequence[bytes]) -> None:
-        """A batch was published."""
+        """Return the bytes of a published batch to the budget."""
         count = min(self._held, sum(map(len, batch)) + len(batch))  # with the line feeds
         self._held -= count
         self._budget.give_back(self._tenant, count)
@@ -344,10 +345,10 @@ class ImportLines:
 
 
 async def chunks(request: Request, *, seconds: float) -> AsyncIterator[bytes]:
-    """The chunks of a body; an empty one when the client pauses. Raises RequestTimeout if no line ends for so long."""
+    """The chunks of a body; an empty one if the client pauses. Raises RequestTimeout if no line ends in `seconds`."""
     loop = asyncio.get_running_loop()
     stream = request.stream()
-    waited_seconds = 0.0  # for the client alone, since its last line ended
+    waited_seconds = 0.0  # for the client only, since its last line ended
     while True:
         arriving, began_at = asyncio.ensure_future(anext(stream, None)), loop.time()
         try:

@@ -1,4 +1,4 @@
-"""Keys: make them, look at them, give them new secrets, and revoke them."""
+"""API keys: create, read, rotate and revoke them."""
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
@@ -47,14 +47,18 @@ PROBLEMS = (errors.MalformedParameter, errors.UnknownParameter, errors.Unavailab
 
 
 class NamespacesBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Namespaces by pattern: `loans` is that one, `loans.*` are all below it, `*` is each. Exclusion wins."""
+    """A set of namespaces, given by patterns.
+
+    `loans` is exactly that namespace, `loans.*` all namespaces below it, `*` all namespaces. `exclude` takes precedence
+    over `include`.
+    """
 
     include: Texts = UNSET
     exclude: Texts = UNSET
 
 
 class GrantsBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What may be done, and in which namespaces. Nothing granted means nothing seen."""
+    """Permitted actions, each with its namespaces. Without a grant, nothing is visible."""
 
     publish: NamespacesBody | UnsetType = UNSET
     read: NamespacesBody | UnsetType = UNSET
@@ -62,24 +66,26 @@ class GrantsBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class KeyBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """A key to make."""
+    """The properties of an API key to create."""
 
-    name: Annotated[str, Meta(description="For people: whose it is, or what for.", examples=["shop, production"])]
+    name: Annotated[
+        str, Meta(description="A name for people: the owner or the purpose of the key.", examples=["shop, production"])
+    ]
     grants: GrantsBody
-    expires_at: Annotated[str | UnsetType | None, Meta(description="When it ends; never without it.")] = UNSET
+    expires_at: Annotated[str | UnsetType | None, Meta(description="The end of its validity (default: none).")] = UNSET
 
 
 class RotationBody(msgspec.Struct, forbid_unknown_fields=True):
-    """How a key gets its new secret."""
+    """Options for the rotation of an API key, which gives it a new secret."""
 
     grace_seconds: Annotated[
         float | UnsetType,
-        Meta(description="For how long the secret before it still holds; an hour without it."),
+        Meta(description="Time in which the previous secret stays valid, in seconds (default: 3600)."),
     ] = UNSET
 
 
 class Key(msgspec.Struct, kw_only=True):
-    """A key, without what opens with it."""
+    """An API key, without its secret."""
 
     id: str
     name: str
@@ -91,13 +97,13 @@ class Key(msgspec.Struct, kw_only=True):
 
 
 class NewKey(Key, kw_only=True):
-    """A key with its secret, which is shown here and never again."""
+    """An API key with its secret, which is returned only in this response."""
 
     secret: str
 
 
 class Keys(msgspec.Struct):
-    """The keys that hold and those that ended within the last 30 days, the oldest first."""
+    """API keys that are valid, or that expired or were revoked within the last 30 days, oldest first."""
 
     keys: list[Key]
 
@@ -121,7 +127,7 @@ async def list_keys(request: Request) -> Response:
     "/v1/keys",
     **operation(
         "create_key",
-        "Make a key. Its secret is shown once.",
+        "Create a key. Its secret is returned once.",
         rule=Rule.MANAGE,
         body=KeyBody,
         body_example="new-key",
@@ -164,7 +170,7 @@ async def get_key(request: Request) -> Response:
     "/v1/keys/{id}/rotate",
     **operation(
         "rotate_key",
-        "Give a key a new secret, which is shown once; the one before holds for a while.",
+        "Give a key a new secret, which is returned once. The previous secret stays valid for a while.",
         rule=Rule.MANAGE,
         path_parameters={"id": "4yTqW0ePzK3c"},
         body=RotationBody,
@@ -207,10 +213,10 @@ async def revoke_key(request: Request) -> Response:
 
 @asynccontextmanager
 async def acquire_for_request(request: Request) -> AsyncIterator[Connection]:
-    """A connection for the keys; what was changed holds in this process at once, and in others within seconds.
+    """A connection to manage keys. A change takes effect in this process at once, and in others within seconds.
 
-    Where keys are not asked for there are none to manage: whoever reaches an open service could leave one behind for
-    the time when it is closed.
+    Raises Forbidden if the service does not use keys: otherwise any client of an open service could create a key and
+    keep it for the time after the service is closed.
     """
     context = context_of(request)
     if context.key_cache is None:
@@ -222,14 +228,14 @@ async def acquire_for_request(request: Request) -> AsyncIterator[Connection]:
         yield connection
     if request.method != "GET":
         context.tail.hint()
-        with suppress(Unavailable):  # the change is made, and will be seen
+        with suppress(Unavailable):  # the change is committed, and will take effect
             await context.key_cache.refresh()
 
 
 def creator_of(request: Request) -> Principal:
-    """Who makes a request, until the end of his credentials: a session of theirs may end before.
+    """The principal of a request, with the expiry of its credentials, not of its session, which may end earlier.
 
-    Raises Unauthenticated where they do not hold any more, and Unavailable where nobody can tell.
+    Raises Unauthenticated if the credentials are not valid any more, and Unavailable if they cannot be checked.
     """
     maker = context_of(request).access.current(principal_of(request))
     if maker is None:
@@ -250,7 +256,7 @@ def grants_of(body: GrantsBody) -> Grants:
 
 
 def expiry_of(text: str | UnsetType | None, *, otherwise: float | None) -> datetime | None:
-    """When a key is to end: by its text, or where there is none with the credentials of its maker."""
+    """Expiry of a new key: the given time, or the expiry of its creator's credentials if the member is missing."""
     if text is UNSET:
         return None if otherwise is None else datetime.fromtimestamp(otherwise, UTC)
     if text is None:
@@ -278,7 +284,7 @@ def members(key: StoredApiKey) -> dict[str, Any]:
 
 
 def without_empty(grants: Mapping[str, Mapping[str, list[str]]]) -> dict[str, dict[str, list[str]]]:
-    """Grants as they are shown: without the parts that grant or exclude nothing."""
+    """Grants in the form that is returned: without the parts that grant or exclude nothing."""
     parts = {action: {name: list(each) for name, each in part.items() if each} for action, part in grants.items()}
     return {action: part for action, part in parts.items() if part}
 

@@ -1,4 +1,4 @@
-"""Open streams: who follows what in this process, and how far behind."""
+"""Open streams of this process, with the principal, query and lag of each."""
 
 from datetime import UTC, datetime
 from typing import Annotated
@@ -11,7 +11,8 @@ from starlette.responses import Response
 from factwire.api.http.authorization import Rule, principal_of
 from factwire.api.http.compression import encoded_response
 from factwire.api.http.context import context_of
-from factwire.api.http.models import QueryBody, query_body_from
+from factwire.api.http.model_conversion import query_body_from
+from factwire.api.http.models import QueryBody
 from factwire.api.http.query_parameters import parameters_of
 from factwire.api.http.routing import new_router
 from factwire.api.openapi.operation import operation
@@ -23,24 +24,24 @@ from factwire.follow.streams import OpenStream
 
 router = new_router("operations")
 
-STREAMS_TOLD_MAX = 200
+STREAMS_LISTED_MAX = 200
 
 
 class OneStream(msgspec.Struct):
-    """An open stream. `lag` is how many positions the head is before it, whether they match or not."""
+    """An open stream. `lag` is the number of positions between it and the head, including facts that do not match."""
 
     principal: str
     opened_at: str
     caught_up: bool
     position: int
     lag: int
-    query: Annotated[QueryBody | UnsetType, Meta(description="Left out where it may match what you may not read.")] = (
-        UNSET
-    )
+    query: Annotated[
+        QueryBody | UnsetType, Meta(description="Omitted if it may match facts that you may not read.")
+    ] = UNSET
 
 
 class OpenStreams(msgspec.Struct):
-    """How many streams are open in the process that answers, and those that are furthest behind."""
+    """Number of open streams in the process that answers, and the streams with the largest lag."""
 
     open: int
     head: int
@@ -51,7 +52,7 @@ class OpenStreams(msgspec.Struct):
     "/v1/streams",
     **operation(
         "list_streams",
-        "The open streams of the process that answers, those furthest behind first.",
+        "Open streams of the process that answers, those with the largest lag first.",
         rule=Rule.MANAGE,
         result=OpenStreams,
         result_example="open_streams",
@@ -63,8 +64,10 @@ async def list_streams(request: Request) -> Response:
     context = context_of(request)
     head = context.tail.head
     readable = principal_of(request).grants.readable
-    told = [open_stream_body(stream, head, readable) for stream in context.streams.furthest_behind(STREAMS_TOLD_MAX)]
-    return await encoded_response(request, msgspec.json.encode(OpenStreams(context.streams.open, head, told)))
+    listed = [
+        open_stream_body(stream, head, readable) for stream in context.streams.furthest_behind(STREAMS_LISTED_MAX)
+    ]
+    return await encoded_response(request, msgspec.json.encode(OpenStreams(context.streams.open, head, listed)))
 
 
 def open_stream_body(stream: OpenStream, head: int, readable: NamespaceSet) -> OneStream:
@@ -81,7 +84,7 @@ def open_stream_body(stream: OpenStream, head: int, readable: NamespaceSet) -> O
 
 
 def is_within(query: Query, readable: NamespaceSet) -> bool:
-    """Whether a query can match only what may be read."""
+    """True if the query can match only facts in readable namespaces."""
     return readable.are_all or (
         bool(query.items)
         and all(item.namespaces and all(name in readable for name in item.namespaces) for item in query.items)

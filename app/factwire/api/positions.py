@@ -1,4 +1,4 @@
-"""Positions: where the log ends, and where it stood at a time."""
+"""Positions: the head of the log, and the last position published before a given time."""
 
 import msgspec
 from starlette.requests import Request

@@ -1,4 +1,4 @@
-"""Publishing: the route, and a shortcut past ASGI to the same for requests that have arrived whole."""
+"""Publishing: the route, and the parsing it shares with the shortcut past ASGI for requests that have arrived whole."""
 
 from http import HTTPStatus
 
@@ -9,7 +9,8 @@ from factwire.api.http.authorization import Rule, principal_of
 from factwire.api.http.context import Context, context_of
 from factwire.api.http.direct_response import JsonAnswer
 from factwire.api.http.json_decoding import Decoder
-from factwire.api.http.models import PublishBody, PublishResult, condition_from, facts_from
+from factwire.api.http.model_conversion import condition_from, facts_from
+from factwire.api.http.models import PublishBody, PublishResult
 from factwire.api.http.publish_response import answer_publish
 from factwire.api.http.query_parameters import parameters_of
 from factwire.api.http.routing import new_router
@@ -46,7 +47,7 @@ async def publish(request: Request) -> JsonAnswer:
 
 
 def parse_publish(context: Context, principal: Principal, raw: bytes) -> Admitted:
-    """Decode a body and check the grants of its author. Raises FactwireError."""
+    """Decode a body and check the grants of the principal. Raises FactwireError."""
     body, payloads = PUBLISH.decode(raw)
     facts = facts_from(body, payloads, context.limits)
     if body.condition is None or body.condition is UNSET:

@@ -1,6 +1,7 @@
-"""The reference at /docs: Swagger UI from files of our own, which may be framed by nobody and runs no foreign script.
+"""API reference at /docs: Swagger UI from local files, with a policy against framing and foreign scripts.
 
-Whoever framed it could have a visitor's clicks publish, and the browser would call that the page's own doing.
+A page that framed it could use the clicks of a visitor to publish (clickjacking), and for the browser those requests
+would come from the reference page itself.
 """
 
 import base64
@@ -35,7 +36,7 @@ PAGE = bytes(
 
 
 def hash_of(script: bytes) -> str:
-    """What lets a policy pass one script that stands in the page."""
+    """Source expression of a Content-Security-Policy that allows one inline script."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(script).digest()).decode()}'"
 
 
@@ -66,6 +67,6 @@ async def docs(request: Request) -> Response:
 
 
 def files() -> Mount:
-    """The scripts and styles of the page, of a package that holds them."""
+    """The scripts and styles of the page, from a package that contains them."""
     directory = Path(fastapi_offline.__file__).parent / "static"
     return Mount(FILES, StaticFiles(directory=directory), name="reference files")

@@ -1,4 +1,4 @@
-"""Sessions: what the explorer page uses, so that no script has to keep a key."""
+"""Sessions: cookies for the explorer page, so that no script has to keep a key."""
 
 import msgspec
 from starlette.requests import Request
@@ -19,14 +19,14 @@ router = new_router("access")
 
 
 class Session(msgspec.Struct):
-    """Whose it is, and when it ends."""
+    """A session, with its principal and the time at which it ends."""
 
     principal: str
     expires_at: str
 
 
 class EndedSession(msgspec.Struct):
-    """The cookie is taken back."""
+    """Confirmation that the session has ended. The response also removes its cookie."""
 
     status: str = "ended"
 

@@ -21,7 +21,7 @@ router = new_router("streams")
     "/v1/stream",
     **operation(
         "follow",
-        "History from a cursor on, then each new fact as it is published.",
+        "History after a cursor, then each new fact when it is published.",
         rule=Rule.READ,
         parameters=(*FILTERS, *OPTIONS, TICKET),
         header_parameters=("Last-Event-ID",),

@@ -1,4 +1,4 @@
-"""Tickets: what an EventSource of another origin shows, since it can send no headers."""
+"""Tickets: credentials for an EventSource of another origin, which cannot send headers."""
 
 import msgspec
 from starlette.requests import Request
@@ -22,7 +22,7 @@ router = new_router("access")
 
 
 class Ticket(msgspec.Struct):
-    """Opens one stream, once."""
+    """A single-use credential that opens one stream, once."""
 
     ticket: str
     expires_at: str
@@ -51,7 +51,7 @@ class Ticket(msgspec.Struct):
     ),
 )
 async def issue_ticket(request: Request) -> Response:
-    """What the stream would be refused for is refused here, where a page can read why."""
+    """A ticket is refused for the same reasons as its stream; here a page can read the reason."""
     context = context_of(request)
     principal = principal_of(request)
     parameters = parameters_of(request, *FILTERS, *OPTIONS)
@@ -71,7 +71,7 @@ async def asked_query(request: Request, parameters: Parameters) -> Query:
     if header(request.scope, b"content-length") in (b"", b"0") and not header(request.scope, b"transfer-encoding"):
         return query
     raw = await context_of(request).bodies.read_json(request)
-    if raw.strip() == b"null":  # from generated clients, where there is no query
+    if raw.strip() == b"null":  # from generated clients, for a missing query
         return query
     asked = await decode_query(raw)
     if query.items:

@@ -1,1 +1,1 @@
-"""Authentication: API keys, tokens of an issuer (JWT), tickets and sessions. Neither HTTP nor SQL."""
+"""Authentication: API keys, JSON Web Tokens of an issuer (JWT), tickets and sessions. Neither HTTP nor SQL."""

@@ -1,4 +1,4 @@
-"""Access: who a request is from, and whether that holds for as long as it is answered."""
+"""Authentication: maps the credentials of a request to a principal, and checks them while the response lasts."""
 
 import math
 import time
@@ -10,40 +10,41 @@ from factwire.domain.principal import ANYBODY, Principal
 SCHEME = b"bearer "
 RECENT_SECONDS = 1.0
 RECENT_MAX = 4096
-SEND_CREDENTIALS = "Send credentials that hold, as `Authorization: Bearer …`."
+SEND_CREDENTIALS = "Send valid credentials as `Authorization: Bearer …`."
 
 
 class Authenticator(Protocol):
-    """Knows one kind of credentials."""
+    """Authenticator for one kind of credentials."""
 
     def accepts(self, token: str) -> bool:
-        """Whether a token is of this kind."""
+        """True if a token is of this kind."""
         ...
 
     def known(self, token: str) -> Principal | None:
-        """Whose a token is that needs no waiting to be verified."""
+        """Principal of a token that can be verified without waiting; None for any other token."""
         ...
 
     async def verify(self, token: str) -> Principal:
-        """Whose a token is. Raises Unauthenticated, and Unavailable where nobody can tell."""
+        """Principal of a token. Raises Unauthenticated, and Unavailable if this cannot be determined."""
         ...
 
     def current(self, principal: Principal) -> Principal | None:
-        """Who somebody is now whom this authenticator has named; None where that does not hold any more.
+        """Current state of a principal of this authenticator; None if it is not valid any more.
 
-        Raises Unavailable where nobody can tell.
+        Raises Unavailable if this cannot be determined.
         """
         ...
 
     async def run(self) -> None:
-        """Keep what it needs to know fresh, until cancelled."""
+        """Keep the verification data fresh until cancelled."""
         ...
 
 
 class Authentication:
-    """Asks the authenticators, by the kind of name that they give. Where it is open, everybody may do everything.
+    """Authenticators by the prefix of their principal names. In open mode, each caller may do everything.
 
-    That is said, and not concluded from there being no authenticator: a mode that nobody knows must let nobody in.
+    `is_open` is set explicitly and not derived from an empty set of authenticators: an unknown mode must not admit any
+    caller.
     """
 
     def __init__(self, authenticators: dict[str, Authenticator], *, is_open: bool) -> None:
@@ -52,17 +53,17 @@ class Authentication:
         self._recent: dict[bytes, tuple[Principal, float]] = {}
 
     def known(self, authorization: bytes) -> Principal | None:
-        """Who sends a header that needs no waiting to be verified."""
+        """Principal of a header that can be verified without waiting; None for any other header."""
         if self.is_open:
             return ANYBODY
-        # On the way of every publish: what was found a moment ago needs no other look.
+        # Hot path of every publish: a recent result is used again without another verification.
         recent = self._recent.get(authorization)
         if recent is not None and time.monotonic() < recent[1]:
             return recent[0]
         return self._look(authorization)
 
     def forget(self) -> None:
-        """Look at every header anew."""
+        """Discard the recent results, so that every header is verified again."""
         self._recent.clear()
 
     def _look(self, authorization: bytes) -> Principal | None:
@@ -77,7 +78,7 @@ class Authentication:
         return principal
 
     async def verify(self, authorization: bytes) -> Principal:
-        """Who sends an `Authorization` header. Raises Unauthenticated, and Unavailable where nobody can tell."""
+        """Principal of an `Authorization` header. Raises Unauthenticated, and Unavailable if this is not known."""
         known = self.known(authorization)
         if known is not None:
             return known
@@ -88,20 +89,20 @@ class Authentication:
         return await authenticator.verify(token)
 
     def current(self, principal: Principal) -> Principal | None:
-        """Who somebody is now; None where the credentials were revoked."""
+        """Current state of a principal; None if its credentials were revoked."""
         if self.is_open:
             return principal
         authenticator = self._authenticators.get(principal.name.partition(":")[0])
         return None if authenticator is None else authenticator.current(principal)
 
     def check(self, principal: Principal) -> None:
-        """Raises Unauthenticated where somebody's credentials ended, or grant something else by now.
+        """Raises Unauthenticated if the credentials have ended, or now have other grants.
 
-        Raises Unavailable where nobody can tell.
+        Raises Unavailable if this cannot be determined.
         """
         current = self.current(principal)
         if current is None or current.grants != principal.grants or has_ended(principal) or has_ended(current):
-            raise Unauthenticated("The credentials were revoked or changed, or have ended.")
+            raise Unauthenticated("The credentials were revoked, changed, or have expired.")
 
     def _one_for(self, token: str) -> Authenticator | None:
         return next((each for each in self._authenticators.values() if token and each.accepts(token)), None)
@@ -112,7 +113,7 @@ def has_ended(principal: Principal) -> bool:
 
 
 def bearer(authorization: bytes) -> str:
-    """The token of a header; empty where there is none."""
+    """Token of a header; empty if the header has no bearer token."""
     if authorization[: len(SCHEME)].lower() != SCHEME:
         return ""
     return authorization[len(SCHEME) :].strip().decode("ascii", "replace")

@@ -1,4 +1,4 @@
-"""Short-lived browser credentials: single-use stream tickets and cookie sessions."""
+"""Common parts of the short-lived browser credentials: single-use stream tickets and cookie sessions."""
 
 import json
 import math
@@ -18,12 +18,12 @@ SECRET_CHARACTERS = 43  # 32 random bytes
 
 
 Current = Callable[[Principal], Principal | None]
-"""Who somebody is now, with the grants of now; None where the credentials were revoked."""
+"""Current state of a principal, with its current grants; None if its credentials were revoked."""
 
 
 @dataclass(frozen=True, slots=True)
 class IssuedSecret:
-    """A secret that is shown once, when it ends by the clock of the database, and for how long it holds from now on."""
+    """Secret that is shown once, its expiry by the clock of the database, and its remaining lifetime in seconds."""
 
     secret: str
     expires_at: datetime
@@ -32,28 +32,28 @@ class IssuedSecret:
 
 @asynccontextmanager
 async def require_session() -> AsyncIterator[None]:
-    """Raises Unauthenticated where the session from which something is to come has ended meanwhile."""
+    """Raises Unauthenticated if the session that requests a new ticket or session has ended in the meantime."""
     try:
         yield
     except asyncpg.ForeignKeyViolationError:
-        raise Unauthenticated("The session has ended: begin a new one.") from None
+        raise Unauthenticated("The session has ended: start a new one.") from None
 
 
 def current_principal(principal: str, current: Current) -> Principal:
-    """Who a stored principal is now. Raises Unauthenticated where the credentials were revoked or have ended."""
+    """Current state of a stored principal. Raises Unauthenticated if its credentials were revoked or have ended."""
     found = current(decode_principal(principal))
     if found is None or (found.expires_at or math.inf) <= time.time():
-        raise Unauthenticated("The credentials behind it were revoked or have ended.")
+        raise Unauthenticated("The credentials that it was issued for were revoked or have expired.")
     return found
 
 
 def has_secret_form(secret: str, prefix: str) -> bool:
-    """Whether it looks like one, so that nonsense costs no question to the database."""
+    """True if a text has the form of a secret, so that a malformed one needs no database query."""
     return len(secret) == len(prefix) + SECRET_CHARACTERS and secret.startswith(prefix) and secret.isascii()
 
 
 def seconds_left(principal: Principal, seconds: float) -> float:
-    """For how long to lend, which is never longer than the credentials hold."""
+    """Lifetime of a new secret in seconds, which is never longer than that of the credentials."""
     return max(0.0, min(seconds, (principal.expires_at or math.inf) - time.time()))
 
 
@@ -62,7 +62,7 @@ def encode_principal(principal: Principal) -> str:
 
 
 def owner_prefix(principal: Principal) -> str:
-    """The beginning that the stored texts of a principal have in common, whatever its grants and credentials are."""
+    """Common prefix of the stored texts of a principal, independent of its grants and credentials."""
     return json.dumps([principal.name]).removesuffix("]") + ", "
 
 

@@ -1,4 +1,4 @@
-"""What the claims of a token grant, as the settings say."""
+"""Grants from the claims of a token, as configured in the settings."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -12,9 +12,9 @@ Claims = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class ClaimGrants:
-    """Grants that stand in a claim themselves, and grants of values that a claim may have.
+    """Grants that a claim contains, and grants that the settings assign to values of claims.
 
-    A claim is named by its name, or by a JSON pointer where it stands inside another one: `/realm_access/roles`.
+    A claim is identified by its name, or by a JSON pointer if it is inside another claim: `/realm_access/roles`.
     """
 
     claim: str | None
@@ -22,14 +22,14 @@ class ClaimGrants:
 
     @property
     def form(self) -> list[Any]:
-        """What is granted by what, in JSON form: the same where it is the same."""
+        """The mapping from claims to grants in JSON form; equal mappings have equal forms."""
         by_value = {
             name: {value: form_of(each) for value, each in values.items()} for name, values in self.by_value.items()
         }
         return [self.claim, by_value]
 
     def of(self, claims: Claims) -> Grants:
-        """All that is granted, together. Raises ValueError where the claim that holds grants holds none."""
+        """All grants of a token, combined. Raises ValueError if the claim for grants does not contain any."""
         granted = [
             granted_by_value[value]
             for name, granted_by_value in self.by_value.items()
@@ -43,7 +43,7 @@ class ClaimGrants:
 
 
 def by_value_from(text: str | None) -> dict[str, dict[str, Grants]]:
-    """Grants of the values of claims, from their JSON. Raises ValueError."""
+    """Grants by claim and value, parsed from JSON. Raises ValueError."""
     form = json.loads(text or "{}")
     if not isinstance(form, dict) or not all(isinstance(each, dict) for each in form.values()):
         raise ValueError("expected an object of claims, each an object of values and their grants")
@@ -51,7 +51,7 @@ def by_value_from(text: str | None) -> dict[str, dict[str, Grants]]:
 
 
 def find(claims: Claims, name: str) -> Any:
-    """The value of a claim; None if there is none."""
+    """Value of a claim; None if the claim is missing."""
     if not name.startswith("/"):
         return claims.get(name)
     found: Any = claims
@@ -63,14 +63,14 @@ def find(claims: Claims, name: str) -> Any:
 
 
 def split_claim(value: Any) -> Iterable[str]:
-    """The values of a claim: the members of a list, or the words of a text, as `scope` has them (RFC 8693, 4.2)."""
+    """The values of a claim: the members of a list, or the words of a text, as in `scope` (RFC 8693, 4.2)."""
     if isinstance(value, str):
         return value.split()
     return [each for each in value if isinstance(each, str)] if isinstance(value, list) else ()
 
 
 def combine(granted: Iterable[Grants]) -> Grants:
-    """What several grants give; what one of them excludes stays out, whatever another includes."""
+    """Union of several grants; an exclusion in one of them overrides the inclusions of all others."""
     each = list(granted)
     return Grants(
         publish=union(grants.publish for grants in each),

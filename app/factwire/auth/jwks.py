@@ -1,4 +1,4 @@
-"""The keys with which an issuer signs: fetched in the background, and kept while the issuer is away."""
+"""JWKS of an issuer: its signing keys, fetched in the background, and kept while the issuer is unavailable."""
 
 import asyncio
 import json
@@ -27,23 +27,23 @@ KINDS: dict[str, type[RSAKey | ECKey | OKPKey]] = {"RSA": RSAKey, "EC": ECKey, "
 
 
 class Issuer:
-    """Where an issuer publishes its keys: at a URL that is given, or that its configuration names."""
+    """Source of the JWKS of an issuer: a given URL, or the one that its configuration names."""
 
     def __init__(self, name: str, *, jwks_url: str | None = None) -> None:
         self.name = name
         self._jwks_url = jwks_url
 
     async def fetch_keys(self, client: httpx.AsyncClient) -> KeySet:
-        """Raises FetchFailed, also where there is no key to verify anything with."""
+        """Fetch the usable keys. Raises FetchFailed, also if no key can verify a token."""
         url = self._jwks_url or await self._discover(client)
         document = await fetch_document(client, url)
         keys = usable_keys(document.get("keys"))
         if not keys:
-            raise FetchFailed(f"{url} holds no key that could have signed a token")
+            raise FetchFailed(f"{url} contains no key that could sign a token")
         return keys
 
     async def _discover(self, client: httpx.AsyncClient) -> str:
-        """The address of the keys (OpenID Connect Discovery 1.0, section 4)."""
+        """URL of the JWKS (OpenID Connect Discovery 1.0, section 4)."""
         url = f"{self.name.removesuffix('/')}/.well-known/openid-configuration"
         configuration = await fetch_document(client, url)
         if configuration.get("issuer") != self.name:
@@ -55,10 +55,10 @@ class Issuer:
 
 
 class SigningKeys:
-    """Fetched at an interval, and in between when a token names a key that is not known.
+    """Signing keys, fetched at an interval, and earlier if a token names an unknown key.
 
-    However many such tokens come, the issuer is asked once for all of them and then not for a while. A request waits
-    only if its own key is missing. While the issuer is away, the last keys hold for a bounded time.
+    Fetching is single-flight: the issuer gets one request for all such tokens, and then none for a while. A request
+    waits only if its own key is missing. While the issuer is unavailable, the last keys stay valid for a bounded time.
     """
 
     def __init__(
@@ -85,11 +85,11 @@ class SigningKeys:
 
     @property
     def hold(self) -> bool:
-        """Whether the last keys are fresh enough to trust."""
+        """True if the last keys are fresh enough to trust."""
         return time.monotonic() - self._fetched_at < self._keep_seconds
 
     async def find(self, kid: str | None, algorithm: str) -> Key | None:
-        """The key of a token, or None where the issuer has no such key. Raises Unavailable where nobody can tell."""
+        """Key of a token; None if the issuer has no such key. Raises Unavailable if this cannot be determined."""
         key = self._known(kid, algorithm)
         if key is None and not self._resting:
             self._wanted.set()
@@ -101,14 +101,17 @@ class SigningKeys:
         return key
 
     def publishes(self, thumbprint: str) -> bool:
-        """Whether the issuer still has a key (RFC 7638). Raises Unavailable where nobody can tell."""
+        """True if the issuer still has a key, by its thumbprint (RFC 7638).
+
+        Raises Unavailable if this cannot be determined.
+        """
         if not self.hold:
             raise Unavailable("The keys of the issuer of the token cannot be fetched.")
         return thumbprint in self._thumbprints
 
     async def run(self) -> None:
         """Fetch keys until cancelled."""
-        # Loading the certificates of the system takes a while.
+        # In a thread: loading the certificates of the system takes a while.
         client = await asyncio.to_thread(httpx.AsyncClient, trust_env=self._issuer.name.startswith("https:"))
         async with client:
             while True:
@@ -141,7 +144,7 @@ class SigningKeys:
             self._on_changed()
 
     async def _rest(self) -> None:
-        """Tell those who wait, and let nobody wait until the issuer may be asked again."""
+        """Wake the waiting requests, and let no request wait until the issuer may be asked again."""
         tried, self._tried = self._tried, asyncio.Event()
         self._resting = True
         self._wanted.clear()
@@ -154,7 +157,7 @@ class SigningKeys:
 
 
 def usable_keys(found: Any) -> KeySet:
-    """The public keys among those of a document that may verify signatures; what cannot be understood is left out."""
+    """The public keys of a JWKS that may verify signatures; entries that cannot be parsed are left out."""
     keys: list[Key] = []
     for each in found[:KEYS_MAX] if isinstance(found, list) else ():
         with suppress(JoseError, ValueError, TypeError, KeyError, AttributeError):
@@ -174,16 +177,16 @@ DOCUMENT_BYTES_MAX = 256 * 1024
 FETCH_SECONDS = 5.0
 
 
-# Compressed, a small answer could become a large document.
+# With compression, a small response could expand to a large document.
 HEADERS = {"accept": "application/json", "accept-encoding": "identity"}
 
 
 class FetchFailed(Exception):
-    """The document could not be had; the message says why."""
+    """The document could not be fetched; the message gives the reason."""
 
 
 async def fetch_document(client: httpx.AsyncClient, url: str) -> dict[str, Any]:
-    """The JSON object at a URL, which is asked once and without following redirects. Raises FetchFailed."""
+    """The JSON object at a URL, fetched by one request without following redirects. Raises FetchFailed."""
     try:
         check_address(url)
         async with asyncio.timeout(FETCH_SECONDS):
@@ -193,7 +196,7 @@ async def fetch_document(client: httpx.AsyncClient, url: str) -> dict[str, Any]:
     except (httpx.HTTPError, httpx.InvalidURL, ValueError, RecursionError) as error:
         raise FetchFailed(f"{url}: {describe_error(error)}") from None
     if not isinstance(document, dict):
-        raise FetchFailed(f"{url} is no JSON object")
+        raise FetchFailed(f"{url} is not a JSON object")
     return document
 
 

@@ -1,4 +1,4 @@
-"""JSON Web Tokens of one issuer: verified with its keys, and kept in mind until they end."""
+"""JSON Web Tokens of one issuer: verified with its keys, and cached until they expire."""
 
 import json
 import math
@@ -28,7 +28,7 @@ LATEST = 253_402_300_799  # the end of the year 9999
 
 @dataclass(frozen=True, slots=True)
 class ExpectedClaims:
-    """What a token must say to be taken."""
+    """Claims that a token must have to be accepted."""
 
     issuer: str
     audience: str
@@ -47,7 +47,7 @@ class ExpectedClaims:
 
 
 class PinnedAlgorithms(JWSRegistry):
-    """The algorithms that the settings name and no other, whatever a token asks for."""
+    """The algorithms that the settings name; the algorithm that a token asks for cannot add any."""
 
     max_header_length = 4096
 
@@ -58,7 +58,7 @@ class PinnedAlgorithms(JWSRegistry):
 
 
 class JwtAuthenticator:
-    """Verifies tokens. One that was verified costs a look-up from then on, until it ends or the keys change."""
+    """Verifies tokens. A verified token costs one cache look-up until it expires or the keys change."""
 
     def __init__(self, expected: ExpectedClaims, keys: SigningKeys, grants: ClaimGrants) -> None:
         self._expected = expected
@@ -73,18 +73,18 @@ class JwtAuthenticator:
         self._host = urlsplit(expected.issuer).hostname or expected.issuer
 
     def accepts(self, token: str) -> bool:
-        """Whether it could be one."""
+        """True if a text could be a JSON Web Token."""
         return token.count(".") == 2
 
     def known(self, token: str) -> Principal | None:
-        """Whose a token is that was verified before and still holds."""
+        """Principal of a token that was verified before and is still valid; None for any other token."""
         principal = self._verified.get(digest(token))
         if principal is None or not self._keys.hold or (principal.expires_at or math.inf) <= time.time():
             return None
         return principal
 
     async def verify(self, token: str) -> Principal:
-        """Whose a token is. Raises Unauthenticated, and Unavailable where the keys of the issuer cannot be had."""
+        """Principal of a token. Raises Unauthenticated, and Unavailable if the keys of the issuer cannot be fetched."""
         principal = self.known(token)
         if principal is None:
             claims, thumbprint = await self._verified_claims(token)
@@ -93,9 +93,9 @@ class JwtAuthenticator:
         return principal
 
     def current(self, principal: Principal) -> Principal | None:
-        """Who somebody with a token is now: the same, unless its signing key was withdrawn or settings have changed.
+        """The same principal; None if its signing key was withdrawn or the settings have changed.
 
-        Raises Unavailable where the keys of the issuer cannot be had.
+        Raises Unavailable if the keys of the issuer cannot be fetched.
         """
         rules, _, thumbprint = principal.credential.partition(":")
         holds = rules == self._rules and self._keys.publishes(thumbprint)
@@ -106,13 +106,13 @@ class JwtAuthenticator:
         await self._keys.run()
 
     def forget(self) -> None:
-        """Verify every token anew: the keys have changed, perhaps because one was stolen."""
+        """Verify every token again: the keys have changed, perhaps because one was stolen."""
         self._verified.clear()
 
     async def _verified_claims(self, token: str) -> tuple[Claims, str]:
-        """What a token says, and the thumbprint of the key that signed it."""
+        """The claims of a token after verification, and the thumbprint of the key that signed it."""
         if len(token) > TOKEN_BYTES_MAX or not token.isascii():
-            raise Unauthenticated("The token is none, or too large.")
+            raise Unauthenticated("Not a valid token, or too large.")
         try:
             signed = jws.extract_compact(token.encode(), registry=self._registry)
             header = signed.headers()
@@ -126,7 +126,7 @@ class JwtAuthenticator:
         except UnsupportedAlgorithmError:
             raise Unauthenticated("The token is signed with an algorithm that is not allowed.") from None
         except JoseError as error:
-            raise Unauthenticated(f"The token does not hold: {error.description or error.error}.") from None
+            raise Unauthenticated(f"The token is not valid: {error.description or error.error}.") from None
         except (ValueError, TypeError, AttributeError, KeyError, OverflowError, RecursionError):
             raise Unauthenticated("The token cannot be read.") from None
         return claims, key.thumbprint()
@@ -138,7 +138,7 @@ class JwtAuthenticator:
         try:
             grants = self._grants.of(claims)
         except (ValueError, TypeError) as error:
-            raise Unauthenticated(f"The claim {self._grants.claim} of the token holds no grants: {error}.") from None
+            raise Unauthenticated(f"The claim {self._grants.claim} of the token contains no grants: {error}.") from None
         expires_at = float(min(claims["exp"], LATEST)) + self._expected.leeway_seconds
         credential = f"{self._rules}:{thumbprint}"
         return Principal(f"{NAME}{self._host}:{subject}", grants, expires_at, credential)
@@ -152,7 +152,7 @@ class JwtAuthenticator:
 def new_tokens(
     expected: ExpectedClaims, grants: ClaimGrants, *, jwks_url: str | None, refresh_seconds: float, keep_seconds: float
 ) -> JwtAuthenticator:
-    """JwtAuthenticator of an issuer with its keys, which are fetched once the tokens run."""
+    """JwtAuthenticator of an issuer with its keys, which are fetched once the authenticator runs."""
     keys = SigningKeys(
         Issuer(expected.issuer, jwks_url=jwks_url),
         refresh_seconds=refresh_seconds,
@@ -164,7 +164,7 @@ def new_tokens(
 
 
 def check_header(header: dict[str, Any]) -> None:
-    """Refuse what is signed by the issuer but for another purpose, and what asks to be read in other ways."""
+    """Refuse a token that the issuer signed for another purpose, or that must be read by other rules (`crit`)."""
     if "crit" in header or str(header.get("typ", "")).lower() not in TYPES:
         raise Unauthenticated("The token is of another kind.")
 

@@ -1,4 +1,4 @@
-"""The keyring of a process: every key that holds, in memory, so that a request asks no database for its key."""
+"""In-memory cache of all valid API keys, so that authentication needs no database round trip."""
 
 import asyncio
 import json
@@ -27,9 +27,9 @@ NOTE_SECONDS = 60.0
 
 
 class KeyCache:
-    """Reads the keys anew when their version grows.
+    """Reads the keys again when their version grows.
 
-    While the database is away, the last ones hold for a bounded time.
+    While the database is unavailable, the last keys stay valid for a bounded time.
     """
 
     def __init__(
@@ -58,8 +58,8 @@ class KeyCache:
         return is_key(token)
 
     def known(self, token: str) -> Principal | None:
-        """Whose a key is that holds now, as far as this process knows for certain."""
-        # A digest is looked up and not a secret: how long that takes tells nothing of which secrets there are.
+        """Principal of a key that is certainly valid now, according to this process; None for any other key."""
+        # The look-up is by digest and not by secret: its duration reveals nothing about the existing secrets.
         principal = self._by_digest.get(digest(token)) if self._is_fresh() else None
         if principal is None or (principal.expires_at or math.inf) <= time.time():
             return None
@@ -67,7 +67,7 @@ class KeyCache:
         return principal
 
     async def verify(self, token: str) -> Principal:
-        """Whose a key is. Raises Unauthenticated, and Unavailable where nobody can tell."""
+        """Principal of a key. Raises Unauthenticated, and Unavailable if this cannot be determined."""
         principal = self.known(token)
         if principal is None and not self._is_fresh():
             with suppress(TimeoutError):
@@ -75,14 +75,15 @@ class KeyCache:
             principal = self.known(token)
         if principal is None:
             self._refuse_stale()
-            # The same words whatever is wrong with it, and where there is none at all.
+            # The same message for every invalid key, and for a missing one.
             raise Unauthenticated(SEND_CREDENTIALS)
         return principal
 
     def current(self, principal: Principal) -> Principal | None:
-        """Who somebody with a key is now; None where the key was revoked or has ended.
+        """Current state of the principal of a key; None if the key was revoked or has ended.
 
-        Whoever came with one of two secrets of a key is nobody once that one has ended. Raises Unavailable.
+        A principal that used one of two secrets of a key ends with that secret, even if the other one is valid. Raises
+        Unavailable.
         """
         self._refuse_stale()
         if principal.credential:
@@ -94,7 +95,7 @@ class KeyCache:
             raise Unavailable("Keys cannot be checked while the database is away.")
 
     async def run(self) -> None:
-        """Follow the keys until cancelled."""
+        """Keep the cache fresh and record the uses of keys, until cancelled."""
         noted_at = time.monotonic()
         while True:
             try:
@@ -107,7 +108,7 @@ class KeyCache:
             await asyncio.sleep(self._poll_seconds)
 
     async def refresh(self) -> None:
-        """See that the keys are those of the database. Raises Unavailable."""
+        """Bring the cache up to date with the database. Raises Unavailable."""
         asked_at = time.monotonic()
         async with self._pools.watch.acquire() as connection:
             if await keys_version(connection) != self._version:
@@ -117,13 +118,13 @@ class KeyCache:
         self._loaded.set()
 
     def _take(self, version: int, secrets: Sequence[LiveSecret]) -> None:
-        # What was read before is not read again: with many keys that would hold up the requests of the process.
+        # Grants that were parsed before are not parsed again: with many keys that would delay the requests.
         read = self._grants
         self._grants = {text: read.get(text) or grants_from(json.loads(text)) for text in {s.grants for s in secrets}}
         by_digest = {secret.digest: principal_of(secret, self._grants[secret.grants]) for secret in secrets}
         by_name: dict[str, Principal] = {}
         for principal in by_digest.values():
-            # Of two secrets of one key the one that holds longer says until when somebody is who he is.
+            # If a key has two secrets, the one that is valid longer determines the expiry of the principal.
             other = by_name.get(principal.name)
             if other is None or (principal.expires_at or math.inf) > (other.expires_at or math.inf):
                 by_name[principal.name] = principal
@@ -131,7 +132,7 @@ class KeyCache:
         self._version, self._by_digest, self._by_name = version, by_digest, by_name
         self.on_changed()
         if not secrets:
-            log.warning("there is no key that holds: make one with `factwire keys create`")
+            log.warning("there is no valid key: create one with `factwire keys create`")
 
     def _is_fresh(self) -> bool:
         return time.monotonic() - self._seen_at < self._keep_seconds

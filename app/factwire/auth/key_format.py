@@ -1,7 +1,7 @@
-"""Keys as their owners hold them: `fw_<id>_<secret>`, of which the service keeps a digest only.
+"""Format of API keys: `fw_<id>_<secret>`. The service stores only a digest of a key.
 
-The prefix is for those who look for leaked secrets, and the checksum at the end lets them leave out what only looks
-like one.
+The prefix lets secret scanners find leaked keys, and the checksum at the end lets them skip texts that only look like a
+key.
 """
 
 from hashlib import sha256
@@ -22,18 +22,18 @@ def new_id() -> str:
 
 
 def new_key(id: str) -> str:
-    """The key to show, once."""
+    """A new key in plain text, to be shown once."""
     text = f"{PREFIX}{id}_{random_text(SECRET_CHARACTERS)}"
     return text + checksum(text)
 
 
 def is_key(token: str) -> bool:
-    """Whether it could be one, mistyped or not."""
+    """True if a token could be a key, mistyped or not."""
     return token.startswith(PREFIX)
 
 
 def digest(secret: str) -> bytes:
-    """What is kept of a secret. 256 random bits, or a signature, need no salt and no slow hash."""
+    """Digest of a secret, for storage. 256 random bits, or a signature, need no salt and no slow hash."""
     return sha256(secret.encode(errors="replace")).digest()
 
 

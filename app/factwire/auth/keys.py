@@ -1,4 +1,4 @@
-"""Making keys, giving them new secrets and revoking them. Nobody gives more than he has, and everything is audited."""
+"""Creation, rotation and revocation of API keys. A caller can grant only its own grants, and everything is audited."""
 
 import re
 from collections.abc import Mapping
@@ -19,13 +19,13 @@ from factwire.store import api_keys
 from factwire.store.api_keys import StoredApiKey
 from factwire.store.pools import Connection
 
-KEYS_MAX = 10_000  # each process has all of them in memory
+KEYS_MAX = 10_000  # each process keeps all of them in memory
 NAME = re.compile(r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,100}")
 
 
 @dataclass(frozen=True, slots=True)
 class CreatedKey:
-    """A key, and what opens with it: to be shown once."""
+    """A key with its secret, which is shown once."""
 
     key: StoredApiKey
     secret: str
@@ -34,17 +34,19 @@ class CreatedKey:
 async def create(
     connection: Connection, by: Principal, *, name: str, grants: Grants, expires_at: datetime | None
 ) -> CreatedKey:
-    """Raises InvalidRequest for a name that is none or an end that is past, LimitExceeded where there are too many
-    keys, and Forbidden where the maker has less himself, or his credentials end before.
+    """Create a key. Raises InvalidRequest if the name is invalid or the expiry is past.
+
+    Raises LimitExceeded if there are too many keys, and Forbidden if the creator has fewer grants than the key, or
+    credentials that end before it.
     """
     if not NAME.fullmatch(name):
         raise InvalidRequest([FieldError("expected 1 to 100 characters, none of them control characters", "/name")])
     if expires_at is not None and expires_at <= datetime.now(UTC):
-        raise InvalidRequest([FieldError("expected a time to come", "/expires_at")])
+        raise InvalidRequest([FieldError("must be in the future", "/expires_at")])
     check_covers(by, grants)
     check_outlasts(by, expires_at)
     if await api_keys.count_keys(connection) >= KEYS_MAX:
-        raise LimitExceeded("keys_max", KEYS_MAX, field=FieldError(f"there are {KEYS_MAX} keys that hold"))
+        raise LimitExceeded("keys_max", KEYS_MAX, field=FieldError(f"there are {KEYS_MAX} valid keys"))
     id, form = new_id(), form_of(grants)
     secret = new_key(id)
     ends = None if expires_at is None else utc(expires_at)
@@ -62,15 +64,18 @@ async def create(
 
 
 async def find(connection: Connection, id: str) -> StoredApiKey:
-    """Raises KeyNotFound."""
+    """Find a key by its id. Raises KeyNotFound."""
     found = await api_keys.find_key(connection, id)
     if found is None:
-        raise KeyNotFound("There is no such key.")
+        raise KeyNotFound("There is no key with this id.")
     return found
 
 
 async def rotate(connection: Connection, by: Principal, id: str, *, grace_seconds: float) -> CreatedKey:
-    """A new secret; the last one holds for the time of grace. Raises KeyNotFound, and Forbidden as for a new key."""
+    """Add a new secret; the previous one stays valid for the grace period.
+
+    Raises KeyNotFound, and Forbidden as for a new key.
+    """
     key = await find(connection, id)
     if key.revoked_at is not None:
         raise KeyNotFound("The key was revoked.")
@@ -85,7 +90,7 @@ async def rotate(connection: Connection, by: Principal, id: str, *, grace_second
 
 
 async def revoke(connection: Connection, by: Principal, id: str) -> StoredApiKey:
-    """End a key with all its secrets, at once. Raises KeyNotFound."""
+    """Revoke a key with all its secrets, immediately. Raises KeyNotFound."""
     key = await find(connection, id)
     if key.revoked_at is None:
         await api_keys.revoke_key(connection, id, audit=audit("KeyRevoked", by, id, {}))
@@ -99,17 +104,17 @@ def check_covers(by: Principal, grants: Grants) -> None:
 
 
 def secret_of(by: Principal) -> bytes | None:
-    """The digest of the secret of a key with which somebody came, if it was one."""
+    """Digest of the key secret that the principal used; None for other credentials."""
     return bytes.fromhex(by.credential.removeprefix(KEY)) if by.credential.startswith(KEY) else None
 
 
 def check_outlasts(by: Principal, expires_at: datetime | None) -> None:
-    """Whoever loses his credentials would else keep a key."""
+    """Raises Forbidden if a key would outlast the credentials of its creator: access would survive their loss."""
     if by.expires_at is None:
         return
     if expires_at is None or expires_at.timestamp() > by.expires_at:
         ends = utc(datetime.fromtimestamp(by.expires_at, UTC))
-        raise Forbidden(f"A key may not hold longer than your own credentials, which end at {ends}.")
+        raise Forbidden(f"A key must not outlive your own credentials, which expire at {ends}.")
 
 
 def audit(type: str, by: Principal, id: str, payload: Mapping[str, Any]) -> NewFact:

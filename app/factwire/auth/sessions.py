@@ -1,4 +1,4 @@
-"""Sessions: cookies for pages of the service."""
+"""Cookie sessions for the pages of the service."""
 
 import asyncio
 import math
@@ -29,9 +29,9 @@ LOOK_SECONDS = 5.0
 
 
 class Sessions:
-    """Each is good for many requests until it ends, or the credentials or the session with which it was begun do.
+    """Each session is valid for many requests, until it ends, or until the credentials or session that began it end.
 
-    Streams ask for as long as they are open whether theirs has ended; the database is asked for all of them together.
+    Each stream checks as long as it is open that its session has not ended; one database query serves all of them.
     """
 
     def __init__(self, pools: Pools, current: Current, *, seconds: float, sessions_max: int) -> None:
@@ -57,32 +57,32 @@ class Sessions:
         return IssuedSecret(secret, expires_at, seconds)
 
     async def find(self, secret: str) -> Principal:
-        """Whose a session is; it ends with the session at the latest. Raises Unauthenticated."""
+        """Principal of a session, which ends with the session at the latest. Raises Unauthenticated."""
         found = None
         if has_secret_form(secret, SESSION_PREFIX):
             async with self._pools.manage.acquire() as connection:
                 found = await find_session(connection, digest(secret))
         if found is None:
-            raise Unauthenticated("The session has ended: begin a new one.")
+            raise Unauthenticated("The session has ended: start a new one.")
         principal = current_principal(found.principal, self._current)
         expires_at = min(found.expires_at.timestamp(), principal.expires_at or math.inf)
         return replace(principal, expires_at=expires_at, session=digest(secret))
 
     async def end(self, secret: str) -> None:
-        """End a session, and what came from it: its tickets, sessions begun with it, and the streams of all."""
+        """End a session and everything derived from it: its tickets, sessions begun with it, and all their streams."""
         if has_secret_form(secret, SESSION_PREFIX):
             async with self._pools.manage.acquire() as connection:
                 await end_session(connection, digest(secret))
 
     def check(self, principal: Principal) -> None:
-        """Raises Unauthenticated where somebody came by a session that is known to have ended."""
+        """Raises Unauthenticated if the session of a principal is known to have ended."""
         if principal.session:
             self._asked_for.add(principal.session)
             if principal.session in self._ended:
                 raise Unauthenticated("The session has ended.")
 
     async def run(self) -> None:
-        """Find out which sessions of open streams have ended, until cancelled."""
+        """Find the ended sessions of open streams, until cancelled."""
         while True:
             await asyncio.sleep(LOOK_SECONDS)
             asked_for, self._asked_for = self._asked_for, set()

@@ -1,4 +1,7 @@
-"""Tickets: each opens one stream of one query once. For EventSource, which cannot send an Authorization header."""
+"""Single-use tickets: each opens one stream of one query once.
+
+They are for EventSource, which cannot send an Authorization header.
+"""
 
 import json
 from dataclasses import replace
@@ -25,11 +28,11 @@ from factwire.store.tickets import issue_ticket, use_ticket
 TICKET_PREFIX = "fwt_"
 
 
-TICKETS_MAX = 1000  # of one principal, that no stream has used yet
+TICKETS_MAX = 1000  # unused tickets of one principal
 
 
 class Tickets:
-    """Each opens one stream of one query once."""
+    """Issues and redeems tickets. Each opens one stream of one query once."""
 
     def __init__(self, pools: Pools, current: Current, *, seconds: float) -> None:
         self._pools = pools
@@ -52,17 +55,17 @@ class Tickets:
         return IssuedSecret(secret, expires_at, seconds)
 
     async def use(self, ticket: str, query: Query) -> Principal:
-        """Use a ticket up, even where it is for another query. Raises Unauthenticated."""
+        """Use up a ticket, even if it is for another query. Raises Unauthenticated."""
         found = None
         if has_secret_form(ticket, TICKET_PREFIX):
             async with self._pools.manage.acquire() as connection:
                 found = await use_ticket(connection, digest(ticket))
         if found is None or found.query != fingerprint(query):
-            raise Unauthenticated("The ticket was used, has ended, or is for another query: ask for a new one.")
+            raise Unauthenticated("The ticket was used, has expired, or is for another query: request a new one.")
         return replace(current_principal(found.principal, self._current), session=found.session or b"")
 
 
 def fingerprint(query: Query) -> bytes:
-    """The same for queries that ask for the same, in whatever order their items stand."""
+    """Hash of a query, independent of the order of its items."""
     items = sorted([item.namespaces, item.types, item.tags] for item in query.items)
     return sha256(json.dumps(items).encode()).digest()

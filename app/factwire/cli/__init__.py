@@ -1,1 +1,1 @@
-"""The command line: one module per command, named as the command."""
+"""Command-line interface: one module per command, named after the command."""

@@ -1,4 +1,4 @@
-"""Parsers of commands, each with an example in its help."""
+"""Argument parsers of the commands, each with an example in its help, and the options that several commands share."""
 
 import argparse
 import math
@@ -8,18 +8,18 @@ from factwire.cli.exit_codes import Exit, Stopped
 from factwire.settings import Settings
 
 Parser = argparse.ArgumentParser
-Commands = argparse._SubParsersAction  # the type of what add_subparsers returns has no public name
+Commands = argparse._SubParsersAction  # the return type of add_subparsers has no public name
 Run = Callable[[argparse.Namespace, Settings], int]
 
 FILTERS = ("namespace", "type", "aggregate_id", "meta")
 
 
-def add_command(commands: "Commands[Parser]", name: str, told: str, example: str, run: Run | None = None) -> Parser:
-    """A command with what its help says of it and an example of how it is used."""
+def add_command(commands: "Commands[Parser]", name: str, summary: str, example: str, run: Run | None = None) -> Parser:
+    """Add a command, with its help text and an example of its use."""
     parser = commands.add_parser(
         name,
-        help=told,
-        description=f"{told[0].upper()}{told[1:]}.",
+        help=summary,
+        description=f"{summary[0].upper()}{summary[1:]}.",
         epilog=f"example:\n  {example}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -28,13 +28,13 @@ def add_command(commands: "Commands[Parser]", name: str, told: str, example: str
     return parser
 
 
-def add_group(commands: "Commands[Parser]", name: str, told: str, example: str) -> "Commands[Parser]":
-    """A command of further commands."""
-    return add_command(commands, name, told, example).add_subparsers(required=True, metavar="COMMAND")
+def add_group(commands: "Commands[Parser]", name: str, summary: str, example: str) -> "Commands[Parser]":
+    """Add a command that has subcommands."""
+    return add_command(commands, name, summary, example).add_subparsers(required=True, metavar="COMMAND")
 
 
 def add_url(parser: Parser) -> None:
-    parser.add_argument("--url", help="where the service is; FACTWIRE_URL without it")
+    parser.add_argument("--url", help="URL of the service (default: FACTWIRE_URL)")
 
 
 def add_json(parser: Parser) -> None:
@@ -42,8 +42,8 @@ def add_json(parser: Parser) -> None:
 
 
 def add_filters(parser: Parser) -> None:
-    parser.add_argument("--namespace", action="append", default=[], help="one of these; may be repeated")
-    parser.add_argument("--type", action="append", default=[], help="one of these; may be repeated")
+    parser.add_argument("--namespace", action="append", default=[], help="any of these; may be repeated")
+    parser.add_argument("--type", action="append", default=[], help="any of these; may be repeated")
     parser.add_argument("--aggregate-id", action="append", default=[], help="all of these; may be repeated")
     parser.add_argument(
         "--meta", action="append", default=[], metavar="KEY:VALUE", help="all of these; may be repeated"
@@ -52,7 +52,7 @@ def add_filters(parser: Parser) -> None:
 
 
 def filters_of(options: argparse.Namespace) -> list[tuple[str, str]]:
-    """The filters as the parameters of a request."""
+    """Query parameters of a request, from the filter options."""
     for text in options.meta:
         if ":" not in text:
             raise Stopped(f"--meta: expected KEY:VALUE, not {text}", Exit.USAGE)
@@ -61,7 +61,7 @@ def filters_of(options: argparse.Namespace) -> list[tuple[str, str]]:
 
 
 def bounded(least: float, most: float, *, whole: bool = False) -> Callable[[str], float]:
-    """A parser of numbers within bounds."""
+    """Parser of numbers within inclusive bounds."""
 
     def parse(text: str) -> float:
         try:

@@ -1,4 +1,4 @@
-"""`factwire bench`: how fast a service is from here: publishing, delivery to a stream, and reading history."""
+"""`factwire bench`: measure a service from this machine: publishing, delivery to a stream, and reading history."""
 
 import argparse
 import asyncio
@@ -25,12 +25,18 @@ EXAMPLE = "factwire bench --publish-in scratch --clients 16 --seconds 5"
 
 def add_arguments(parser: Parser) -> None:
     parser.set_defaults(run=bench)
-    parser.add_argument("--publish-in", metavar="NAMESPACE", required=True, help="where the facts go; they stay there")
-    parser.add_argument("--seconds", type=bounded(0.1, 300), default=3.0, help="for publishing, and for reading; 3")
     parser.add_argument(
-        "--clients", type=bounded(1, 256, whole=True), default=8, help="that publish beside each other; 8"
+        "--publish-in", metavar="NAMESPACE", required=True, help="namespace for the facts; they stay in the log"
     )
-    parser.add_argument("--payload-bytes", type=bounded(2, 65_536, whole=True), default=200, help="of each fact; 200")
+    parser.add_argument(
+        "--seconds", type=bounded(0.1, 300), default=3.0, help="duration of publishing, and of reading (default: 3)"
+    )
+    parser.add_argument(
+        "--clients", type=bounded(1, 256, whole=True), default=8, help="concurrent publishers (default: 8)"
+    )
+    parser.add_argument(
+        "--payload-bytes", type=bounded(2, 65_536, whole=True), default=200, help="size of each payload (default: 200)"
+    )
     add_url(parser)
     add_json(parser)
 
@@ -47,7 +53,7 @@ def bench(options: argparse.Namespace, settings: Settings) -> int:
 
 @dataclass(frozen=True, slots=True)
 class BenchResult:
-    """What was measured; times in milliseconds. The client is Python and takes its share."""
+    """Measured rates, and times in milliseconds. They include the overhead of the Python client."""
 
     clients: int
     publishes_per_second: float
@@ -75,7 +81,7 @@ async def measure(options: argparse.Namespace, settings: Settings) -> BenchResul
     async with httpx.AsyncClient(
         base_url=settings.url, headers=settings.credentials, timeout=30, limits=limits
     ) as client:
-        await publish(client, content)  # what is wrong for good shows here
+        await publish(client, content)  # a permanent error is raised here, before the measurement
         spent, seconds = await publish_for(client, content, clients=options.clients, seconds=options.seconds)
         delivered = await deliveries(client, options.publish_in, content)
         history = await export_for(client, seconds=options.seconds, namespace=options.publish_in)
@@ -99,7 +105,7 @@ async def publish(client: httpx.AsyncClient, content: bytes) -> dict[str, Any]:
 async def publish_for(
     client: httpx.AsyncClient, content: bytes, *, clients: int, seconds: float
 ) -> tuple[list[float], float]:
-    """How long each publish took, and how long it all took."""
+    """Duration of each publish, and total duration."""
     spent: list[float] = []
     began_at = time.monotonic()
 
@@ -113,7 +119,7 @@ async def publish_for(
 
 
 async def deliveries(client: httpx.AsyncClient, namespace: str, content: bytes) -> list[float]:
-    """How long facts took from before they were sent to their arrival at a stream, one after the other."""
+    """Latency of facts from before the publish to their arrival on a stream, measured one fact after another."""
     arrived: asyncio.Queue[float] = asyncio.Queue()
     parameters = {"namespace": namespace, "type": TYPE, "after": "head"}
 
@@ -139,7 +145,7 @@ async def deliveries(client: httpx.AsyncClient, namespace: str, content: bytes) 
 
 
 async def export_for(client: httpx.AsyncClient, *, namespace: str, seconds: float) -> float:
-    """Facts a second of an export, cut off when the time is over."""
+    """Facts per second of an export, which is cut off when the time is over."""
     facts, began_at = 0, time.monotonic()
     async with client.stream("GET", "/v1/facts/export", params={"namespace": namespace}) as response:
         async for chunk in response.aiter_bytes():

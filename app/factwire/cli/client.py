@@ -1,4 +1,4 @@
-"""Speaking to a service over HTTP: what its refusals mean to a command, and when to try again."""
+"""HTTP client of the commands: errors of the service as exit codes, and retries of transient failures."""
 
 import json
 import random
@@ -16,27 +16,27 @@ from factwire.settings import Settings
 T = TypeVar("T")
 
 TIMEOUT = httpx.Timeout(connect=10, read=120, write=120, pool=10)
-STREAM_TIMEOUT = httpx.Timeout(connect=10, read=75, write=10, pool=10)  # heartbeats come each minute at least
+STREAM_TIMEOUT = httpx.Timeout(connect=10, read=75, write=10, pool=10)  # a heartbeat arrives at least once a minute
 TRANSIENT = frozenset({408, 429, 502, 503, 504})
 PAUSE_SECONDS_MAX = 30.0
 
 
 class ServiceUnavailable(Exception):
-    """The service cannot be reached, or says so itself; `pause_seconds` is what it asks for."""
+    """The service cannot be reached or reports itself unavailable; `pause_seconds` is the pause that it asks for."""
 
-    def __init__(self, told: str, pause_seconds: float | None = None) -> None:
-        super().__init__(told)
-        self.told = told
+    def __init__(self, message: str, pause_seconds: float | None = None) -> None:
+        super().__init__(message)
+        self.message = message
         self.pause_seconds = pause_seconds
 
 
 @contextmanager
 def client_of(settings: Settings) -> Iterator[httpx.Client]:
-    """A client for the service at FACTWIRE_URL. What cannot be reached is told as Unavailable."""
+    """HTTP client for the service at FACTWIRE_URL. Raises Stopped if the URL is invalid or the service unreachable."""
     headers = {**settings.credentials, "user-agent": "factwire"}
     if not settings.url.startswith(("http://", "https://")) or settings.url.rstrip("/").endswith("/v1"):
-        told = f"expected the address of the service, such as http://127.0.0.1:8000, without /v1, not {settings.url}"
-        raise Stopped(f"--url or FACTWIRE_URL: {told}", Exit.USAGE)
+        message = f"expected the address of the service, such as http://127.0.0.1:8000, without /v1, not {settings.url}"
+        raise Stopped(f"--url or FACTWIRE_URL: {message}", Exit.USAGE)
     try:
         with httpx.Client(base_url=settings.url, headers=headers, timeout=TIMEOUT, follow_redirects=False) as client:
             yield client
@@ -45,23 +45,23 @@ def client_of(settings: Settings) -> Iterator[httpx.Client]:
     except httpx.TransportError as error:
         raise Stopped(f"{settings.url}: {describe_failure(error)}", Exit.UNREACHABLE) from None
     except ServiceUnavailable as error:
-        raise Stopped(error.told, Exit.UNREACHABLE) from None
+        raise Stopped(error.message, Exit.UNREACHABLE) from None
 
 
 def check(response: httpx.Response) -> httpx.Response:
-    """Raises Unavailable for what may be different later, and Stopped for any other refusal."""
+    """Return a successful response. Raises ServiceUnavailable for a transient error and Stopped for any other one."""
     if response.is_success:
         return response
     response.read()
-    told = problem_text(response)
+    message = problem_text(response)
     if response.status_code in TRANSIENT:
         asked = response.headers.get("retry-after", "")
-        raise ServiceUnavailable(told, float(asked) if asked.isdecimal() else None)
-    raise Stopped(told, Exit.CONFLICT if response.status_code == 409 else Exit.FAILED)
+        raise ServiceUnavailable(message, float(asked) if asked.isdecimal() else None)
+    raise Stopped(message, Exit.CONFLICT if response.status_code == 409 else Exit.FAILED)
 
 
 def persist(attempt: Callable[[], T], *, seconds: float) -> T:
-    """Repeat what the service or the way to it does not let through yet, for so long."""
+    """Retry an attempt for `seconds` while the service is unavailable or the connection to it fails."""
     give_up_at = time.monotonic() + seconds
     tries = 0
     while True:
@@ -77,12 +77,12 @@ def persist(attempt: Callable[[], T], *, seconds: float) -> T:
 
 
 def pause_seconds(tries: int, asked: float | None = None) -> float:
-    """How long to wait before another try: longer each time, and never as long as everybody else."""
+    """Pause before the next attempt: as asked, else exponential backoff; with jitter, so that clients spread out."""
     return min(asked if asked is not None else 0.5 * 2**tries, PAUSE_SECONDS_MAX) * random.uniform(0.75, 1.25)
 
 
 def problem_text(response: httpx.Response) -> str:
-    """What a refusal says: for people on a terminal, as it came to programs."""
+    """Text of an error response: readable on a terminal, unchanged JSON for programs."""
     try:
         problem = json.loads(response.content)
         code, detail = str(problem["type"]).rpartition(":")[2], str(problem["detail"])
@@ -97,7 +97,7 @@ def problem_text(response: httpx.Response) -> str:
 
 
 def describe_failure(error: Exception) -> str:
-    return getattr(error, "told", "") or str(error) or type(error).__name__
+    return getattr(error, "message", "") or str(error) or type(error).__name__
 
 
 def report(text: str) -> None:
@@ -105,7 +105,7 @@ def report(text: str) -> None:
 
 
 def lines_of(response: httpx.Response) -> Iterator[str]:
-    """Lines that end with a line feed. iter_lines() also breaks at U+2028 and its like, which a payload may contain."""
+    """Lines split at line feeds only. iter_lines() also splits at U+2028 and similar, which a payload may contain."""
     rest = b""
     for chunk in response.iter_bytes():
         *complete, rest = (rest + chunk).split(b"\n")

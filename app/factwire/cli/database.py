@@ -1,4 +1,4 @@
-"""The database of a command: the configured one, or the embedded one, started for the command."""
+"""Database of a command: the configured one, or an embedded PostgreSQL that is started for the command."""
 
 import asyncio
 import signal
@@ -19,11 +19,11 @@ EMBEDDED = "The database is the embedded one in {directory} (FACTWIRE_DATABASE_U
 
 
 def with_database(settings: Settings) -> Settings:
-    """The settings with a database URL. Starts the embedded PostgreSQL if none is configured."""
+    """Settings with a database URL. Starts the embedded PostgreSQL if no database is configured."""
     if settings.database_url is not None:
         return settings
     directory = settings.data_dir or embedded.default_directory()
-    signal.signal(signal.SIGTERM, leave)  # so that the server is not left running
+    signal.signal(signal.SIGTERM, leave)  # so that the server does not keep running
     server = embedded.start(directory)
     if not logs_json():
         print(EMBEDDED.format(directory=directory), file=sys.stderr)
@@ -36,12 +36,12 @@ def url_of(settings: Settings) -> str:
 
 
 def run_on_database(settings: Settings, work: Callable[[Connection], Awaitable[int]]) -> int:
-    """Run a command with a session of its own and return its exit code."""
+    """Run `work` with its own database session and return the exit code."""
     return asyncio.run(on_database(url_of(with_database(settings)), work))
 
 
 async def on_database(url: str, work: Callable[[Connection], Awaitable[int]]) -> int:
-    """Run `work` with a session of its own. Raises SessionNeeded if the URL is that of a transaction pooler."""
+    """Run `work` with its own database session. Raises SessionNeeded if the URL leads to a transaction pooler."""
     if target_of(url).pooled:
         raise SessionNeeded("this command needs a session of its own: give the URL of the server, not of PgBouncer")
     connection = await connect(url, application_name="factwire keep")

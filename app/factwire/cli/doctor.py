@@ -1,4 +1,4 @@
-"""`factwire doctor`: check the database and the service, and say what to change."""
+"""`factwire doctor`: check the database and the service, and print the changes that they need."""
 
 import argparse
 
@@ -19,7 +19,7 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument(
         "--processes",
         type=bounded(1, PROCESSES_MAX, whole=True),
-        help="of all replicas together; FACTWIRE_WORKERS without it",
+        help="number in all replicas together (default: FACTWIRE_WORKERS)",
     )
     parser.add_argument("--publish-in", metavar="NAMESPACE", help="publish a few facts there to time their delivery")
     parser.add_argument(
@@ -32,5 +32,5 @@ def add_arguments(parser: Parser) -> None:
 
 def examine(options: argparse.Namespace, settings: Settings) -> int:
     processes = options.processes or settings.workers
-    wanted = report.DoctorOptions(processes=processes, publish_in=options.publish_in, idle_seconds=options.seconds)
-    return report.run(settings, wanted, as_json=options.json)
+    checked = report.DoctorOptions(processes=processes, publish_in=options.publish_in, idle_seconds=options.seconds)
+    return report.run(settings, checked, as_json=options.json)

@@ -1,4 +1,4 @@
-"""`factwire epoch`: after a fail-over or a restore, record that history was lost, or confirm that it was not."""
+"""`factwire epoch`: after a failover or a restore, record that history was lost, or confirm that it was not."""
 
 import argparse
 import sys
@@ -42,7 +42,7 @@ def run_keep(options: argparse.Namespace, settings: Settings) -> int:
 
 
 async def keep_history(connection: Connection) -> int:
-    """Store that nothing was lost on the way to this server. Returns 1 if a process has detected a loss."""
+    """Record that no history was lost in the move to this server. Returns 1 if a process has detected a loss."""
     server = await read_server(connection)
     if await keep_server(connection, server):
         where = "" if server is None else f" Timeline {server.timeline} of server {server.system_identifier} is stored."

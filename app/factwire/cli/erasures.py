@@ -1,4 +1,4 @@
-"""`factwire erasures`: carry erasures and redactions over to a restored backup."""
+"""`factwire erasures`: export erasures and redactions, and apply them to a restored backup."""
 
 import argparse
 import json
@@ -46,9 +46,9 @@ async def export_erasures(connection: Connection) -> int:
 
 
 async def apply_erasures(connection: Connection, lines: Iterable[bytes]) -> int:
-    """Repeat the erasures and redactions of an export. An earlier erasure stays as it is.
+    """Apply the erasures and redactions of an export. An earlier erasure stays as it is.
 
-    Facts of other namespaces are ignored: anybody who may publish there can give them these types.
+    Facts of other namespaces are ignored: any client that may publish there can use these types.
     """
     counts = {"applied": 0, "known": 0, "unknown": 0, "ignored": 0}
     for number, line in enumerate(lines, 1):

@@ -1,4 +1,4 @@
-"""How commands end: the codes, and what ends one before its time."""
+"""Exit codes of the commands, and the exception and the signal handler that end a command early."""
 
 import logging
 import sys
@@ -12,7 +12,7 @@ log = logging.getLogger(__name__)
 
 
 class Exit(IntEnum):
-    """The exit code of a command."""
+    """Exit code of a command."""
 
     DONE = 0
     FAILED = 1
@@ -23,21 +23,21 @@ class Exit(IntEnum):
 
 
 class Stopped(Exception):
-    """A command cannot go on: what to tell on standard error, and the exit code."""
+    """A command cannot continue: holds the message for standard error and the exit code."""
 
-    def __init__(self, told: str, code: Exit) -> None:
-        super().__init__(told)
-        self.told = told if told.startswith("{") else f"factwire: {told}"  # a problem stays JSON
+    def __init__(self, message: str, code: Exit) -> None:
+        super().__init__(message)
+        self.message = message if message.startswith("{") else f"factwire: {message}"  # a problem document stays JSON
         self.code = code
 
 
 def leave(number: int, frame: FrameType | None) -> NoReturn:
-    """End at a signal as shells know it, and run what is to be run at the end."""
+    """Signal handler: exit with 128 + the signal number, as shells expect, and run the cleanup handlers."""
     sys.exit(128 + number)
 
 
 def complain(line: str) -> None:
-    """Write to standard error why the command ends, as JSON if logs are JSON."""
+    """Write the reason for the end of the command to standard error, as JSON if logs are JSON."""
     if logs_json():
         log.critical(line)
     else:

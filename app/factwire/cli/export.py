@@ -1,4 +1,4 @@
-"""`factwire export`: everything up to the head as lines, resumed where the answer was cut."""
+"""`factwire export`: write all facts up to the head as lines, and resume after a cut response."""
 
 import argparse
 import gzip
@@ -21,7 +21,7 @@ from factwire.settings import Settings
 
 TRIES_MAX = 6
 PATHS = {"facts": "/v1/facts/export", "cloudevents": "/v1/facts/cloudevents"}
-# The first such member of a line is the store's own: in what stands before it, quotes are escaped.
+# The first such member of a line is the one that the store wrote: in the text before it, quotes are escaped.
 POSITIONS = {
     "facts": re.compile(rb'"position":(\d+)'),
     "cloudevents": re.compile(rb'"factposition":"(\d+)"'),
@@ -34,10 +34,12 @@ EXAMPLE = "factwire export --namespace shop --output shop.ndjson.gz"
 def add_arguments(parser: Parser) -> None:
     parser.set_defaults(run=export)
     add_filters(parser)
-    parser.add_argument("--after", help="exclusive: a cursor, a position, the id of a fact; the start without it")
-    parser.add_argument("--until", help="inclusive: the same; the head without it")
+    parser.add_argument("--after", help="exclusive: a cursor, a position or the id of a fact (default: the start)")
+    parser.add_argument("--until", help="inclusive: a cursor, a position or the id of a fact (default: the head)")
     parser.add_argument("--format", choices=list(PATHS), default="facts")
-    parser.add_argument("--output", type=Path, metavar="FILE", help="standard output without it; .gz is packed")
+    parser.add_argument(
+        "--output", type=Path, metavar="FILE", help="a name that ends with .gz is compressed (default: standard output)"
+    )
     add_url(parser)
 
 
@@ -55,7 +57,7 @@ def export(options: argparse.Namespace, settings: Settings) -> int:
 
 
 class ExportRun:
-    """One export, over as many answers as it takes. What was cut off in the middle of a line is asked for again."""
+    """One export, over as many responses as it needs. A line that was cut off is requested again."""
 
     def __init__(self, client: httpx.Client, format: str, parameters: list[tuple[str, str]], *, epoch: str) -> None:
         self._client = client
@@ -67,7 +69,7 @@ class ExportRun:
         self.position = 0
 
     def run(self, after: str) -> Iterator[bytes]:
-        """Yield whole lines. A cursor of the epoch in which the export began is refused once there is another."""
+        """Yield whole lines. Cursors name the epoch in which the export began: a new epoch refuses them."""
 
         tries = 0
         while True:
@@ -79,7 +81,7 @@ class ExportRun:
                 tries = 0 if self.facts > facts_before else tries + 1
                 if tries >= TRIES_MAX or isinstance(error, httpx.UnsupportedProtocol):
                     raise
-                report(f"{describe_failure(error)}; going on behind position {self.position}")
+                report(f"{describe_failure(error)}; continuing after position {self.position}")
                 time.sleep(pause_seconds(tries, getattr(error, "pause_seconds", None)))
             if self.position:
                 after = f"{self._epoch}:{self.position}"
@@ -100,7 +102,7 @@ class ExportRun:
 
 @contextmanager
 def open_output(file: Path | None) -> Iterator[BinaryIO]:
-    """Where lines go. A file gets its name only when it is whole."""
+    """Output stream of the export. A file gets its final name only after it is complete."""
     if file is None:
         yield sys.stdout.buffer
         sys.stdout.buffer.flush()

@@ -1,4 +1,4 @@
-"""`factwire import`: facts from a file, a line each; ids make it repeatable."""
+"""`factwire import`: publish facts from a file, one per line; ids make the import idempotent."""
 
 import argparse
 import gzip
@@ -18,8 +18,8 @@ from factwire.cli.output import Bar, Printer, progress
 from factwire.settings import Settings
 
 CHUNK_BYTES = 256 * 1024
-LINE_BYTES_MAX = 256 * 1024 * 1024  # no service takes a longer one
-AGAIN = "run it again: facts with ids that are stored already are not written twice"
+LINE_BYTES_MAX = 256 * 1024 * 1024  # no service accepts a longer line
+AGAIN = "run it again: facts with ids are not stored twice"
 
 
 EXAMPLE = "factwire import shop.ndjson.gz"
@@ -36,7 +36,7 @@ def add_arguments(parser: Parser) -> None:
 
 
 def import_file(options: argparse.Namespace, settings: Settings) -> int:
-    """Publish the lines of a file; progress goes to standard error, the result to standard output."""
+    """Publish the lines of a file. Progress goes to standard error, the result to standard output."""
 
     with open_input(options.file) as (raw, lines), client_of(settings) as client:
         total = None if options.file == "-" else Path(options.file).stat().st_size
@@ -44,13 +44,15 @@ def import_file(options: argparse.Namespace, settings: Settings) -> int:
             try:
                 last = send(client, chunks_of(lines, raw, bar), published_at_meta=options.published_at_meta)
             except httpx.TransportError as error:
-                raise Stopped(f"the import broke off: {describe_failure(error)}\n{AGAIN}", Exit.UNREACHABLE) from None
+                raise Stopped(
+                    f"the import was interrupted: {describe_failure(error)}\n{AGAIN}", Exit.UNREACHABLE
+                ) from None
     if "result" not in last and "problem" not in last:
         raise Stopped(f"the answer was cut\n{AGAIN}", Exit.UNREACHABLE)
     if "problem" in last:
         problem = last["problem"]
-        told = json.dumps(last) if not sys.stderr.isatty() else f"line {problem['line']}: {problem['detail']}"
-        raise Stopped(told, Exit.CONFLICT if problem["status"] == 409 else Exit.FAILED)
+        reason = json.dumps(last) if not sys.stderr.isatty() else f"line {problem['line']}: {problem['detail']}"
+        raise Stopped(reason, Exit.CONFLICT if problem["status"] == 409 else Exit.FAILED)
     counts = last["result"]
     Printer(as_json=options.json).result(last, summary(counts))
     return Exit.DONE
@@ -63,7 +65,7 @@ def summary(counts: dict[str, Any]) -> str:
 
 
 def send(client: httpx.Client, content: Iterator[bytes], *, published_at_meta: str | None) -> dict[str, Any]:
-    """The last line of the answer."""
+    """Send the chunks as one request and return the last line of the response."""
     last: dict[str, Any] = {}
     headers = {"content-type": "application/x-ndjson"}
     parameters = {} if published_at_meta is None else {"published_at_meta": published_at_meta}
@@ -77,7 +79,7 @@ def send(client: httpx.Client, content: Iterator[bytes], *, published_at_meta: s
 
 @contextmanager
 def open_input(file: str) -> Iterator[tuple[BinaryIO, BinaryIO]]:
-    """A file as it is, and unpacked."""
+    """Open a file: the raw stream, and the stream of its decompressed content."""
     if file == "-":
         yield sys.stdin.buffer, sys.stdin.buffer
         return
@@ -94,7 +96,7 @@ def open_input(file: str) -> Iterator[tuple[BinaryIO, BinaryIO]]:
 
 
 def chunks_of(lines: BinaryIO, raw: BinaryIO, bar: Bar) -> Iterator[bytes]:
-    """What is there to read, as it comes: a pipe's line is not held back until more arrive."""
+    """Chunks of whole lines, as soon as they can be read: a line from a pipe does not wait for further lines."""
     read = getattr(lines, "read1", lines.read)
     rest = b""
     while chunk := read(CHUNK_BYTES):

@@ -1,4 +1,4 @@
-"""`factwire keys`: create, list, rotate and revoke API keys, directly in the database, as the first key has to be."""
+"""`factwire keys`: create, list, rotate and revoke API keys, directly in the database (as the first key requires)."""
 
 import argparse
 import asyncio
@@ -60,12 +60,12 @@ def add_arguments(parser: Parser) -> None:
 
 
 def run_with(command: Command) -> Run:
-    """Run a command on a database with a schema, so that the first key can be created before the service runs."""
+    """Run a command on a database with a schema, so that the first key can be created before the service starts."""
     return lambda options, settings: run_key_command(url_of(with_schema(settings)), command, options)
 
 
 def parse_namespaces(text: str) -> NamespaceSet:
-    """NamespaceSet from comma-separated patterns."""
+    """Namespace set from comma-separated patterns. Raises ArgumentTypeError if a pattern is invalid."""
     given = [pattern.strip() for pattern in text.split(",")]
     try:
         return new_namespace_set(
@@ -118,7 +118,7 @@ async def revoke(connection: Connection, options: argparse.Namespace) -> None:
 
 
 def show(made: CreatedKey) -> None:
-    """The secret alone goes to standard output, so that a script can take it from there."""
+    """Print a new key. Only the secret goes to standard output, so that a script can read it."""
     print(f"The key {made.key.id} ({made.key.name}). Its secret is shown this once:", file=sys.stderr)
     print(made.secret)
 

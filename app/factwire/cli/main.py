@@ -1,4 +1,4 @@
-"""The command line: its commands, and how they end."""
+"""Entry point of the command line: the list of commands, their parser, and the exit codes of errors."""
 
 import io
 import os
@@ -16,7 +16,7 @@ from factwire.cli.exit_codes import Exit, Stopped, complain, leave
 from factwire.settings import Settings, range_of
 from factwire.telemetry.logs import configure_logging
 
-# Each command is the module of its name. Only the one that runs is imported: importing all takes a second.
+# Each command is a module of the same name. Only the module that runs is imported: importing all takes a second.
 COMMANDS = {
     "serve": "run the service",
     "migrate": "create or upgrade the schema of the database",
@@ -41,7 +41,7 @@ WORKER = "work"
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     if os.getpid() == 1:
-        # The kernel keeps from the first process of a container every signal for which it has no handler.
+        # The kernel does not deliver a signal to the first process of a container unless it has a handler for it.
         signal.signal(signal.SIGTERM, leave)
     write_any_character()
     given = sys.argv[1:] if arguments is None else arguments
@@ -61,12 +61,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ValidationError as error:
         return complain_of_settings(error)
     except Stopped as stopped:
-        complain(stopped.told)
+        complain(stopped.message)
         return stopped.code
     except KeyboardInterrupt:
         return Exit.INTERRUPTED
     except BrokenPipeError:
-        # Whoever read the output has enough of it; what Python flushes at its end must not complain once more.
+        # The reader has closed the pipe; the flush at the exit of Python must not raise the same error again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return Exit.DONE
     except Exception as error:
@@ -77,26 +77,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def write_any_character() -> None:
-    """Write UTF-8 to programs whatever the locale, and escape on a terminal the characters that it lacks."""
+    """Write UTF-8 to programs in any locale, and escape characters that a terminal does not have."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(encoding=None if stream.isatty() else "utf-8", errors="backslashreplace")
 
 
 def complain_of_settings(error: ValidationError) -> int:
-    if os.environ.get("FACTWIRE_LOG_FORMAT") == "json":  # the settings, which would say so, do not exist
+    if os.environ.get("FACTWIRE_LOG_FORMAT") == "json":  # the settings object, which holds this, does not exist
         configure_logging("json")
     for wrong in error.errors():
         name = "_".join(map(str, wrong["loc"]))
         bounds = range_of(name)
         between = f" ({bounds[0]:.15g} to {bounds[1]:.15g})" if bounds else ""
-        told = wrong["msg"].removeprefix("Value error, ")
-        complain(f"FACTWIRE_{name.upper()}: {told}{between}" if name else told)
+        message = wrong["msg"].removeprefix("Value error, ")
+        complain(f"FACTWIRE_{name.upper()}: {message}{between}" if name else message)
     return Exit.USAGE
 
 
 def is_expected(error: Exception) -> bool:
-    """Whether an error says by itself what is wrong. What raised it has imported all this already."""
+    """True if the message of an error suffices, without a traceback.
+
+    The imports are cheap: the code that raised the error has imported these modules already.
+    """
     if isinstance(error, OSError):
         return True
     import asyncpg
@@ -119,7 +122,7 @@ def is_expected(error: Exception) -> bool:
 
 
 def new_parser(chosen: Iterable[str] = COMMANDS) -> Parser:
-    """The parser of all commands. Commands that are not chosen are only listed, without their arguments."""
+    """Parser of all commands. Commands that are not chosen are only listed, without their arguments."""
     parser = Parser(
         "factwire",
         description="Facts over plain HTTP, kept in PostgreSQL.",

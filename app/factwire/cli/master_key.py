@@ -1,4 +1,4 @@
-"""`factwire master-key`: create and rotate the keys that wrap the keys of data subjects."""
+"""`factwire master-key`: create and rotate the master keys that wrap the data keys (envelope encryption)."""
 
 import argparse
 import sys

@@ -1,4 +1,4 @@
-"""`factwire migrate`: create the schema of the database, or upgrade it."""
+"""`factwire migrate`: create or upgrade the schema of the database."""
 
 import argparse
 import logging
@@ -26,7 +26,7 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
 
 
 def with_schema(settings: Settings) -> Settings:
-    """The settings with a database that has a schema, if the database can be reached."""
+    """Settings with a database that has a schema, if the database can be reached."""
     found = with_database(settings)
     prepare_schema(found, embedded=settings.database_url is None)
     return found
@@ -35,7 +35,7 @@ def with_schema(settings: Settings) -> Settings:
 def prepare_schema(settings: Settings, *, embedded: bool) -> None:
     """Create a missing schema. An older one is upgraded only if the database is the embedded one.
 
-    If the database cannot be reached, the service itself waits for it and is not ready until then.
+    If the database cannot be reached, a warning is logged: the service waits for it and is not ready until then.
     """
     try:
         if is_empty(url_of(settings)) or embedded:

@@ -1,4 +1,4 @@
-"""Printing: JSON lines to programs, something to read to people, and progress on standard error."""
+"""Output of commands: JSON lines for programs, readable text for people, and progress on standard error."""
 
 import re
 from collections.abc import Iterator
@@ -11,12 +11,12 @@ from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progres
 from rich.text import Text
 
 PAYLOAD_LENGTH_MAX = 2000
-# Controls, and what turns the direction of a text round: a terminal would obey them.
+# Control characters, and characters that change the text direction: a terminal would obey them.
 UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 class PrintedFact(msgspec.Struct):
-    """What people see of a fact."""
+    """Members of a fact that are shown to people."""
 
     position: int
     published_at: str
@@ -32,7 +32,7 @@ SHOWN = msgspec.json.Decoder(PrintedFact)
 
 
 class Printer:
-    """Prints facts on standard output: as they came to programs, a line to read to people."""
+    """Prints facts on standard output: unchanged JSON for programs, one readable line per fact for people."""
 
     def __init__(self, *, as_json: bool) -> None:
         self._console = Console(highlight=False, soft_wrap=True)
@@ -45,7 +45,7 @@ class Printer:
             print(line, flush=True)
 
     def result(self, members: dict[str, Any], text: str) -> None:
-        """What a command ends with: its members as JSON, or as people say it."""
+        """Print the result of a command: its members as JSON, or the text for people."""
         if self._for_people:
             self._console.print(Text(escape_controls(text)))
         else:
@@ -53,10 +53,10 @@ class Printer:
 
 
 def fact_text(line: str) -> Text:
-    """A fact on one line, with colours where the terminal has them."""
+    """A fact on one line, with colours if the terminal has them."""
     try:
         fact = SHOWN.decode(line)
-    except msgspec.MsgspecError:  # a payload may hold what only a lenient decoder takes
+    except msgspec.MsgspecError:  # a payload may hold JSON that only a lenient decoder accepts
         return Text(escape_controls(line))
     version = "" if fact.version == 1 else f" v{fact.version}"
     meta = " ".join(f"{key}={value if isinstance(value, str) else ','.join(value)}" for key, value in fact.meta.items())
@@ -74,22 +74,22 @@ def fact_text(line: str) -> Text:
 
 
 def escape_controls(text: str) -> str:
-    """A text that a terminal shows and does not obey."""
+    """Text with its control characters escaped, so that a terminal shows them and does not obey them."""
     return UNSEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 @contextmanager
-def progress(told: str, *, total: float | None, in_bytes: bool = False) -> Iterator["Bar"]:
-    """A bar on standard error while something long goes on; none where that is no terminal."""
+def progress(description: str, *, total: float | None, in_bytes: bool = False) -> Iterator["Bar"]:
+    """Progress bar on standard error during a long operation; hidden if standard error is not a terminal."""
     console = Console(stderr=True)
     amount = DownloadColumn() if in_bytes else MofNCompleteColumn()
     columns = (TextColumn("{task.description}"), BarColumn(), amount, TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as shown:
-        yield Bar(shown, shown.add_task(told, total=total))
+        yield Bar(shown, shown.add_task(description, total=total))
 
 
 class Bar:
-    """How far something is."""
+    """Progress bar of one operation."""
 
     def __init__(self, shown: Progress, task: TaskID) -> None:
         self._shown = shown

@@ -1,4 +1,4 @@
-"""`factwire publish`: one fact, under a condition if one is given, repeated until it is known what became of it."""
+"""`factwire publish`: publish one fact, optionally under a condition, and retry until the result is known."""
 
 import argparse
 import json
@@ -22,14 +22,16 @@ def add_arguments(parser: Parser) -> None:
     parser.set_defaults(run=publish)
     parser.add_argument("namespace")
     parser.add_argument("type")
-    parser.add_argument("payload", nargs="?", default="-", help="JSON, @FILE, or - for standard input, as without it")
-    parser.add_argument("--id", help="a UUID that names the fact; a new one without it")
+    parser.add_argument("payload", nargs="?", default="-", help="JSON, @FILE, or - for standard input (default: -)")
+    parser.add_argument("--id", help="a UUID of the fact (default: a new one)")
     parser.add_argument(
-        "--version", type=bounded(1, 2**31 - 1, whole=True), help="of the payload's schema; 1 without it"
+        "--version", type=bounded(1, 2**31 - 1, whole=True), help="of the payload's schema (default: 1)"
     )
-    parser.add_argument("--aggregate-id", action="append", default=[], help="what the fact is about; may be repeated")
+    parser.add_argument(
+        "--aggregate-id", action="append", default=[], help="id of an aggregate that the fact is about; may be repeated"
+    )
     parser.add_argument("--meta", action="append", default=[], metavar="KEY:VALUE", help="may be repeated")
-    parser.add_argument("--data-subject", help="whose key encrypts the payload")
+    parser.add_argument("--data-subject", help="the data subject, whose key encrypts the payload")
     parser.add_argument(
         "--fail-if-match",
         action="append",
@@ -37,9 +39,12 @@ def add_arguments(parser: Parser) -> None:
         metavar="ITEM",
         help="an item of a query, as JSON; may be repeated",
     )
-    parser.add_argument("--after", help="where the condition begins: a cursor or a position; the whole log without it")
+    parser.add_argument("--after", help="start of the condition: a cursor or a position (default: the whole log)")
     parser.add_argument(
-        "--give-up-seconds", type=bounded(0, 3600), default=30.0, help="how long to try where nothing answers; 30"
+        "--give-up-seconds",
+        type=bounded(0, 3600),
+        default=30.0,
+        help="how long to retry if the service cannot be reached (default: 30)",
     )
     add_url(parser)
     add_json(parser)
@@ -47,7 +52,7 @@ def add_arguments(parser: Parser) -> None:
 
 def publish(options: argparse.Namespace, settings: Settings) -> int:
 
-    # With an id of its own a repeat is known for what it is, whatever became of the first attempt.
+    # The id makes a retry idempotent: the service recognises it, regardless of the result of the first attempt.
     content = body_of(options, str(options.id or uuid7()))
     headers = {"content-type": "application/json"}
     with client_of(settings) as client:
@@ -56,13 +61,13 @@ def publish(options: argparse.Namespace, settings: Settings) -> int:
         )
     result = response.json()
     done = "was published before" if response.status_code == 200 else "published"
-    told = f"{done} at position {result['position']}, cursor {result['cursor']}, id {result['facts'][0]['id']}"
-    Printer(as_json=options.json).result(result, told)
+    text = f"{done} at position {result['position']}, cursor {result['cursor']}, id {result['facts'][0]['id']}"
+    Printer(as_json=options.json).result(result, text)
     return Exit.DONE
 
 
 def body_of(options: argparse.Namespace, id: str) -> bytes:
-    """The request. The payload is put into it as it was given, so that it stays exact to the byte."""
+    """Body of the request. The payload is inserted unchanged, so that it stays exact to the byte."""
     fact: dict[str, Any] = {"id": id, "namespace": options.namespace, "type": options.type}
     if options.version is not None:
         fact["version"] = options.version
@@ -81,7 +86,10 @@ def body_of(options: argparse.Namespace, id: str) -> bytes:
 
 
 def payload_of(given: str) -> bytes:
-    """The payload. Raises Stopped where it is no JSON: around it stands the JSON of the request."""
+    """Payload from an argument, a file or standard input. Raises Stopped if it is not JSON.
+
+    It is checked because it is inserted into the JSON of the request.
+    """
     if given == "-":
         if sys.stdin.isatty():
             print("factwire: reading the payload from standard input; end it with Ctrl-D", file=sys.stderr)
@@ -96,7 +104,7 @@ def payload_of(given: str) -> bytes:
         json.loads(payload)
     except ValueError as error:
         hint = "" if payload[:1] in b'{["' else """; a text has quotes of its own, as in '"hello"'"""
-        raise Stopped(f"the payload is no JSON: {error}{hint}", Exit.USAGE) from None
+        raise Stopped(f"the payload is not JSON: {error}{hint}", Exit.USAGE) from None
     return payload
 
 
@@ -111,7 +119,7 @@ def item_of(text: str) -> Any:
     try:
         return json.loads(text)
     except ValueError as error:
-        raise Stopped(f"--fail-if-match is no JSON: {error}", Exit.USAGE) from None
+        raise Stopped(f"--fail-if-match is not JSON: {error}", Exit.USAGE) from None
 
 
 def meta_of(given: list[str]) -> dict[str, list[str]]:

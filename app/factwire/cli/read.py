@@ -1,4 +1,4 @@
-"""`factwire read`: facts of the log, page by page, or a single one."""
+"""`factwire read`: print facts of the log, page by page, or a single fact."""
 
 import argparse
 import json
@@ -20,11 +20,13 @@ EXAMPLE = "factwire read --aggregate-id order-1 --newest"
 
 def add_arguments(parser: Parser) -> None:
     parser.set_defaults(run=read)
-    parser.add_argument("fact", nargs="?", help="the id or the position of a single fact, instead of filters")
+    parser.add_argument("fact", nargs="?", help="id or position of a single fact, instead of filters")
     add_filters(parser)
-    parser.add_argument("--after", help="exclusive: a cursor, a position, the id of a fact, start or head")
-    parser.add_argument("--until", help="inclusive: the same; the head without it")
-    parser.add_argument("--newest", action="store_true", help="the newest first")
+    parser.add_argument(
+        "--after", help="exclusive: a cursor, a position, the id of a fact, start or head (default: start)"
+    )
+    parser.add_argument("--until", help="inclusive: a cursor, a position or the id of a fact (default: the head)")
+    parser.add_argument("--newest", action="store_true", help="newest facts first")
     parser.add_argument(
         "--limit", type=bounded(1, 10**9, whole=True), help=f"facts at most; {LIMIT}. See export for all"
     )
@@ -52,7 +54,7 @@ def read(options: argparse.Namespace, settings: Settings) -> int:
             if page["caught_up"]:
                 break
             if not left and options.limit is None:
-                report(f"these were {LIMIT}, and there may be more: see --limit, and export")
+                report(f"{LIMIT} facts were printed, and there may be more: use --limit, or export")
             parameters |= {"until": page["until"]} if options.newest else {"after": page["cursor"]}
     return Exit.DONE
 
@@ -61,8 +63,10 @@ def path_of(fact: str) -> str:
     if fact.isdecimal():
         return f"at/{fact}"
     if not FACT_ID.fullmatch(fact):
-        told = f"{fact} is neither an id nor a position of a fact; --aggregate-id finds what is about something"
-        raise Stopped(told, Exit.USAGE)
+        reason = (
+            f"{fact} is neither an id nor a position of a fact; use --aggregate-id to find the facts about an aggregate"
+        )
+        raise Stopped(reason, Exit.USAGE)
     return fact
 
 
@@ -72,7 +76,7 @@ def parameters_of(options: argparse.Namespace) -> dict[str, str]:
 
 
 def split_page(page: str) -> tuple[list[str], dict[str, Any]]:
-    """The facts of a page, each as it was sent, and the other members of the page."""
+    """Facts of a page, each as the exact text that was sent, and the other members of the page."""
     decoder, lines, at = json.JSONDecoder(), [], len('{"facts":[')
     while page[at] != "]":
         _, end = decoder.raw_decode(page, at)

@@ -26,7 +26,7 @@ follow:   curl -N '{url}/v1/stream?namespace=shop'
 """
 OPEN_TO_OTHERS = (
     "FACTWIRE_AUTH is not set: the service then listens on loopback addresses only, and {host} is not one. Set"
-    " FACTWIRE_AUTH=keys, or FACTWIRE_AUTH=none for a service that is open to everybody who reaches it."
+    " FACTWIRE_AUTH=keys, or FACTWIRE_AUTH=none for a service that is open to every client that reaches it."
 )
 
 log = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ def add_arguments(parser: Parser) -> None:
 
 
 def add_worker_arguments(parser: Parser) -> None:
-    """The hidden command `work`: one worker process of `serve --workers`."""
+    """Add the arguments of the hidden command `work`: one worker process of `serve --workers`."""
     parser.set_defaults(run=work)
     parser.add_argument("parent", type=int)
 
@@ -61,8 +61,8 @@ def serve(options: argparse.Namespace, settings: Settings) -> int:
     except CertificateRefused as error:
         complain(str(error))
         return Exit.USAGE
-    load_master_keys(*settings.master_key_sources)  # fails here and not in each worker
-    # Bound before a database is created, which would be in vain if the port is taken.
+    load_master_keys(*settings.master_key_sources)  # an invalid key fails here, not in each worker
+    # Bind before a database is created: that would be useless if the port is in use.
     listening = bind(settings.host, settings.port, shared=False) if settings.workers == 1 else None
     settings = with_schema(settings)
     if listening is None:

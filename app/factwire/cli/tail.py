@@ -1,4 +1,4 @@
-"""`factwire tail`: follow the log, come back wherever a stream ended, and go on behind what was printed."""
+"""`factwire tail`: follow the log, reconnect after a stream has ended, and resume after the last printed fact."""
 
 import argparse
 import json
@@ -37,14 +37,18 @@ EXAMPLE = "factwire tail --namespace shop --after start --cursor-file shop.curso
 def add_arguments(parser: Parser) -> None:
     parser.set_defaults(run=tail)
     add_filters(parser)
-    parser.add_argument("--after", default="head", help="a cursor, a position, the id of a fact, start or head; head")
+    parser.add_argument(
+        "--after", default="head", help="a cursor, a position, the id of a fact, start or head (default: head)"
+    )
     parser.add_argument(
         "--cursor-file",
         type=Path,
         metavar="FILE",
-        help="keeps the cursor; where it exists it wins over --after, and after a crash the last facts may come again",
+        help="stores the cursor, and wins over --after if it exists; after a crash the last facts may be repeated",
     )
-    parser.add_argument("--until-caught-up", action="store_true", help="end where the log ends now; with --after")
+    parser.add_argument(
+        "--until-caught-up", action="store_true", help="stop at the present head of the log; with --after"
+    )
     add_url(parser)
     add_json(parser)
 
@@ -54,7 +58,7 @@ def tail(options: argparse.Namespace, settings: Settings) -> int:
     parameters = httpx.QueryParams([("after", options.after), *filters_of(options)])
     place = CursorFile(options.cursor_file)
     place.load()
-    signal.signal(signal.SIGTERM, leave)  # so that the cursor is saved on the way out
+    signal.signal(signal.SIGTERM, leave)  # so that the cursor is saved at the exit
     with place.kept(), client_of(settings) as client:
         return follow(client, parameters, place, Printer(as_json=options.json), options.until_caught_up)
 
@@ -62,7 +66,7 @@ def tail(options: argparse.Namespace, settings: Settings) -> int:
 def follow(
     client: httpx.Client, parameters: httpx.QueryParams, place: "CursorFile", printer: Printer, until_caught_up: bool
 ) -> int:
-    """Print facts until told to stop. What is wrong for good is raised; what may pass is waited out."""
+    """Print facts until stopped. Permanent errors are raised; transient errors are retried."""
 
     tries, retry_seconds = 0, RETRY_SECONDS
     while True:
@@ -93,7 +97,7 @@ def follow(
 
 @dataclass(slots=True)
 class CursorFile:
-    """Where a follower is, kept in a file if there is one: whole, and only behind what was printed."""
+    """Cursor of a follower, saved in a file if one is given: atomically, and only after its fact was printed."""
 
     file: Path | None
     cursor: str = ""
@@ -102,19 +106,19 @@ class CursorFile:
 
     def load(self) -> None:
         if self.file is not None and not self.file.parent.is_dir():
-            raise Stopped(f"{self.file.parent}: there is no such folder", Exit.USAGE)
+            raise Stopped(f"{self.file.parent}: the folder does not exist", Exit.USAGE)
         if self.file is not None and self.file.exists():
             self.cursor = self.saved = self.file.read_text().strip()
             try:
                 parse_cursor(self.cursor)
             except ValueError:
-                raise Stopped(f"{self.file}: there is no cursor in it", Exit.USAGE) from None
+                raise Stopped(f"{self.file}: the file contains no cursor", Exit.USAGE) from None
 
     def move(self, cursor: str) -> None:
         self.cursor = cursor or self.cursor
 
     def watched(self, lines: Iterator[str]) -> Iterator[str]:
-        """The lines of a stream, heartbeats included, for as long as the cursor can be saved."""
+        """Lines of a stream, including heartbeats. Raises the OSError of a save of the cursor that failed."""
         for line in lines:
             if self.failure is not None:
                 raise self.failure
@@ -122,14 +126,14 @@ class CursorFile:
 
     @contextmanager
     def kept(self) -> Iterator[None]:
-        """Save it now and then beside the follower, which may wait long for the next fact, and at the end."""
+        """Save the cursor regularly in a thread, as the follower may wait long for the next fact, and at the end."""
         over = threading.Event()
 
         def keep() -> None:
             while not over.wait(SAVE_SECONDS) and self.failure is None:
                 try:
                     self.save()
-                except OSError as error:  # told by the follower, which goes no further
+                except OSError as error:  # raised in the follower, which then ends
                     self.failure = error
 
         keeper = threading.Thread(target=keep, daemon=True)
@@ -153,7 +157,7 @@ class CursorFile:
 
 @dataclass(slots=True)
 class Event:
-    """One event of a stream."""
+    """One server-sent event of a stream."""
 
     cursor: str = ""
     name: str = "message"
@@ -162,7 +166,7 @@ class Event:
 
 
 def events_of(lines: Iterator[str]) -> Iterator[Event]:
-    """The events of a stream. The service sends one data line an event, and an id with each."""
+    """Events of a stream. The service sends one data line per event, and an id with each event."""
     event = Event()
     for line in lines:
         field, _, value = line.partition(": ")

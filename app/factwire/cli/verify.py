@@ -1,4 +1,4 @@
-"""`factwire verify`: compare the log with what was appended to it."""
+"""`factwire verify`: check that the log is unchanged since it was appended, with the help of its hash chain."""
 
 import argparse
 import sys
@@ -22,7 +22,7 @@ EXAMPLE = "factwire verify --from 1000"
 
 @dataclass(frozen=True, slots=True)
 class VerifiedRange:
-    """Facts after `after` up to `until` (None: the head), and hashes of the chain that were kept elsewhere."""
+    """Facts after `after` up to `until` (None: the head), and expected chain hashes that were kept elsewhere."""
 
     after: Position = START
     until: Position | None = None
@@ -47,14 +47,14 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
 
 
 def parse_hash(text: str) -> tuple[Position, str]:
-    """A position and the hash of the chain there, from `POSITION:HASH`."""
+    """Position and hash of the chain at that position, from `POSITION:HASH`."""
     position, _, digest = text.partition(":")
     bytes.fromhex(digest)
     return Position(int(position)), digest.lower()
 
 
 async def verify(connection: Connection, verified: VerifiedRange, master_keys: MasterKeys) -> int:
-    """Print each flaw and a summary. Returns 1 if there is a flaw."""
+    """Print each flaw and a summary. Returns 1 if a flaw was found."""
     head = (await resolve(connection, "head")).position
     until = head if verified.until is None else min(verified.until, head)
     verifier = Verifier(connection, master_keys)

@@ -1,1 +1,1 @@
-"""The composition root: builds every part of one process, and the application around them."""
+"""Composition root: builds all components of one process, and the application that contains them."""

@@ -1,4 +1,4 @@
-"""The composition root: builds the floors, opens them when the application starts and closes them when it ends."""
+"""FastAPI application of one process: opens its components at the start and closes them at the end."""
 
 import asyncio
 import logging
@@ -63,7 +63,7 @@ RESTART_SECONDS = 1.0
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """An application on `settings.database_url`, which must be set. Nothing is opened before it starts."""
+    """Create an application for `settings.database_url`, which must be set. Nothing is opened before it starts."""
     assert settings.database_url is not None
     context, tasks = build(settings)
     leave_shutdown_to_us()
@@ -99,10 +99,10 @@ def create_app(settings: Settings) -> FastAPI:
 
 
 async def supervise(name: str, run: Callable[[], Awaitable[None]]) -> None:
-    """Run a task for as long as the application runs; one that fails unexpectedly is logged and started anew."""
+    """Run a task while the application runs. An unexpected failure is logged, and the task is started again."""
     while True:
         try:
             return await run()
         except Exception:
-            log.exception("the %s failed and is started anew", name)
+            log.exception("the %s failed and is restarted", name)
             await asyncio.sleep(RESTART_SECONDS)

@@ -1,4 +1,4 @@
-"""Builds the parts of one process."""
+"""Components of one process: built from the settings and wired together."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import fields
@@ -48,7 +48,7 @@ BATCH_BYTES_MAX = 256 * 1024
 
 
 def build(settings: Settings) -> tuple[Context, dict[str, Callable[[], Awaitable[None]]]]:
-    """The floors of one process, and the tasks that keep them going."""
+    """Build the components of one process, and the background tasks that they need."""
     assert settings.database_url is not None
     pools = pools_of(settings)
     metrics, tracing = Metrics(), tracing_of(settings)
@@ -118,7 +118,7 @@ def pools_of(settings: Settings) -> Pools:
 
 
 def authenticators_of(settings: Settings, key_cache: KeyCache | None) -> dict[str, Authenticator]:
-    """What knows credentials, by the kind of name that it gives."""
+    """Authenticators by the kind of principal that they return."""
     authenticators: dict[str, Authenticator] = {} if key_cache is None else {"key": key_cache}
     if "jwt" in settings.auth_modes:
         authenticators["jwt"] = tokens_of(settings)
@@ -126,7 +126,7 @@ def authenticators_of(settings: Settings, key_cache: KeyCache | None) -> dict[st
 
 
 def tokens_of(settings: Settings) -> Authenticator:
-    """Tokens are imported where they are wanted only: their cryptography takes a while."""
+    """Token authenticator. Its modules are imported only if needed: the cryptography takes a while to import."""
     from factwire.auth.jwt import ExpectedClaims, new_tokens
 
     assert settings.jwt_issuer is not None
@@ -193,7 +193,7 @@ def streams_of(
 
 
 def tracing_of(settings: Settings) -> "Tracing | None":
-    """Tracing is imported where it is wanted only: it is an extra, and takes a while."""
+    """Tracing, if it is enabled. It is imported only if needed: it is an optional extra and takes a while to import."""
     if not settings.tracing:
         return None
     from factwire.telemetry.tracing import Tracing

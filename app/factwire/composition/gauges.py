@@ -1,4 +1,4 @@
-"""Gauges of the state of a process."""
+"""Prometheus gauges of the state of one process."""
 
 import math
 from typing import TYPE_CHECKING
@@ -15,43 +15,41 @@ if TYPE_CHECKING:
 
 
 def measure(context: Context, listener: Listener, upkeep: Upkeep) -> None:
-    """Let the metrics show the state of the floors."""
+    """Register the gauges that report the state of the components."""
     context.metrics.expect(outcomes=OUTCOMES, reasons=REASONS, problems=[error.code for error in STATUSES])
     gauge, gauges = context.metrics.gauge, context.metrics.gauges
     tail, lanes = context.tail, context.pools.all()
     gauges("factwire_open_streams", "Open streams, by state.", ("state",), lambda: context.streams.states)
-    gauge(
-        "factwire_head_position", "The position of the newest fact that the tail has seen.", lambda: context.tail.head
-    )
+    gauge("factwire_head_position", "Position of the newest fact that the tail has read.", lambda: context.tail.head)
     gauge(
         "factwire_forks",
-        "Forks of the history that the tail has noticed, or learned of.",
+        "Forks of the history that were detected.",
         lambda: max(tail.forks, int(tail.fork is not None)),
     )
     gauge(
         "factwire_history_unconfirmed",
-        "Whether the database was promoted or restored and nobody has confirmed that nothing was lost.",
+        "1 if the database was promoted or restored, and it is not confirmed that nothing was lost.",
         lambda: upkeep.history.unconfirmed,
     )
     gauge(
         "factwire_database_reachable",
-        "Whether the tail reads, and no connection failed that others used.",
+        "1 if the tail reads, and no connection pool fails.",
         lambda: context.database_reachable,
     )
     gauge(
         "factwire_database_standby",
-        "Whether the database is a standby: history and streams are served, nothing is published.",
+        "1 if the database is a standby: history and streams are served, nothing is published.",
         lambda: bool(tail.on_standby),
     )
-    gauge("factwire_listener_connected", "Whether notifications arrive.", lambda: listener.connected)
-    gauge("factwire_publishes_waiting", "Publishes under way.", lambda: context.publisher.waiting)
-    gauge("factwire_partition_room_facts", "Facts that fit into the partitions that exist.", lambda: upkeep.room or 0)
+    gauge("factwire_listener_connected", "1 if the connection for notifications is open.", lambda: listener.connected)
+    gauge("factwire_publishes_waiting", "Publishes in progress.", lambda: context.publisher.waiting)
+    gauge("factwire_partition_room_facts", "Facts that fit into the existing partitions.", lambda: upkeep.room or 0)
     gauge(
         "factwire_tail_lag_facts",
-        "Facts that the tail has yet to see.",
+        "Facts that the tail has not read yet.",
         lambda: math.nan if upkeep.head is None else max(0, upkeep.head - tail.head),
     )
-    gauge("factwire_tail_lag_seconds", "Time since the tail saw that it was at the head.", lambda: tail.lag_seconds)
+    gauge("factwire_tail_lag_seconds", "Seconds since the tail was at the head.", lambda: tail.lag_seconds)
     gauge("factwire_append_lock_waiting", "Sessions that wait for the append lock.", lambda: upkeep.lock.waiting)
     gauge("factwire_append_lock_wait_seconds", "The longest wait for the lock.", lambda: upkeep.lock.seconds)
     gauges(

@@ -1,4 +1,4 @@
-"""Checks while a process starts: the URLs of the database, its fitness and its schema."""
+"""Startup checks of a process: the URLs of the database, its requirements and its schema."""
 
 import asyncio
 import logging
@@ -29,14 +29,14 @@ def warn_of_urls(settings: Settings) -> None:
         hosts = () if url is None else unverified_hosts(url.get_secret_value())
         if hosts:
             log.warning(
-                "nobody verifies that %s is the database: add sslmode=verify-full and sslrootcert to FACTWIRE_%s_URL",
+                "the identity of %s is not verified: add sslmode=verify-full and sslrootcert to FACTWIRE_%s_URL",
                 " and ".join(hosts),
                 name,
             )
 
 
 async def wait_for_schema(context: Context, fitness: Requirements) -> None:
-    """Wait until the database was seen to be fit and the schema to be current: from then on the process is ready."""
+    """Wait until the database meets the requirements and its schema is current: then the process is ready."""
     warned = False
     while not context.schema_seen:
         with suppress(Unavailable):

@@ -1,6 +1,6 @@
-"""What a team would get wrong about its database: each check tells what it found and what to change.
+"""Checks for configuration mistakes of the database: each check reports a finding and the change that it needs.
 
-None of them changes anything. A check yields nothing where it does not apply: on a standby, or without the schema.
+The checks are read-only. A check yields nothing if it does not apply: on a standby, or without the schema.
 """
 
 import time
@@ -49,7 +49,7 @@ select coalesce(inet_client_addr() in ('127.0.0.1', '::1') or inet_client_addr()
 
 SYNCHRONOUS_COMMIT_SOURCE = "select source from pg_settings where name = 'synchronous_commit'"
 
-# Without pg_read_all_stats a role sees that there are standbys, but not their state.
+# Without pg_read_all_stats, a role sees the standbys but not their state.
 STANDBYS = """
 select current_setting('synchronous_standby_names') as names,
        current_setting('synchronous_commit') in ('off', 'local') as passed_over,
@@ -68,8 +68,8 @@ select current_setting('max_connections')::int
          where backend_type = 'client backend' and not starts_with(application_name, 'factwire')) as others
 """
 
-# Of this database, since locks are. The lock's key has 64 bits, which pg_locks shows in two halves. A prepared
-# transaction has no process.
+# Restricted to this database, since advisory locks are per database. The key of the lock has 64 bits, which pg_locks
+# shows in two halves. A prepared transaction has no process.
 FOREIGN_LOCK_HOLDERS = """
 select k.pid,
        coalesce(a.usename, '') as role,
@@ -86,7 +86,7 @@ select k.pid,
  order by k.pid
 """
 
-# The owner of the schema may do anything with the log, and so may superusers.
+# Excluded are the owner of the schema and superusers: they have all rights on the log anyway.
 STRANGERS = """
 select count(r.oid) as count,
        quote_ident(current_database()) as database,
@@ -110,7 +110,7 @@ RESETS = {
 
 
 async def connect(url: str) -> "asyncpg.Connection[asyncpg.Record]":
-    """A connection as the service makes them."""
+    """Open a connection with the same parameters as the service."""
     return await connection.connect(url, application_name="factwire doctor", statement_seconds=CONNECT_SECONDS)
 
 
@@ -118,13 +118,13 @@ async def describe_server(connection: Connection) -> AsyncIterator[Finding]:
     row = await connection.fetchrow(SERVER)
     assert row is not None
     away = await time_of(connection, ROUND_TRIP)
-    told = f"PostgreSQL {row['version']}, database {row['database']}, role {row['role']}, {away * 1000:.2f} ms away"
+    detail = f"PostgreSQL {row['version']}, database {row['database']}, role {row['role']}, {away * 1000:.2f} ms away"
     if row["version_number"] < VERSION_MIN:
-        yield wrong("server", told, "upgrade to PostgreSQL 15 or newer")
+        yield wrong("server", detail, "upgrade to PostgreSQL 15 or newer")
     elif away > FAR_SECONDS:
-        yield note("server", told, "run the service near the database: each publish and each page waits so long")
+        yield note("server", detail, "run the service near the database: each publish and each page waits so long")
     else:
-        yield ok("server", told)
+        yield ok("server", detail)
     if row["encoding"] in ENCODINGS:
         yield ok("encoding", row["encoding"])
     else:
@@ -160,7 +160,7 @@ async def compare_schema(connection: Connection) -> AsyncIterator[Finding]:
     try:
         revision = await read_revision(connection)
     except asyncpg.InsufficientPrivilegeError:
-        return  # the rights tell
+        return  # reported by the check of rights
     if revision == newest:
         yield ok("schema", f"{revision}, current")
     elif revision is not None and revision > newest:
@@ -171,14 +171,14 @@ async def compare_schema(connection: Connection) -> AsyncIterator[Finding]:
     else:
         refused = "; ".join(await missing_rights(connection))
         change = "run `factwire migrate`" + (f" as a role that may: {refused}" if refused else "")
-        yield wrong("schema", f"{revision} is older than {newest}" if revision else "there is none", change)
+        yield wrong("schema", f"{revision} is older than {newest}" if revision else "it does not exist", change)
 
 
 async def list_rights(connection: Connection) -> AsyncIterator[Finding]:
     try:
         lacking = await missing_privileges(connection)
     except (asyncpg.UndefinedColumnError, asyncpg.UndefinedTableError):
-        return  # the schema tells
+        return  # reported by the check of the schema
     if lacking is None:
         return
     if lacking.grants:
@@ -187,11 +187,13 @@ async def list_rights(connection: Connection) -> AsyncIterator[Finding]:
         yield ok("rights", f"role {lacking.role} may serve")
     opened = await open_to_all(connection)
     if opened:
-        told = f"everybody may execute what runs with the rights of {lacking.owner}: {', '.join(opened)}"
+        detail = (
+            f"every role may execute functions that run with the privileges of {lacking.owner}: {', '.join(opened)}"
+        )
         change = "; ".join(f"revoke execute on function {function} from public" for function in opened)
-        yield wrong("rights", told, f"as {lacking.owner}: {change}")
+        yield wrong("rights", detail, f"as {lacking.owner}: {change}")
     else:
-        yield ok("rights", "what runs with the owner's rights is not open to everybody")
+        yield ok("rights", "functions with the owner's privileges are not open to every role")
 
 
 async def judge_durability(connection: Connection) -> AsyncIterator[Finding]:
@@ -200,20 +202,20 @@ async def judge_durability(connection: Connection) -> AsyncIterator[Finding]:
     assert row is not None
     source = await connection.fetchval(SYNCHRONOUS_COMMIT_SOURCE)
     for name in weak:
-        told = f"{name} is off: a crash of the database may lose facts that were acknowledged"
+        detail = f"{name} is off: a crash of the database may lose facts that were acknowledged"
         system = f"alter system set {name} = on; select pg_reload_conf()"
         change = RESETS.get(source, system) if name == "synchronous_commit" else system
-        yield wrong("durability", told, change.format(role=row["role"], database=row["quoted_database"]))
+        yield wrong("durability", detail, change.format(role=row["role"], database=row["quoted_database"]))
     if not weak:
-        yield ok("durability", "what is acknowledged survives a crash")
+        yield ok("durability", "acknowledged facts survive a crash")
 
 
 async def look_at_standbys(connection: Connection) -> AsyncIterator[Finding]:
     row = await connection.fetchrow(STANDBYS)
     assert row is not None
     if not row["names"]:
-        told = f"{row['connected']} connected, none is waited for: losing this server may lose the newest facts"
-        yield ok("standbys", told)
+        detail = f"{row['connected']} connected, none is waited for: losing this server may lose the newest facts"
+        yield ok("standbys", detail)
     elif row["passed_over"]:
         change = "set synchronous_commit = on"
         yield note("standbys", "synchronous_standby_names is set, but synchronous_commit passes them over", change)
@@ -221,31 +223,33 @@ async def look_at_standbys(connection: Connection) -> AsyncIterator[Finding]:
         change = "bring a standby of synchronous_standby_names back, or take the name out"
         yield wrong("standbys", "no synchronous standby is connected: publishing hangs", change)
     else:
-        yield ok("standbys", "a synchronous standby has what is acknowledged")
+        yield ok("standbys", "a synchronous standby has all acknowledged facts")
 
 
 async def judge_history(connection: Connection) -> AsyncIterator[Finding]:
-    """Whether facts were lost, or may have been: at a promotion or a restore that nobody has confirmed since."""
+    """Report lost facts (fork detection), and a promotion or a restore that has not been confirmed since."""
     try:
         kept = await read_kept(connection)
     except (asyncpg.InvalidSchemaNameError, asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError):
-        return  # the schema tells
+        return  # reported by the check of the schema
     except asyncpg.InsufficientPrivilegeError:
-        return  # the rights tell
+        return  # reported by the check of rights
     server = await read_server(connection)
     if kept.fork is not None:
         yield wrong("history", *explain_fork(kept.fork))
     elif server is None:
-        yield ok("history", "no fork was noticed; the server does not tell whether it was promoted or restored")
+        yield ok("history", "no fork was detected; the server does not report promotions and restores")
     elif kept.server is None or kept.server == server:
         yield ok("history", f"no fork was noticed, and timeline {server.timeline} is confirmed")
     else:
-        told = f"promoted or restored ({kept.server.change_to(server)}), and nobody has confirmed that nothing was lost"
-        yield note("history", told, "`factwire epoch raise` if commits were lost, else `factwire epoch keep`")
+        detail = (
+            f"promoted or restored ({kept.server.change_to(server)}), and it is not confirmed that nothing was lost"
+        )
+        yield note("history", detail, "`factwire epoch raise` if commits were lost, else `factwire epoch keep`")
 
 
 def explain_fork(fork: Fork) -> tuple[str, str]:
-    """What to tell of a fork that was noticed, and what to change."""
+    """Description of a detected fork, and the change that it needs."""
     if fork.after is None:
         change = (
             "`factwire epoch raise --forked-after N` with the last position that is known to be the same; if in doubt 0"
@@ -258,52 +262,57 @@ def explain_fork(fork: Fork) -> tuple[str, str]:
 
 
 async def count_connections(connection: Connection, *, needed: int) -> AsyncIterator[Finding]:
-    """`needed` is what all processes may open."""
+    """Compare the connection limits with `needed`, the connections that all processes together may open."""
     row = await connection.fetchrow(CONNECTIONS)
     assert row is not None
     limit = min(row[name] for name in ("server", "role", "database") if row[name] is not None)
-    told = f"{needed} may be needed, {limit} are allowed, others have {row['others']}"
+    detail = f"{needed} may be needed, {limit} are allowed, others have {row['others']}"
     change = "raise max_connections (or the limit of the role or the database), or lower FACTWIRE_READ_CONNECTIONS_MAX"
     if needed > limit:
-        yield wrong("connections", told, change)
+        yield wrong("connections", detail, change)
     elif needed + row["others"] > row["server"]:
-        yield note("connections", told, change)
+        yield note("connections", detail, change)
     else:
-        yield ok("connections", told)
+        yield ok("connections", detail)
 
 
 async def name_lock_holders(connection: Connection) -> AsyncIterator[Finding]:
-    """Whoever holds the lock of the log and does not call itself Factwire."""
+    """Sessions that hold the advisory lock of the log and do not have an application name of Factwire."""
     try:
         holders = await connection.fetch(FOREIGN_LOCK_HOLDERS)
     except (asyncpg.InvalidSchemaNameError, asyncpg.UndefinedTableError, asyncpg.InsufficientPrivilegeError):
-        return  # schema and rights tell
+        return  # reported by the checks of schema and rights
     for row in holders:
         if row["pid"] is None:
-            told, change = "a prepared transaction", "roll it back: see pg_prepared_xacts"
+            detail, change = "a prepared transaction", "roll it back: see pg_prepared_xacts"
         else:
-            told = f"process {row['pid']} of role {row['role']}, application {row['application'] or 'without a name'},"
-            change = f"select pg_terminate_backend({row['pid']}), and see who it was"
-        yield wrong("lock", f"{told} holds the lock that orders the log: nothing is published meanwhile", change)
+            detail = (
+                f"process {row['pid']} of role {row['role']}, application {row['application'] or 'without a name'},"
+            )
+            change = f"select pg_terminate_backend({row['pid']}), and find out which program it was"
+        yield wrong("lock", f"{detail} holds the lock that orders the log: publishing is stopped", change)
 
 
 async def count_strangers(connection: Connection) -> AsyncIterator[Finding]:
-    """How many others may connect: the key of the lock is no secret, and no right protects an advisory lock."""
+    """Count other roles that may connect: the lock key is not secret, and no privilege protects an advisory lock."""
     row = await connection.fetchrow(STRANGERS)
     assert row is not None
     if row["count"]:
-        told = f"{row['count']} other roles may connect: each can hold the lock that orders the log and stop publishing"
+        detail = f"{row['count']} other roles may connect: each can hold the lock of the log and stop publishing"
         change = "revoke connect on database {database} from public; grant connect on database {database} to {ours}"
         change = change.format(**row)
-        yield note("lock", told, change)
+        yield note("lock", detail, change)
     else:
-        yield ok("lock", "no other role may connect and hold it, but superusers")
+        yield ok("lock", "no other role may connect and hold it, except superusers")
 
 
 async def compare_session(connection: Connection, *, pooled: bool) -> AsyncIterator[Finding]:
-    """Whether what the service asks of its sessions arrives. The keepalives of a socket file read as 0."""
+    """Check that the session settings of the service take effect.
+
+    TCP keepalives are not compared: over a Unix socket they read as 0.
+    """
     if pooled:
-        yield ok("session", "each transaction asks for what it needs, as transactions are pooled")
+        yield ok("session", "each transaction sets its own limits, as transactions are pooled")
         return
     asked = {name: value for name, value in SESSION.items() if not name.startswith("tcp_")}
     rows = await connection.fetch(SESSION_NOW, list(asked))
@@ -315,11 +324,11 @@ async def compare_session(connection: Connection, *, pooled: bool) -> AsyncItera
     elif differing:
         yield note("session", f"something on the way drops {', '.join(differing)}", change)
     else:
-        yield ok("session", "read committed; the server ends what a vanished process left")
+        yield ok("session", "read committed; the server ends the sessions of vanished processes")
 
 
 async def time_of(connection: Connection, statement: str) -> float:
-    """The median of a few runs, in seconds."""
+    """Median duration of a few runs, in seconds."""
     taken = []
     for _ in range(SAMPLES):
         began = time.perf_counter()

@@ -1,6 +1,6 @@
-"""What a database does not say of itself: each check measures or tries, and changes nothing.
+"""Measurements and trials of the database: properties that it does not report. They change nothing.
 
-They are for `factwire doctor`, as those of examining.py are.
+They are checks of `factwire doctor`, like those in database_checks.py.
 """
 
 import asyncio
@@ -40,10 +40,10 @@ select pg_size_bytes(current_setting('shared_buffers')) as buffers,
               order by pg_relation_size(inhrelid) desc limit 1))), 0)::bigint as indexes
 """
 
-# A transaction of its own that changes nothing, and yet has to be flushed as one of the service's.
+# A separate transaction that changes nothing but must be flushed to disk like a transaction of the service.
 COMMIT = "select pg_logical_emit_message(true, 'factwire doctor', '')"
 
-# In a transaction that stays open, so that a pooler cannot take the server's connection back.
+# The transaction stays open, so that a pooler cannot take the server connection back.
 HOLD = "begin; select 1"
 
 CLOCK = "select clock_timestamp()"
@@ -54,8 +54,8 @@ select l.epoch, factwire.head() as head, (select published_at from factwire.fact
 """
 
 OLDEST_TRANSACTION = """
-select since, told, pg_has_role('pg_read_all_stats', 'usage') as sees_all
-  from (select xact_start as since, format('process %s of role %s, %s', pid, usename, state) as told
+select since, detail, pg_has_role('pg_read_all_stats', 'usage') as sees_all
+  from (select xact_start as since, format('process %s of role %s, %s', pid, usename, state) as detail
           from pg_stat_activity
          where backend_type = 'client backend' and pid <> pg_backend_pid() and xact_start is not null
         union all
@@ -67,14 +67,14 @@ select since, told, pg_has_role('pg_read_all_stats', 'usage') as sees_all
 
 @dataclass(frozen=True, slots=True)
 class LogHead:
-    """Where a log ends, and when the fact at one position of it was published (None where there is no such fact)."""
+    """End of a log, and publication time of the fact at one position (None if that fact does not exist)."""
 
     end: Cursor
     published_at: str | None
 
 
 async def read_log_head(connection: Connection, *, at: Position) -> LogHead | None:
-    """The state of the log; None where there is no log at all."""
+    """State of the log; None if no log exists."""
     try:
         row = await connection.fetchrow(LOG_STATE, at)
     except (asyncpg.InvalidSchemaNameError, asyncpg.UndefinedTableError, asyncpg.UndefinedFunctionError):
@@ -88,41 +88,41 @@ async def weigh_memory(connection: Connection) -> AsyncIterator[Finding]:
     row = await connection.fetchrow(MEMORY)
     assert row is not None
     buffers, wal, indexes = (row[name] // 1024**2 for name in ("buffers", "wal", "indexes"))
-    told = f"shared_buffers {buffers} MiB, for {indexes} MiB of busy indexes; max_wal_size {wal} MiB"
+    detail = f"shared_buffers {buffers} MiB, for {indexes} MiB of busy indexes; max_wal_size {wal} MiB"
     changes = []
     if row["buffers"] <= max(BUFFERS_DEFAULT_BYTES, row["indexes"]):
         changes.append("set shared_buffers to a quarter of the memory and restart")
     if row["wal"] < WAL_BYTES:
-        changes.append("set max_wal_size to 8GB where the log is written a lot")
-    yield note("memory", told, "; ".join(changes)) if changes else ok("memory", told)
+        changes.append("set max_wal_size to 8GB if much is published")
+    yield note("memory", detail, "; ".join(changes)) if changes else ok("memory", detail)
 
 
 async def measure_room(connection: Connection) -> AsyncIterator[Finding]:
     try:
         room, partition_facts = await read_room(connection)
     except (asyncpg.InvalidSchemaNameError, asyncpg.UndefinedTableError, asyncpg.InsufficientPrivilegeError):
-        return  # schema and rights tell
-    told = f"{room} more facts fit into the partitions"
+        return  # reported by the checks of schema and rights
+    detail = f"{room} more facts fit into the partitions"
     if room >= partition_facts // 2:
-        yield ok("partitions", told)
+        yield ok("partitions", detail)
     else:
-        change = "a running service makes the next one: start it, or see in its log and PostgreSQL's why it cannot"
-        yield wrong("partitions", told, change)
+        change = "a running service creates the next one: start it, or read the cause in its log and in PostgreSQL's"
+        yield wrong("partitions", detail, change)
 
 
 async def time_commits(connection: Connection) -> AsyncIterator[Finding]:
     if await connection.fetchval("select pg_is_in_recovery()"):
         return
     seconds = await time_of(connection, COMMIT)
-    told = (
+    detail = (
         f"a commit takes {seconds * 1000:.2f} ms: one client alone publishes at most {1 / seconds:.0f} times a second"
     )
     if seconds > SLOW_COMMIT_SECONDS:
         yield note(
-            "commits", told, "send batches or publish from several clients; a faster disk or nearer standby helps"
+            "commits", detail, "send batches or publish from several clients; a faster disk or nearer standby helps"
         )
     else:
-        yield ok("commits", told)
+        yield ok("commits", detail)
 
 
 async def compare_clocks(connection: Connection) -> AsyncIterator[Finding]:
@@ -130,20 +130,20 @@ async def compare_clocks(connection: Connection) -> AsyncIterator[Finding]:
     theirs: datetime = await connection.fetchval(CLOCK)
     after = datetime.now(UTC)
     ahead = (theirs - before - (after - before) / 2).total_seconds()
-    told = f"the database's is {abs(ahead):.3f} s {'ahead' if ahead > 0 else 'behind'}"
+    detail = f"the database's is {abs(ahead):.3f} s {'ahead' if ahead > 0 else 'behind'}"
     if abs(ahead) > CLOCK_SECONDS:
-        yield note("clocks", told, "let NTP set both: published_at is the time of the database")
+        yield note("clocks", detail, "let NTP set both: published_at is the time of the database")
     else:
-        yield ok("clocks", told)
+        yield ok("clocks", detail)
 
 
 async def find_old_transactions(connection: Connection, *, seconds_max: float = 60) -> AsyncIterator[Finding]:
     row = await connection.fetchrow(OLDEST_TRANSACTION)
     age = (await connection.fetchval(CLOCK) - row["since"]).total_seconds() if row else 0
     if row and age > seconds_max:
-        told = f"{row['told']}, has had a transaction open for {age:.0f} s"
+        detail = f"{row['detail']}, has had a transaction open for {age:.0f} s"
         yield note(
-            "transactions", told, "end it: vacuum waits for it, in all databases of the server, and so may migrate"
+            "transactions", detail, "end it: vacuum waits for it, in all databases of the server, and so may migrate"
         )
     elif row and not row["sees_all"]:
         yield ok("transactions", "none is old, as far as this role sees (pg_read_all_stats sees all)")
@@ -152,7 +152,7 @@ async def find_old_transactions(connection: Connection, *, seconds_max: float = 
 
 
 async def try_statements(connection: Connection, *, url: str) -> AsyncIterator[Finding]:
-    """Whether a prepared statement is still there when a pooler gives its server connection to somebody else."""
+    """Check that a prepared statement survives if a pooler gives its server connection to another client."""
     if target_of(url).pooled:
         yield ok("statements", "none has a name, as transactions are pooled")
         return
@@ -160,7 +160,7 @@ async def try_statements(connection: Connection, *, url: str) -> AsyncIterator[F
     try:
         prepared = await connection.prepare(ROUND_TRIP)
         await prepared.fetchval()
-        await other.execute(HOLD)  # gets the server connection that was given back last
+        await other.execute(HOLD)  # takes the server connection that was returned last
         await prepared.fetchval()
         yield ok("statements", "prepared statements stay")
     except asyncpg.InvalidSQLStatementNameError:
@@ -171,7 +171,7 @@ async def try_statements(connection: Connection, *, url: str) -> AsyncIterator[F
 
 
 async def try_lock(connection: Connection, *, url: str) -> AsyncIterator[Finding]:
-    """Whether a lock that one session holds is refused to another one."""
+    """Check that an advisory lock held by one session is refused to another session."""
     other = await connect(url)
     try:
         excludes = await lock_excludes(connection, other)
@@ -187,7 +187,7 @@ async def try_lock(connection: Connection, *, url: str) -> AsyncIterator[Finding
 async def try_listening(
     connection: Connection, *, listen_url: str, own_url: bool, poll_seconds: float
 ) -> AsyncIterator[Finding]:
-    """Whether a notification reaches a listener: a pooler that pools transactions drops it, another database too."""
+    """Check that a notification reaches a listener: a transaction pooler or another database drops it."""
     if await connection.fetchval("select pg_is_in_recovery()"):
         return
     arrived = asyncio.Event()
@@ -195,8 +195,8 @@ async def try_listening(
     try:
         listening = await connect(listen_url)
     except Exception as error:
-        told, change = explain_failure(error)
-        yield wrong("listening", told, change.replace("FACTWIRE_DATABASE_URL", "FACTWIRE_LISTEN_URL"))
+        detail, change = explain_failure(error)
+        yield wrong("listening", detail, change.replace("FACTWIRE_DATABASE_URL", "FACTWIRE_LISTEN_URL"))
         return
     try:
         await listening.add_listener(channel, lambda *_: arrived.set())
@@ -205,12 +205,12 @@ async def try_listening(
         await asyncio.wait_for(arrived.wait(), HINT_SECONDS)
         yield ok("listening", f"a notification arrives after {(time.perf_counter() - began) * 1000:.1f} ms")
     except TimeoutError:
-        told = f"notifications do not arrive: facts of other processes are seen after up to {poll_seconds:g} s"
+        detail = f"notifications do not arrive: facts of other processes are seen after up to {poll_seconds:g} s"
         if own_url:
             yield wrong(
-                "listening", told, "let FACTWIRE_LISTEN_URL lead to the same database, without a pooler between"
+                "listening", detail, "let FACTWIRE_LISTEN_URL lead to the same database, without a pooler between"
             )
         else:
-            yield note("listening", told, "give a direct URL of the server, past the pooler, as FACTWIRE_LISTEN_URL")
+            yield note("listening", detail, "give a direct URL of the server, past the pooler, as FACTWIRE_LISTEN_URL")
     finally:
         listening.terminate()

@@ -1,8 +1,8 @@
-"""Whether the database keeps what it acknowledges."""
+"""Durability settings of the database: a crash must not lose acknowledged facts."""
 
 from factwire.store.pools import Connection
 
-# synchronous_commit is that of the session: a role or a database may have a value of its own.
+# synchronous_commit has the value of the session: a role or a database may have its own value.
 WEAK_SETTINGS = """
 select name from pg_settings
  where name in ('fsync', 'full_page_writes', 'synchronous_commit') and setting = 'off'
@@ -11,5 +11,5 @@ select name from pg_settings
 
 
 async def weak_settings(connection: Connection) -> list[str]:
-    """The settings with which a crash of the server may lose or damage facts that were acknowledged."""
+    """Names of the settings that are off, so that a crash of the server may lose or damage acknowledged facts."""
     return [row["name"] for row in await connection.fetch(WEAK_SETTINGS)]

@@ -1,4 +1,4 @@
-"""What a check found, and what to change where it is not well."""
+"""Finding of a check: the verdict, a description, and the change that is needed."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -8,22 +8,22 @@ Verdict = Literal["ok", "note", "wrong"]
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """`change` says what to do; it is empty only where the verdict is ok."""
+    """Result of one check. `change` is the action to take; it is empty only if the verdict is ok."""
 
     check: str
     verdict: Verdict
-    told: str
+    detail: str
     change: str = ""
 
 
-def ok(check: str, told: str) -> Finding:
-    return Finding(check, "ok", told)
+def ok(check: str, detail: str) -> Finding:
+    return Finding(check, "ok", detail)
 
 
-def note(check: str, told: str, change: str) -> Finding:
-    """Works, but not as well or as safely as it could."""
-    return Finding(check, "note", told, change)
+def note(check: str, detail: str, change: str) -> Finding:
+    """Finding with the verdict note: it works, but not as well or as safely as it could."""
+    return Finding(check, "note", detail, change)
 
 
-def wrong(check: str, told: str, change: str) -> Finding:
-    return Finding(check, "wrong", told, change)
+def wrong(check: str, detail: str, change: str) -> Finding:
+    return Finding(check, "wrong", detail, change)

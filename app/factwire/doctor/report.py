@@ -1,4 +1,4 @@
-"""`factwire doctor`: every check in its turn, a line for each, and what to change where one is not well."""
+"""Report of `factwire doctor`: runs the checks in order and prints each finding, with the change that it needs."""
 
 import asyncio
 import json
@@ -18,30 +18,30 @@ from factwire.store.connection_errors import explain_failure
 from factwire.store.pools import Connection
 
 CHECK_SECONDS = 15.0
-OTHER_CONNECTIONS = 7  # beside those for reads: three that watch, one that appends, one that listens
+OTHER_CONNECTIONS = 7  # besides those for reads: two manage, three watch, one appends, one listens
 
 
 @dataclass(frozen=True, slots=True)
 class DoctorOptions:
-    """What to check beyond what the settings say. Facts are published only in a namespace that was named for it."""
+    """Options of the checks that are not settings. Facts are published only in the namespace that was named for it."""
 
     processes: int
     publish_in: str | None = None
     idle_seconds: float | None = None
 
 
-def run(settings: Settings, wanted: DoctorOptions, *, as_json: bool) -> int:
-    """Print each finding as it comes, or all as JSON; the exit code is 1 where something is wrong."""
-    return asyncio.run(print_findings(settings, wanted, as_json=as_json))
+def run(settings: Settings, options: DoctorOptions, *, as_json: bool) -> int:
+    """Print each finding at once, or all as JSON, and return the exit code: 1 if a verdict is wrong."""
+    return asyncio.run(print_findings(settings, options, as_json=as_json))
 
 
-async def print_findings(settings: Settings, wanted: DoctorOptions, *, as_json: bool) -> int:
+async def print_findings(settings: Settings, options: DoctorOptions, *, as_json: bool) -> int:
     findings = []
-    for part in (database_findings(settings, wanted), service_findings(settings, wanted)):
+    for part in (database_findings(settings, options), service_findings(settings, options)):
         async for finding in part:
             findings.append(finding)
             if not as_json:
-                print(f"{finding.verdict:<6} {finding.check:<13} {finding.told}", flush=True)
+                print(f"{finding.verdict:<6} {finding.check:<13} {finding.detail}", flush=True)
                 if finding.change:
                     print(f"{'':<20} change: {finding.change}", flush=True)
     wrongs = sum(finding.verdict == "wrong" for finding in findings)
@@ -50,12 +50,12 @@ async def print_findings(settings: Settings, wanted: DoctorOptions, *, as_json: 
     return 1 if wrongs else 0
 
 
-async def database_findings(settings: Settings, wanted: DoctorOptions) -> AsyncIterator[Finding]:
+async def database_findings(settings: Settings, options: DoctorOptions) -> AsyncIterator[Finding]:
     url = url_of(settings)
     if url is None:
         directory = settings.data_dir or embedded.default_directory()
-        told = f"FACTWIRE_DATABASE_URL is unset, and no embedded PostgreSQL runs in {directory}"
-        yield note("database", told, "set it to check the database, or start the service")
+        detail = f"FACTWIRE_DATABASE_URL is unset, and no embedded PostgreSQL runs in {directory}"
+        yield note("database", detail, "set it to check the database, or start the service")
         return
     try:
         connection = await database_checks.connect(url)
@@ -63,13 +63,13 @@ async def database_findings(settings: Settings, wanted: DoctorOptions) -> AsyncI
         yield wrong("database", *explain_failure(error))
         return
     try:
-        for check in checks_of_database(connection, settings, wanted, url):
+        for check in checks_of_database(connection, settings, options, url):
             if connection.is_closed():
                 yield wrong(
                     "database", "the connection was lost", "see in the log of PostgreSQL why, and run this again"
                 )
                 return
-            for finding in await findings_of(check, "see what PostgreSQL logs meanwhile"):
+            for finding in await findings_of(check, "read the log of PostgreSQL"):
                 yield finding
     finally:
         connection.terminate()
@@ -84,7 +84,7 @@ def url_of(settings: Settings) -> str | None:
 Check = tuple[str, Callable[[], AsyncIterator[Finding]]]
 
 
-def checks_of_database(connection: Connection, settings: Settings, wanted: DoctorOptions, url: str) -> list[Check]:
+def checks_of_database(connection: Connection, settings: Settings, options: DoctorOptions, url: str) -> list[Check]:
     listen_url = settings.listen_url.get_secret_value() if settings.listen_url else url
     listening = partial(
         database_measurements.try_listening,
@@ -92,7 +92,7 @@ def checks_of_database(connection: Connection, settings: Settings, wanted: Docto
         own_url=settings.listen_url is not None,
         poll_seconds=settings.poll_seconds,
     )
-    needed = wanted.processes * (settings.read_connections_max + OTHER_CONNECTIONS)
+    needed = options.processes * (settings.read_connections_max + OTHER_CONNECTIONS)
     checks: Sequence[tuple[str, Callable[[Connection], AsyncIterator[Finding]]]] = (
         ("server", database_checks.describe_server),
         ("primary", database_checks.find_primary),
@@ -118,34 +118,34 @@ def checks_of_database(connection: Connection, settings: Settings, wanted: Docto
     return [(name, partial(check, connection)) for name, check in checks]
 
 
-async def service_findings(settings: Settings, wanted: DoctorOptions) -> AsyncIterator[Finding]:
+async def service_findings(settings: Settings, options: DoctorOptions) -> AsyncIterator[Finding]:
     try:
         client = service_checks.new_client(settings.url, settings.credentials)
         shown = f"{client.base_url.scheme}://{client.base_url.netloc.decode()}"
-    except Exception as error:  # its text may quote a part of the password
+    except Exception as error:  # its text may quote part of the password
         yield wrong("service", f"the URL is of no use ({type(error).__name__})", "correct FACTWIRE_URL or --url")
         return
     async with client:
         try:
             found = [finding async for finding in service_checks.look_at_door(client)]
         except (httpx.TransportError, httpx.UnsupportedProtocol) as error:
-            told = f"nobody answers at {shown}: {describe_without_url(error)}"
+            detail = f"no answer from {shown}: {describe_without_url(error)}"
             if "url" in settings.model_fields_set:
-                yield wrong("service", told, "start the service, or correct FACTWIRE_URL or --url")
+                yield wrong("service", detail, "start the service, or correct FACTWIRE_URL or --url")
             else:
-                yield note("service", told, "start the service, or say where it is by FACTWIRE_URL or --url")
+                yield note("service", detail, "start the service, or set its address with FACTWIRE_URL or --url")
             return
         for finding in found:
             yield finding
         if found[-1].verdict == "wrong":
             return
-        for check in checks_of_service(client, settings, wanted):
-            change = "see what the service and the proxy log meanwhile"
-            for finding in await findings_of(check, change, seconds=CHECK_SECONDS + (wanted.idle_seconds or 0)):
+        for check in checks_of_service(client, settings, options):
+            change = "read the logs of the service and of the proxy"
+            for finding in await findings_of(check, change, seconds=CHECK_SECONDS + (options.idle_seconds or 0)):
                 yield finding
 
 
-def checks_of_service(client: httpx.AsyncClient, settings: Settings, wanted: DoctorOptions) -> list[Check]:
+def checks_of_service(client: httpx.AsyncClient, settings: Settings, options: DoctorOptions) -> list[Check]:
     checks: list[Check] = [
         ("way", partial(service_checks.look_at_way, client)),
         ("state", partial(service_checks.read_metrics, client)),
@@ -154,10 +154,10 @@ def checks_of_service(client: httpx.AsyncClient, settings: Settings, wanted: Doc
         ("body", partial(service_checks.send_large_body, client)),
         ("stream", partial(service_checks.watch_stream, client)),
     ]
-    if wanted.publish_in is not None:
-        checks.append(("delivery", partial(service_checks.measure_delivery, client, namespace=wanted.publish_in)))
-    if wanted.idle_seconds is not None:
-        seconds, usual = wanted.idle_seconds, settings.heartbeat_seconds
+    if options.publish_in is not None:
+        checks.append(("delivery", partial(service_checks.measure_delivery, client, namespace=options.publish_in)))
+    if options.idle_seconds is not None:
+        seconds, usual = options.idle_seconds, settings.heartbeat_seconds
         checks.append(("idle", partial(service_checks.stay_idle, client, seconds=seconds, heartbeat_seconds=usual)))
     return checks
 
@@ -165,7 +165,7 @@ def checks_of_service(client: httpx.AsyncClient, settings: Settings, wanted: Doc
 async def compare_logs(client: httpx.AsyncClient, settings: Settings) -> AsyncIterator[Finding]:
     url, change = url_of(settings), "run this with the FACTWIRE_DATABASE_URL of the service, where it can be reached"
     if url is None:
-        yield note("log", "whether service and database are one log cannot be seen: there is no URL of one", change)
+        yield note("log", "service and database cannot be compared: the URL of one is missing", change)
         return
     try:
         connection = await database_checks.connect(url)
@@ -182,7 +182,7 @@ async def compare_logs(client: httpx.AsyncClient, settings: Settings) -> AsyncIt
 
 
 async def findings_of(check: Check, change: str, *, seconds: float = CHECK_SECONDS) -> list[Finding]:
-    """What a check finds. One that fails is wrong itself, with what it had found before, and ends nothing else."""
+    """Findings of a check. A check that fails adds the verdict wrong to its findings; the other checks still run."""
     name, findings = check
     found: list[Finding] = []
     try:
@@ -197,6 +197,6 @@ async def findings_of(check: Check, change: str, *, seconds: float = CHECK_SECON
 
 
 def describe_without_url(error: Exception) -> str:
-    """The kind of an error, and its text where that quotes no URL."""
+    """Type of an error, and its text if it cannot quote a URL."""
     text = str(error) if isinstance(error, asyncpg.PostgresError | OSError | httpx.TransportError) else ""
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

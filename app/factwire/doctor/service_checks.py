@@ -1,4 +1,4 @@
-"""What a team would get wrong about the way to its service: checks through the public URL, proxies included."""
+"""Checks for configuration mistakes on the path to the service: through the public URL, including proxies."""
 
 import asyncio
 import time
@@ -24,7 +24,7 @@ SLOW_SECONDS = 0.25
 COMPARISONS = 2
 COMPARE_SECONDS = 1.0
 
-# More than one heartbeat: where nothing arrives for so long, something holds the stream back.
+# Longer than one heartbeat: if nothing arrives for so long, something on the path buffers the stream.
 TIMEOUT = httpx.Timeout(connect=5, read=HEARTBEAT_SECONDS + 2, write=10, pool=5)
 
 CUT = (httpx.RemoteProtocolError, httpx.ReadError)
@@ -42,7 +42,7 @@ def new_client(url: str, credentials: Mapping[str, str]) -> httpx.AsyncClient:
 
 
 async def look_at_door(client: httpx.AsyncClient) -> AsyncIterator[Finding]:
-    """What has to be well before anything else can be asked. Raises httpx.TransportError where nobody answers."""
+    """Run the checks that all others depend on. Raises httpx.TransportError if nothing answers."""
     found = [finding async for finding in look_at_service(client)]
     for finding in found:
         yield finding
@@ -52,51 +52,53 @@ async def look_at_door(client: httpx.AsyncClient) -> AsyncIterator[Finding]:
 
 
 async def look_at_service(client: httpx.AsyncClient) -> AsyncIterator[Finding]:
-    """Whether a Factwire answers there and is ready. Raises httpx.TransportError where nobody answers."""
+    """Check that a Factwire service answers and is ready. Raises httpx.TransportError if nothing answers."""
     response = await client.get("/readyz")
     try:
         readiness = response.json()
-        ready, told = readiness["ready"], f"schema {readiness['schema']}, database {readiness['database']}"
+        ready, detail = readiness["ready"], f"schema {readiness['schema']}, database {readiness['database']}"
     except (ValueError, TypeError, KeyError):
         yield await look_without_readyz(client, response)
         return
     if not ready:
-        yield wrong("service", f"not ready: {told}", "run `factwire migrate`, or wait until it has started anew")
+        yield wrong("service", f"not ready: {detail}", "run `factwire migrate`, or wait until it has restarted")
     elif readiness["database"] == "standby":
-        yield note("service", f"ready, {told}: nothing is published here", "publish through a service on the primary")
+        yield note("service", f"ready, {detail}: nothing is published here", "publish through a service on the primary")
     elif readiness["database"] != "reachable":
-        yield wrong("service", told, "see in the log of the service why it does not reach its database")
+        yield wrong("service", detail, "see in the log of the service why it does not reach its database")
     else:
-        yield ok("service", f"ready, {told}, {response.http_version}")
+        yield ok("service", f"ready, {detail}, {response.http_version}")
 
 
 async def look_without_readyz(client: httpx.AsyncClient, unready: httpx.Response) -> Finding:
-    """Many publish /v1 only. `unready` is what was answered to /readyz."""
+    """Check a service without /readyz: many proxies expose only /v1. `unready` is the answer to /readyz."""
     response = await client.get("/v1/position")
     if reported_position(response) is not None:
-        told = f"answers, {response.http_version}; whether it is ready cannot be seen: no /readyz is published here"
-        return note("service", told, INSIDE)
+        detail = f"answers, {response.http_version}; whether it is ready cannot be seen: no /readyz is published here"
+        return note("service", detail, INSIDE)
     if '"urn:factwire:problem:' in response.text:
-        told = f"answers {response.status_code} to /v1/position: {response.text[:200]}"
-        return wrong("service", told, "see in the log of the service why")
+        detail = f"answers {response.status_code} to /v1/position: {response.text[:200]}"
+        return wrong("service", detail, "see in the log of the service why")
     if unready.is_redirect:
         change = "give the URL to which it leads: a redirected publish arrives as a GET"
         return wrong("service", f"redirects to {unready.headers.get('location', '')}", change)
-    told = f"something that is no Factwire answers {unready.status_code} to /readyz, {response.status_code} to /v1"
-    return wrong("service", told, "correct FACTWIRE_URL, or let the proxy lead to the service")
+    detail = f"a program that is not Factwire answers {unready.status_code} to /readyz, {response.status_code} to /v1"
+    return wrong("service", detail, "correct FACTWIRE_URL, or let the proxy lead to the service")
 
 
 def reported_position(response: httpx.Response) -> LogHead | None:
-    """What an answer to /v1/position says; None where it is none."""
+    """Log head from an answer of /v1/position; None if the answer does not hold one."""
     try:
-        told = response.raise_for_status().json()
-        return LogHead(Cursor(parse_cursor(told["cursor"]).epoch, Position(told["head"])), told.get("published_at"))
+        detail = response.raise_for_status().json()
+        return LogHead(
+            Cursor(parse_cursor(detail["cursor"]).epoch, Position(detail["head"])), detail.get("published_at")
+        )
     except (httpx.HTTPStatusError, ValueError, TypeError, KeyError):
         return None
 
 
 async def compare_logs(client: httpx.AsyncClient, connection: Connection) -> AsyncIterator[Finding]:
-    """Whether service and database are one log: what the service says lies between two looks at the database."""
+    """Check that service and database have the same log: its head lies between two reads of the database."""
     end = Cursor(0, START)
     for comparison in range(COMPARISONS):
         await asyncio.sleep(comparison * COMPARE_SECONDS)
@@ -109,17 +111,21 @@ async def compare_logs(client: httpx.AsyncClient, connection: Connection) -> Asy
             return
         after = await read_log_head(connection, at=there.end.position)
         if not is_between(before, there, after):
-            told = f"the service is at {there.end}, the database at {after.end if after else 'no log at all'}"
+            detail = f"the service is at {there.end}, the database at {after.end if after else 'no log at all'}"
             change = "let FACTWIRE_DATABASE_URL and FACTWIRE_URL lead to one log: one of them is another's"
-            yield wrong("log", f"service and database are two logs: {told}", change)
+            yield wrong("log", f"service and database are two logs: {detail}", change)
             return
         end = there.end
-    empty = "both logs are empty, which cannot be told apart"
+    empty = "both logs are empty, so they cannot be distinguished"
     yield ok("log", f"service and database are both at {end}" if end.position else empty)
 
 
 def is_between(before: LogHead | None, there: LogHead, after: LogHead | None) -> bool:
-    """Facts may be published and epochs begin meanwhile, but none is taken back; and one fact has one time."""
+    """True if the head `there` lies between two heads of the same log.
+
+    Between the reads, facts may be published and epochs may begin, but neither is undone. A fact has one publication
+    time.
+    """
     return (
         before is not None
         and after is not None
@@ -130,14 +136,14 @@ def is_between(before: LogHead | None, there: LogHead, after: LogHead | None) ->
 
 
 async def look_at_access(client: httpx.AsyncClient) -> AsyncIterator[Finding]:
-    """Whether the service lets the doctor in, and anybody else."""
+    """Check that the service admits the doctor, and report if it also admits clients without credentials."""
     if (await client.get("/v1/position")).status_code == httpx.codes.UNAUTHORIZED:
         yield wrong("access", "the service asks for credentials", "give FACTWIRE_KEY a key that may read")
         return
     async with httpx.AsyncClient(base_url=client.base_url, timeout=TIMEOUT) as stranger:
         let_in = (await stranger.get("/v1/position")).is_success
     if let_in and not is_loopback(client.base_url.host):
-        yield note("access", "whoever reaches the service may do everything", "set FACTWIRE_AUTH=keys")
+        yield note("access", "every client that reaches the service may do everything", "set FACTWIRE_AUTH=keys")
     else:
         yield ok("access", "open, on a loopback address" if let_in else "credentials are asked for")
 
@@ -154,8 +160,8 @@ async def read_metrics(client: httpx.AsyncClient) -> AsyncIterator[Finding]:
     response = await client.get("/metrics")
     values = {name: value for name, _, value in (line.partition(" ") for line in response.text.splitlines())}
     if not response.is_success or "factwire_forks" not in values:
-        told = "forks and missing notifications cannot be seen: no /metrics is published here"
-        yield note("state", told, INSIDE)
+        detail = "forks and missing notifications cannot be seen: no /metrics is published here"
+        yield note("state", detail, INSIDE)
     elif float(values["factwire_forks"]) > 0:
         yield wrong("state", "the history has forked", "see docs/operations.md, Lost history: `factwire epoch raise`")
     elif float(values.get("factwire_listener_connected", 1)) == 0:
@@ -170,28 +176,30 @@ async def time_answers(client: httpx.AsyncClient) -> AsyncIterator[Finding]:
         began = time.perf_counter()
         (await client.get("/v1/position")).raise_for_status()
         taken.append(time.perf_counter() - began)
-    told = f"/v1/position takes {median(taken) * 1000:.1f} ms"
+    detail = f"/v1/position takes {median(taken) * 1000:.1f} ms"
     if median(taken) > SLOW_SECONDS:
-        yield note("answers", told, "see which is slow: the way, the service or the database (its lines are above)")
+        yield note("answers", detail, "see which is slow: the way, the service or the database (its lines are above)")
     else:
-        yield ok("answers", told)
+        yield ok("answers", detail)
 
 
 async def send_large_body(client: httpx.AsyncClient) -> AsyncIterator[Finding]:
-    """A fact that the service must refuse, since its type is no name; with its payload of 1 MiB, the body is larger."""
+    """Send a fact that the service must refuse, as its type is not a name; the payload has 1 MiB, the body more."""
     content = b'{"facts":[{"namespace":"doctor","type":"?","payload":"%b"}]}' % (b"x" * (PAYLOAD_BYTES - 2))
     response = await client.post("/v1/facts", content=content, headers={"content-type": "application/json"})
-    told = f"1 MiB is answered {response.status_code}"
+    detail = f"1 MiB is answered {response.status_code}"
     if '"urn:factwire:problem:' not in response.text:
-        yield wrong("body", f"{told}, not by the service", "let the proxy pass 4 MiB (nginx: client_max_body_size 4m)")
+        yield wrong(
+            "body", f"{detail}, not by the service", "let the proxy pass 4 MiB (nginx: client_max_body_size 4m)"
+        )
     elif response.status_code == httpx.codes.REQUEST_ENTITY_TOO_LARGE:
-        yield note("body", f"{told} by the service", "raise FACTWIRE_BODY_BYTES_MAX if facts are to be that large")
+        yield note("body", f"{detail} by the service", "raise FACTWIRE_BODY_BYTES_MAX if facts are to be that large")
     else:
         yield ok("body", "1 MiB reaches the service")
 
 
 async def watch_stream(client: httpx.AsyncClient) -> AsyncIterator[Finding]:
-    """Headers, the first line, which has to come at once, and a heartbeat."""
+    """Check the headers of a stream, its first line, which must arrive at once, and a heartbeat."""
     awaited, began = "stream", time.perf_counter()
     try:
         async with client.stream("GET", "/v1/stream", params=unmatched_parameters(HEARTBEAT_SECONDS)) as response:
@@ -204,10 +212,10 @@ async def watch_stream(client: httpx.AsyncClient) -> AsyncIterator[Finding]:
                 elif line in {":", "event: position"}:
                     yield ok("heartbeat", f"asked for every {HEARTBEAT_SECONDS} s, came after {seconds:.1f} s")
                     return
-        change = "see in the log of the service whether it is overloaded or stopping, and what the proxy cuts"
+        change = "read the log of the service (is it overloaded or stopping?) and the time limits of the proxy"
         yield wrong(awaited, "the stream ended at once", change)
     except httpx.TimeoutException:
-        yield wrong(awaited, f"nothing arrives for {TIMEOUT.read:g} s: something holds the stream back", UNBUFFERED)
+        yield wrong(awaited, f"nothing arrives for {TIMEOUT.read:g} s: the stream is buffered on the way", UNBUFFERED)
     except CUT:
         yield wrong(
             awaited, "the stream is cut", "let the proxy wait longer than the heartbeats (nginx: proxy_read_timeout)"
@@ -224,18 +232,18 @@ def judge_headers(response: httpx.Response) -> Finding:
     if "no-store" not in headers.get("cache-control", ""):
         faults.append(f"cache-control {headers.get('cache-control', 'none')}")
     if faults:
-        change = "let the proxy pass /v1/stream on as it is: no compression, no cache, no page of its own"
+        change = "let the proxy forward /v1/stream unchanged: no compression, no cache, no error page"
         return wrong("headers", ", ".join(faults), change)
     return ok("headers", "a stream, neither compressed nor cached")
 
 
 def judge_start(seconds: float) -> Finding:
-    told = f"the first line arrives after {seconds * 1000:.0f} ms"
-    return ok("stream", told) if seconds < HELD_SECONDS else wrong("stream", f"{told}: it is held back", UNBUFFERED)
+    detail = f"the first line arrives after {seconds * 1000:.0f} ms"
+    return ok("stream", detail) if seconds < HELD_SECONDS else wrong("stream", f"{detail}: it is held back", UNBUFFERED)
 
 
 async def measure_delivery(client: httpx.AsyncClient, *, namespace: str) -> AsyncIterator[Finding]:
-    """Publish a few facts and see them come on a stream. They stay: facts are immutable."""
+    """Publish a few facts and time their delivery to a stream. The facts stay, as facts are immutable."""
     taken = []
     parameters: Parameters = {"after": "head", "heartbeat": HEARTBEAT_SECONDS, "namespace": namespace}
     try:
@@ -252,24 +260,22 @@ async def measure_delivery(client: httpx.AsyncClient, *, namespace: str) -> Asyn
                 published = await publishing
                 if not published.is_success:
                     arriving.cancel()
-                    told = f"publishing is answered {published.status_code}: {published.text[:200]}"
-                    yield wrong("delivery", told, "give another namespace, or see the lines above")
+                    detail = f"publishing is answered {published.status_code}: {published.text[:200]}"
+                    yield wrong("delivery", detail, "give another namespace, or see the lines above")
                     return
                 taken.append(await arriving - began)
     except httpx.TimeoutException:
         yield wrong("delivery", "a published fact does not arrive on the stream", UNBUFFERED)
         return
-    told = f"a published fact arrives after {median(taken) * 1000:.1f} ms, at most {max(taken) * 1000:.1f} ms"
+    detail = f"a published fact arrives after {median(taken) * 1000:.1f} ms, at most {max(taken) * 1000:.1f} ms"
     if median(taken) > SLOW_SECONDS:
-        yield note(
-            "delivery", told, "see above: notifications that do not arrive, a proxy that holds back, or slow commits"
-        )
+        yield note("delivery", detail, "see above: missing notifications, a buffering proxy, or slow commits")
     else:
-        yield ok("delivery", told)
+        yield ok("delivery", detail)
 
 
 async def stay_idle(client: httpx.AsyncClient, *, seconds: float, heartbeat_seconds: float) -> AsyncIterator[Finding]:
-    """Whether a stream without heartbeats stays open for so long. `heartbeat_seconds` is what it has otherwise."""
+    """Check that a stream without heartbeats stays open for `seconds`. `heartbeat_seconds` is the usual interval."""
     began, cut = time.perf_counter(), False
     try:
         async with (
@@ -286,23 +292,23 @@ async def stay_idle(client: httpx.AsyncClient, *, seconds: float, heartbeat_seco
     except CUT:
         cut = True
     lasted = time.perf_counter() - began
-    told = f"an idle stream {'is cut' if cut else 'ends'} after {lasted:.1f} s"
+    detail = f"an idle stream {'is cut' if cut else 'ends'} after {lasted:.1f} s"
     change = (
         "let the proxy wait longer (nginx: proxy_read_timeout), and limit no response as a whole (Envoy: timeout 0s)"
     )
     if cut and lasted <= heartbeat_seconds + 1:
-        yield wrong("idle", told, change)
+        yield wrong("idle", detail, change)
     else:
-        yield note("idle", f"{told}; with a heartbeat every {heartbeat_seconds:g} s it may last", change)
+        yield note("idle", f"{detail}; with a heartbeat every {heartbeat_seconds:g} s it may last", change)
 
 
 def unmatched_parameters(heartbeat_seconds: int) -> Parameters:
-    """The parameters of a stream on which no fact will come."""
+    """Parameters of a stream that matches no fact."""
     return {"after": "head", "heartbeat": heartbeat_seconds, "aggregate_id": f"doctor-{uuid4()}"}
 
 
 async def line_with(lines: AsyncIterator[str], part: str) -> float:
-    """The moment at which such a line came."""
+    """Time at which a line that contains `part` arrived. Raises httpx.RemoteProtocolError if the stream ends."""
     async for line in lines:
         if part in line:
             return time.perf_counter()

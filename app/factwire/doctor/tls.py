@@ -1,4 +1,4 @@
-"""How the connection to the database is protected on its way."""
+"""TLS protection of the connection to the database."""
 
 import os
 from ipaddress import ip_address
@@ -8,9 +8,9 @@ VERIFIED = "verify-full"
 
 
 def unverified_hosts(url: str) -> tuple[str, ...]:
-    """The hosts of a URL that are elsewhere, and whose certificate is not asked for.
+    """Remote hosts of a URL for which the certificate is not verified.
 
-    Whoever stands on the way to such a host can read and change everything, also where the connection is encrypted.
+    An attacker on the path to such a host can read and change everything, even if the connection is encrypted.
     """
     parts = urlsplit(url)
     query = parse_qs(parts.query)
@@ -22,7 +22,7 @@ def unverified_hosts(url: str) -> tuple[str, ...]:
 
 
 def host_of(named: str) -> str:
-    """A host without its port."""
+    """Host without its port."""
     if named.startswith("["):
         return named[1:].partition("]")[0]
     return named.partition(":")[0] if named.count(":") == 1 else named

@@ -1,1 +1,1 @@
-"""The meaning of facts, queries, conditions and cursors. No I/O, no framework, no driver."""
+"""Domain model: facts, queries, conditions and cursors. No I/O, no framework, no driver."""

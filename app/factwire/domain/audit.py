@@ -1,4 +1,4 @@
-"""The audit: every action of management is a fact of a namespace that nobody can publish to."""
+"""Audit: every management action is a fact in a namespace that no client can publish to."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,6 +11,6 @@ ENCODER = msgspec.json.Encoder()
 
 
 def audit_fact(type: str, *, id: str, by: str, about: str, payload: Mapping[str, Any]) -> NewFact:
-    """What was done, by whom (the name of a principal) and to what (`about`, the aggregate id)."""
+    """Fact about an action, its author (`by`, the name of a principal) and its object (`about`, the aggregate id)."""
     body = ENCODER.encode({"by": by, **payload})
     return build_fact(id, RESERVED_NAMESPACE, type, 1, [about], {}, body, chosen_id=False)

@@ -1,4 +1,4 @@
-"""Budgets: the memory, or the number, that one kind of work may take in a process, and the share of one tenant."""
+"""Budgets: the memory, or the number, of one kind of work in a process, and the share of one tenant."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -10,10 +10,10 @@ SHARES = 2
 
 
 class Budget:
-    """So much for all tenants together, and half of it for each: one tenant never takes the room of the others.
+    """Bound for all tenants together, and half of it for each: one tenant never takes the room of the others.
 
-    `refusal` is the detail of the problem where there is no room, and names the setting that bounds it. `least` is what
-    one request may need: where all is less than twice that, a tenant may have so much.
+    `refusal` is the detail of the problem if there is not enough room, and names the setting that bounds it. `least` is
+    the amount that one request may need: if the bound is less than twice that, a tenant may still take `least`.
     """
 
     def __init__(self, most: int, *, refusal: str, least: int = 1) -> None:
@@ -25,26 +25,26 @@ class Budget:
 
     @property
     def tenants(self) -> int:
-        """How many tenants hold something."""
+        """Number of tenants that hold something."""
         return len(self._by_tenant)
 
     def fits(self, tenant: str, count: int) -> bool:
-        """Whether a tenant may take so much more."""
+        """True if a tenant may take this much more."""
         return self.used + count <= self._most and self._by_tenant.get(tenant, 0) + count <= self._share
 
     def take(self, tenant: str, count: int) -> None:
-        """Take so much more, to be given back. Raises Unavailable where it does not fit."""
+        """Take an amount, to be given back. Raises Unavailable if it does not fit."""
         self.refuse_beyond(tenant, count)
         self.hold(tenant, count)
 
     def refuse_beyond(self, tenant: str, count: int) -> None:
-        """Raises Unavailable where so much more does not fit."""
+        """Raises Unavailable if this much more does not fit."""
         if not self.fits(tenant, count):
             raise Unavailable(self._refusal)
 
     def hold(self, tenant: str, count: int) -> None:
-        """Count what is there already, whether it fits or not."""
-        if not count:  # which would leave the tenant in the table for ever
+        """Count an amount that is in use already, even if it does not fit."""
+        if not count:  # otherwise the tenant would stay in the table forever
             return
         self.used += count
         self._by_tenant[tenant] += count
@@ -59,7 +59,7 @@ class Budget:
 
     @contextmanager
     def held(self, tenant: str, count: int) -> Iterator[None]:
-        """Take so much for a while. Raises Unavailable where it does not fit."""
+        """Take an amount for the duration of a block. Raises Unavailable if it does not fit."""
         self.take(tenant, count)
         try:
             yield

@@ -1,4 +1,4 @@
-"""Conditions: publish only if no fact matches a query after a position."""
+"""Conditions for optimistic concurrency: publish only if no fact matches a query after a position."""
 
 from dataclasses import dataclass
 
@@ -8,9 +8,9 @@ from factwire.domain.query import Query
 
 @dataclass(frozen=True, slots=True)
 class Searched:
-    """How far the log was searched in vain, and the id of the fact there (None at its start).
+    """Position up to which a search of the log found no match, and the id of the fact there (None at its start).
 
-    A history that is replaced without notice keeps its epoch: that the fact is another one is what shows it.
+    A history that is replaced without notice keeps its epoch: only the different fact shows the fork.
     """
 
     epoch: int
@@ -22,7 +22,8 @@ class Searched:
 class Condition:
     """No fact after the cursor may match any of the items. Each item has at least one part.
 
-    `searched` says of each item how far that is known already; it is empty where of none.
+    `searched` has for each item how far the log is known already to have no match; it is empty if this is not known for
+    any item.
     """
 
     fail_if_match: Query
@@ -30,6 +31,6 @@ class Condition:
     searched: tuple[Searched | None, ...] = ()
 
     def after_of(self, place: int) -> Cursor:
-        """Behind which cursor an item is still to be searched."""
+        """Cursor after which an item is still to be searched."""
         searched = self.searched[place] if self.searched else None
         return self.after if searched is None else Cursor(searched.epoch, searched.position)

@@ -1,14 +1,14 @@
-"""Drain: the one signal that a process stops. Everything that ends because of it looks at this object."""
+"""Drain: the one signal that a process stops. Everything that ends because of it reads this object."""
 
 from dataclasses import dataclass
 
 
 @dataclass(slots=True)
 class Drain:
-    """False until the process begins to stop: new streams are refused, open ones end, connections close."""
+    """Signal that is set when the process begins to stop: new streams are refused, open ones end, connections close."""
 
     begun: bool = False
 
     def begin(self) -> None:
-        """May be called from a signal handler: it sets a flag and wakes nothing."""
+        """Begin to drain. Safe to call from a signal handler: it sets a flag and wakes nothing."""
         self.begun = True

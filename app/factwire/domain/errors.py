@@ -1,6 +1,7 @@
-"""Every rule that a request can break, one class a rule.
+"""Errors: every rule that a request can break, one class for each rule.
 
-The docstring is the title of the problem, `code` its stable slug, and `members` what a client needs to act on it.
+The docstring is the title of the problem (RFC 9457), `code` its stable slug, and `members` the data that a client needs
+to act on it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,7 +11,7 @@ from typing import Any, ClassVar
 
 @dataclass(frozen=True, slots=True)
 class FieldError:
-    """What is wrong with one field of a body (a JSON pointer) or one query parameter (its name)."""
+    """Error in one field of a body (a JSON pointer) or one query parameter (its name)."""
 
     detail: str
     pointer: str | None = None
@@ -18,13 +19,13 @@ class FieldError:
 
 
 def blaming(field: FieldError, *, otherwise: str = "") -> str:
-    """What is wrong, with the field that it is wrong with."""
+    """Message of a field error, with the name of the field."""
     name = field.pointer or field.parameter or otherwise
     return f"{name}: {field.detail}" if name else field.detail
 
 
 class FactwireError(Exception):
-    """Something that was asked for could not be done."""
+    """Base class of all errors of a request."""
 
     code: ClassVar[str]
 
@@ -59,12 +60,12 @@ class UnknownParameter(FactwireError):
     code = "unknown-parameter"
 
     def __init__(self, parameter: str, known: Sequence[str]) -> None:
-        detail = f"There is no such parameter here; known are: {', '.join(known) or 'none'}."
+        detail = f"Unknown parameter. Known parameters: {', '.join(known) or 'none'}."
         super().__init__(f"{parameter}: {detail}", errors=[FieldError(detail, parameter=parameter)])
 
 
 class InvalidRequest(FactwireError):
-    """A field is not allowed as it is."""
+    """A field is invalid."""
 
     code = "invalid-request"
 
@@ -73,7 +74,7 @@ class InvalidRequest(FactwireError):
 
 
 class LimitExceeded(FactwireError):
-    """The request is beyond a limit."""
+    """The request exceeds a limit."""
 
     code = "limit-exceeded"
 
@@ -91,7 +92,7 @@ class BodyTooLarge(FactwireError):
 
 
 class UnsupportedMediaType(FactwireError):
-    """The body is of another media type than the operation takes."""
+    """The operation does not accept the media type of the body."""
 
     code = "unsupported-media-type"
 
@@ -100,13 +101,13 @@ class UnsupportedMediaType(FactwireError):
 
 
 class MalformedBody(FactwireError):
-    """The body is not what its Content-Encoding says."""
+    """The body does not match its Content-Encoding."""
 
     code = "malformed-body"
 
 
 class UnsupportedContentCoding(FactwireError):
-    """The body has a Content-Encoding that the operation does not take."""
+    """The operation does not accept the Content-Encoding of the body."""
 
     code = "unsupported-content-coding"
 
@@ -122,7 +123,7 @@ class RequestTimeout(FactwireError):
 
 
 class Unauthenticated(FactwireError):
-    """Credentials are missing, or do not hold."""
+    """Credentials are missing or not valid."""
 
     code = "unauthenticated"
 
@@ -137,19 +138,19 @@ class Forbidden(FactwireError):
 
 
 class KeyNotFound(FactwireError):
-    """There is no such key."""
+    """The key does not exist."""
 
     code = "key-not-found"
 
 
 class WrongHost(FactwireError):
-    """The request is for a host that this service does not answer for."""
+    """The request is for a host that this service does not serve."""
 
     code = "wrong-host"
 
 
 class RateLimited(FactwireError):
-    """More was asked for than is allowed in so short a time."""
+    """A rate limit or quota is reached."""
 
     code = "rate-limited"
 
@@ -165,13 +166,14 @@ class CrossOrigin(FactwireError):
     code = "cross-origin"
 
     def __init__(
-        self, detail: str = "With a cookie, what changes something must be sent by a page of this service itself."
+        self,
+        detail: str = "With a session cookie, requests that change something must come from a page of this service.",
     ) -> None:
         super().__init__(detail)
 
 
 class FactIdConflict(FactwireError):
-    """A fact with this id but other content is stored already."""
+    """A fact with this id but different content is already stored."""
 
     code = "fact-id-conflict"
 
@@ -197,7 +199,7 @@ class ConditionTooExpensive(FactwireError):
 
 
 class CursorForked(FactwireError):
-    """The cursor is of another epoch, whose history may have been lost from there on."""
+    """The cursor is of another epoch, and the history after it may have been lost."""
 
     code = "cursor-forked"
 
@@ -210,7 +212,7 @@ class CursorForked(FactwireError):
 
 
 class CursorAhead(FactwireError):
-    """The cursor is beyond the head of the log."""
+    """The cursor is past the head of the log."""
 
     code = "cursor-ahead"
 
@@ -219,7 +221,7 @@ class CursorAhead(FactwireError):
 
 
 class StandbyBehind(FactwireError):
-    """The cursor is beyond what this standby has received."""
+    """The standby has not yet received all facts up to the cursor."""
 
     code = "standby-behind"
 
@@ -228,7 +230,7 @@ class StandbyBehind(FactwireError):
 
 
 class CursorExpired(FactwireError):
-    """The facts after the cursor are no longer all retained."""
+    """Some facts after the cursor are no longer retained."""
 
     code = "cursor-expired"
 
@@ -237,19 +239,19 @@ class CursorExpired(FactwireError):
 
 
 class FactNotFound(FactwireError):
-    """There is no such fact."""
+    """The fact does not exist."""
 
     code = "fact-not-found"
 
 
 class NamespaceNotFound(FactwireError):
-    """There is no fact in such a namespace."""
+    """The namespace has no facts."""
 
     code = "namespace-not-found"
 
 
 class TypeNotFound(FactwireError):
-    """There is no fact of such a type."""
+    """The type has no facts."""
 
     code = "type-not-found"
 
@@ -265,31 +267,31 @@ class DataSubjectErased(FactwireError):
 
 
 class DataSubjectNotFound(FactwireError):
-    """There is no such data subject."""
+    """The data subject does not exist."""
 
     code = "data-subject-not-found"
 
 
 class EncryptionNotConfigured(FactwireError):
-    """The service has no master key, and takes no facts about data subjects."""
+    """The service has no master key and accepts no facts about data subjects."""
 
     code = "encryption-not-configured"
 
 
 class KeyUnavailable(FactwireError):
-    """A payload is encrypted under a master key that this service was not given."""
+    """A payload is encrypted under a master key that this service does not have."""
 
     code = "key-unavailable"
 
 
 class FactReserved(FactwireError):
-    """The fact tells of what was done to the log, and stays as it is."""
+    """The fact records an operation on the log and cannot be changed."""
 
     code = "fact-reserved"
 
 
 class HistoryForked(FactwireError):
-    """History was replaced by another one: until the epoch is raised nothing is published, nor served from there on."""
+    """The history has forked: until the epoch is raised, nothing is published, nor served after the fork."""
 
     code = "history-forked"
 
@@ -338,7 +340,7 @@ class InternalError(FactwireError):
 
 
 class PathNotFound(FactwireError):
-    """There is no such path."""
+    """The path does not exist."""
 
     code = "not-found"
 

@@ -1,4 +1,4 @@
-"""Facts: what is published, checked and brought into the one form in which it is stored, compared and sent."""
+"""Facts: validation, and the normal form in which a fact is stored, compared and sent."""
 
 import re
 from collections.abc import Collection, Iterable, Mapping
@@ -14,23 +14,23 @@ from factwire.domain.limits import NAME_LENGTH_MAX, TEXT_LENGTH_MAX, VERSION_MAX
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]*", re.ASCII)
 META_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*", re.ASCII)
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
-LINE_FEED, CARRIAGE_RETURN = b"\n\r"  # as numbers they are found several times as fast
-PAYLOAD_MARK = b'},"payload":'  # in the texts before the payload its quotes would be escaped
+LINE_FEED, CARRIAGE_RETURN = b"\n\r"  # as integers they are found several times as fast
+PAYLOAD_MARK = b'},"payload":'  # unique: in the texts before the payload its quotes would be escaped
 LINE_BREAKS = bytes.maketrans(b"\r\n", b"  ")
 RESERVED_NAMESPACE = "factwire"
 NAMES_REMEMBERED = 1024
 
-# Each kind of tag has a prefix of its own, so that none can imitate another.
+# Each kind of tag has its own prefix, so that no tag can imitate one of another kind.
 AGGREGATE = "a:"
 META = "m:"
 TYPE = "t:"
 NAMESPACE = "n:"
 FAMILY = "f:"
-IN = "\x1d"  # between a tag and the namespace in which it is had; neither can contain it
+IN = "\x1d"  # separates a tag from its namespace; neither can contain it
 
 
 class Document(msgspec.Struct):
-    """A fact's JSON, in the order in which it is stored and sent."""
+    """JSON of a fact, in the order in which it is stored and sent."""
 
     id: str
     namespace: str
@@ -42,7 +42,7 @@ class Document(msgspec.Struct):
 
 
 class SubjectDocument(msgspec.Struct):
-    """The same, of a fact about a data subject."""
+    """JSON of a fact about a data subject, in the order in which it is stored and sent."""
 
     id: str
     namespace: str
@@ -59,13 +59,14 @@ CONTENT_AT = len('"id":"00000000-0000-0000-0000-000000000000",')
 
 
 class NewFact(msgspec.Struct, frozen=True, gc=False):
-    """A fact as given, in its normal form. It holds no other object that could hold it: nothing for the collector.
+    """A fact as published, in its normal form. It cannot be part of a reference cycle, so it skips garbage collection.
 
-    `tags` are what queries match on, `digest` is what makes two publications of one id equal (P5), and `document`
-    is the JSON of the fact from `"id"` on, to which the store adds position and time. `chosen_id` says that the
-    publisher chose the id: only then may a fact with it be stored already. Of a fact about a data subject the payload
-    is taken out of the document before it is stored, and `seal` holds it, encrypted with the key `key_id`. Where that
-    is stored with the fact, `new_key` is the key itself, wrapped, and the name of the master key that opens it.
+    `tags` are the values that queries match on, `digest` decides if two publications of one id are equal (P5), and
+    `document` is the JSON of the fact from `"id"` on, to which the store adds position and time. `chosen_id` is True if
+    the publisher chose the id: only then may a fact with it be stored already. If a fact is about a data subject, the
+    payload is removed from the document before it is stored, and `seal` contains it, encrypted with the data key
+    `key_id`. If that key is stored with the fact, `new_key` is the wrapped key and the name of the master key that
+    unwraps it.
     """
 
     id: str
@@ -95,9 +96,9 @@ def new_fact(
     chosen_id: bool = True,
     data_subject: str | None = None,
 ) -> NewFact:
-    """Check a fact and bring it into its normal form: sets sorted and without repeats, the payload on one line.
+    """Check a fact and bring it into its normal form: sets sorted and without duplicates, the payload on one line.
 
-    `id` is a UUID in its canonical spelling, `payload` valid JSON. Raises InvalidRequest or LimitExceeded with a
+    `id` is a UUID in its canonical spelling, `payload` is valid JSON. Raises InvalidRequest or LimitExceeded with a
     pointer relative to the fact.
     """
     if len(namespace) > NAME_LENGTH_MAX or len(type) > NAME_LENGTH_MAX or not is_kind(namespace, type):
@@ -110,7 +111,7 @@ def new_fact(
     ids = normal_aggregate_ids(aggregate_ids, limits) if aggregate_ids else aggregate_ids
     pairs = normal_meta(meta, limits) if meta else meta
 
-    # A raw line break can only stand between tokens (in a string it is an escape), and would end an SSE line.
+    # A raw line break can only occur between tokens (in a string it is escaped), and would end an SSE line.
     if LINE_FEED in payload or CARRIAGE_RETURN in payload:
         payload = payload.translate(LINE_BREAKS)
     return build_fact(id, namespace, type, version, ids, pairs, payload, chosen_id, data_subject)
@@ -127,7 +128,7 @@ def build_fact(
     chosen_id: bool,
     data_subject: str | None = None,
 ) -> NewFact:
-    """A fact whose parts are in their normal form."""
+    """Build a fact from parts that are in their normal form."""
     whole: Document | SubjectDocument
     if data_subject is None:
         whole = Document(id, namespace, type, version, ids, pairs, msgspec.Raw(payload))
@@ -143,13 +144,13 @@ def build_fact(
 
 
 def split_document(document: bytes) -> tuple[bytes, bytes]:
-    """A document up to its payload, and the payload."""
+    """Split a document into the part up to its payload, and the payload."""
     at = document.index(PAYLOAD_MARK) + len(PAYLOAD_MARK)
     return document[:at], document[at:-1]
 
 
 def fact_tags(aggregate_ids: Iterable[str], meta: Mapping[str, str | list[str]]) -> tuple[str, ...]:
-    """What queries match on, of a fact in its normal form."""
+    """Tags that queries match on, of a fact in its normal form."""
     tags = [f"{AGGREGATE}{aggregate_id}" for aggregate_id in aggregate_ids]
     for key, values in meta.items():
         if isinstance(values, str):
@@ -168,17 +169,17 @@ def meta_tag(key: str, value: str) -> str:
 
 
 def posting_lists(namespace: str, type: str, tags: Iterable[str]) -> list[str]:
-    """The lists in which the store keeps a fact, to find it by: see docs/finding.md.
+    """Posting lists of the inverted index that contain a fact: see docs/finding.md.
 
-    One for each tag in its namespace, and those of its kind. They are as many for each namespace as it has of its own,
-    so that what others publish about the same makes none of them longer.
+    One for each tag in its namespace, and those of its kind. Each namespace has its own lists of tags, so that facts of
+    other namespaces about the same thing do not make them longer.
     """
     return [*[f"{tag}{IN}{namespace}" for tag in tags], *kind_lists(namespace, type)]
 
 
 @lru_cache(NAMES_REMEMBERED)
 def kind_lists(namespace: str, type: str) -> tuple[str, ...]:
-    """Of its type in its namespace, of its type anywhere, of its namespace, and of all whose names begin alike."""
+    """Posting lists by type in a namespace, by type, by namespace, and by the first part of a dotted namespace."""
     lists = (f"{TYPE}{type}{IN}{namespace}", f"{TYPE}{type}", f"{NAMESPACE}{namespace}")
     family, dot, _ = namespace.partition(".")
     return (*lists, f"{FAMILY}{family}") if dot else lists
@@ -194,7 +195,7 @@ def normal_aggregate_ids(aggregate_ids: list[str], limits: Limits) -> list[str]:
 
 
 def normal_meta(meta: Mapping[str, str | list[str]], limits: Limits) -> dict[str, str | list[str]]:
-    """The pairs, sorted by key; several values of one key are sorted, and a single one stands alone."""
+    """The pairs, sorted by key. Several values of a key are a sorted list; a single value is a text."""
     if len(meta) > limits.meta_keys_max:
         check_maximum(len(meta), "meta_keys_max", limits.meta_keys_max, "/meta", "keys")
     pairs: dict[str, str | list[str]] = {}
@@ -225,7 +226,7 @@ def normal_values(key: str, given: str | list[str]) -> str | list[str]:
 
 @lru_cache(NAMES_REMEMBERED)
 def is_kind(namespace: str, type: str) -> bool:
-    """Whether both are names that may be published under: kinds recur, and remembering one saves checking it again."""
+    """True if both are names that may be published under. Kinds recur, and the cache saves repeated checks."""
     return (
         NAME.fullmatch(namespace) is not None and NAME.fullmatch(type) is not None and namespace != RESERVED_NAMESPACE
     )
@@ -254,7 +255,7 @@ def matches(pattern: re.Pattern[str], short: str) -> bool:
 
 
 def are_plain(texts: str) -> bool:
-    """Whether texts, joined, are certainly all allowed: what most are, told without a search."""
+    """True if texts, joined, are certainly all allowed. Most texts are, and this check needs no search."""
     return len(texts) <= TEXT_LENGTH_MAX and texts.isascii() and texts.isprintable()
 
 
@@ -266,7 +267,10 @@ def check_text(text: str, pointer: str) -> None:
 
 
 def check_texts(texts: Collection[str], pointer: str) -> None:
-    """The same of many, told at once where all are printable: no control character and no surrogate is."""
+    """Check several texts; one test is enough if all of them are printable.
+
+    Control characters and surrogates are not printable.
+    """
     if max(map(len, texts), default=0) > TEXT_LENGTH_MAX or not "".join(texts).isprintable():
         for text in texts:
             check_text(text, pointer)
@@ -283,7 +287,7 @@ def invalid_field(pointer: str, detail: str) -> InvalidRequest:
 
 
 def escape_pointer(key: str) -> str:
-    """A key as a JSON pointer's token (RFC 6901)."""
+    """A key as a token of a JSON pointer (RFC 6901)."""
     return key.replace("~", "~0").replace("/", "~1")
 
 
@@ -298,5 +302,5 @@ def find_repeated(ids: Iterable[str]) -> str | None:
 
 
 def utc(time: datetime) -> str:
-    """A time as every answer has it: RFC 3339, UTC, microseconds."""
+    """A time in the format of every response: RFC 3339, UTC, microseconds."""
     return time.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")

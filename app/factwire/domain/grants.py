@@ -1,4 +1,4 @@
-"""Grants: in which namespaces a principal may do what."""
+"""Grants: the namespaces in which a principal may publish, read and manage."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -10,12 +10,12 @@ from factwire.domain.limits import NAME_LENGTH_MAX, VALUES_MAX
 
 BELOW = ".*"
 ALL = "*"
-BEFORE_NAMES, ABOVE_NAMES = "\x01", "~"  # below and above every character of a name
+BEFORE_NAMES, ABOVE_NAMES = "\x01", "~"  # sort before and after every character of a name
 AFTER_DOT = chr(ord(".") + 1)
 
 
 def any_covers(patterns: tuple[str, ...], namespace: str) -> bool:
-    """Whether one of the patterns covers a namespace, or all that another pattern covers."""
+    """True if one of the patterns covers a namespace, or everything that another pattern covers."""
     for pattern in patterns:  # noqa: SIM110 (any() with a generator takes twice as long, for each fact)
         if covers(pattern, namespace):
             return True
@@ -28,10 +28,10 @@ def covers(pattern: str, other: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class NamespaceSet:
-    """NamespaceSet by pattern: `loans` is that one, `loans.*` are all whose names go on behind the dot, `*` is each.
+    """Namespaces by pattern: `loans` is one name, `loans.*` are all names that begin with `loans.`, `*` is every name.
 
-    What is excluded stays out, whatever includes it; without an inclusion there is none. Patterns are sorted and
-    unique, so that equal grants are equal values.
+    An exclusion overrides every inclusion; without an inclusion the set is empty. Patterns are sorted and unique, so
+    that equal grants are equal values.
     """
 
     include: tuple[str, ...] = ()
@@ -46,11 +46,11 @@ class NamespaceSet:
 
     @property
     def ranges(self) -> tuple[str, ...]:
-        """The names as sorted ranges: each begins at one text and ends before the next one."""
+        """The names as sorted ranges: each begins at one text and ends before the next text."""
         return subtract_ranges(merge_ranges(map(range_of, self.include)), merge_ranges(map(range_of, self.exclude)))
 
     def cover(self, others: "NamespaceSet") -> bool:
-        """Whether each of the others is one of these. Of two patterns, one covers the other or they share nothing."""
+        """True if each of the others is in this set. Of two patterns, one covers the other or they are disjoint."""
         return all(any_covers(self.include, pattern) for pattern in others.include) and all(
             any_covers(others.exclude, excluded)
             or not any(covers(pattern, excluded) or covers(excluded, pattern) for pattern in others.include)
@@ -63,10 +63,11 @@ EVERY_NAMESPACE = NamespaceSet(include=(ALL,))
 
 @dataclass(frozen=True, slots=True)
 class Grants:
-    """Nothing granted means nothing seen.
+    """Grants of a principal. Without grants, nothing is visible.
 
-    `readable` is what `read` comes to: the namespace of the audit is for those who manage it, and for those whose
-    `read` names it. No pattern does: whoever may read everything else need not hear of keys and erasures.
+    `readable` is the effective form of `read`: the namespace of the audit is visible to principals that manage it, and
+    to those with a `read` that names it. A pattern does not include it: a principal that may read everything else need
+    not see keys and erasures.
     """
 
     publish: NamespaceSet = NamespaceSet()
@@ -83,11 +84,11 @@ class Grants:
 
     @property
     def manages_access(self) -> bool:
-        """Whether keys may be made and revoked."""
+        """True if keys may be created and revoked."""
         return RESERVED_NAMESPACE in self.manage
 
     def cover(self, others: "Grants") -> bool:
-        """Whether the others allow nothing that these do not."""
+        """True if the others allow nothing that these do not."""
         return (
             self.publish.cover(others.publish)
             and self.readable.cover(others.readable)
@@ -99,7 +100,7 @@ EVERYTHING = Grants(EVERY_NAMESPACE, EVERY_NAMESPACE, EVERY_NAMESPACE)
 
 
 def range_of(pattern: str) -> tuple[str, str]:
-    """The names that a pattern covers lie from the first of two texts on and before the second.
+    """Range of the names that a pattern covers: from the first text on, and before the second.
 
     Code points are compared, as PostgreSQL's collation "C" does with UTF-8.
     """
@@ -111,7 +112,7 @@ def range_of(pattern: str) -> tuple[str, str]:
 
 
 def merge_ranges(ranges: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Sorted ranges that neither overlap nor touch, of any."""
+    """Merge ranges into sorted ones that neither overlap nor touch."""
     found: list[tuple[str, str]] = []
     for low, high in sorted(ranges):
         if found and low <= found[-1][1]:
@@ -122,7 +123,7 @@ def merge_ranges(ranges: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
 
 
 def subtract_ranges(ranges: Iterable[tuple[str, str]], others: Sequence[tuple[str, str]]) -> tuple[str, ...]:
-    """The bounds of what is left of some ranges without others; both are sorted and do not overlap."""
+    """Bounds of some ranges without others; both are sorted and do not overlap."""
     bounds: list[str] = []
     for low, high in ranges:
         for other_low, other_high in others:
@@ -136,10 +137,10 @@ def subtract_ranges(ranges: Iterable[tuple[str, str]], others: Sequence[tuple[st
 
 
 def new_namespace_set(include: Iterable[str], exclude: Iterable[str] = ()) -> NamespaceSet:
-    """NamespaceSet in their normal form. Raises ValueError naming a pattern that is none."""
+    """NamespaceSet in its normal form. Raises ValueError with the name of an invalid pattern."""
     for pattern in (*include, *exclude):
         if not is_pattern(pattern):
-            raise ValueError(f"{pattern!r} is no namespace, no namespace followed by {BELOW}, and not {ALL}")
+            raise ValueError(f"{pattern!r} is neither a namespace, nor a namespace followed by {BELOW}, nor {ALL}")
     return NamespaceSet(tuple(sorted(set(include))), tuple(sorted(set(exclude))))
 
 
@@ -152,7 +153,7 @@ ACTIONS = ("publish", "read", "manage")
 
 
 def grants_from(form: Any) -> Grants:
-    """Raises ValueError where it says something else than which namespaces are granted for what."""
+    """Grants from their JSON form. Raises ValueError if it contains anything but namespaces for each action."""
     if not isinstance(form, dict) or not form.keys() <= set(ACTIONS):
         raise ValueError(f"expected an object with {', '.join(ACTIONS)}")
     return Grants(**{action: namespaces_from(action, each) for action, each in form.items()})
@@ -170,9 +171,10 @@ def namespaces_from(action: str, form: Any) -> NamespaceSet:
 
 
 def form_of(grants: Grants) -> dict[str, Any]:
-    """Without what says nothing. What is excluded is kept also where nothing is included: it may be included elsewhere.
+    """JSON form of grants, without empty entries.
 
-    `manage` of `factwire` lets its reading in, for example, and `read` may keep it out.
+    Exclusions are kept even without an inclusion: the inclusion may be elsewhere. `manage` of `factwire`, for example,
+    includes reading it, and `read` may exclude that.
     """
     return {
         action: {"include": list(granted.include), "exclude": list(granted.exclude)}

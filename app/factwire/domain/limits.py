@@ -1,4 +1,4 @@
-"""The upper bound of everything that a request can ask for."""
+"""Upper limits of everything that a request can ask for."""
 
 from dataclasses import dataclass
 

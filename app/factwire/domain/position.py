@@ -1,4 +1,4 @@
-"""Positions and cursors: where a fact stands in the one order, and what a client keeps of it."""
+"""Positions and cursors: the place of a fact in the total order, and the form in which a client keeps it."""
 
 import re
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from typing import Literal, NewType
 from uuid import UUID
 
 Position = NewType("Position", int)
-"""The place of a fact in the log: 1, 2, 3 … in commit order, without gaps. As a bound it is exclusive below."""
+"""The place of a fact in the log: 1, 2, 3 … in commit order, without gaps. As a lower bound it is exclusive."""
 
 START = Position(0)
 POSITION_MAX = 2**63 - 1
@@ -18,7 +18,7 @@ FACT_ID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", re
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """A position within an epoch, as clients keep it: `<epoch>:<position>`. Epoch 0 stands for the current one."""
+    """A position within an epoch, as clients keep it: `<epoch>:<position>`. Epoch 0 means the current one."""
 
     epoch: int
     position: Position
@@ -28,11 +28,11 @@ class Cursor:
 
 
 Bound = Cursor | UUID | Literal["start", "head"]
-"""Where to begin or end, as a client may say it: a cursor, a bare position, the id of a fact, or one of two words."""
+"""Begin or end of a read, as a client may send it: a cursor, a bare position, the id of a fact, `start` or `head`."""
 
 
 def parse_cursor(text: str) -> Cursor:
-    """Parse `<epoch>:<position>` or a bare position, which is of the current epoch. Raises ValueError."""
+    """Parse `<epoch>:<position>`, or a bare position of the current epoch. Raises ValueError."""
     found = CURSOR.fullmatch(text)
     if found is None or int(found[2]) > POSITION_MAX or int(found[1] or 0) > EPOCH_MAX:
         raise ValueError("expected a cursor such as 1:42, or a position")
@@ -40,7 +40,7 @@ def parse_cursor(text: str) -> Cursor:
 
 
 def parse_bound(text: str) -> Bound:
-    """Parse what `after` and `until` take. Raises ValueError."""
+    """Parse a value of `after` or `until`. Raises ValueError."""
     match text:
         case "start" | "head":
             return text

@@ -1,4 +1,4 @@
-"""Who makes a request."""
+"""Principals, which make requests, and readers, which restrict queries to their grants."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,12 +9,12 @@ from factwire.domain.query import Query, restricted
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Somebody, or some program, and what they may do.
+    """A person or a program, with its grants.
 
-    `name` says who it is in logs and in the audit, and is no secret. `expires_at` is when the credentials end, in
-    seconds since 1970; None where they do not. `credential` tells which of several were used: one of two secrets of a
-    key, or the key that signed a token and the rules by which it was read. It is no secret either. `session` is the
-    digest of the session by which somebody came.
+    `name` identifies it in logs and in the audit, and is not secret. `expires_at` is the end of the credentials, in
+    seconds since 1970; None if they do not end. `credential` identifies the one of several that was used: one of two
+    secrets of a key, or the key that signed a token and the rules by which it was read. It is not secret either.
+    `session` is the digest of the session that was used.
     """
 
     name: str
@@ -28,12 +28,12 @@ ANYBODY = Principal("anybody", EVERYTHING)
 
 
 def unchecked() -> None:
-    """The credentials of anybody never end."""
+    """Check for open mode, in which credentials never end."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """Somebody who reads, perhaps for hours: what is there to see, and whether it still is.
+    """Reader of facts, perhaps for hours: its readable namespaces, and the check that they are still readable.
 
     `check` raises Unauthenticated once the credentials were revoked, were changed, or have ended. `name` is that of the
     principal.
@@ -44,7 +44,7 @@ class Reader:
     name: str = ANYBODY.name
 
     def sees(self, query: Query) -> Query:
-        """What a query finds for this reader: as if there were nothing else."""
+        """Restrict a query to the readable namespaces, as if there were no others."""
         return restricted(query, self.readable)
 
 

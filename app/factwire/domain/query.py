@@ -1,4 +1,4 @@
-"""Queries: which facts. `Query.matches` is the reference for what the SQL of the store finds."""
+"""Queries: filters for facts. `Query.matches` is the reference for the SQL of the store."""
 
 from collections.abc import Set
 from dataclasses import dataclass, field, replace
@@ -8,7 +8,7 @@ from typing import cast
 from factwire.domain.fact import aggregate_tag, meta_tag
 from factwire.domain.grants import EVERY_NAMESPACE, NamespaceSet
 
-ITEM_BYTES = 1024  # of the object, its sets, and its place in an index
+ITEM_BYTES = 1024  # of the object, its sets, and its entry in the query index
 VALUE_BYTES = 160  # of a text, its places in a tuple and in a set
 
 
@@ -16,8 +16,8 @@ VALUE_BYTES = 160  # of a text, its places in a tuple and in a set
 class Item:
     """One item of a query: every part that is given must match. Values are sorted and unique.
 
-    `tags` are the aggregate ids and meta pairs, all of which a fact must have. `within` are the namespaces that its
-    author may read.
+    `tags` are the aggregate ids and meta pairs, all of which a fact must have. `within` are the namespaces that the
+    author of the query may read.
     """
 
     namespaces: tuple[str, ...] = ()
@@ -30,17 +30,17 @@ class Item:
 
     @property
     def comparisons(self) -> int:
-        """How many look-ups it may take to compare a fact with the item."""
+        """Maximum number of look-ups to compare a fact with the item."""
         return 3 + len(self.tags)
 
     @property
     def bytes(self) -> int:
-        """About how much memory it takes: its texts, and what Python adds to each of them."""
+        """Approximate memory in bytes: its texts, and the overhead of Python for each of them."""
         values = self.namespaces + self.types + self.tags
         return ITEM_BYTES + VALUE_BYTES * len(values) + len("".join(values))
 
     def matches(self, namespace: str, type: str, tags: Set[str]) -> bool:
-        """A few look-ups, whatever the sizes of the item and of the fact."""
+        """True if a fact matches. Needs only a few look-ups for any size of the item and of the fact."""
         namespaces, types, needed = self._sets or self._as_sets()
         return (
             (not namespaces or namespace in namespaces)
@@ -50,7 +50,7 @@ class Item:
         )
 
     def _as_sets(self) -> tuple[frozenset[str], frozenset[str], frozenset[str]]:
-        """Made once, where somebody follows: a condition is compared by the database."""
+        """Build the sets once, and only for streams: a condition is compared by the database."""
         sets = frozenset(self.namespaces), frozenset(self.types), frozenset(self.tags)
         object.__setattr__(self, "_sets", sets)
         return sets
@@ -66,18 +66,18 @@ class Query:
 
     @property
     def bytes(self) -> int:
-        """About how much memory it takes; counted once, where somebody asks."""
+        """Approximate memory in bytes; computed once, on first use."""
         if self._bytes is None:
             object.__setattr__(self, "_bytes", sum([item.bytes for item in self.items]))
         return cast(int, self._bytes)
 
     @property
     def comparisons(self) -> int:
-        """How many look-ups it may take to compare a fact with it."""
+        """Maximum number of look-ups to compare a fact with the query."""
         return 1 + sum([item.comparisons for item in self.items])
 
     def __hash__(self) -> int:
-        # Streams look their query up for each fact, and hashing all its texts takes longer than matching.
+        # Streams look up their query for each fact, and hashing all its texts takes longer than matching.
         if self._hash is None:
             object.__setattr__(self, "_hash", hash(self.items))
         return cast(int, self._hash)
@@ -94,7 +94,7 @@ NOTHING = Query((Item(namespaces=("",)),))
 
 
 def restricted(query: Query, readable: NamespaceSet) -> Query:
-    """What a query finds for somebody who may read only some namespaces: as if there were no others."""
+    """Restrict a query to the readable namespaces, as if there were no others."""
     if readable.are_all:
         return query
     items = tuple(
@@ -104,7 +104,7 @@ def restricted(query: Query, readable: NamespaceSet) -> Query:
 
 
 def restricted_item(item: Item, readable: NamespaceSet) -> Item | None:
-    """An item with the readable ones of its namespaces; None where there are none of them."""
+    """An item with only its readable namespaces; None if none of them is readable."""
     if not item.namespaces:
         return replace(item, within=readable) if readable.include else None
     namespaces = tuple(namespace for namespace in item.namespaces if namespace in readable)
@@ -118,6 +118,6 @@ def new_item(
     aggregate_ids: list[str] | None = None,
     meta: list[tuple[str, str]] | None = None,
 ) -> Item:
-    """An item in its normal form, from the parts as a client gives them."""
+    """An item in its normal form, from the parts as a client sends them."""
     tags = chain(map(aggregate_tag, aggregate_ids or ()), (meta_tag(key, value) for key, value in meta or ()))
     return Item(tuple(sorted(set(namespaces or ()))), tuple(sorted(set(types or ()))), tuple(sorted(set(tags))))

@@ -1,1 +1,1 @@
-"""How facts get out while they are published: tail, ring, streams, fan-out."""
+"""Delivery of facts to readers: the tail of the log, its ring, streams, fan-out, pages of history."""

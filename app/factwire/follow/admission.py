@@ -1,14 +1,14 @@
-"""A turnstile: many who come at once go on a few at a time, and whatever else there is to do comes in between."""
+"""Admission control on the event loop: of many callers that arrive at once, a bounded number runs in each pass."""
 
 import asyncio
 from collections import deque
 
 
 class Admission:
-    """Lets a number of callers through in each pass of the event loop.
+    """Admits a bounded number of callers in each pass of the event loop, so that other tasks run in between.
 
-    Without it, what two thousand streams do when they come back together is one pass, and a publish waits for all of
-    it several times over.
+    Without it, the work of two thousand streams that reconnect at once is a single pass, and a publish waits for all
+    of it several times.
     """
 
     def __init__(self, *, at_once: int) -> None:
@@ -18,7 +18,7 @@ class Admission:
         self._waiting: deque[asyncio.Future[None]] = deque()
 
     async def wait_turn(self) -> None:
-        """Go on in this pass of the loop, or in a later one, in the order of arrival."""
+        """Return in this pass of the event loop or in a later one, in the order of arrival."""
         loop = asyncio.get_running_loop()
         if not self._turning:
             self._turning = True
@@ -34,7 +34,7 @@ class Admission:
         self._left = self._at_once
         while self._waiting and self._left > 0:
             place = self._waiting.popleft()
-            if not place.done():  # or whoever waited is gone
+            if not place.done():  # else the waiting caller is gone
                 place.set_result(None)
                 self._left -= 1
         self._turning = self._left < self._at_once

@@ -1,4 +1,4 @@
-"""Eraser and redacting in a process that keeps payloads ready for its streams."""
+"""Erasure and redaction in a process that keeps payloads in memory for its streams."""
 
 from collections.abc import Awaitable, Callable
 
@@ -11,9 +11,9 @@ from factwire.store.pools import Connection, Pools
 
 
 class Eraser:
-    """Erases in the database, and then in the memory of this process, before anybody is told that it is done.
+    """Erases in the database and then in the memory of this process, before the caller gets the confirmation.
 
-    Other processes forget what they keep at their next look at the log.
+    Other processes drop the payloads that they keep when they next read the log.
     """
 
     def __init__(self, pools: Pools, tail: Tail, *, on_erased: Callable[[], None]) -> None:
@@ -22,11 +22,11 @@ class Eraser:
         self._on_erased = on_erased
 
     async def erase_data_subject(self, data_subject: str, *, by: Principal) -> Erasure:
-        """Raises DataSubjectNotFound, Unavailable or OutcomeUnknown. Erasing again is safe."""
+        """Erase a data subject. Raises DataSubjectNotFound, Unavailable or OutcomeUnknown. Erasing again is safe."""
         return await self._run(lambda connection: erasure.erase_data_subject(connection, data_subject, by=by.name))
 
     async def redact_fact(self, id: str, *, reason: str, by: Principal) -> Erasure:
-        """Raises FactNotFound, FactReserved, Unavailable or OutcomeUnknown. Redacting again is safe."""
+        """Redact a fact. Raises FactNotFound, FactReserved, Unavailable or OutcomeUnknown. Redacting again is safe."""
         within = by.grants.manage
         return await self._run(
             lambda connection: erasure.redact_fact(connection, id, reason=reason, by=by.name, within=within)

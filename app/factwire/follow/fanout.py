@@ -1,4 +1,4 @@
-"""Live: the streams that are at the head, and each new fact handed to all of them in one pass."""
+"""Fan-out of new facts: one pass pushes each new fact to all streams that are at the head."""
 
 import asyncio
 import logging
@@ -21,17 +21,17 @@ from factwire.store.read_tail import TailFact
 log = logging.getLogger(__name__)
 
 TICK_SECONDS = 1.0
-DRAIN_TICK_SECONDS = 0.05  # streams that end at the same tick come back together
-STREAMS_AT_ONCE = 50  # then others get their turn: half a millisecond
-LOOKS_AT_ONCE = 5_000  # as many look-ups for queries take about as long
+DRAIN_TICK_SECONDS = 0.05  # streams that end at the same tick reconnect together
+STREAMS_AT_ONCE = 50  # takes half a millisecond, then other tasks run
+LOOKS_AT_ONCE = 5_000  # look-ups for queries, which take about as long
 FACTS_AT_ONCE = 200
-FEW_STREAMS = 16  # whose pass takes less than the answer to a publish
-LONG_PASS_SECONDS = 0.0005  # as long as a publish takes at least
+FEW_STREAMS = 16  # a pass over so few takes less time than the answer to a publish
+LONG_PASS_SECONDS = 0.0005  # the shortest duration of a publish
 MORE_SECONDS_MAX = 0.005
 
 
 class StreamLink:
-    """The way to the client of one stream. `push` hands over what happens without waiting, or says that it cannot."""
+    """Link to the client of one stream. `push` hands over an item without waiting, or returns False if it cannot."""
 
     __slots__ = ("left", "push", "woken")
 
@@ -41,11 +41,11 @@ class StreamLink:
         self.woken: asyncio.Future[None] | None = None
 
     def waits(self) -> bool:
-        """Whether the stream is still there to be pushed to: it may have been woken, or have left."""
+        """True if the stream still waits for a push: it may have been woken, or have left."""
         return self.woken is not None and not self.woken.done()
 
     def pushed(self, happening: Happening) -> bool:
-        """Whether the stream waits, and it was handed over. What is wrong with one client must not stop the others."""
+        """True if the stream waits and the push succeeded. An error of one client must not stop the others."""
         if self.woken is None or self.woken.done():
             return False
         try:
@@ -55,19 +55,19 @@ class StreamLink:
             return False
 
     def leave(self) -> None:
-        """The client is gone."""
+        """Mark the client as gone, and wake the stream."""
         self.left = True
         self.wake()
 
     def wake(self) -> None:
-        """Let the stream look by itself."""
+        """Wake the task of the stream, which then reads by itself."""
         if self.woken is not None and not self.woken.done():
             self.woken.set_result(None)
 
 
 @dataclass(slots=True, eq=False)
 class QueryGroup:
-    """Streams with the same query at the same cursor, so that a batch without a match moves them all at once."""
+    """Streams with the same query at the same cursor: a batch without a match moves them all at once."""
 
     epoch: int
     query: Query
@@ -79,10 +79,10 @@ class QueryGroup:
 class Fanout:
     """Pushes new facts to all streams of a process that wait at the head.
 
-    Waking a task for each stream and fact would cost several times what sending costs. One task goes through the
-    streams instead, and a stream's own task sleeps until it is needed: its client reads too slowly, it has to end, or
-    the history changed. `more_to_come` tells whether this process is publishing something just now. Of several that
-    share `turns`, one goes on at a time.
+    Waking one task for each stream and fact would cost several times as much as sending. Instead, one task goes through
+    all streams. A stream's own task sleeps until it is needed: its client reads too slowly, it has to end, or the
+    history changed. `more_to_come` returns True while this process is publishing. If several instances share `turns`,
+    one of them runs at a time.
     """
 
     def __init__(
@@ -108,18 +108,18 @@ class Fanout:
 
     @property
     def streams(self) -> int:
-        """How many streams are being pushed to."""
+        """Number of streams that are being pushed to."""
         return sum(len(group.members) for group in self._groups.values())
 
     async def wait(self, query: Query, typed: bool, link: StreamLink, progress: Progress) -> None:
-        """Be pushed to until the stream has to look by itself. The stream is at the head of the ring.
+        """Receive pushes until the stream has to read by itself. The stream is at the head of the ring.
 
-        Where the streams of the same query are at another cursor, because a pass is under way, it waits for the tail.
+        If the streams of the same query are at another cursor, because a pass is under way, it waits for the tail.
         """
         key = (progress.epoch, query, typed)
         group = self._groups.get(key)
         if group is None or not group.members:
-            # Never an emptied one: a pass may still be about to move it.
+            # Never reuse an emptied group: a pass may still be about to move it.
             group = self._regroup(key, progress.cursor)
         elif group.cursor != progress.cursor:
             await self._tail.wait(min(progress.heartbeat_at, progress.ends_at))
@@ -136,18 +136,18 @@ class Fanout:
                 self._dissolve(key)
 
     def wake(self) -> None:
-        """Let every stream look by itself."""
+        """Wake every stream, so that it reads by itself."""
         for group in self._groups.values():
             for link in group.members:
                 link.wake()
 
     def drain(self) -> None:
-        """Let every stream look by itself, and from now on end each one close to its own moment."""
+        """Wake every stream, and from now on end each one close to its own end time."""
         self._tick_seconds = DRAIN_TICK_SECONDS
         self.wake()
 
     async def run(self) -> None:
-        """Serve until cancelled."""
+        """Push to the streams until cancelled."""
         clock = asyncio.get_running_loop().time
         changes, ticked_at = -1, clock()
         while True:
@@ -155,7 +155,7 @@ class Fanout:
                 await self._tail.wait(ticked_at + self._tick_seconds)
             if changes != self._tail.changes:
                 await self._gather()
-            # What changes while the pass below yields is seen by the next one, which does not wait then.
+            # A change while the pass below yields is seen by the next pass, which then does not wait.
             changes = self._tail.changes
             if self._order != self._order_of(self._tail):
                 self._order = self._order_of(self._tail)
@@ -167,11 +167,11 @@ class Fanout:
 
     @staticmethod
     def _order_of(tail: Tail) -> tuple[object, ...]:
-        """The streams look by themselves where one of these has changed."""
+        """Values of the tail; if one of them changes, every stream has to read by itself."""
         return (tail.epoch, tail.fork, tail.damage)
 
     def _regroup(self, key: tuple[int, Query, bool], cursor: Position) -> QueryGroup:
-        """Begin a group, in the place of one that was emptied."""
+        """Create a group, in place of one that was emptied."""
         if key in self._groups:
             self._dissolve(key)
         epoch, query, typed = key
@@ -184,10 +184,10 @@ class Fanout:
         self._query_index.discard(group, group.query)
 
     async def _gather(self) -> None:
-        """Where going through the streams takes long, wait for what is being published before it is done once more.
+        """Wait for publishes that are under way, if a pass over the streams takes long.
 
-        One write of two facts costs a stream little more than one of a single fact. The wait is never longer than the
-        pass that it may save.
+        One write of two facts costs a stream little more than one write of a single fact. The wait is never longer than
+        the pass that it may save.
         """
         clock = asyncio.get_running_loop().time
         until = clock() + min(self._pass_seconds, MORE_SECONDS_MAX)
@@ -195,10 +195,10 @@ class Fanout:
             await self._tail.wait(until)
 
     def push_to_few(self) -> None:
-        """Push to a few streams on the spot: until the task has its turn, the publisher would be answered first."""
+        """Push to a few streams immediately: if they waited for the task, the publisher would be answered first."""
         if not self._passing and len(self._groups) <= FEW_STREAMS and self.streams <= FEW_STREAMS:
             for may_stop in self._push_next():
-                if may_stop:  # it takes long after all, and is left to the task
+                if may_stop:  # it takes long after all: the task does the rest
                     break
 
     async def _push_all(self) -> None:
@@ -211,10 +211,10 @@ class Fanout:
         self._pass_seconds = perf_counter() - began_at
 
     def _push_next(self) -> Generator[bool]:
-        """Push to every group what is in the ring now, and no more: a busy group must not keep the others waiting.
+        """Push to every group the present content of the ring, and no more: a busy group must not delay the others.
 
-        It pauses where others should have their turn, and whatever may change meanwhile is looked at anew. Each pause
-        says whether the pass may be given up there: between groups, not among the streams of one.
+        It pauses to let other tasks run, and afterwards checks again everything that may have changed meanwhile. It
+        yields True if the pass may be abandoned at that pause: between groups, but not among the streams of one group.
         """
         ring = self._tail.ring
         until = ring.head
@@ -222,7 +222,7 @@ class Fanout:
         while behind := [group for group in elsewhere if self._is_behind(group, until)]:
             now = asyncio.get_running_loop().time()
             cursor = min(group.cursor for group in behind)
-            # A list, since the ring may drop the oldest of them meanwhile.
+            # A list, because the ring may drop the oldest of them meanwhile.
             facts = list(islice(ring.behind(cursor), min(until - cursor, FACTS_AT_ONCE)))
             finding = yield from self._find(facts, cursor)
             found, through = finding.positions, finding.through
@@ -251,24 +251,24 @@ class Fanout:
         raise AssertionError("a search ends with what it found")
 
     def _groups_not_at(self, position: Position) -> list[QueryGroup]:
-        """The groups that are not at a position."""
+        """Return the groups that are not at a position."""
         return [group for group in self._groups.values() if group.cursor != position]
 
     def _is_behind(self, group: QueryGroup, position: Position) -> bool:
-        """Whether what leads to a position can be pushed to a group from the ring, as the ring is now."""
+        """True if the facts up to a position can be pushed to a group from the ring in its present state."""
         ring = self._tail.ring
         within = ring.after <= group.cursor < position <= ring.head and group.epoch == ring.epoch
         return within and len(group.members) > 0
 
     def _wake_outside(self, group: QueryGroup) -> None:
-        """Let the streams of a group look by themselves where it is outside of the ring."""
+        """Wake the streams of a group if it is outside the ring, so that they read by themselves."""
         ring = self._tail.ring
         if group.epoch == ring.epoch and not ring.covers(group.cursor):
             for link in group.members:
                 link.wake()
 
     def _move(self, group: QueryGroup, found: Sequence[Position], through: Position, now: float) -> Iterator[bool]:
-        """Push to the streams of a group what was found for it up to a position, as much as is pushed at once."""
+        """Push the facts that were found for a group, up to a position or to the size of one batch, to its streams."""
         if found[0] <= group.cursor:
             found = found[bisect_right(found, group.cursor) :]
         if found:
@@ -277,13 +277,13 @@ class Fanout:
             try:
                 yield from self._push(group, facts, through, now)
             except GeneratorExit:
-                # The pass is given up in between: who has got the facts must not get them again with the others.
+                # The pass was abandoned midway: a stream that has the facts must not get them again with the others.
                 for link, progress in list(group.members.items()):
                     if progress.cursor > group.cursor:
                         remove_link(group, link)
                         link.wake()
                 raise
-        # Only here: a stream that is taken out goes on from where it, or else the group, was before.
+        # Only here, so that a stream that is removed continues from its own cursor or the previous one of the group.
         group.cursor = through
 
     def _push(self, group: QueryGroup, facts: Facts, through: Position, now: float) -> Iterator[bool]:
@@ -300,18 +300,18 @@ class Fanout:
                 yield from self._yield_between()
 
     def _facts_of(self, batch: FactBatch) -> Facts:
-        """A batch as it is pushed: made once where different queries found the same facts."""
+        """Return a batch in the form that is pushed, made once if different queries found the same facts."""
         if self._pushed is None or self._pushed[0] is not batch:
             assert batch.last is not None
             self._pushed = (batch, Facts.of(batch, batch.last))
         return self._pushed[1]
 
     def _tick(self) -> Generator[bool]:
-        """Give signs of life where they are due, and wake the streams whose time has come."""
+        """Send the heartbeats that are due, and wake the streams that have to end."""
         now = asyncio.get_running_loop().time()
         for group in list(self._groups.values()):
             for link, progress in list(group.members.items()):
-                # Most of the time nothing is due for most of them, and this line is what an idle stream costs.
+                # Usually nothing is due for most of the streams: this condition is the whole cost of an idle stream.
                 if (
                     now < progress.heartbeat_at
                     and now < progress.ends_at
@@ -325,20 +325,20 @@ class Fanout:
                 if now < progress.ends_at and link.pushed(heartbeat):
                     progress.mark_sent(heartbeat, now)
                 else:
-                    # A heartbeat that was not sent is sent by the stream, within the time that its client has to read.
+                    # The stream itself sends the heartbeat that failed, within the time that its client has to read.
                     link.wake()
                 self._seen += 1
                 if self._seen >= STREAMS_AT_ONCE:
                     yield from self._yield_between()
 
     def _yield_between(self) -> Iterator[bool]:
-        """Let others run after so many streams, of whichever groups."""
+        """Let other tasks run after so many streams, counted over all groups."""
         self._seen = 0
         yield False
 
 
 async def run_in_turns(steps: Generator[bool], turns: asyncio.Lock | None = None) -> None:
-    """Go on with what pauses now and then, and let others run at each pause; `turns` are held until they have run."""
+    """Run a generator to its end, and let other tasks run at each pause; `turns` is held until they have run."""
     with closing(steps):
         while True:
             async with turns or nullcontext():
@@ -348,6 +348,6 @@ async def run_in_turns(steps: Generator[bool], turns: asyncio.Lock | None = None
 
 
 def remove_link(group: QueryGroup, link: StreamLink) -> None:
-    """Let a stream go on by itself, from where it was served last, or where the group moved to without a match."""
+    """Remove a stream, which continues from its last push or from the cursor its group moved to without a match."""
     progress = group.members.pop(link)
     progress.mark_compared(group.cursor)

@@ -1,4 +1,4 @@
-"""Lanes: a tenant whose queries cost a lot has a pass of its own, and the others are served without waiting for it."""
+"""Fan-out lanes: a tenant with expensive queries has a pass of its own, so that the others do not wait for it."""
 
 import asyncio
 from collections import Counter
@@ -11,12 +11,12 @@ from factwire.follow.progress import Progress
 from factwire.follow.query_index import is_decided_by_key
 from factwire.follow.tail import Tail
 
-LOOKS_MAX = 50  # of one tenant in the shared lane, for one fact: as much as passing it on takes
-EMPTY_SECONDS = 60.0  # then a lane is closed
+LOOKS_MAX = 50  # per tenant and fact in the shared lane: costs as much as passing the fact on
+EMPTY_SECONDS = 60.0  # after this time an empty lane is closed
 
 
 class LaneLoad:
-    """The queries of one tenant in the shared lane, and how many look-ups a fact may take for them."""
+    """Queries of one tenant in the shared lane, and the number of look-ups that a fact may take for them."""
 
     def __init__(self) -> None:
         self._queries: Counter[Query] = Counter()
@@ -30,7 +30,7 @@ class LaneLoad:
         return query in self._queries or self._looks + comparisons_of(query) <= LOOKS_MAX
 
     def add(self, query: Query) -> None:
-        """Streams with one query are one comparison."""
+        """Count one more stream with this query. All streams with one query cost one comparison."""
         if query not in self._queries:
             self._looks += comparisons_of(query)
         self._queries[query] += 1
@@ -43,11 +43,11 @@ class LaneLoad:
 
 
 class FanoutLanes:
-    """Pushes new facts to the streams that wait at the head: in one pass for all tenants, or in one for a tenant alone.
+    """Pushes new facts to the streams at the head, in a pass shared by all tenants or in a pass of one tenant.
 
-    In one pass for all, a tenant that publishes faster than its own queries can be compared with the facts would put
-    everybody off. So the shared pass takes so many look-ups for each tenant, and streams beyond that go to a lane of
-    their tenant.
+    With only a shared pass, a tenant that publishes faster than its own queries can be compared with the facts would
+    delay all others. Therefore the shared pass takes a limited number of look-ups for each tenant, and streams beyond
+    that limit go to a lane of their tenant.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class FanoutLanes:
         self._tail = tail
         self._more_to_come = more_to_come
         self._shared = Fanout(tail, more_to_come=more_to_come, on_passed=on_passed)
-        self._turns = asyncio.Lock()  # of the others: many lanes together take no more of the process than one
+        self._turns = asyncio.Lock()  # of the tenants' own lanes: many together take no more of the process than one
         self._loads: dict[str, LaneLoad] = {}
         self._own: dict[str, Fanout] = {}
         self._running: dict[str, asyncio.Task[None]] = {}
@@ -69,27 +69,27 @@ class FanoutLanes:
 
     @property
     def streams(self) -> int:
-        """How many streams are being pushed to."""
+        """Number of streams that are being pushed to."""
         return self._shared.streams + sum([live.streams for live in self._own.values()])
 
     async def run(self) -> None:
-        """Serve until cancelled."""
+        """Push to the streams until cancelled."""
         self._tail.on_change = self._shared.push_to_few
         try:
             async with asyncio.TaskGroup() as self._tasks:
                 self._tasks.create_task(self._shared.run())
-                for tenant in self._own:  # of a run that failed
+                for tenant in self._own:  # left over from a run that failed
                     self._start(tenant)
         finally:
             self._tasks = None
 
     def drain(self) -> None:
-        """Let every stream look by itself, and from now on end each one close to its own moment."""
+        """Wake every stream, and from now on end each one close to its own end time."""
         for live in (self._shared, *self._own.values()):
             live.drain()
 
     async def wait(self, query: Query, typed: bool, link: StreamLink, progress: Progress, *, tenant: str) -> None:
-        """Be pushed to until the stream has to look by itself. The stream is at the head of the ring."""
+        """Receive pushes until the stream has to read by itself. The stream is at the head of the ring."""
         load = self._loads.get(tenant) or LaneLoad()
         if not load.fits(query):
             await self._wait_alone(query, typed, link, progress, tenant)
@@ -131,5 +131,5 @@ class FanoutLanes:
 
 
 def comparisons_of(query: Query) -> int:
-    """How many look-ups it may take to compare a fact with the items that no index answers."""
+    """Number of look-ups to compare a fact with the items that the query index cannot decide by key alone."""
     return sum([item.comparisons for item in query.items if not is_decided_by_key(item)])

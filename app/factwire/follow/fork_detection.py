@@ -1,4 +1,4 @@
-"""Trail: bounded memory of which facts stood where, to compare another history with."""
+"""Fork detection: bounded memory of the facts seen at some positions, to compare with another history."""
 
 from factwire.domain.position import Position
 from factwire.store.read_tail import Mark
@@ -7,9 +7,9 @@ TRAIL_MARKS_MAX = 64
 
 
 class SeenFacts:
-    """Marks of some facts that were seen, the older the fewer.
+    """Marks of some of the facts that were seen: the older the facts, the fewer marks.
 
-    Where the ring is empty, they tell where histories part.
+    If the ring is empty, the marks show the position at which the histories part.
     """
 
     def __init__(self) -> None:

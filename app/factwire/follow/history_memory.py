@@ -1,4 +1,4 @@
-"""Admission of streams to history: bounded memory for the pages of all of them, and a share for each tenant."""
+"""Admission control for history reads: bounded memory for the pages of all streams, and a share for each tenant."""
 
 import asyncio
 from typing import Self
@@ -7,14 +7,14 @@ from factwire.domain.budget import Budget
 from factwire.domain.errors import Unavailable
 
 PAGE_BYTES = (1024 * 1024, 256 * 1024, 64 * 1024)
-PAGES = 2  # one is sent while the next one is read
+PAGES = 2  # one page is sent while the next one is read
 REFUSAL = (
     "Too many streams are reading history: FACTWIRE_STREAM_HISTORY_BYTES_MAX bounds them, and half for each principal."
 )
 
 
 class HistoryMemory:
-    """The rooms of all streams: large pages while there is room, small ones when there is little."""
+    """Page memory of all streams: large pages while there is room, small ones when there is little."""
 
     def __init__(self, bytes_max: int) -> None:
         self.budget = Budget(bytes_max, refusal=REFUSAL, least=PAGES * PAGE_BYTES[-1])
@@ -26,7 +26,7 @@ class HistoryMemory:
 
 
 class PageReservation:
-    """Memory for the pages of one stream while it reads history; `page_bytes` is 0 where it holds none."""
+    """Memory for the pages of one stream while it reads history; `page_bytes` is 0 if it holds no memory."""
 
     __slots__ = ("_rooms", "_tenant", "page_bytes")
 
@@ -42,7 +42,7 @@ class PageReservation:
         self.give_back()
 
     async def take(self, *, seconds: float) -> None:
-        """Wait for memory at most so long, where it is not taken yet. Raises Unavailable."""
+        """Wait for memory for at most `seconds`, unless it is held already. Raises Unavailable."""
         try:
             async with asyncio.timeout(seconds):
                 while not (self.page_bytes or self._fit()):

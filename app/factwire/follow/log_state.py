@@ -1,4 +1,4 @@
-"""Moments: the state of the log, read once for all who ask while a read is under way."""
+"""Single-flight read of the log state (head and epoch): concurrent callers share one query."""
 
 import asyncio
 import random
@@ -18,10 +18,10 @@ T = TypeVar("T")
 
 
 async def retry_until_received(look: Callable[[], Awaitable[T]]) -> T:
-    """What a look at the log finds, repeated for a moment where a standby has yet to receive what was asked for.
+    """Read the log, and retry for a moment if a standby has not yet received the position that was asked for.
 
-    A client that has its cursor from the primary is often milliseconds ahead of the standby. Raises StandbyBehind. The
-    look takes a connection of its own each time, so that whoever waits here keeps nobody from reading.
+    A client that has its cursor from the primary is often milliseconds ahead of the standby. Raises StandbyBehind. Each
+    attempt takes a connection of its own, so that a caller that waits here does not keep others from reading.
     """
     clock = asyncio.get_running_loop().time
     give_up_at = clock() + STANDBY_SECONDS
@@ -35,7 +35,7 @@ async def retry_until_received(look: Callable[[], Awaitable[T]]) -> T:
 
 
 class LogStateReader:
-    """Answers where a bound lies. A herd of streams that come back together shares a few reads instead of queueing."""
+    """Single-flight reader of the log state: streams that reconnect at once share a few reads instead of queueing."""
 
     def __init__(self, pools: Pools) -> None:
         self._pools = pools
@@ -43,7 +43,7 @@ class LogStateReader:
         self._next: asyncio.Task[Log] | None = None
 
     async def locate(self, bound: Bound, readable: NamespaceSet = EVERY_NAMESPACE) -> LogState:
-        """Where a bound lies, at a moment after the question. Raises what resolve raises, and Unavailable."""
+        """Locate a bound, at a moment after the call. Raises the errors that resolve raises, and Unavailable."""
         return await retry_until_received(lambda: self._locate(bound, readable))
 
     async def _locate(self, bound: Bound, readable: NamespaceSet) -> LogState:
@@ -56,7 +56,7 @@ class LogStateReader:
 
     async def _read(self) -> Log:
         async with self._reading:
-            # Who asks from here on wants to know of facts that this read may not see, and gets the next one.
+            # A caller from here on may ask for facts that this read does not see, and gets the next read.
             self._next = None
             async with self._pools.read.acquire() as connection:
                 return await read_log(connection)

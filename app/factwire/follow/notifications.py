@@ -1,4 +1,4 @@
-"""Hints between processes: one sender and one listener each, the latter replaced when its connection dies."""
+"""LISTEN/NOTIFY hints between processes: one sender and one listener each; a lost listening connection is replaced."""
 
 import asyncio
 import logging
@@ -19,12 +19,12 @@ NOTIFY_SECONDS = 0.01
 
 
 class Notifier:
-    """Tells the other processes that this one has published: after the commit, at once, then at a bounded rate.
+    """Notifies the other processes of a publish: after the commit, immediately, then at a bounded rate.
 
-    A NOTIFY in the appending transaction would be sent as often as there are appends, and each costs the server a lock
-    that is one for all its databases, held over the commit, and wakes every listener. A hint that is lost because the
-    process dies in between, or that is not sent because a process began to listen just now, is only a delay: the tails
-    poll in any case.
+    A NOTIFY in the appending transaction would be sent once for each append. Each one costs the server a lock that all
+    its databases share, held during the commit, and wakes every listener. A hint that is lost because the process dies
+    in between, or that is not sent because a process has only just begun to listen, is only a delay: the tails poll in
+    any case.
     """
 
     def __init__(self, pools: Pools, heard: Callable[[], bool] = lambda: True) -> None:
@@ -34,7 +34,7 @@ class Notifier:
         self.sender = token_hex(8)
 
     def hint(self) -> None:
-        """This process has published. Nothing is sent where no other one would hear it."""
+        """Request a hint after a publish of this process. Nothing is sent if no other process would receive it."""
         if self._heard():
             self._wanted.set()
 
@@ -52,7 +52,7 @@ class Notifier:
 class Listener:
     """Keeps one connection listening. A lost hint is only a delay: the tail polls in any case.
 
-    Hints from `own_sender` are passed over: what this process has published it knows.
+    Hints from `own_sender` are ignored: this process knows its own publishes.
     """
 
     def __init__(self, url: str, on_hint: Callable[[], None], *, own_sender: str = "") -> None:
@@ -63,7 +63,7 @@ class Listener:
         self.connected = False
 
     def is_alone(self, listeners: frozenset[int] | None) -> bool:
-        """Whether certainly nobody but this one listens, where these backends are all on which anybody does."""
+        """True if certainly no other process listens, given the backends of all listeners (None if unknown)."""
         return listeners is not None and listeners <= {self._backend}
 
     async def run(self) -> None:
@@ -73,7 +73,7 @@ class Listener:
                 await listen(self._url, self._hint, probe_seconds=PROBE_SECONDS, on_connected=self._connected)
             except CONNECTION_FAILURES as error:
                 if self.connected:
-                    log.warning("the listening connection was lost and is made anew: %s", type(error).__name__)
+                    log.warning("the connection for notifications was lost and is replaced: %s", type(error).__name__)
             self.connected = False
             await asyncio.sleep(RECONNECT_SECONDS * random.uniform(0.8, 1.6))
 

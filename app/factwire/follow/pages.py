@@ -1,4 +1,4 @@
-"""Paging: one page of history for one request, waited for if need be, and the whole of it for an export."""
+"""Pages of history: one page for one request, with a long poll if requested, and all pages for an export."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Coroutine
@@ -17,12 +17,12 @@ from factwire.store.pools import Connection, Pools
 from factwire.store.read import Form, HistoryPage, PageBounds, read_page
 
 SEARCH_SECONDS = 0.5
-CHECK_SECONDS = 5.0  # a long poll notices so soon that its reader may not go on
+CHECK_SECONDS = 5.0  # interval at which a long poll checks that its reader may continue
 
 
 @dataclass(frozen=True, slots=True)
 class PageRequest:
-    """What one reader asked for."""
+    """Request of one reader for a page or an export."""
 
     query: Query
     after: Bound
@@ -36,14 +36,14 @@ class PageRequest:
 
 @dataclass(frozen=True, slots=True)
 class FoundPage:
-    """A page, and whether the end of what was asked for is reached: `until` or the head, or `after` descending."""
+    """Page of history; `caught_up` is True at the end of the range: `until` or the head, or `after` if descending."""
 
     page: HistoryPage
     caught_up: bool
 
 
 async def find_page(pools: Pools, tail: Tail, page_request: PageRequest) -> FoundPage:
-    """Read one page. An empty one goes on searching for a moment, and waits for the first match if asked to."""
+    """Read one page. If it is empty, search on for a moment, and wait for the first match if requested (long poll)."""
     loop = asyncio.get_running_loop()
     wait_until = loop.time() + page_request.wait_seconds
 
@@ -62,7 +62,7 @@ async def find_page(pools: Pools, tail: Tail, page_request: PageRequest) -> Foun
         and loop.time() < wait_until
         and not tail.drain.begun
     ):
-        # Descending, a page ends at its lower bound; what it has seen reaches to the head of its moment.
+        # A descending page ends at its lower bound, but it has seen all facts up to the head at its time.
         seen = found.page.head if page_request.descending else found.page.through
         if tail.head <= seen:
             await tail.wait(min(wait_until, loop.time() + CHECK_SECONDS))
@@ -82,9 +82,9 @@ async def find_page(pools: Pools, tail: Tail, page_request: PageRequest) -> Foun
 
 
 class ReadAhead:
-    """Pages of history one after the other: while one is being sent, the next one is read.
+    """Reads consecutive pages of history: the next page is read while one is being sent.
 
-    A page that was read before something was erased or redacted is read again.
+    A page that was read before an erasure or a redaction is read again.
     """
 
     def __init__(self, read_page: Callable[[Position], Coroutine[None, None, HistoryPage]], tail: Tail) -> None:
@@ -95,7 +95,7 @@ class ReadAhead:
         self._next: asyncio.Task[HistoryPage] | None = None
 
     async def take(self, cursor: Position, *, goes_on: Callable[[HistoryPage], bool]) -> HistoryPage:
-        """The page behind a cursor. Where more is wanted behind it, that is asked for at once."""
+        """Return the page after a cursor. If `goes_on` returns True for it, start to read the next page at once."""
         if self._next is not None and (self._cursor != cursor or self._erasures != self._tail.erasures):
             await self.aclose()
         page = await (self._next or self._read(cursor))
@@ -114,7 +114,7 @@ class ReadAhead:
 
 
 async def export(pools: Pools, tail: Tail, page_request: PageRequest) -> AsyncGenerator[bytes]:
-    """Yield the lines of all facts up to the head, or `until`, of the moment it began. A failure is raised."""
+    """Yield the lines of all facts up to `until`, or to the head at the time of the start. Raises any failure."""
 
     async def look() -> tuple[LogState, Position | None, bool]:
         async with pools.read.acquire(page_request.tenant) as connection:
@@ -122,7 +122,7 @@ async def export(pools: Pools, tail: Tail, page_request: PageRequest) -> AsyncGe
 
     state, until, cut_short = await retry_until_received(look)
     if cut_short:
-        # Not left to the pages: where the epoch is raised in between, they would end at the fork as if that were all.
+        # Not left to the pages: if the epoch is raised meanwhile, they would end at the fork as if that were the end.
         raise HistoryForked(forked_after=until)
     end = min(state.head, until) if until is not None else state.head
 
@@ -151,7 +151,7 @@ async def export(pools: Pools, tail: Tail, page_request: PageRequest) -> AsyncGe
 
 
 def with_head(found: FoundPage, head: Position, *, descending: bool) -> FoundPage:
-    """The same empty page, seen up to a later head."""
+    """Return the same empty page, but seen up to a later head."""
     page = found.page
     return FoundPage(HistoryPage(head, page.epoch, page.through if descending else head, 0, None, b""), found.caught_up)
 
@@ -159,7 +159,7 @@ def with_head(found: FoundPage, head: Position, *, descending: bool) -> FoundPag
 async def _resolve(
     connection: Connection, tail: Tail, page_request: PageRequest
 ) -> tuple[LogState, Position | None, bool]:
-    """Where to read from and until, and whether that ends at a fork, short of what was asked for."""
+    """Resolve the start and end of the read; the third value is True if a fork cuts short the range asked for."""
     readable = page_request.reader.readable
     state = await resolve(connection, page_request.after, readable)
     until = None if page_request.until is None else (await resolve(connection, page_request.until, readable)).position
@@ -168,7 +168,7 @@ async def _resolve(
     served_until = tail.fork.after
     if served_until is not None and until is not None and until <= served_until and state.position < served_until:
         return state, until, False
-    # Descending, what was asked for first is what may not be served. Ascending, the next page is refused.
+    # Descending, the facts asked for first are those that may not be served. Ascending, the next page is refused.
     if served_until is None or page_request.descending or state.position >= served_until:
         tail.refuse_fork()
     return state, served_until, True
@@ -177,7 +177,7 @@ async def _resolve(
 async def _search(
     connection: Connection, master_keys: MasterKeys, page_request: PageRequest, state: LogState, until: Position | None
 ) -> FoundPage:
-    """Read pages until one has facts, the end is reached, or a moment has passed: a short page is no last page."""
+    """Read pages until one has facts, the end is reached, or a moment has passed: a short page may not be the last."""
     loop = asyncio.get_running_loop()
     give_up_at = loop.time() + SEARCH_SECONDS
     after, bounds = state.position, PageBounds(facts_max=page_request.facts_max)

@@ -1,4 +1,4 @@
-"""Pace: what a stream tells its client, and how far it is."""
+"""Progress of a stream: its cursor, the items that it sends to its client, and its heartbeats."""
 
 import asyncio
 import random
@@ -14,7 +14,7 @@ MOVE_POSITIONS = 1000
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Facts:
-    """Matching facts as ready events, and the cursor of the last one; one object for all that get the same."""
+    """Matching facts as ready events, and the cursor of the last one; streams with the same facts share one object."""
 
     body: bytes
     count: int
@@ -27,26 +27,26 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class CaughtUp:
-    """History ends here; what follows is live."""
+    """End of history: all later items are live."""
 
     cursor: Cursor
 
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """The cursor moved although nothing matched."""
+    """Movement of the cursor although nothing matched."""
 
     cursor: Cursor
 
 
 @dataclass(frozen=True, slots=True)
 class Quiet:
-    """Nothing happened for as long as a heartbeat takes."""
+    """Heartbeat without a new cursor: nothing happened during the heartbeat interval."""
 
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The stream ends because of an error. `cursor` is the last one that the client got."""
+    """End of the stream because of an error. `cursor` is the last one that the client got."""
 
     error: FactwireError
     cursor: Cursor
@@ -56,11 +56,11 @@ Happening = Facts | CaughtUp | Moved | Quiet | Failed
 
 
 class Progress:
-    """How far one stream is, what its client knows of that, and when it is time for what.
+    """Progress of one stream: its cursor, the position reported to its client, and the times of heartbeat and end.
 
-    `tellable` is the last position that may be told: of a fact that it got, the end of a page of history, or the head.
-    A batch of the newest facts ends where comparing them took long enough, and that depends on facts which its client
-    may not be allowed to read.
+    `reportable` is the last position that may be reported: that of a fact that the client got, the end of a page of
+    history, or the head. The end of a batch of the newest facts may not be reported: the batch ends after enough time
+    was spent on comparing, and that depends on facts that the client may not be allowed to read.
     """
 
     __slots__ = (
@@ -87,7 +87,7 @@ class Progress:
         self._first_head = head
 
     def advance(self, found: FactBatch | HistoryPage | None, head: Position, now: float) -> list[Happening]:
-        """Go as far as was looked, and say what the client gets to know of that."""
+        """Advance to the end of the facts that were compared, and return the items for the client."""
         happenings: list[Happening] = []
         if found is not None:
             self.cursor = found.through
@@ -107,35 +107,35 @@ class Progress:
         return happenings
 
     def mark_delivered(self, through: Position, last: Position, now: float) -> None:
-        """The client got all facts up to a position, the last of them at another."""
+        """Record that the client got all facts up to `through`; the last match is at position `last`."""
         self.cursor = through
         self.reported = self.reportable = last
         self.heartbeat_at = now + self._heartbeat_seconds
 
     def mark_compared(self, head: Position) -> None:
-        """All facts up to the head of that moment were compared."""
+        """Record that all facts up to the head at that time were compared."""
         self.cursor = self.reportable = max(self.cursor, head)
 
     def next_heartbeat(self) -> Moved | Quiet:
-        """The sign of life that is due, with the cursor if that has moved. It counts once mark_sent is told so."""
+        """Return the heartbeat that is due, with the cursor if that has moved. It counts only after mark_sent."""
         return Moved(Cursor(self.epoch, self.reportable)) if self.reported < self.reportable else Quiet()
 
     def mark_sent(self, heartbeat: Moved | Quiet, now: float) -> None:
-        """The client gets this heartbeat; the next one is due later."""
+        """Record that the client gets this heartbeat; the next one is due an interval later."""
         self._report(heartbeat.cursor.position if isinstance(heartbeat, Moved) else self.reported, now)
 
     def failure(self, error: FactwireError) -> "Failed":
-        """The end of the stream by an error, after the last cursor that the client got."""
+        """Return the end of the stream by an error, with the last cursor that the client got."""
         return Failed(error, Cursor(self.epoch, self.reported))
 
     def end_within(self, now: float, seconds: float) -> None:
-        """Let the stream end soon, at a moment of its own, so that not all clients come back at once."""
+        """Schedule the end of the stream at a random time soon, so that not all clients reconnect at once."""
         if not self._end_is_scheduled:
             self._end_is_scheduled = True
             self.ends_at = min(self.ends_at, now + seconds * random.uniform(0, 0.8))
 
     def _report(self, position: Position, now: float) -> Cursor:
-        """Note that the client gets this cursor; the next sign of life is due a heartbeat later."""
+        """Record that the client gets this cursor; the next heartbeat is due an interval later."""
         self.reported = position
         self.heartbeat_at = now + self._heartbeat_seconds
         return Cursor(self.epoch, position)

@@ -1,4 +1,4 @@
-"""QueryIndex queries: who gets a fact of all that wait for some, found without asking each of them."""
+"""Query index: finds the subscribers that a fact matches, without a comparison with each of them."""
 
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Iterator, Set
@@ -16,11 +16,11 @@ ANYTHING = ""
 TYPE = "t:"
 NAMESPACE = "n:"
 LOOKS_COUNTED = 500
-KEYS_OF_A_LOOK = 8  # under which nobody waits: they are looked up in the time of one comparison
+KEYS_OF_A_LOOK = 8  # keys without a subscriber: so many are looked up in the time of one comparison
 
 
 class IndexedQuery(NamedTuple, Generic[Who]):
-    """The items of one of those who wait under a key, and how many look-ups they may take for one fact."""
+    """Items of one subscriber under a key, and the number of look-ups that they may take for one fact."""
 
     who: Who
     items: tuple[Item, ...]
@@ -33,7 +33,7 @@ class IndexedQuery(NamedTuple, Generic[Who]):
 
 @dataclass(slots=True)
 class MatchedStreams(Generic[Who]):
-    """The positions that each of those who wait gets, in order, of all facts up to `through`."""
+    """Positions of the facts up to `through` that match each subscriber, in order."""
 
     through: Position
     positions: dict[Who, list[Position]] = field(default_factory=dict)
@@ -47,10 +47,10 @@ class MatchedStreams(Generic[Who]):
 
 
 class QueryIndex(Generic[Who]):
-    """An index from what a fact has to those who want it.
+    """Inverted index from the parts of a fact to the subscribers with a matching query.
 
-    Each item of a query is kept under one of its parts, so that a fact is compared only with items that share
-    that part with it; an item that has no other part needs no comparison at all.
+    Each item of a query is kept under one of its parts, so that a fact is compared only with the items that share
+    that part with it; an item without another part needs no comparison at all.
     """
 
     def __init__(self) -> None:
@@ -58,7 +58,7 @@ class QueryIndex(Generic[Who]):
         self._asked: defaultdict[str, dict[Who, IndexedQuery[Who]]] = defaultdict(dict)
 
     def add(self, who: Who, query: Query) -> None:
-        """Let somebody wait for what matches a query. Nobody waits for two."""
+        """Add a subscriber with its query. A subscriber has only one query."""
         for item in query.items or (Item(),):
             for key in index_keys(item):
                 if is_decided_by_key(item):
@@ -70,7 +70,7 @@ class QueryIndex(Generic[Who]):
                     )
 
     def discard(self, who: Who, query: Query) -> None:
-        """Forget somebody who was added with this query."""
+        """Remove a subscriber that was added with this query."""
         for key in {key for item in query.items or (Item(),) for key in index_keys(item)}:
             if key in self._sure:
                 self._sure[key].discard(who)
@@ -82,16 +82,17 @@ class QueryIndex(Generic[Who]):
                     del self._asked[key]
 
     def is_empty(self) -> bool:
-        """Whether nobody waits for anything."""
+        """True if the index has no subscriber."""
         return not self._sure and not self._asked
 
     def find(
         self, facts: Iterable[tuple[Position, NewFact | TailFact]], *, after: Position, looks_max: int
     ) -> Iterator["MatchedStreams[Who] | None"]:
-        """Yield what was found of the facts after a position, once, and before that None at each pause.
+        """Yield the matches among the facts after a position, once, and before that None at each pause.
 
-        It pauses after so many look-ups, also within one fact, so that it never holds up others for long, and stops
-        after the fact at which it has paused. The facts must stay as they are meanwhile; queries may come and go.
+        It pauses after `looks_max` look-ups, also within one fact, so that it never delays other tasks for long, and
+        stops after the fact at which it has paused. The facts must not change meanwhile; queries may be added and
+        discarded.
         """
         finding: MatchedStreams[Who] = MatchedStreams(after)
         for position, fact in facts:
@@ -106,7 +107,7 @@ class QueryIndex(Generic[Who]):
         yield finding
 
     def _look_at(self, position: Position, fact: NewFact | TailFact, finding: "MatchedStreams[Who]") -> Iterator[int]:
-        """Find those who get a fact, and say on the way how many look-ups that took."""
+        """Find the subscribers that a fact matches, and yield the numbers of look-ups as they are made."""
         keys = (ANYTHING, f"{NAMESPACE}{fact.namespace}", f"{TYPE}{fact.type}", *fact.tags)
         tags: frozenset[str] | None = None
         comparisons = len(keys) // KEYS_OF_A_LOOK
@@ -128,7 +129,7 @@ class QueryIndex(Generic[Who]):
 
 
 def index_keys(item: Item) -> Iterable[str]:
-    """What a fact has one of if it matches the item. Aggregate ids sort before meta, and are rarer."""
+    """Return the keys of an item; each match has one of them. Aggregate ids sort before meta, and are rarer."""
     if item.tags:
         return item.tags[:1]
     if item.types:
@@ -137,5 +138,5 @@ def index_keys(item: Item) -> Iterable[str]:
 
 
 def is_decided_by_key(item: Item) -> bool:
-    """Whether every fact that has one of its keys matches the item, whoever asks."""
+    """True if every fact that has one of its keys matches the item, for any reader."""
     return item.within.are_all and len(item.tags) + bool(item.types) + bool(item.namespaces) <= 1

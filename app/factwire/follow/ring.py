@@ -1,4 +1,4 @@
-"""The ring: the newest facts of the log as ready bytes, for all streams of the process."""
+"""Ring of the newest facts of the log as ready bytes, for all streams of the process."""
 
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
@@ -11,18 +11,18 @@ from factwire.domain.position import Position
 from factwire.domain.query import Query
 from factwire.store.read_tail import Mark, TailFact
 
-FACT_OVERHEAD_BYTES = 600  # what Python adds to a fact: objects, list entry
-TAG_OVERHEAD_BYTES = 64  # and to each of its tags
-TAG_TEXT_BYTES_MAX = 300  # of a tag, which stands in the document as well
-LOOKS_MAX = 10_000  # at facts, for one batch: about a millisecond
+FACT_OVERHEAD_BYTES = 600  # memory that Python adds per fact: objects, list entry
+TAG_OVERHEAD_BYTES = 64  # and per tag
+TAG_TEXT_BYTES_MAX = 300  # per tag, which is in the document as well
+LOOKS_MAX = 10_000  # look-ups for one batch: about a millisecond
 BATCH_OVERHEAD_BYTES = 400
-PLACE_BYTES = 64  # a position in the key of a batch
+PLACE_BYTES = 64  # per position in the key of a batch
 NEWEST_FACTS_MAX = 1000
 
 
 @dataclass(slots=True)
 class Segment:
-    """Facts at consecutive positions that were published at the same moment, and about how much memory they take."""
+    """Facts at consecutive positions that were published at the same moment, and their approximate memory use."""
 
     first: Position
     published_at: str
@@ -32,7 +32,7 @@ class Segment:
     def __post_init__(self) -> None:
         documents = sum([len(fact.document) for fact in self.facts])
         tags = sum([len(fact.tags) for fact in self.facts])
-        # The tags are held beside the documents, and are a part of them.
+        # The tags are stored in addition to the documents, which contain them too.
         of_tags = TAG_OVERHEAD_BYTES * tags + min(documents, TAG_TEXT_BYTES_MAX * tags)
         self.bytes = FACT_OVERHEAD_BYTES * len(self.facts) + documents + of_tags
 
@@ -47,7 +47,7 @@ class Segment:
 
 
 def segments(facts: Sequence[TailFact]) -> list[Segment]:
-    """Facts at consecutive positions, as the segments that they make."""
+    """Group facts at consecutive positions into segments."""
     found = []
     for published_at, group in groupby(facts, attrgetter("published_at")):
         together = list(group)
@@ -57,7 +57,7 @@ def segments(facts: Sequence[TailFact]) -> list[Segment]:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FactBatch:
-    """What a query finds between a position and `through`, as ready events; `last` is the position of the last one."""
+    """Matches of a query after a position, up to `through`, as ready events; `last` is the position of the last one."""
 
     body: bytes
     facts: int
@@ -67,7 +67,7 @@ class FactBatch:
 
 
 class Ring:
-    """Facts at consecutive positions from after + 1 to head, at most so many bytes of them, and of batches as well."""
+    """Facts at consecutive positions from after + 1 to head, with a bound on their bytes, and on those of batches."""
 
     def __init__(self, *, bytes_max: int, batch_bytes_max: int) -> None:
         self._bytes_max = bytes_max
@@ -75,7 +75,7 @@ class Ring:
         self.reset(Position(0), epoch=0)
 
     def reset(self, head: Position, *, epoch: int) -> None:
-        """Forget everything; the next fact is the one behind `head`."""
+        """Forget everything; the next fact is the one after `head`."""
         self.after = self.head = head
         self.epoch = epoch
         self._segments: list[Segment] = []
@@ -83,7 +83,7 @@ class Ring:
         self._forget_batches()
 
     def extend(self, segment: Segment) -> None:
-        """Add the facts behind the head and drop the oldest segments beyond the bound, but never the newest."""
+        """Add the facts after the head and drop the oldest segments beyond the bound, but never the newest."""
         assert segment.first == self.head + 1
         self._segments.append(segment)
         self._bytes += segment.bytes
@@ -97,15 +97,15 @@ class Ring:
         del self._segments[:dropped]
 
     def covers(self, cursor: Position) -> bool:
-        """Whether what follows a cursor can be taken from here."""
+        """True if the facts after a cursor can be taken from the ring."""
         return self.after <= cursor <= self.head
 
     def behind(self, cursor: Position) -> Iterable[tuple[Position, NewFact | TailFact]]:
-        """The facts behind a cursor that is covered, with their positions."""
+        """Return the facts after a cursor that is covered, with their positions."""
         return self._walk(cursor) if self.head - cursor > NEWEST_FACTS_MAX else self._newest_behind(cursor)
 
     def take(self, query: Query, cursor: Position, *, typed: bool) -> FactBatch:
-        """What follows the cursor, as far as was looked. Streams with one query at one cursor share a result."""
+        """Return the matches after the cursor, as far as compared. Streams with one query and cursor share a batch."""
         key = (query, typed, cursor)
         batch = self._batches.get(key)
         if batch is None:
@@ -115,9 +115,10 @@ class Ring:
         return batch
 
     def gather(self, positions: Sequence[Position], *, through: Position, typed: bool) -> FactBatch:
-        """The facts at these positions, of all up to `through`; of too many, only the first, and `through` their last.
+        """Compose a batch of the facts at these positions, out of all facts up to `through`.
 
-        Queries that find the same facts share one batch.
+        If there are too many, it holds only the first, and its `through` is the last of these. Queries that find the
+        same facts share one batch.
         """
         key = (typed, through, tuple(positions))
         batch = self._composed.get(key)
@@ -130,7 +131,7 @@ class Ring:
         return batch
 
     def marks(self) -> list[tuple[Position, Mark]]:
-        """Position and mark of each fact, newest first: what a forked history is compared with."""
+        """Return position and mark of each fact, newest first, for comparison with a forked history."""
         behind = [
             (position, Mark(fact.id, segment.published_at))
             for segment in self._segments
@@ -146,13 +147,13 @@ class Ring:
         self._batches_bytes = 0
 
     def _note_bytes(self, more: int) -> None:
-        """What is shared is bounded as the facts themselves are."""
+        """Count bytes of shared batches, which have the same bound as the facts themselves."""
         self._batches_bytes += more
         if self._batches_bytes > self._bytes_max:
             self._forget_batches()
 
     def _newest_behind(self, cursor: Position) -> Iterable[tuple[Position, NewFact | TailFact]]:
-        """Near the head, most streams ask at the same position."""
+        """Return the facts after a cursor near the head, cached: most streams there ask at the same position."""
         if self._newest is None or self._newest[0] != cursor:
             self._newest = (cursor, list(self._walk(cursor)))
         return self._newest[1]
@@ -162,11 +163,11 @@ class Ring:
             yield from self._segments[index].behind(cursor)
 
     def _index_of(self, position: Position) -> int:
-        """Which segment holds a position."""
+        """Return the index of the segment that holds a position."""
         return max(0, bisect_right(self._segments, position, key=attrgetter("first")) - 1)
 
     def _match(self, query: Query, cursor: Position, *, typed: bool) -> tuple[list[Position], Position]:
-        """The positions of a batch of a query, and how far it reaches: no further than is looked at once."""
+        """Return the positions for one batch of a query, and the position it reaches within the limits of a batch."""
         fitting: list[Position] = []
         total = looks = 0
         looks_of_query = query.comparisons
@@ -180,7 +181,7 @@ class Ring:
         return fitting, self.head
 
     def _fit(self, positions: Iterable[Position], through: Position, *, typed: bool) -> tuple[list[Position], Position]:
-        """As many of the facts as fit into one batch, and how far it reaches with them."""
+        """Return as many of the positions as fit into one batch, and the position that the batch reaches."""
         fitting: list[Position] = []
         total = 0
         for position in positions:
@@ -191,7 +192,7 @@ class Ring:
         return fitting, through
 
     def _frame(self, position: Position, *, typed: bool) -> bytes:
-        """The frame of a fact, composed once for all queries that find it at that time."""
+        """Return the frame of a fact, composed once for all queries that find it at that time."""
         frame = self._frames.get((position, typed))
         if frame is None:
             segment = self._segments[self._index_of(position)]
@@ -203,7 +204,7 @@ class Ring:
 
 
 def event_frame(fact: NewFact | TailFact, published_at: str, position: Position, *, epoch: int, typed: bool) -> bytes:
-    """A fact as one event, byte for byte as compose_page has it."""
+    """Compose a fact as one event, byte for byte the same as compose_page does."""
     name = f"event: {fact.namespace}/{fact.type}\n" if typed else ""
     head = f'{name}data: {{"position":{position},"published_at":"{published_at}",'
     return b"%b%b\nid: %d:%d\n\n" % (head.encode(), fact.document, epoch, position)

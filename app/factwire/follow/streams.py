@@ -1,4 +1,4 @@
-"""Following: history, then live, for one stream."""
+"""Open streams of a process: each one reads history, then follows live."""
 
 import asyncio
 import random
@@ -48,14 +48,14 @@ REASONS = (
     InternalError.code,
 )
 STARTS_AT_ONCE = 16
-BATCHES_AT_ONCE = 4  # each is up to a millisecond of work
+BATCHES_AT_ONCE = 4  # each takes up to a millisecond
 CHECK_SECONDS = 1.0
 CHECKS_AT_ONCE = 1000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class OpenStream:
-    """A stream that is open: what it asked for, how far it is, and since when."""
+    """Open stream: its request, its progress, and its start time."""
 
     request: "StreamRequest"
     progress: Progress
@@ -64,7 +64,7 @@ class OpenStream:
 
 @dataclass(frozen=True, slots=True)
 class StreamRequest:
-    """What one stream asked for."""
+    """Request of one stream."""
 
     query: Query
     after: Cursor
@@ -76,7 +76,7 @@ class StreamRequest:
 
 
 class Streams:
-    """The open streams of a process, and what they share: the tail, and the right to read history."""
+    """Open streams of a process, and their shared resources: the tail, and the capacity to read history."""
 
     def __init__(
         self,
@@ -113,25 +113,26 @@ class Streams:
 
     @property
     def states(self) -> dict[tuple[str, ...], float]:
-        """How many streams read history, or have something else to do by themselves, and how many are pushed to."""
+        """Number of streams that read history or do other work by themselves, and number of those pushed to."""
         live = self._lanes.streams
         return {("catching-up",): self.open - live, ("live",): live}
 
     @property
     def open(self) -> int:
-        """How many streams are open."""
+        """Number of open streams."""
         return len(self._open)
 
     def furthest_behind(self, count: int) -> list[OpenStream]:
-        """The open streams that are furthest behind the head."""
+        """Return the open streams with the greatest distance to the head."""
         return nsmallest(count, self._open, key=lambda stream: stream.progress.cursor)
 
     def admits(self) -> bool:
-        """Whether one more stream may be opened now."""
+        """True if one more stream may be opened now."""
         return not self.tail.drain.begun and self.open < self._streams_max
 
     def drain(self) -> None:
-        """Wake the streams after the drain has begun, so that each ends at a moment of its own."""
+        """Let the streams end, each at a moment of its own."""
+        self.tail.drain.begin()
         self._lanes.drain()
         self.tail.wake()
 
@@ -142,7 +143,7 @@ class Streams:
             group.create_task(self._check_readers())
 
     async def _check_readers(self) -> None:
-        """Wake the streams whose readers may not go on, so that they see to it themselves."""
+        """Wake each stream if its reader may not continue, so that the stream ends itself."""
         while True:
             await asyncio.sleep(CHECK_SECONDS)
             for place, (link, reader) in enumerate(list(self._checked.items())):
@@ -154,17 +155,17 @@ class Streams:
                     await asyncio.sleep(0)
 
     async def follow(self, request: StreamRequest, link: StreamLink | None = None) -> AsyncGenerator[Happening]:
-        """Yield what happens from a cursor on, until the stream has to end.
+        """Yield the items of a stream from a cursor on, until it has to end.
 
-        At the head, facts are pushed through the link, if there is one, while the next item is waited for. The stream
-        ends at its greatest age, while draining, when the epoch changes, when the link is left, and after Failed. It
-        holds no connection while it waits or while its client reads.
+        At the head, facts are pushed through the link, if there is one, while the caller waits for the next item. The
+        stream ends at its maximum age, during a drain, when the epoch changes, when the client leaves the link, and
+        after Failed. It holds no connection while it waits or while its client reads.
         """
         stream = OpenStream(request, self._new_pace(request), time())
         self._open.add(stream)
         if link is not None and request.reader is not ANY_READER:
             self._checked[link] = request.reader
-        reason = "slow"  # the only end of which this generator is not told: it is closed
+        reason = "slow"  # the only end that is not reported here: the generator is closed
         try:
             async with aclosing(self._follow(request, stream.progress, link)) as happenings:
                 async for happening in happenings:
@@ -180,7 +181,7 @@ class Streams:
             self._metrics.stream_ended("client" if link and link.left else reason)
 
     def _reason(self, request: StreamRequest) -> str:
-        """Why a stream ended cleanly."""
+        """Return the reason for the clean end of a stream."""
         if self.tail.epoch != request.after.epoch:
             return "epoch"
         return "drain" if self.tail.drain.begun else "age"
@@ -205,9 +206,9 @@ class Streams:
             while clock() < progress.ends_at and tail.epoch == epoch and not (link and link.left):
                 self._check(request, progress)
 
-                # Looking and waiting are one step: between take() and the wait nothing else is awaited, so that no fact
-                # can arrive unnoticed in between. A stream that looked, awaited anything else and then waited would
-                # sleep through a fact that came in the meantime, until the next one.
+                # Reading and waiting are one step: between take() and the wait nothing else is awaited, so that no fact
+                # can arrive unnoticed in between. A stream that read, awaited anything else and then waited would miss
+                # a fact that came in the meantime, and sleep until the next one.
                 found = await self._look(request, progress.cursor, history, reservation)
                 if found is not None and found.epoch != epoch:
                     return
@@ -223,7 +224,7 @@ class Streams:
             yield Moved(Cursor(epoch, progress.reportable))
 
     def _check(self, request: StreamRequest, progress: Progress) -> None:
-        """Raises FactwireError where the stream must not go on."""
+        """Raises FactwireError if the stream must not continue."""
         if progress.cursor < self.tail.head:
             self.tail.refuse_fork()
         else:
@@ -233,7 +234,7 @@ class Streams:
             progress.end_within(asyncio.get_running_loop().time(), self._drain_seconds)
 
     async def _pause(self, request: StreamRequest, progress: Progress, link: StreamLink | None, *, moved: bool) -> None:
-        """Wait for more at the head; before it, let others have their turn: a batch was work, even an empty one."""
+        """Wait for more at the head; before the head, let other streams run: even an empty batch was work."""
         if progress.cursor < self.tail.head:
             await self._behind.wait_turn()
         elif not moved:
@@ -242,7 +243,7 @@ class Streams:
     async def _wait(self, request: StreamRequest, progress: Progress, link: StreamLink | None) -> None:
         if self.tail.epoch != progress.epoch or self.tail.fork is not None:
             return
-        # Being pushed to is for streams that have nothing else to tell, and `caught-up` is told here.
+        # Pushes are for streams that have nothing else to report, and `caught-up` is reported here.
         if link is None or not progress.caught_up or progress.cursor > self.tail.head:
             await self.tail.wait(min(progress.heartbeat_at, progress.ends_at))
         elif not link.left:
@@ -251,7 +252,7 @@ class Streams:
     async def _look(
         self, request: StreamRequest, cursor: Position, history: ReadAhead, reservation: PageReservation
     ) -> FactBatch | HistoryPage | None:
-        """What follows a cursor, from the ring or from history; None where the tail is not as far as a page was."""
+        """Return the facts after a cursor, from the ring or from history; None if a page was ahead of the tail."""
         ring = self.tail.ring
         if ring.covers(cursor):
             reservation.give_back()
@@ -262,7 +263,7 @@ class Streams:
         return await history.take(cursor, goes_on=lambda page: page.through < ring.after)
 
     async def _read_history(self, request: StreamRequest, cursor: Position, page_bytes: int) -> HistoryPage:
-        """Read one page. Few streams at a time may."""
+        """Read one page. Only a few streams may do so at a time."""
         bounds = PageBounds(bytes_max=page_bytes)
         async with (
             self._history.turn(request.tenant),

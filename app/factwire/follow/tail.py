@@ -1,4 +1,4 @@
-"""The tail of a process: follows the log for all its streams, and notices when history was replaced."""
+"""Tail of the log in a process: follows the log for all its streams, and detects a replaced history (a fork)."""
 
 import asyncio
 import logging
@@ -27,7 +27,7 @@ ON_STANDBY = (
 POLL_FACTS_MAX = 1000
 POLL_BYTES_MAX = 1024 * 1024
 
-# A read that takes longer than so many polls, and than so many seconds, hangs.
+# A read hangs if it takes longer than so many polls, and also longer than so many seconds.
 STALE_POLLS = 4
 STALE_SECONDS = 2.0
 
@@ -35,10 +35,10 @@ STALE_SECONDS = 2.0
 class Tail:
     """Reads each new fact once and keeps the newest in a ring.
 
-    A hint makes it look at once; the poll is the guarantee. `fork` is set while the history that this process, or
-    another one, has seen is not the history that is stored: nothing is published then, and nothing beyond the fork
-    served, until the epoch is raised. `looked` is whether a first look has ended, well or not, and `on_standby` is None
-    before the first one that ended well. `beginnings` counts the starts at the head: the first, and one for each epoch.
+    A hint makes it read at once; the poll is the guarantee. `fork` is set while the stored history is not the history
+    that this process, or another one, has seen: until the epoch is raised, nothing is published, and nothing beyond the
+    fork is served. `looked` is True after the first read, successful or not, and `on_standby` stays None until the
+    first successful one. `beginnings` counts the starts at the head: the first, and one for each epoch.
     """
 
     def __init__(
@@ -80,12 +80,12 @@ class Tail:
 
     @property
     def lag_seconds(self) -> float:
-        """How long ago the tail last saw that it was at the head: normally less than the time between two polls."""
+        """Seconds since the tail last saw that it was at the head: normally less than the time between two polls."""
         return math.inf if self._at_head_at is None else asyncio.get_running_loop().time() - self._at_head_at
 
     @property
     def reads(self) -> bool:
-        """Whether the last read succeeded, and lately: one that hangs has not failed yet."""
+        """True if the last read succeeded, and recently: a read that hangs has not failed yet."""
         since = asyncio.get_running_loop().time() - self._read_at
         return not self._cause and since < max(STALE_SECONDS, STALE_POLLS * self._poll_seconds)
 
@@ -94,23 +94,24 @@ class Tail:
         return self.epoch > 0
 
     def hint(self) -> None:
-        """There may be new facts."""
+        """Make the tail read now: there may be new facts."""
         self._hint.set()
 
     def wake(self) -> None:
-        """Let every waiting stream look again."""
+        """Wake every waiting stream, so that it reads again."""
         self.changes += 1
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
         self.on_change()
 
     def follow_append(self, appended: Appended, facts: Sequence[NewFact]) -> None:
-        """Take what this process has just published straight into the ring, where it continues the ring exactly.
+        """Add the facts that this process has just published directly to the ring, if they continue it exactly.
 
-        Positions are dense, so nothing can be between the head of the ring and the fact behind it. That the head is
-        the same fact, and not another one at the same position, is told by its id: after a fail-over that lost
-        commits, a stream would go on in a history that its client has never seen the beginning of. Facts with sealed
-        payloads are read: what was sealed may have been erased by now, and so may be anything where the counts differ.
+        Positions are dense, so nothing can be between the head of the ring and the fact after it. The id of the head
+        shows that it is the same fact, and not another one at the same position: after a fail-over that lost commits,
+        a stream would continue in a history of which its client has never seen the beginning. Facts with sealed
+        payloads are read from the log: they may have been erased by now, and so may any fact if the counts of erasures
+        differ.
         """
         if (
             appended.epoch == self.epoch
@@ -124,9 +125,9 @@ class Tail:
             self.hint()
 
     def forget(self, erasures: int) -> None:
-        """Drop what the ring holds, where something was erased or redacted that it may hold; streams read it anew.
+        """Empty the ring after an erasure or redaction of facts that it may hold; streams read them again.
 
-        `erasures` is the count that the log had afterwards. A look that began before is of no use any more.
+        `erasures` is the count that the log had afterwards. A read that began before is discarded.
         """
         if self.started and erasures > self.erasures:
             self._forget(erasures)
@@ -137,7 +138,7 @@ class Tail:
         self.wake()
 
     async def wait(self, until: float) -> None:
-        """Wait for a change, at most until a time of the loop's clock."""
+        """Wait for a change, at most until a time on the clock of the event loop."""
         changed = self._changed
         try:
             async with asyncio.timeout_at(until):
@@ -147,39 +148,39 @@ class Tail:
 
     @property
     def witness(self) -> Witness | None:
-        """The newest fact that this process has seen: where it is another one, history was replaced."""
+        """Newest fact that this process has seen: if another fact is stored at its position, history was replaced."""
         return None if self._last is None else Witness(self.epoch, self.head, self._last.id)
 
     async def is_continued_on(self, connection: Connection) -> bool:
-        """Whether the newest fact that this process has seen is at its position on the server of a connection."""
+        """True if the newest fact that this process has seen is at its position on the server of a connection."""
         beginning, position, mark = self.beginnings, self.head, self._last
         stored = dict(await read_marks(connection, [position]))
         is_there = mark is None or stored.get(position) == mark
         return is_there and self.fork is None and self.beginnings == beginning
 
     def refuse_fork(self) -> None:
-        """Raise HistoryForked while history is not that which was seen."""
+        """Raises HistoryForked while the stored history is not the one that was seen."""
         if self.fork is not None:
             raise HistoryForked(forked_after=self.fork.after)
 
     def refuse_beyond_fork(self, position: Position) -> None:
-        """Raise HistoryForked where the fact at a position may be of another history than the one that was seen."""
+        """Raises HistoryForked if the fact at a position may be of another history than the one that was seen."""
         if self.fork is not None and (self.fork.after is None or position > self.fork.after):
             self.refuse_fork()
 
     def refuse_on_standby(self) -> None:
-        """Raise Unavailable while the database is a standby: whatever writes is refused before it is tried."""
+        """Raises Unavailable while the database is a standby: every write is refused before it is tried."""
         if self.on_standby:
             raise Unavailable(ON_STANDBY)
 
     def refuse_to_follow(self) -> None:
-        """Raise HistoryForked, or LogDamaged while a fact behind the head of the ring is missing."""
+        """Raises HistoryForked, or LogDamaged while a fact after the head of the ring is missing."""
         self.refuse_fork()
         if self.damage is not None:
             raise self.damage
 
     async def reach_epoch(self, epoch: int, *, seconds: float) -> bool:
-        """Look at once, and wait a moment until the tail is in an epoch; whether it is."""
+        """True if the tail is in an epoch, after an immediate read and a wait of at most `seconds`."""
         until = asyncio.get_running_loop().time() + seconds
         self.hint()
         while self.epoch != epoch and asyncio.get_running_loop().time() < until:
@@ -187,7 +188,7 @@ class Tail:
         return self.epoch == epoch
 
     async def detects_fork(self, *, seconds: float) -> bool:
-        """Look at once, and wait a moment until a fork is noticed, and stored for all processes; whether it is."""
+        """True if a fork is detected, and stored for all processes, after an immediate read and at most `seconds`."""
         until = asyncio.get_running_loop().time() + seconds
         beginning = self.beginnings
         self.hint()
@@ -217,7 +218,7 @@ class Tail:
                     pass
 
     def _log_failure(self, failure: Exception | None) -> None:
-        """Tell when the database went away, and why, as long as that is the reason; and when it is back."""
+        """Log the loss of the database with its cause, once for each cause, and the recovery."""
         cause = "" if failure is None else describe_error(failure.__cause__ or failure)
         if cause and cause != self._cause:
             log.warning("the tail cannot read: %s", cause)
@@ -229,14 +230,14 @@ class Tail:
             self._read_at = asyncio.get_running_loop().time()
 
     def _log_damage(self, damage: LogDamaged) -> None:
-        """Follow no further, and let the streams that wait for more say so."""
+        """Stop following at this fact, and wake the waiting streams, so that they report the damage."""
         if self.damage is None:
             log.error("%s", damage.detail)
             self.damage = damage
             self.wake()
 
     async def _read_new(self) -> bool:
-        """Read what is new; whether there may be more of it."""
+        """Read the new facts, and return True if there may be more of them."""
         async with self._pools.watch.acquire() as connection:
             if not self.started:
                 await self._start_at_head(connection)
@@ -248,18 +249,18 @@ class Tail:
                 return True
             if not await self._continues_seen(connection, read, mark):
                 return False
-            # What this process published meanwhile is in the ring already.
+            # Facts that this process published meanwhile are in the ring already.
             new = [fact for fact in read.facts if fact.position > self.head]
             ready = await self._decrypt(connection, new)
         if erasures != self.erasures:
-            return True  # something was erased that this look may have seen
+            return True  # a fact was erased that this read may have seen
         if read.erasures != self.erasures:
             self._forget(read.erasures)
         self._take(new, ready)
         return len(new) > 0
 
     async def _continues_seen(self, connection: Connection, read: TailRead, mark: Mark | None) -> bool:
-        """Whether what was read continues what was seen. A fork is noted, and a standby that lags waited for."""
+        """True if the read continues the history that was seen. Records a fork; waits for a standby that lags."""
         if read.is_behind(mark, epoch=self.epoch):
             return False
         if read.epoch < self.epoch:  # they only grow
@@ -273,10 +274,10 @@ class Tail:
         return False
 
     def _take(self, new: Sequence[TailFact], ready: Sequence[TailFact] | None) -> None:
-        """Put what is new into the ring, as far as it is ready. Raises LogDamaged where a fact is missing."""
+        """Add the new facts to the ring, as far as they are ready. Raises LogDamaged if a fact is missing."""
         if not new:
             self._at_head_at = asyncio.get_running_loop().time()
-        elif new[0].position > self.head + 1:  # in a log that was empty
+        elif new[0].position > self.head + 1:  # only in a log that was empty
             raise LogDamaged(f"The fact at position {self.head + 1} is missing.")
         elif ready is None or any(fact.unreadable for fact in new):
             self._skip_unreadable(new)
@@ -284,7 +285,7 @@ class Tail:
             self._extend(segments([fact for fact in ready if fact.position > self.head]))
 
     async def _decrypt(self, connection: Connection, facts: Sequence[TailFact]) -> Sequence[TailFact] | None:
-        """The facts with their payloads, as many as fit; None where this process cannot open one of them."""
+        """Return the facts with decrypted payloads, as many as fit; None if this process cannot decrypt one of them."""
         try:
             return await open_tail(connection, facts, bytes_max=POLL_BYTES_MAX, master_keys=self._pools.master_keys)
         except (KeyUnavailable, InternalError) as error:
@@ -292,7 +293,7 @@ class Tail:
             return None
 
     def _skip_unreadable(self, new: Sequence[TailFact]) -> None:
-        """Leave facts that cannot be opened or parsed to pages of history, which have what is left of them."""
+        """Skip facts that cannot be decrypted or parsed: pages of history serve the remaining parts of them."""
         last = new[-1]
         for fact in new:
             if fact.unreadable:
@@ -315,7 +316,7 @@ class Tail:
         self.wake()
 
     async def _start_at_head(self, connection: Connection) -> None:
-        """Begin at the head, as at the start of the process and of each epoch."""
+        """Begin at the head, at the start of the process and of each epoch."""
         state = await resolve(connection, "head")
         read = await read_tail(connection, anchor=state.head, facts_max=0, bytes_max=POLL_BYTES_MAX)
         if self.started:
@@ -341,7 +342,7 @@ class Tail:
             self.on_standby = on_standby
 
     async def _fork(self, connection: Connection, read: TailRead) -> None:
-        """Find where the histories part, and let every process know."""
+        """Find the position at which the histories part, and store the fork for all processes."""
         seen = [*self.ring.marks(), *self._seen_facts.marks()]
         stored = dict(await read_marks(connection, [position for position, _ in seen]))
         parted = max((position for position, mark in seen if stored.get(position) == mark), default=None)
@@ -351,14 +352,14 @@ class Tail:
         self.epoch = read.epoch
         fork = Fork(parted)
         try:
-            # Stored before anybody is told: a process that started after the loss has no witness, and would still
-            # publish after a client has learnt from this one that nothing is published.
+            # Stored before any client is notified: a process that started after the loss has no witness, and would
+            # still publish after a client has learnt from this one that nothing is published.
             await self._store_fork(connection, read, fork)
         finally:
             self._adopt(fork)
 
     async def _keep_forked(self, connection: Connection, read: TailRead, mark: Mark | None) -> None:
-        """Take over the notice of another process, or store the own one where that knows less, or is not stored."""
+        """Adopt the notice of another process, or store the own one if the other has less information or is missing."""
         if self.fork is None:
             assert read.fork is not None
             log.error("another process has noticed that history was replaced; raise the epoch to go on")

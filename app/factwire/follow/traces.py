@@ -1,4 +1,4 @@
-"""Traces that facts carry in their meta, from their publisher to those who follow."""
+"""Traces that facts carry in their meta, from their publisher to the streams that follow."""
 
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,7 @@ TAG = meta_tag("traceparent", "")
 
 
 def note_traces(tracing: "Tracing", segment: Segment) -> None:
-    """Facts came into the ring: those that carry a trace are about to be delivered."""
+    """Register the delivery of facts that are new in the ring and carry a trace: they are about to be delivered."""
     for position, fact in segment.behind(Position(segment.first - 1)):
         for tag in fact.tags:
             if tag.startswith(TAG):

@@ -1,4 +1,4 @@
-"""HistoryCheck across promotions and restores: confirmed by a process that had seen it before, or else warned of."""
+"""History check after a promotion or restore: confirmation by a process that had seen the history, or a warning."""
 
 import asyncio
 import logging
@@ -13,15 +13,16 @@ from factwire.store.timelines import KeptHistory, ServerTimeline, confirm, read_
 log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 10.0
-DENIED_SECONDS = 60.0  # between two questions that the server does not answer: it may log each
+DENIED_SECONDS = 60.0  # between two queries that the server denies: it may log each of them
 
 
 class HistoryCheck:
-    """Compares the server with the one on which the history was last known to be whole. It refuses nothing.
+    """Compares the server with the one on which the history was last known to be complete. It refuses nothing.
 
-    A promotion, or a restore, by itself says nothing of what was lost. A process that has followed the log since before
-    looks for the newest fact that it has seen: where that is still at its position, it confirms the server for all.
-    A process that began afterwards has nothing to compare, and warns until somebody confirms: `unconfirmed`.
+    A promotion, or a restore, by itself does not show what was lost. A process that has followed the log since before
+    searches for the newest fact that it has seen: if that is still at its position, it confirms the server for all
+    processes. A process that began afterwards has nothing to compare, and warns until the server is confirmed:
+    `unconfirmed`.
     """
 
     def __init__(self, tail: Tail) -> None:
@@ -33,11 +34,11 @@ class HistoryCheck:
         self.unconfirmed = False
 
     async def look(self, connection: Connection, *, at_once: bool) -> None:
-        """Compare, where it is time to."""
+        """Compare the server, if the check is due."""
         now = asyncio.get_running_loop().time()
         if not self._tail.started or self._tail.on_standby or (now < self._look_at and not at_once):
             return
-        # Before anything is read: a tail that begins anew meanwhile has forgotten what it had seen.
+        # Before any read: a tail that begins again meanwhile has forgotten the facts that it had seen.
         beginning = self._tail.beginnings
         server = await read_server(connection)
         self._look_at = now + (DENIED_SECONDS if server is None or self._denied else LOOK_SECONDS)
@@ -55,20 +56,20 @@ class HistoryCheck:
             self._warn(server, kept)
 
     def _mark_confirmed(self, beginning: int) -> None:
-        """From here on this process is a witness: what its tail has seen is of a history that is known to be whole."""
+        """Make this process a witness: from here on its tail has seen a history that is known to be complete."""
         if self.unconfirmed:
             log.info("the history was confirmed")
         self._trusted_beginning = beginning
         self.unconfirmed = False
 
     async def _confirm_seen_fact(self, connection: Connection, server: ServerTimeline, kept: KeptHistory) -> None:
-        """Confirm the server, where the newest fact that was seen before is there: on this very connection."""
+        """Confirm the server, if the newest fact that was seen before is there, on this same connection."""
         assert kept.server is not None
         self.unconfirmed = True
         if kept.fork is not None:
             return
         if kept.epoch != self._tail.epoch or not await self._tail.is_continued_on(connection):
-            self._tail.hint()  # it finds out what was lost, and says so
+            self._tail.hint()  # the tail finds the loss and reports it
         elif await self._confirm(connection, server, kept):
             self.unconfirmed = False
             log.info(
@@ -76,7 +77,7 @@ class HistoryCheck:
                 kept.server.change_to(server),
             )
         elif not self._denied:
-            self._look_at = -math.inf  # another process has confirmed it, or noticed a fork, in this moment
+            self._look_at = -math.inf  # another process has just confirmed it, or noticed a fork
 
     async def _confirm(self, connection: Connection, server: ServerTimeline, kept: KeptHistory) -> bool:
         try:

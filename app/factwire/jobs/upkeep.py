@@ -1,4 +1,4 @@
-"""What any process does from time to time: partitions ahead of the head, counts behind it, and what has ended away."""
+"""Periodic upkeep: new partitions ahead of the head, folded counts, and removal of expired tickets and sessions."""
 
 import asyncio
 import logging
@@ -23,10 +23,11 @@ FORGET_MAX = 10_000
 
 
 class Upkeep:
-    """Every process tries; the database lets one at a time. On a standby they only look.
+    """Runs the upkeep: every process tries, and the database admits one at a time. On a standby it only reads.
 
-    What it sees of the log on the way is kept for the metrics: how many facts still fit (`room`), the `head`, and who
-    waits for the append lock; and for the hints, on which backends anybody listens: None while that is not known.
+    The values that it reads on the way are kept: for the metrics, the number of facts that still fit (`room`), the
+    `head`, and the queue for the append lock (`lock`); for the hints, the backends of all `listeners`, or None while
+    they are not known.
     """
 
     def __init__(self, pools: Pools, history: HistoryCheck) -> None:
@@ -38,12 +39,12 @@ class Upkeep:
         self.listeners: frozenset[int] | None = None
 
     async def run(self) -> None:
-        """Look after the log until cancelled."""
+        """Maintain the log until cancelled."""
         while True:
             try:
                 await self._look_after()
             except (Unavailable, *CONNECTION_FAILURES):
-                # The tail reports a database that cannot be reached, and the next round comes soon.
+                # The tail reports a database that cannot be reached, and the next round follows soon.
                 self.head, self.lock = None, LockQueue(math.nan, math.nan)
                 self.listeners = None
             await asyncio.sleep(UPKEEP_SECONDS)
@@ -60,7 +61,7 @@ class Upkeep:
                 covered_until = await create_partition(connection, room=partition_facts)
                 log.info("partitions reach to position %s", covered_until)
                 self.room, _ = await read_room(connection)
-            # A connection that was lost may be that of a server that is no longer the primary.
+            # A lost connection may have been to a server that is not the primary any more.
             lost = any(lane.failing for lane in self._pools.all())
             await self.history.look(connection, at_once=lost)
             await fold_counts(connection, facts_max=FOLD_FACTS_MAX)

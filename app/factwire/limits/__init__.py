@@ -1,1 +1,1 @@
-"""Limits of one process: rates, quotas and connections, by client address or principal."""
+"""Limits of one process: rate limiter, quotas and connections, by client address or principal."""

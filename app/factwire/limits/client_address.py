@@ -1,4 +1,4 @@
-"""Addresses: from where a request comes, also where proxies stand before the service."""
+"""Client address of a request, also if trusted proxies stand before the service."""
 
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
@@ -7,13 +7,13 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 from starlette.types import Scope
 
 Network = IPv4Network | IPv6Network
-IPV6_PREFIX_BITS = 64  # what one subscriber gets at least: whoever has one address of it has all
+IPV6_PREFIX_BITS = 64  # smallest network of one subscriber, which can use all its addresses
 
 
 class Proxies:
-    """The proxies that are believed when they say for whom they ask, by one header of them.
+    """Trusted proxies, and the one header in which they send the client address.
 
-    Only one header counts: a proxy passes on what it does not know, so that a client could write the other one itself.
+    Only one header counts: a proxy forwards headers that it does not know, so a client could set the other one itself.
     """
 
     def __init__(self, trusted: Sequence[Network], *, header: str = "x-forwarded-for") -> None:
@@ -22,7 +22,7 @@ class Proxies:
         self.trusts = lru_cache(1024)(self._trusts)
 
     def address_of(self, scope: Scope) -> str:
-        """The address of the client: the last one that no trusted proxy has."""
+        """Address of the client: the last one in the chain that is not a trusted proxy."""
         address: str = (scope["client"] or ("",))[0]
         if not self._trusted:
             return address
@@ -32,7 +32,7 @@ class Proxies:
             try:
                 address = str(plain_address(hop))
             except ValueError:
-                break  # hidden, or nonsense: the proxy that says so is as far as can be seen
+                break  # obfuscated or malformed: the proxy that sent it is the last known address
         return address
 
     def _trusts(self, address: str) -> bool:
@@ -43,7 +43,7 @@ class Proxies:
         return any(known in network for network in self._trusted)
 
     def _hops(self, scope: Scope) -> Iterator[str]:
-        """What the header says, the nearest hop first."""
+        """Addresses in the header, the nearest hop first."""
         lines = [value.decode("latin-1") for name, value in scope["headers"] if name == self._header]
         for part in reversed(",".join(lines).split(",")):
             yield forwarded_for(part) if self._header == b"forwarded" else part.strip()
@@ -56,7 +56,7 @@ def forwarded_for(element: str) -> str:
 
 
 def plain_address(text: str) -> IPv4Address | IPv6Address:
-    """An address as it stands in headers: perhaps in brackets, perhaps with a port. Raises ValueError."""
+    """Parse an address as headers contain it, with optional brackets and port. Raises ValueError."""
     if text.startswith("["):
         text = text[1:].partition("]")[0]
     elif text.count(":") == 1:
@@ -67,7 +67,7 @@ def plain_address(text: str) -> IPv4Address | IPv6Address:
 
 @lru_cache(4096)
 def source_of(address: str) -> str:
-    """What is counted as one source: an IPv4 address, or the network of an IPv6 one."""
+    """Key that counts as one client: an IPv4 address, or the network of an IPv6 address."""
     try:
         known = plain_address(address)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Guests: the open connections of a process, so many of them, and so many from one address."""
+"""Connection limiter: bounds the open connections of a process, in total and for each client address."""
 
 import logging
 import time
@@ -9,11 +9,14 @@ from factwire.limits.client_address import Proxies, source_of
 log = logging.getLogger(__name__)
 
 TOLD_AGAIN_SECONDS = 60.0
-PROBING_MAX = 16  # connections beyond all others, on which nothing but probes is answered
+PROBING_MAX = 16  # connections above the limit, on which only probes are answered
 
 
 class ConnectionLimiter:
-    """Counts connections, and says which ones are too many. Trusted proxies stand for many clients each."""
+    """Counts connections, and refuses those above a limit.
+
+    The limit for an address does not apply to trusted proxies: each of them stands for many clients.
+    """
 
     def __init__(self, *, connections_max: int, address_connections_max: int | None, proxies: Proxies) -> None:
         self._connections_max = connections_max
@@ -26,7 +29,7 @@ class ConnectionLimiter:
         self.refused = 0
 
     def admit(self, address: str) -> bool:
-        """Whether a new connection may stay; it has to leave later."""
+        """True if a new connection is admitted; `leave` must be called when it closes."""
         limit = self._address_connections_max
         if self.open >= self._connections_max:
             return self._refuse("FACTWIRE_CONNECTIONS_MAX")
@@ -39,12 +42,12 @@ class ConnectionLimiter:
         return True
 
     def admit_probe(self) -> bool:
-        """Whether a connection for which there is no room may stay to probe; it has to leave by leave_probing.
+        """True if a connection above the total limit is admitted for probes; `release_probe` must follow.
 
-        Whoever restarts a process that does not answer would else restart the one that has the most to do.
+        Otherwise an orchestrator that restarts a process without answer would restart the one with the highest load.
         """
         if self.open < self._connections_max or self.probing >= PROBING_MAX:
-            return False  # it is one address that has too many, or these are full as well
+            return False  # only one address is over its limit, or the probe connections are full as well
         self.probing += 1
         return True
 
@@ -60,7 +63,10 @@ class ConnectionLimiter:
                 del self._by_source[source]
 
     def _refuse(self, setting: str) -> bool:
-        """Many may come at once, and a line for each would be an attack of its own."""
+        """Count a refusal and log it, but not each one.
+
+        Many connections may come at once, and a log line for each would be an attack of its own.
+        """
         self.refused += 1
         if time.monotonic() - self._told_at > TOLD_AGAIN_SECONDS:
             self._told_at = time.monotonic()

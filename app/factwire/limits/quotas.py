@@ -1,4 +1,4 @@
-"""Allowances: what one address, or one principal, may use of a process."""
+"""Quotas of one client address or one principal in a process."""
 
 import asyncio
 import time
@@ -9,7 +9,7 @@ from factwire.domain.errors import RateLimited
 from factwire.limits.rate_limiter import Rate
 from factwire.settings import Settings
 
-USERS_MAX = 50_000  # remembered for each rate
+USERS_MAX = 50_000  # kept in memory for each rate
 REQUESTS_WINDOW_SECONDS = 1
 AMOUNTS_WINDOW_SECONDS = 10  # one request may bring many bytes and facts at once
 PACE_SECONDS_MAX = 30.0
@@ -17,7 +17,7 @@ PACE_SECONDS_MAX = 30.0
 
 @dataclass(frozen=True, slots=True)
 class QuotaLimits:
-    """QuotaLimits of one user; None is no limit."""
+    """Limits of one user; None means unlimited."""
 
     requests_per_second: int | None = None
     bytes_per_second: int | None = None
@@ -30,7 +30,7 @@ class QuotaLimits:
 
 
 class Quotas:
-    """What every user of one kind, `address` or `principal`, may use, counted in this process alone."""
+    """Quotas of every user of one kind, `address` or `principal`, counted in this process alone."""
 
     def __init__(self, kind: str, limits: QuotaLimits) -> None:
         self._requests = rate(f"{kind}_requests_per_second", limits.requests_per_second, REQUESTS_WINDOW_SECONDS)
@@ -40,12 +40,12 @@ class Quotas:
         self._streams: Counter[str] = Counter()
 
     def begin(self, user: str, body_bytes: int) -> None:
-        """Count a request with a body of this declared length. Raises RateLimited."""
+        """Count a request and the declared length of its body. Raises RateLimited."""
         take_or_refuse(self._requests, user, 1)
         take_or_refuse(self._bytes, user, body_bytes)
 
     def spend_bytes(self, user: str, count: int) -> None:
-        """Count what came of a body of unknown length. Where that was too much, the next request is refused."""
+        """Count received bytes of a body of unknown length. If they exceed the quota, the next request is refused."""
         if self._bytes is not None:
             self._bytes.take(user, count)
 
@@ -54,13 +54,13 @@ class Quotas:
         take_or_refuse(self._facts, user, count)
 
     async def pace(self, user: str, facts: int) -> None:
-        """Count facts of a long request, which waits a while before it is refused. Raises RateLimited."""
+        """Count facts of a long request, which waits for a while before it is refused. Raises RateLimited."""
         for each, count in ((self._bytes, 0), (self._facts, facts)):
             if each is not None:
                 await take_or_wait(each, user, count)
 
     def has_stream_slot(self, user: str) -> bool:
-        """Whether one more stream may be open."""
+        """True if a user may open one more stream."""
         return self._streams_max is None or self._streams[user] < self._streams_max
 
     def take_stream_slot(self, user: str) -> None:
@@ -73,7 +73,7 @@ class Quotas:
 
 
 def quotas_of(settings: Settings, kind: str) -> Quotas | None:
-    """What the settings allow to each `address` or `principal`; None where they limit nothing."""
+    """Quotas from the settings for each `address` or `principal`; None if the settings limit nothing."""
     limits = QuotaLimits(**{field.name: getattr(settings, f"{kind}_{field.name}") for field in fields(QuotaLimits)})
     return Quotas(kind, limits) if limits.are_set else None
 
@@ -90,7 +90,10 @@ def take_or_refuse(rate: Rate | None, user: str, amount: int) -> None:
 
 
 async def take_or_wait(rate: Rate, user: str, amount: int) -> None:
-    """Take when there is something left. Others of the same user may be faster each time."""
+    """Take an amount once there is something left. Raises RateLimited after a deadline.
+
+    Other requests of the same user may be faster each time.
+    """
     deadline = time.monotonic() + PACE_SECONDS_MAX
     while not rate.take(user, amount):
         if time.monotonic() > deadline:

@@ -1,4 +1,4 @@
-"""Counting what somebody uses in a time, in bounded memory. The only module that knows the library `limits`."""
+"""Rate limiter in bounded memory. The only module that uses the library `limits`."""
 
 import math
 import time
@@ -11,14 +11,14 @@ from limits.strategies import FixedWindowRateLimiter
 
 @dataclass(slots=True)
 class Window:
-    """What was used since a window began."""
+    """Amount used since a window began."""
 
     used: int
     ends_at: float
 
 
 class BoundedStorage(Storage):
-    """Keeps the windows of so many users in memory, and forgets the oldest beyond.
+    """Keeps a bounded number of windows in memory, and evicts the oldest.
 
     The storage of the library keeps every user until a window has ended, and starts a thread for each sweep.
     """
@@ -38,7 +38,7 @@ class BoundedStorage(Storage):
     def incr(self, key: str, expiry: float, amount: int = 1) -> int:
         window = self._current(key)
         if window is None:
-            self._windows.pop(key, None)  # so that it stands at the end, with the newest
+            self._windows.pop(key, None)  # so that it is at the end, with the newest
             while len(self._windows) >= self._windows_max:
                 del self._windows[next(iter(self._windows))]
             window = self._windows[key] = Window(0, time.time() + expiry)
@@ -70,9 +70,9 @@ class BoundedStorage(Storage):
 
 
 class Rate:
-    """So much a second for each user, on average over a window: a burst may use all of it at once.
+    """Amount per second for each user, on average over a window: a burst may use all of it at once.
 
-    What is used is counted whole, also beyond the limit: a request is let in while anything is left.
+    Each amount is counted in full, also above the limit: a request is admitted while anything is left.
     """
 
     def __init__(self, name: str, per_second: int, *, window_seconds: int, users_max: int) -> None:
@@ -82,7 +82,7 @@ class Rate:
         self._limiter = FixedWindowRateLimiter(self._storage)
 
     def take(self, user: str, amount: int = 1) -> bool:
-        """Count what a user takes; whether something was left for it."""
+        """Count an amount for a user. True if something was left for it."""
         left = self.is_left(user)
         if left and amount:
             self._limiter.hit(self._item, user, cost=amount)
@@ -92,7 +92,7 @@ class Rate:
         return self._limiter.test(self._item, user)
 
     def seconds_left(self, user: str) -> float:
-        """How long until a user gets more."""
+        """Seconds until the user gets a new window."""
         return max(0.0, self._limiter.get_window_stats(self._item, user).reset_time - time.time())
 
     def retry_after_seconds(self, user: str) -> int:

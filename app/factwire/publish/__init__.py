@@ -1,1 +1,1 @@
-"""How facts get into the log: queue, batches, append, outcomes."""
+"""Publishing of facts to the log: intake, fair queue, group commit, payload encryption, outcomes."""

@@ -1,4 +1,4 @@
-"""The backlog of a publisher: how many publishes are under way, and of how many bytes, in all and by tenant."""
+"""Back-pressure: bounds the publishes under way, by count and bytes, in total and per tenant."""
 
 from dataclasses import dataclass
 
@@ -8,16 +8,17 @@ from factwire.publish.batch import Request
 
 @dataclass(slots=True)
 class BacklogShare:
-    """What one tenant has under way."""
+    """Publishes of one tenant that are under way."""
 
     requests: int = 0
     bytes: int = 0
 
 
 class Backlog:
-    """Two budgets in one, since every publish takes of both; see Budget for the share of a tenant.
+    """Two budgets in one, count and bytes, since every publish takes from both; see Budget for the share of a tenant.
 
-    `request_bytes_max` is what one request may have: where all is less than twice that, a tenant may have so much.
+    `request_bytes_max` is the size limit of one request: the share of a tenant is never smaller, even if that is
+    more than half of `bytes_max`.
     """
 
     def __init__(self, *, requests_max: int, bytes_max: int, request_bytes_max: int) -> None:
@@ -30,7 +31,7 @@ class Backlog:
         self._by_tenant: dict[str, BacklogShare] = {}
 
     def enter(self, request: Request) -> bool:
-        """Count a request until it leaves; whether it fits in."""
+        """Count a request until it leaves. True if it is within the limits."""
         share = self._by_tenant.get(request.tenant)
         if share is None:
             share = self._by_tenant[request.tenant] = BacklogShare()

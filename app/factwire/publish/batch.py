@@ -1,4 +1,4 @@
-"""Requests on their way to the log, and which of them may be appended by the same call."""
+"""Publish requests, and the batches of them that one call may append (group commit)."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -11,22 +11,22 @@ from factwire.domain.position import Cursor, Position
 from factwire.domain.query import Item
 
 GROUP_FACTS_MAX = 1000
-GROUP_REQUESTS_MAX = 512  # 50 bytes come back for each that is refused: within the 32 KiB of a socket's buffer
-GROUP_BYTES_MAX = 1024 * 1024  # unless one request has more: whoever waits meanwhile goes before the next of those
+GROUP_REQUESTS_MAX = 512  # each refused one returns 50 bytes: in total less than the 32 KiB of a socket's buffer
+GROUP_BYTES_MAX = 1024 * 1024  # unless one request has more: requests that wait meanwhile go before the next such one
 GROUP_POSTINGS_MAX = 20_000
-GROUP_COMPARISONS_MAX = 2_000  # of items with what a group holds: a few milliseconds
-GROUP_PROBES_MAX = 3_000  # of conditions, before anything is walked for them: some 5 ms under the lock
+GROUP_COMPARISONS_MAX = 2_000  # of condition items with the content of a batch: a few milliseconds
+GROUP_PROBES_MAX = 3_000  # of conditions, before any index walk for them: about 5 ms under the lock
 
-# What a request costs beside its postings, in postings (of 3.2 µs under the lock each, by the design's measurement).
+# Cost of a request besides its postings, in postings (each 3.2 µs under the lock, as measured for the design).
 REQUEST_COST = 4.0
-BYTES_OF_A_POSTING = 200  # are compressed and written in the same time
-PROBE_COST = 0.5  # of a look-up for a condition
-TAG_PROBES = 3  # see check_conditions in alembic/sql, which looks for so many tags and types
-FIRST_MAX = 8
+BYTES_OF_A_POSTING = 200  # compressed and written in the time of one posting
+PROBE_COST = 0.5  # of one look-up for a condition
+TAG_PROBES = 3  # look-ups for one tag; see check_conditions in alembic/sql
+FIRST_MAX = 8  # tags, and types, of an item that check_conditions looks up before it walks an index
 
 
 class Published(NamedTuple):
-    """Where the facts of one request stand. `replayed` says that they were there already."""
+    """Positions of the facts of one request in the log. `replayed` means that they were stored before."""
 
     ids: Sequence[str]
     positions: Sequence[Position]
@@ -46,9 +46,9 @@ Outcome = Published | FactwireError
 class Request:
     """One request on its way through the publisher. `on_end` is called once, with its outcome.
 
-    `unsealed` are the facts as they were given, where they had to be sealed. `alone` says that it goes by itself: a
-    call that it was part of took too long, and the fault may be its own. `searched_seconds` is how long its condition
-    was searched without the lock, and `slow_turns` how often it left the lock for that.
+    `unsealed` holds the facts before encryption, if they had to be sealed. `alone` means that it gets a call of its
+    own: a call that it was part of took too long, perhaps because of this request. `searched_seconds` is the time that
+    its condition was searched without the lock, and `slow_turns` the number of times it left the lock for that.
     """
 
     facts: Sequence[NewFact]
@@ -67,7 +67,7 @@ class Request:
     ended: bool = False
 
     def __post_init__(self) -> None:
-        bytes, postings = 0, len(self.facts)  # one posting for each type, and for each tag
+        bytes, postings = 0, len(self.facts)  # one posting for the type of each fact, and one for each tag
         for fact in self.facts:
             bytes += len(fact.document) + len(fact.seal)
             postings += len(fact.tags)
@@ -78,15 +78,15 @@ class Request:
 
     @property
     def cost(self) -> float:
-        """Its share of the work under the lock, in postings."""
+        """Work under the lock, in postings."""
         return REQUEST_COST + self.postings + self.bytes / BYTES_OF_A_POSTING + self.probes * PROBE_COST
 
     def end(self, outcome: Outcome) -> None:
-        """The outcome is known. Only the first end counts."""
+        """End the request with its outcome. Only the first end counts."""
         self._end(outcome)
 
     def abandon(self) -> None:
-        """Its publisher has left: the outcome is not needed. Only the first end counts."""
+        """End the request without an outcome, since its caller has left. Only the first end counts."""
         self._end(None)
 
     def _end(self, outcome: Outcome | None) -> None:
@@ -96,13 +96,13 @@ class Request:
 
 
 def probes_of(item: Item) -> int:
-    """How many look-ups an item of a condition takes at most before anything is walked for it."""
+    """Maximum number of look-ups for an item of a condition, before an index is walked for it."""
     return 1 + TAG_PROBES * min(len(item.tags), FIRST_MAX) + min(len(item.types), FIRST_MAX)
 
 
 @dataclass(slots=True)
 class AppendBatch:
-    """The requests of one call, and what they contain, to keep out those that must not be in the same call."""
+    """Requests of one append call, with a summary of their content, to keep out those that must wait."""
 
     postings_max: int
     requests: list[Request] = field(default_factory=list)
@@ -129,11 +129,11 @@ class AppendBatch:
         )
 
     def must_precede(self, request: Request) -> bool:
-        """Whether the request can only be decided once this group is stored.
+        """True if the request can only be decided after this batch is stored.
 
-        It shares an id, so that its facts may turn out to be known; or the new key of a data subject; or a fact of this
-        group may match its condition, which append compares with the stored facts only. Erring towards yes costs one
-        more call.
+        It shares an id with the batch, so that its facts may turn out to be known; or the new key of a data subject; or
+        a fact of the batch may match its condition, which append compares with stored facts only. A wrong True costs
+        one more call.
         """
         if self.chosen_ids and any(fact.chosen_id and fact.id in self.chosen_ids for fact in request.facts):
             return True
@@ -161,7 +161,7 @@ class AppendBatch:
                 self.new_keys.add(fact.data_subject)
 
     def _may_match(self, item: Item) -> bool:
-        """Whether each part of an item, taken alone, matches some fact of the group."""
+        """True if each part of an item, taken alone, matches some fact of the batch."""
         return (
             self.tags.issuperset(item.tags)
             and not (item.namespaces and self.namespaces.isdisjoint(item.namespaces))
@@ -169,7 +169,7 @@ class AppendBatch:
         )
 
     def _look_through(self) -> None:
-        """Note what a condition is compared with: only where there is one."""
+        """Collect the content that conditions are compared with; called only if there is a condition."""
         for request in self.requests[self.looked_through :]:
             for fact in request.facts:
                 self.tags.update(fact.tags)

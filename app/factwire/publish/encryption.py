@@ -1,4 +1,4 @@
-"""PayloadEncryption what is to be published: every fact about a data subject passes here on its way to the log."""
+"""Envelope encryption of payloads: every fact about a data subject is sealed here on its way to the log."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -10,20 +10,20 @@ from factwire.store.pools import Pools
 
 
 class PayloadEncryption:
-    """Reads the keys anew for each request: a key that was kept could outlive its erasure."""
+    """Seals payloads. Data keys are read again for each request: a cached key could outlive its erasure."""
 
     def __init__(self, pools: Pools) -> None:
         self._pools = pools
 
     async def seal(self, facts: Sequence[NewFact]) -> list[NewFact]:
-        """The facts as they are stored. Raises EncryptionNotConfigured, DataSubjectErased, KeyUnavailable."""
+        """Seal facts for storage. Raises EncryptionNotConfigured, DataSubjectErased, KeyUnavailable."""
         ready, refusal = await self.seal_first(facts)
         if refusal is not None:
             raise refusal
         return ready
 
     async def seal_first(self, facts: Sequence[NewFact]) -> tuple[list[NewFact], FactwireError | None]:
-        """The facts as they are stored, up to the first that cannot be, and why that one cannot."""
+        """Seal facts up to the first that cannot be sealed. Returns them, and the refusal of that one."""
         data_subjects = {fact.data_subject for fact in facts if fact.data_subject}
         ready: list[NewFact] = []
         stored: Mapping[str, StoredDataKey] | None = None
@@ -49,7 +49,7 @@ class PayloadEncryption:
         return keys[data_subject]
 
     async def _stored_keys(self, data_subjects: Iterable[str]) -> Mapping[str, StoredDataKey]:
-        """The keys as they are stored; a data subject that is new gets one, which is stored with its first fact."""
+        """Wrapped data keys by data subject. A new data subject gets a key, which is stored with its first fact."""
         master_keys = self._pools.master_keys
         if not master_keys:
             raise EncryptionNotConfigured("Set FACTWIRE_MASTER_KEY or FACTWIRE_MASTER_KEY_FILE to publish such facts.")

@@ -1,4 +1,4 @@
-"""Fair queue of publish requests: tenants take turns by the cost of their requests, each in the order of arrival."""
+"""Fair queue of publish requests: tenants take turns by request cost, and each tenant keeps its order of arrival."""
 
 from collections import deque
 from collections.abc import Callable
@@ -11,31 +11,31 @@ from factwire.publish.batch import Request
 
 
 class QueueTurn(Enum):
-    """The answer to a request whose turn it is."""
+    """Decision about a request at its turn."""
 
-    TAKE = "take"  # it goes
-    DROP = "drop"  # nobody waits for it any more
-    HOLD = "hold"  # it waits, and with it those of its tenant that came later
-    STOP = "stop"  # nobody goes any more
+    TAKE = "take"  # it is appended
+    DROP = "drop"  # no caller waits for it any more
+    HOLD = "hold"  # it waits, and with it the later requests of its tenant
+    STOP = "stop"  # no further request is taken
 
 
-TAKE, DROP, HOLD, STOP = QueueTurn  # to look a member up in its class takes longer than all else that a turn does
+TAKE, DROP, HOLD, STOP = QueueTurn  # looking a member up in its class takes longer than the rest of a turn
 
 
 @dataclass(slots=True, eq=False)
 class TenantQueue:
-    """The waiting requests of one tenant. `starts_at` is the virtual time at which the first of them may start."""
+    """Waiting requests of one tenant. `starts_at` is the virtual time at which the first of them may start."""
 
     starts_at: float
     requests: deque[Request] = field(default_factory=deque)
 
 
 class FairQueue:
-    """Start-time fair queueing (Goyal, Vin, Cheng: SIGCOMM 1996), with the work under the append lock as the cost.
+    """Start-time fair queueing (Goyal, Vin, Cheng: SIGCOMM 1996), with the work under the append lock as cost.
 
-    Each tenant has a line, and the next request is that of the line which may start first. What it costs puts off the
-    next one of its line, so that a tenant with large requests waits longer between them, and the others never wait for
-    more than one of them. A request that comes back for another turn pays again.
+    Each tenant has a line, and the next request is taken from the line that may start first. Its cost delays the next
+    request of the same line: a tenant with large requests waits longer between them, and the other tenants never wait
+    for more than one of them. A request that returns for another turn is charged again.
     """
 
     def __init__(self) -> None:
@@ -50,11 +50,11 @@ class FairQueue:
         self._line_of(request).requests.append(request)
 
     def return_first(self, request: Request) -> None:
-        """Put a request that had its turn before the others of its tenant."""
+        """Return a request that had its turn to the front of its tenant's line."""
         self._line_of(request).requests.appendleft(request)
 
     def _line_of(self, request: Request) -> TenantQueue:
-        """The line that a request is about to join."""
+        """Line that a request is about to join; counts the request."""
         self._length += 1
         line = self._lines.get(request.tenant)
         if line is None:
@@ -64,7 +64,7 @@ class FairQueue:
         return line
 
     def take(self, ask: Callable[[Request], QueueTurn]) -> None:
-        """Give requests their turns, in a fair order, until all have gone or must wait, or `ask` says stop."""
+        """Give requests their turns in fair order, until all are taken or must wait, or `ask` returns STOP."""
         waiting = [(line.starts_at, place, line) for place, line in enumerate(self._lines.values()) if line.requests]
         heapify(waiting)
         turn = None
@@ -78,7 +78,7 @@ class FairQueue:
         self._forget_idle()
 
     def _serve(self, line: TenantQueue, ask: Callable[[Request], QueueTurn], *, until: float) -> QueueTurn:
-        """Give the requests of one line their turns until one must wait, or another line is next; the last turn."""
+        """Give the requests of one line turns until one must wait or another line is next. Returns the last turn."""
         while True:
             turn = ask(line.requests[0])
             if turn is HOLD or turn is STOP:
@@ -92,12 +92,12 @@ class FairQueue:
                 return turn
 
     def charge(self, tenant: str, cost: float) -> None:
-        """Put off the next request of a tenant further than the cost of those that it had."""
+        """Delay the next request of a tenant by a cost, in addition to the cost of its earlier requests."""
         if tenant in self._lines:
             self._lines[tenant].starts_at += cost
 
     def _forget_idle(self) -> None:
-        """Forget the tenants that owe nothing: without requests, and not ahead of their time."""
+        """Remove tenants that owe nothing: no waiting requests, and a start time that has been reached."""
         if not self._length:
             self._lines.clear()
             self._now = 0.0

@@ -1,4 +1,4 @@
-"""Intake: the one door through which facts get into the log, whatever form they arrive in."""
+"""Intake: single entry point for facts of every input format, with the check of grants before the publisher."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -14,7 +14,7 @@ from factwire.publish.publisher import Publisher
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
-    """Facts that their principal may publish, under a condition over facts that it may read."""
+    """Facts that their principal may publish, with a condition over facts that it may read."""
 
     facts: Sequence[NewFact]
     condition: Condition | None = None
@@ -27,7 +27,7 @@ def admit(
     *,
     pointer: str = "/facts/{}/namespace",
 ) -> Admitted:
-    """Check the grants for facts and condition. Raises Forbidden; `pointer` takes the index of the first such fact."""
+    """Check the grants for facts and condition. Raises Forbidden; `pointer` takes the index of the refused fact."""
     if principal is not ANYBODY:
         check_namespaces(principal, facts, pointer)
         if condition is not None:
@@ -36,7 +36,7 @@ def admit(
 
 
 class Intake:
-    """Hands admitted facts to the publisher."""
+    """Passes admitted facts to the publisher."""
 
     def __init__(self, publisher: Publisher) -> None:
         self._publisher = publisher
@@ -64,10 +64,10 @@ def check_namespaces(principal: Principal, facts: Sequence[NewFact], pointer: st
 
 
 def restrict_condition(principal: Principal, condition: Condition) -> Condition:
-    """Restricts a condition to the facts its author may read, so that others neither fail it nor leak through it.
+    """Restrict a condition to the facts its author may read, so that other facts neither fail it nor leak through it.
 
-    Raises Forbidden if it names a namespace that the author may not read. Such a condition would hold whatever is
-    published, and its author would not know that it protects nothing.
+    Raises Forbidden if it names a namespace that the author may not read. Such a condition would always hold, and
+    its author would not know that it protects nothing.
     """
     readable = principal.grants.readable
     for index, item in enumerate(condition.fail_if_match.items):

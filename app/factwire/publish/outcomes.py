@@ -1,4 +1,4 @@
-"""What becomes of the requests of a publisher, from what their call returned, or how it failed."""
+"""Outcomes of publish requests, derived from the result or the failure of their append call."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -39,9 +39,9 @@ OUTCOMES = (
 def outcomes_of_known(
     facts: Sequence[NewFact], known: Mapping[str, KnownFact], *, otherwise: FactwireError | None
 ) -> tuple[list[Published | None], FactwireError | None]:
-    """The outcomes of facts up to the first that is in conflict with a stored one: None for those that are new.
+    """Outcomes of facts up to the first that conflicts with a stored one, with None for each new fact.
 
-    And why that one, or else the one after all of them, is refused.
+    The second value is the refusal of that fact, or else `otherwise`, the refusal of the fact after all of them.
     """
     outcomes: list[Published | None] = []
     for fact in facts:
@@ -53,13 +53,13 @@ def outcomes_of_known(
 
 
 def split_outcome(published: Published) -> Iterator[Published]:
-    """The outcome of each fact of a request."""
+    """Split the outcome of a request into one for each fact."""
     for id, position in zip(published.ids, published.positions, strict=True):
         yield published._replace(ids=[id], positions=[position])
 
 
 def outcome_label(outcome: Outcome | None) -> str:
-    """How a publish ended, in one word of the metrics."""
+    """Label of a publish outcome in the metrics."""
     if outcome is None:
         return "abandoned"
     if isinstance(outcome, FactwireError):
@@ -68,7 +68,7 @@ def outcome_label(outcome: Outcome | None) -> str:
 
 
 def refusal_of(error: Exception) -> FactwireError | None:
-    """What the failure of a call means for each of its requests; None where the database objects to what they carry."""
+    """Refusal of each request of a failed append call; None if the database rejected the content of a request."""
     if isinstance(error, (Unavailable, HistoryForked)):
         return error
     if append.is_forked(error):

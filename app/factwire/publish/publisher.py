@@ -1,4 +1,4 @@
-"""The publisher of a process: gathers requests while a call is under way and appends them all with the next one."""
+"""Publisher of a process (group commit): collects requests during one append call, then appends them in the next."""
 
 import asyncio
 import logging
@@ -41,9 +41,8 @@ log = logging.getLogger(__name__)
 TELL_SECONDS = 10.0
 NOTICE_SECONDS = 2.0
 LOOKS_MAX = 10
-ALONE_SECONDS = 2.0
-REQUEST_BYTES_MAX = 8 * 1024 * 1024  # which one may have, with its condition
-COST_OF_A_SECOND = 1 / 3.2e-6  # in postings, as the design measured them
+REQUEST_BYTES_MAX = 8 * 1024 * 1024  # of one request, with its condition
+COST_OF_A_SECOND = 1 / 3.2e-6  # in postings, as measured for the design
 TOO_MANY = (
     "Too many publishes are waiting: FACTWIRE_PUBLISHES_WAITING_MAX and FACTWIRE_PUBLISH_BYTES_WAITING_MAX bound them, "
     "and half of that for each principal."
@@ -53,7 +52,8 @@ TOO_MANY = (
 class Publisher:
     """Appends the facts of all requests of this process, one call at a time.
 
-    `demand_fitness` raises Unavailable for as long as it is not proved that the lock, which orders the log, excludes.
+    `demand_fitness` raises Unavailable until it is proved that the advisory lock, which orders the log, excludes other
+    writers.
     """
 
     def __init__(
@@ -102,13 +102,13 @@ class Publisher:
 
     @property
     def waiting(self) -> int:
-        """Publishes under way."""
+        """Number of publishes under way."""
         return self._backlog.requests
 
     async def publish(
         self, facts: Sequence[NewFact], condition: Condition | None = None, *, tenant: str = ""
     ) -> Published:
-        """Publish facts together. Raises FactwireError; each says whether the facts are certainly not written."""
+        """Publish facts together. Raises FactwireError; each error says if the facts are certainly not written."""
         waiting = asyncio.get_running_loop().create_future()
         request = self.submit(facts, condition, partial(set_outcome, waiting), tenant=tenant)
         try:
@@ -120,20 +120,20 @@ class Publisher:
         return outcome
 
     async def publish_in_order(self, facts: Sequence[NewFact], *, tenant: str = "") -> list[Outcome]:
-        """Publish facts up to the first that is refused; the outcomes up to that one. No two facts share an id.
+        """Publish facts up to the first that is refused, and return the outcomes up to that one. No two share an id.
 
-        Facts that are stored already keep their places. All others are appended together or not at all, so that nothing
-        that stands after a refused fact is ever submitted. Where another publisher stores one of their ids in this very
-        moment, or erases a data subject, the same is done once more.
+        Facts that are stored already keep their positions. All others are appended together or not at all, so that
+        nothing after a refused fact is ever submitted. If another publisher stores one of their ids at the same time,
+        or erases a data subject, the attempt is repeated.
         """
         if self._tail is not None:
-            self._tail.refuse_on_standby()  # where it could not be told whether what is stored is kept, either
-            self._tail.refuse_fork()  # where all facts are known, nothing is appended that would refuse it
+            self._tail.refuse_on_standby()  # on a standby it is also unknown if stored facts are durable
+            self._tail.refuse_fork()  # if all facts are known, no append call follows to detect it
         for _ in range(LOOKS_MAX):
             ready, refusal = await self._sealing.seal_first(facts)
             known = await self._refusals.known_facts([fact for fact in ready if fact.chosen_id])
             if any(fact.new_key and fact.id in known for fact in ready):
-                continue  # they were stored since, sealed with another key
+                continue  # stored in the meantime, sealed with another key
             outcomes, refusal = outcomes_of_known(ready, known, otherwise=refusal)
             new = [fact for fact, outcome in zip(facts, outcomes, strict=False) if outcome is None]
             try:
@@ -141,7 +141,7 @@ class Publisher:
             except (FactIdConflict, DataSubjectErased):
                 continue
             except FactwireError as error:
-                # Which of the new facts is at fault is not known, and none is written, unless the outcome is unknown.
+                # The new fact at fault is not known. None of them is written, unless the outcome is unknown.
                 outcomes, refusal, published = outcomes[: outcomes.index(None)], error, None
             placed = iter([] if published is None else split_outcome(published))
             settled: list[Outcome] = [next(placed) if outcome is None else outcome for outcome in outcomes]
@@ -159,9 +159,9 @@ class Publisher:
         """Publish facts together. `on_outcome` is called when the outcome is known, perhaps before this returns.
 
         It must not raise: it is called between the outcomes of other requests. Requests of one `tenant` keep their
-        order, and share with those of others; see FairQueue.
+        order, and take turns with those of other tenants; see FairQueue.
         """
-        # The loop's clock counts whole milliseconds: enough for limits, too coarse to measure with.
+        # The loop's clock counts whole milliseconds: enough for time limits, too coarse for measurements.
         give_up_at = asyncio.get_running_loop().time() + self._wait_seconds
         finish = partial(self._finish, on_outcome)
         request = Request(facts, condition, perf_counter(), give_up_at, tenant, finish)
@@ -178,7 +178,7 @@ class Publisher:
         return request
 
     def _refusal_at_once(self) -> FactwireError | None:
-        """Why no request can even wait for its turn."""
+        """Refusal of every request at present, on a standby or after a fork; None if requests may wait for a turn."""
         if self._tail is not None and self._tail.on_standby:
             return Unavailable(ON_STANDBY)
         if self._tail is not None and self._tail.fork is not None:
@@ -186,7 +186,7 @@ class Publisher:
         return None
 
     async def _seal(self, request: Request) -> None:
-        """Let a request wait for its turn as soon as its payloads are sealed."""
+        """Seal the payloads of a request, then put it into the queue."""
         request.unsealed = request.facts
         request.facts = await self._sealing.seal(request.unsealed)
         self._queue.append(request)
@@ -202,18 +202,18 @@ class Publisher:
                     await self._append(group.requests)
 
     async def drain(self) -> None:
-        """Wait until no request is under way. The caller sets the time limit and lets no new ones in."""
+        """Wait until no request is under way. The caller sets the time limit and admits no new requests."""
         await self._idle.wait()
 
     def _retry(self, request: Request) -> None:
-        """Let a request go before the others of its tenant."""
+        """Put a request back into the queue, before the others of its tenant."""
         self._queue.return_first(request)
         self._arrived.set()
 
     def _finish(self, on_outcome: Callable[[Outcome], None], request: Request, outcome: Outcome | None) -> None:
         self._backlog.leave(request)
         if request.slow_turns:
-            # Not before: while it waited for what it has cost, more would come that it has to look at.
+            # Not earlier: while it waited for its cost, more facts would arrive that its condition must check.
             cost = request.slow_turns * append.UNDER_LOCK_SECONDS * COST_OF_A_SECOND
             self._queue.charge(request.tenant, cost)
         if not self._backlog.requests:
@@ -223,7 +223,7 @@ class Publisher:
             on_outcome(outcome)
 
     def _next_group(self) -> AppendBatch | None:
-        """Take the next requests off the queue, as many as one call may append; None where none waits."""
+        """Take as many requests off the queue as one call may append. None if no request waits."""
         if not self._queue:
             return None
         group = AppendBatch(self._group_postings_max)
@@ -267,37 +267,33 @@ class Publisher:
                 self._queue.charge(requests[0].tenant, (perf_counter() - began_at) * COST_OF_A_SECOND)
 
     async def _call(self, requests: list[Request]) -> Appended:
-        """One call of append; for a request that goes alone with less time, since everybody waits for it."""
+        """Call append once. A request that goes alone has less time, since all others wait for it."""
         if self._demand_fitness is not None:
             await self._demand_fitness()
-        pairs = [(request.facts, request.condition) for request in requests]
-        call = partial(
-            append.append,
-            requests=pairs,
-            principals=[request.tenant for request in requests],
-            limits=self._limits,
-        )
         witness = None
         if self._tail is not None:
-            # What came before the fork was noticed may still wait, and the notice may not be stored yet.
+            # Requests from before the fork detection may still wait, and the detection may not be stored yet.
             self._tail.refuse_fork()
             witness = self._tail.witness
         async with self._connection.borrow() as connection:
-            if not requests[0].alone:
-                return await call(connection, witness=witness)
-            async with connection.transaction(isolation="read_committed"):
-                await append.limit_time(connection, seconds=ALONE_SECONDS)
-                return await call(connection, witness=witness)
+            call = append.append_in_time if requests[0].alone else append.append
+            return await call(
+                connection,
+                [(request.facts, request.condition) for request in requests],
+                witness=witness,
+                principals=[request.tenant for request in requests],
+                limits=self._limits,
+            )
 
     def _notify_appended(self, appended: Appended, facts: Sequence[NewFact]) -> None:
-        """Hand on facts that are stored: whatever fails there, their publishers have their outcomes."""
+        """Pass stored facts on to streams. A failure there is only logged: the publishers have their outcomes."""
         try:
             self._on_appended(appended, facts)
         except Exception:
             log.exception("facts that were published could not be handed on to streams")
 
     def _set_outcomes(self, requests: list[Request], appended: Appended) -> list[NewFact]:
-        """Tell each request its outcome; the facts that were appended, in order."""
+        """Report its outcome to each request, or have it settled. Returns the facts that were appended, in order."""
         facts: list[NewFact] = []
         known: list[Request] = []
         again: list[Request] = []
@@ -323,14 +319,14 @@ class Publisher:
         return facts
 
     async def _refuse_all(self, requests: list[Request], error: Exception) -> None:
-        """Tell each request what the failure of its call means for it."""
+        """Report a failure of an append call to each of its requests; retry some of them if that can help."""
         refusal = refusal_of(error)
         if isinstance(refusal, HistoryForked):
             refusal = await self._refusal_of_fork(refusal)
         if isinstance(error, asyncpg.QueryCanceledError) and await self._retry_without_conditions(requests):
             return
         if refusal is None and len(requests) > 1:
-            # One of them carries something that the checks did not foresee: the others must not suffer for it.
+            # One request has content that the checks did not foresee: it must not fail the others.
             for request in requests:
                 await self._append([request])
             return
@@ -345,15 +341,15 @@ class Publisher:
             request.end(OutcomeUnknown([str(fact.id) for fact in request.facts]) if unknown else refusal)
 
     async def _refusal_of_fork(self, forked: HistoryForked) -> FactwireError:
-        """A fork is stored before anybody is told, so that no process publishes from then on."""
+        """Have a fork stored before it is reported, so that no process publishes from then on."""
         if self._tail is None or await self._tail.detects_fork(seconds=NOTICE_SECONDS):
             return forked
         return Unavailable("History was replaced, and no process has stored that yet.")
 
     async def _retry_without_conditions(self, requests: list[Request]) -> bool:
-        """After a call that took too long, append what has no condition again, and let the others come back alone.
+        """After a call that took too long, append requests without a condition again; retry the others alone.
 
-        It is a condition that may take long. False where there was nothing to part.
+        Only a condition may take that long. False if there was nothing to separate.
         """
         suspects = [request for request in requests if request.condition is not None and not request.alone]
         if len(requests) == 1 or not suspects:
@@ -365,7 +361,7 @@ class Publisher:
         return True
 
     async def _log_refused(self, count: int, refusal: FactwireError, cause: BaseException) -> None:
-        """Log why publishes are refused, once in a while for as long as it is the same reason."""
+        """Log the reason for refused publishes: at once if it is new, else at intervals with the count."""
         reason = f"{refusal.code}: {describe_error(cause)}"
         self._refused = count if reason != self._reason else self._refused + count
         if reason != self._reason or perf_counter() > self._told_at + TELL_SECONDS:
@@ -375,7 +371,7 @@ class Publisher:
             self._refused, self._reason, self._told_at = 0, reason, perf_counter()
 
     async def _missing_rights_hint(self, cause: BaseException) -> str:
-        """Which rights are missing, where that is the cause."""
+        """Hint at missing database privileges, if they are the cause; otherwise empty."""
         if isinstance(cause, asyncpg.InsufficientPrivilegeError):
             with suppress(Unavailable):
                 async with self._pools.read.acquire() as connection:

@@ -1,4 +1,4 @@
-"""Settling: requests that the call refused, and that need one more look at the database to be told why."""
+"""Refusals: finds the reason of each refused request, or recognises it as a retry (idempotency by the ids of facts)."""
 
 import asyncio
 import logging
@@ -36,13 +36,13 @@ from factwire.store.pools import Pools
 log = logging.getLogger(__name__)
 
 SLOW_CONDITIONS_MAX = 2
-NAMES_TOLD = 3
-NEW_MAX = 200  # facts that a call looks at for an item of a condition in next to no time
+NAMES_LISTED = 3
+NEW_MAX = 200  # facts that a call checks for an item of a condition in negligible time
 WAITED_TOO_LONG = "The publish waited too long for its turn."
 
 
 class Refusals:
-    """Finds out, while the next call is under way, what refused requests are to be told."""
+    """Finds the outcomes of refused requests, while the next append call is under way."""
 
     def __init__(
         self,
@@ -64,12 +64,12 @@ class Refusals:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """While it runs, requests may be refused; what is still being settled ends with it."""
+        """Context in which requests may be refused; tasks that still settle requests end with it."""
         async with asyncio.TaskGroup() as self._tasks:
             yield
 
     def refuse(self, request: Request, refused: RefusedRequest, appended: Appended) -> None:
-        """Tell a request why it was refused, at once where that is known."""
+        """Report the reason to a refused request, at once if it is known; or retry the request."""
         match refused.refusal:
             case Refusal.FAILED:
                 self.spawn([request], self._name_conflict(refused))
@@ -78,7 +78,7 @@ class Refusals:
             case Refusal.UNKEYED:
                 self.spawn([request], self._encrypt_again(request))
             case Refusal.RESTARTED | Refusal.FORKED if request.condition and request.condition.searched:
-                # What was searched is of another history. Of the epoch that the client named the next call tells.
+                # The search was on another history. The next call reports on the epoch that the client named.
                 request.condition = replace(request.condition, searched=())
                 self._retry(request)
             case _:
@@ -103,11 +103,11 @@ class Refusals:
         raise AssertionError(refused.refusal)
 
     def compare(self, requests: list[Request]) -> None:
-        """Tell which requests are retries of what is stored, and which use its ids for something else."""
+        """Separate retries of stored facts from requests that use stored ids for other content."""
         self.spawn(requests, self._compare(requests))
 
     async def known_facts(self, facts: Sequence[NewFact]) -> dict[str, KnownFact]:
-        """What is stored under the ids of some facts. Raises OutcomeUnknown where it may not be kept."""
+        """Facts stored under the ids of the given facts. Raises OutcomeUnknown if they may not be durable."""
         if not facts:
             return {}
         async with self._pools.read.acquire() as connection:
@@ -117,20 +117,20 @@ class Refusals:
         return known
 
     async def _make_sure(self) -> None:
-        """Wait until what is stored is kept, as a commit of its own would.
+        """Wait until stored facts are durable, as a commit of their own would.
 
-        The wait for its synchronous standby may have been cancelled: that a retry finds it proves nothing.
+        Their wait for the synchronous standby may have been cancelled: that a retry finds them proves nothing.
         """
         try:
             async with aclosing(self._pools.read.held_connection()) as keeper, keeper.borrow() as connection:
                 await append.wait_for_standby(connection)
         except Exception as error:
-            # Not Unavailable, either: that would say that nothing is written.
+            # Unavailable is not passed on either: it would say that nothing is written.
             log.warning("whether known facts are kept is in doubt: %s", type(error).__name__)
             raise OutcomeUnknown() from error
 
     def spawn(self, requests: list[Request], refusals: Coroutine[None, None, None]) -> None:
-        """Settle requests that need one more look at the database, while the next call is under way."""
+        """Settle requests that need another database read, while the next append call is under way."""
 
         async def settle() -> None:
             try:
@@ -147,7 +147,7 @@ class Refusals:
         self._tasks.create_task(settle())
 
     async def _compare(self, requests: list[Request]) -> None:
-        """Compare what requests carry with what append has just found stored: that nothing is written is never said."""
+        """Compare requests with the facts that append just found stored. No failure says that nothing is written."""
         facts = [await self._with_stored_id(request) for request in requests]
         try:
             known = await self.known_facts([fact for each in facts for fact in each])
@@ -160,7 +160,7 @@ class Refusals:
                 request.end(OutcomeUnknown([fact.id for fact in each]))
 
     async def _with_stored_id(self, request: Request) -> Sequence[NewFact]:
-        """The facts of a request, sealed with the keys that are stored by now where it had made new ones."""
+        """Facts of a request; sealed again with the keys that are stored now, if it had created new ones."""
         if not any(fact.new_key for fact in request.facts) or not request.unsealed:
             return request.facts
         try:
@@ -170,7 +170,7 @@ class Refusals:
             return request.facts
 
     async def _encrypt_again(self, request: Request) -> None:
-        """Somebody else has stored a key for the same data subject meanwhile."""
+        """Seal a request again and retry it, since another one has stored a key for the same data subject."""
         if not request.unsealed:
             raise Unavailable("The key of a data subject was replaced meanwhile.")
         request.facts = await self._sealing.seal(request.unsealed)
@@ -183,10 +183,11 @@ class Refusals:
         raise condition_failed(refused.position, fact_id)
 
     async def _search_without_lock(self, request: Request, refused: RefusedRequest, appended: Appended) -> None:
-        """Search for what an expensive condition forbids outside the lock, then let the call look only at what is new.
+        """Search for matches of an expensive condition without the lock, then retry with only new facts left to check.
 
-        Each item has a place of its own up to which it is known, so that the condition is decided while others publish.
-        What the search costs is counted; waiting for a turn is not, and ends with the patience of the publisher.
+        Each item has its own position up to which it is searched, so that the condition is decided while others
+        publish. The time of the search counts towards its limit; the wait for a turn does not, and ends when the wait
+        limit of the publisher is over.
         """
         condition = request.condition
         assert condition is not None
@@ -197,7 +198,7 @@ class Refusals:
             found = await self._search(request, condition)
             condition = replace(condition, searched=tuple(found.searched))
             if condition.after.epoch not in (0, found.epoch):
-                condition = replace(condition, searched=())  # the call says what became of its epoch
+                condition = replace(condition, searched=())  # the call reports on its epoch
                 break
             if found.searched and min(each.position for each in found.searched) >= found.head - NEW_MAX:
                 break
@@ -208,7 +209,7 @@ class Refusals:
         self._retry(request)
 
     async def _search(self, request: Request, condition: Condition) -> SearchProgress:
-        """One statement. Raises ConditionFailed where it finds a match, and Unavailable."""
+        """Run one search statement. Raises ConditionFailed if it finds a match, and Unavailable."""
         clock = asyncio.get_running_loop().time
         if clock() > request.give_up_at:
             raise Unavailable(WAITED_TOO_LONG)
@@ -222,11 +223,13 @@ class Refusals:
 
 
 def catalogue_limit_exceeded(limit: str, maximum: int | None, what: str, request: Request) -> LimitExceeded:
-    """A limit of the catalogue, and the namespaces of the request, one of which is beyond it."""
+    """Error for a limit of the catalogue, with the namespaces of the request: one of them exceeds the limit."""
     assert maximum is not None
     names = sorted({fact.namespace for fact in request.facts})
-    told = ", ".join(names[:NAMES_TOLD]) + (f" and {len(names) - NAMES_TOLD} more" if len(names) > NAMES_TOLD else "")
-    detail = f"there are at most {maximum} {what}; these facts are of {told}"
+    listed = ", ".join(names[:NAMES_LISTED]) + (
+        f" and {len(names) - NAMES_LISTED} more" if len(names) > NAMES_LISTED else ""
+    )
+    detail = f"there are at most {maximum} {what}; these facts are of {listed}"
     return LimitExceeded(limit, maximum, field=FieldError(detail, pointer="/facts"))
 
 
@@ -237,10 +240,10 @@ def condition_failed(position: Position, fact_id: str | None) -> FactwireError:
 
 
 def replay_or_conflict(facts: Sequence[NewFact], known: Mapping[str, KnownFact]) -> Published | FactIdConflict:
-    """Where the facts of a retried request stand, or in what it is none. At least one of them is known."""
+    """Positions of the facts of a retry, or the conflict if it is not a retry. At least one fact is known."""
     gone = [fact.id for fact in facts if fact.id in known and known[fact.id].redacted]
     if gone:
-        # Whether the content is the same is not told: it would let what was taken away be guessed.
+        # No comparison of the content is reported: it would allow guesses at the redacted content.
         return FactIdConflict(gone, detail="The content of these ids was redacted. Nothing was written.")
     other = [str(fact.id) for fact in facts if fact.id in known and known[fact.id].digest != fact.digest]
     if other:

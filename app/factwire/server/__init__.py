@@ -1,1 +1,1 @@
-"""The server process: sockets, TLS, uvicorn, workers."""
+"""Server process: sockets, TLS, uvicorn, workers."""

@@ -1,8 +1,8 @@
-"""POST /v1/facts without ASGI and without a task, for requests that arrived whole.
+"""Fast path of POST /v1/facts, without ASGI and without a task, for requests that arrived whole.
 
-It saves a third of the processor time of a publish (docs/decisions/0003-the-data-path.md). It runs the same guards, the
-same authorization and the same intake as every other request, and takes only requests that pass without waiting: any
-other one takes the long way, which refuses it.
+It saves a third of the processor time of a publish (docs/decisions/0003-the-data-path.md). It runs the same guards,
+authorization and intake as every other request, and takes only requests that pass without waiting: any other request
+takes the ASGI path, which answers or refuses it.
 """
 
 import logging
@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 
 class FastPublish:
-    """Publishes for a process that neither logs, traces nor limits its requests."""
+    """Fast publish path, for a process that neither logs, traces nor limits its requests."""
 
     def __init__(self, context: Context, guards: Sequence[Guard], ids: RequestIds) -> None:
         self._context = context
@@ -69,7 +69,7 @@ class FastPublish:
             self._fail(request)
 
     def _fail(self, request: WholeRequest) -> None:
-        """Unknown errors are logged, with the id of the request, and their text is never sent."""
+        """Log an unknown error with the id of the request; its text is never sent."""
         token = request_id.set(request.scope["state"][REQUEST_ID].decode())
         log.exception("a publish failed")
         request_id.reset(token)

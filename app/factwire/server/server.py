@@ -1,4 +1,4 @@
-"""The HTTP server of one process: uvicorn with a socket of ours, and a drain that ends streams."""
+"""HTTP server of one process: uvicorn with its own listening socket, and a drain that ends streams."""
 
 import asyncio
 import errno
@@ -31,13 +31,13 @@ from factwire.telemetry.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
-OTHER_CONNECTIONS = 800  # requests that are no streams
+OTHER_CONNECTIONS = 800  # requests that are not streams
 OTHER_FILES = 200  # connections to the database, and a few files
 KEPT_BLOCK_BYTES = 4 * 1024 * 1024
-FINISH_SECONDS = 25  # what is left of a usual grace period after the streams have ended
+FINISH_SECONDS = 25  # rest of a usual grace period after the streams have ended
 
-# A vanished client is noticed within 20 s, one that stopped reading holds at most 256 KiB in the kernel. The default
-# would take a quarter of an hour and 4 MiB. Set on the listening socket, they are inherited by each connection.
+# A vanished client is detected within 20 s, and one that stopped reading holds at most 256 KiB in the kernel. With the
+# defaults it would be a quarter of an hour and 4 MiB. Each connection inherits the options of the listening socket.
 SOCKET_OPTIONS = (
     (socket.SOL_SOCKET, socket.SO_REUSEADDR, 1),
     (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
@@ -50,7 +50,7 @@ SOCKET_OPTIONS = (
 
 
 def bind(host: str, port: int, *, shared: bool) -> socket.socket:
-    """A bound socket that does not listen yet; raises OSError naming the address.
+    """Bind a socket that does not listen yet. Raises OSError with the address.
 
     `shared` lets the workers of one service bind the same port.
     """
@@ -110,7 +110,7 @@ def run(settings: Settings, listening: socket.socket, *, parent: int | None = No
         log_config=None,
         server_header=False,
         proxy_headers=False,
-        timeout_keep_alive=settings.keep_alive_seconds,  # type: ignore[arg-type]  # it goes to call_later
+        timeout_keep_alive=settings.keep_alive_seconds,  # type: ignore[arg-type]  # passed to call_later
         timeout_graceful_shutdown=FINISH_SECONDS,
     )
     logging.getLogger("uvicorn.error").addFilter(is_worth_logging)
@@ -118,9 +118,9 @@ def run(settings: Settings, listening: socket.socket, *, parent: int | None = No
 
 
 def connection_limiter_of(settings: Settings, proxies: Proxies) -> ConnectionLimiter:
-    wanted = settings.connections_max or settings.streams_max + OTHER_CONNECTIONS
+    needed_connections = settings.connections_max or settings.streams_max + OTHER_CONNECTIONS
     return ConnectionLimiter(
-        connections_max=raise_open_files_limit(wanted),
+        connections_max=raise_open_files_limit(needed_connections),
         address_connections_max=settings.address_connections_max,
         proxies=proxies,
     )
@@ -128,11 +128,15 @@ def connection_limiter_of(settings: Settings, proxies: Proxies) -> ConnectionLim
 
 def measure(connection_limiter: ConnectionLimiter, metrics: Metrics) -> None:
     metrics.gauge("factwire_open_connections", "Open connections of clients.", lambda: connection_limiter.open)
-    metrics.gauge("factwire_refused_connections", "Connections that were too many.", lambda: connection_limiter.refused)
+    metrics.gauge(
+        "factwire_refused_connections",
+        "Connections that were refused because of a limit.",
+        lambda: connection_limiter.refused,
+    )
 
 
 class DrainingServer(uvicorn.Server):
-    """Drains before it stops: uvicorn alone waits for open streams for ever, or cuts them."""
+    """Server that drains before it stops: uvicorn alone waits for open streams without end, or cuts them."""
 
     def __init__(self, config: uvicorn.Config, context: Context, *, parent: int | None) -> None:
         super().__init__(config)
@@ -141,13 +145,13 @@ class DrainingServer(uvicorn.Server):
         self._drained_by: float | None = None
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Begin to drain; a second SIGINT stops at once. The signal is not raised again, so that the exit code is 0."""
+        """Begin to drain; a second SIGINT stops at once. The signal is not raised again, so the exit code is 0."""
         if self._context.tail.drain.begun and sig == signal.SIGINT:
             self.should_exit = self.force_exit = True
         self._context.tail.drain.begin()
 
     async def on_tick(self, counter: int) -> bool:
-        """Called ten times a second. New streams are sent away kindly for as long as the others are ending."""
+        """Check the drain, ten times a second. During it, new streams get a clean end with a retry delay."""
         if counter == 1:
             settle_memory()
         if self._parent is not None and os.getppid() != self._parent:
@@ -167,15 +171,15 @@ class DrainingServer(uvicorn.Server):
 
 
 def raise_open_files_limit(connections_max: int) -> int:
-    """Take as many descriptors as are needed; the usual limit is for programs with few connections.
+    """Raise the limit of file descriptors as needed; the usual limit is for programs with few connections.
 
-    Returns how many connections fit: one for which there is no descriptor waits, and holds up those behind it.
+    Returns how many connections fit: a connection without a descriptor waits, and blocks those after it.
     """
     needed = connections_max + OTHER_FILES
     limit, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     allowed = needed if most == resource.RLIM_INFINITY else min(needed, most)
     if limit != resource.RLIM_INFINITY and limit < allowed:
-        with suppress(OSError, ValueError):  # some systems name a greatest limit and refuse it
+        with suppress(OSError, ValueError):  # some systems report a maximum and refuse it
             resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, most))
             limit = allowed
     if limit != resource.RLIM_INFINITY and limit < needed:
@@ -185,9 +189,9 @@ def raise_open_files_limit(connections_max: int) -> int:
 
 
 def settle_memory() -> None:
-    """Take what start-up left behind out of garbage collection, which otherwise makes the tail of the latencies.
+    """Exclude objects of the start-up from garbage collection, which otherwise causes the tail of the latencies.
 
-    Freeing a large block keeps glibc from giving back the memory of each page of history; see KEEP_MEMORY of the store.
+    Freeing a large block keeps glibc from returning the memory of each page of history; see KEEP_MEMORY of the store.
     """
     bytes(KEPT_BLOCK_BYTES)
     gc.collect()

@@ -1,4 +1,4 @@
-"""Several processes on one port: started, watched, replaced when one dies, and stopped together."""
+"""Supervisor of several worker processes on one port: starts, watches, replaces and stops them."""
 
 import logging
 import os
@@ -19,7 +19,7 @@ STOP_SECONDS = 40.0
 
 
 class Workers:
-    """The worker processes of one service. The kernel spreads the connections over their sockets."""
+    """Worker processes of one service. The kernel spreads the connections over their sockets."""
 
     def __init__(self, settings: Settings) -> None:
         assert settings.database_url is not None
@@ -37,12 +37,12 @@ class Workers:
         self._stopping = False
 
     def run(self) -> int:
-        """Keep the workers running until SIGTERM or SIGINT; the exit code is 0 if all ended well."""
+        """Keep the workers running until SIGTERM or SIGINT. Returns exit code 0 if all ended well."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop)
         running: list[subprocess.Popen[bytes]] = []
         if self._renews:
-            # What is ignored stays so at exec: a worker that is starting is not ended by it.
+            # An ignored signal stays ignored after exec: it does not end a worker that is starting.
             signal.signal(signal.SIGHUP, signal.SIG_IGN)
         running.extend(self._start() for _ in range(self._count))
         if self._renews:
@@ -67,7 +67,7 @@ class Workers:
 
 
 def renew(workers: list[subprocess.Popen[bytes]]) -> None:
-    """Let each worker read its certificate again."""
+    """Make each worker read its certificate again."""
     for worker in workers:
         worker.send_signal(signal.SIGHUP)
 
@@ -75,7 +75,7 @@ def renew(workers: list[subprocess.Popen[bytes]]) -> None:
 def wait_for(worker: subprocess.Popen[bytes]) -> int:
     try:
         code = worker.wait(STOP_SECONDS)
-        return 0 if code == -signal.SIGTERM else abs(code)  # one that was still starting has nothing to drain
+        return 0 if code == -signal.SIGTERM else abs(code)  # a worker that was still starting has nothing to drain
     except subprocess.TimeoutExpired:
         worker.kill()
         return 1

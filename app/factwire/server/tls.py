@@ -1,4 +1,4 @@
-"""TLS for a service without an ingress: its certificate, and the files that it is read from."""
+"""TLS for a service without an ingress: certificate files, TLS reload when they change, and a time limit of handshakes."""
 
 import asyncio
 import logging
@@ -18,32 +18,32 @@ HANDSHAKE_SECONDS = 10.0
 
 
 class CertificateRefused(ValueError):
-    """The certificate and its key cannot be used; says what is wrong with which setting."""
+    """The certificate and its key cannot be used; the message names the setting and the fault."""
 
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """Where a certificate and its key stand. They are read again when they were renewed."""
+    """Files of a certificate and its key. They are read again after a renewal."""
 
     certificate_file: Path
     key_file: Path | None
     key_password: str | None
 
     def context(self) -> ssl.SSLContext:
-        """TLS with this certificate. Raises CertificateRefused."""
+        """New TLS context with this certificate. Raises CertificateRefused."""
         context = new_context()
         self.load_into(context)
         return context
 
     def renewed_context(self) -> ssl.SSLContext:
-        """The same, with the certificate as it is by the newest SIGHUP, also one that arrives meanwhile."""
+        """New TLS context that reads the certificate again at each SIGHUP, also at one that arrives meanwhile."""
         context = new_context()
         signal.signal(signal.SIGHUP, lambda number, frame: reload(self, context))
         self.load_into(context)
         return context
 
     def load_into(self, context: ssl.SSLContext) -> None:
-        """Let a context use what stands in the files by now: new connections get it. Raises CertificateRefused."""
+        """Load the current files into a context; new connections use them. Raises CertificateRefused."""
         for name, path in (("CERTIFICATE", self.certificate_file), ("KEY", self.key_file)):
             if path is not None:
                 check_readable(name, path)
@@ -51,8 +51,8 @@ class Certificate:
             context.load_cert_chain(self.certificate_file, self.key_file, lambda: self.key_password or "")
         except ssl.SSLError as error:
             locked = b"ENCRYPTED" in (self.key_file or self.certificate_file).read_bytes()
-            told = certificate_refused(error, locked=locked)
-            raise CertificateRefused(f"FACTWIRE_TLS_CERTIFICATE_FILE, FACTWIRE_TLS_KEY_FILE: {told}") from None
+            reason = certificate_refused(error, locked=locked)
+            raise CertificateRefused(f"FACTWIRE_TLS_CERTIFICATE_FILE, FACTWIRE_TLS_KEY_FILE: {reason}") from None
 
 
 def new_context() -> ssl.SSLContext:
@@ -88,9 +88,9 @@ def certificate_of(settings: Settings) -> Certificate | None:
 
 
 def reload(certificate: Certificate, context: ssl.SSLContext) -> None:
-    """Take a renewed certificate. One that is wrong is told, and the one before stays."""
+    """Load a renewed certificate. A faulty one is logged, and the previous one stays in use."""
     try:
-        certificate.context()  # a context that takes only one half of a wrong pair would be of no use any more
+        certificate.context()  # a context that loads only one half of a wrong pair can no longer be used
         certificate.load_into(context)
     except CertificateRefused as error:
         log.error("the certificate was not renewed: %s", error)
@@ -99,7 +99,7 @@ def reload(certificate: Certificate, context: ssl.SSLContext) -> None:
 
 
 class ImpatientLoop(uvloop.Loop):
-    """A loop that waits less long for a client to shake hands; uvicorn has no setting for it."""
+    """Event loop with a shorter time limit for the TLS handshake; uvicorn has no setting for it."""
 
     async def create_server(self, *args: Any, **kwargs: Any) -> asyncio.Server:
         server = await super().create_server(*args, ssl_handshake_timeout=HANDSHAKE_SECONDS, **kwargs)

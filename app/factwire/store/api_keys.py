@@ -1,4 +1,4 @@
-"""Keys as the database keeps them: what they grant, and digests of their secrets. Each change is audited with it."""
+"""API keys in the database: their grants, and the digests of their secrets. Each change is audited with it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from factwire.store.rows import required_row
 
 VERSION = "select version from factwire.keys_version"
 
-# One statement, so that keys and version are of one moment.
+# One statement, so that keys and version are from the same snapshot.
 LIVE_SECRETS = """
 select v.version, s.digest, k.id, k.name, k.grants, least(k.expires_at, s.expires_at) as expires_at
   from factwire.keys_version v
@@ -62,7 +62,7 @@ update factwire.key_secrets
 
 FORGET_SECRETS = "delete from factwire.key_secrets where key_id = $1"
 
-# Each further one is one more that may leak.
+# Each further secret is one more that may leak.
 FORGET_OLD_SECRETS = """
 delete from factwire.key_secrets
  where key_id = $1
@@ -71,7 +71,7 @@ delete from factwire.key_secrets
              select s.digest from factwire.key_secrets s where s.key_id = $1 order by s.created_at desc limit $2))
 """
 
-# Locked: whoever revokes it at the same time waits for the end of this transaction, or is waited for.
+# Locked: a concurrent revocation waits for the end of this transaction, or this transaction waits for its end.
 HOLDS = """
 select least(k.expires_at, s.expires_at) as expires_at
   from factwire.key_secrets s
@@ -84,8 +84,8 @@ select least(k.expires_at, s.expires_at) as expires_at
 
 REVOKE_KEY = "update factwire.keys set revoked_at = now() where id = $1 and revoked_at is null"
 
-SHOWN_DAYS = 30.0  # after that, a key that has ended is not listed any more
-SECRETS_MAX = 5  # of one key
+SHOWN_DAYS = 30.0  # after that, a key that has ended is no longer listed
+SECRETS_MAX = 5  # per key
 
 NOTE_USES = """
 update factwire.keys k
@@ -97,7 +97,7 @@ update factwire.keys k
 
 @dataclass(frozen=True, slots=True)
 class StoredApiKey:
-    """A key without its secret. `grants` is in the JSON form of the interface."""
+    """API key without its secret. `grants` has the JSON form of the HTTP interface."""
 
     id: str
     name: str
@@ -110,7 +110,7 @@ class StoredApiKey:
 
 @dataclass(frozen=True, slots=True)
 class LiveSecret:
-    """A secret that opens something, and until when. `grants` is the JSON text of what it opens."""
+    """Valid secret of a key, with its time of expiry. `grants` is the JSON text of its grants."""
 
     digest: bytes
     key_id: str
@@ -124,7 +124,7 @@ async def keys_version(connection: Connection) -> int:
 
 
 async def live_secrets(connection: Connection) -> tuple[int, Sequence[LiveSecret]]:
-    """The secrets that hold, and the version of which they are."""
+    """All valid secrets, and the version of the keys that they belong to."""
     rows = await connection.fetch(LIVE_SECRETS)
     secrets = [
         LiveSecret(row["digest"], row["id"], row["grants"], row["expires_at"])
@@ -135,7 +135,7 @@ async def live_secrets(connection: Connection) -> tuple[int, Sequence[LiveSecret
 
 
 async def stored_keys(connection: Connection) -> list[StoredApiKey]:
-    """The keys that hold, and those that ended not long ago; the oldest first."""
+    """Valid keys, and those that ended in the last `SHOWN_DAYS`; the oldest first."""
     return [stored_key(row) for row in await connection.fetch(KEYS, SHOWN_DAYS)]
 
 
@@ -145,16 +145,16 @@ async def find_key(connection: Connection, id: str) -> StoredApiKey | None:
 
 
 async def count_keys(connection: Connection) -> int:
-    """How many keys hold."""
+    """Number of valid keys."""
     count: int = await connection.fetchval(COUNT_KEYS)
     return count
 
 
 async def check_holds(connection: Connection, maker: bytes | None, *, until: datetime | None) -> None:
-    """See that the secret with which a key is made or rotated holds now, and for as long; None is of no key.
+    """Check that the secret that creates or rotates a key is valid now, and until the key ends (None: no API key).
 
-    Processes learn of a revocation within seconds, and what is made by then would hold for good. Raises
-    Unauthenticated and Forbidden.
+    Processes learn of a revocation only seconds later, and a key created in between would stay valid permanently.
+    Raises Unauthenticated if the secret is not valid, and Forbidden if it ends before the key.
     """
     if maker is None:
         return
@@ -163,7 +163,7 @@ async def check_holds(connection: Connection, maker: bytes | None, *, until: dat
         raise Unauthenticated("The credentials were revoked, or have ended.")
     ends = row["expires_at"]
     if ends is not None and (until is None or until > ends):
-        raise Forbidden("A key may not hold longer than your own credentials, which have got an end meanwhile.")
+        raise Forbidden("A key must not outlive your own credentials, which have an expiry now.")
 
 
 async def create_key(
@@ -177,7 +177,7 @@ async def create_key(
     expires_at: datetime | None,
     audit: NewFact,
 ) -> StoredApiKey:
-    """Raises Unauthenticated and Forbidden where the maker's own secret does not hold, or for as long."""
+    """Create a key. Raises Unauthenticated if the maker's secret is not valid, Forbidden if it ends before the key."""
     async with audited_change(connection, audit):
         await check_holds(connection, maker, until=expires_at)
         row = await connection.fetchrow(CREATE_KEY, id, name, msgspec.json.encode(grants).decode(), expires_at)
@@ -195,9 +195,9 @@ async def add_secret(
     grace_seconds: float,
     audit: NewFact,
 ) -> None:
-    """Give a key another secret; those before it hold for the time of grace, or until they would have ended.
+    """Add a secret to a key; its older secrets stay valid for the grace period, or until their own end if earlier.
 
-    Raises Unauthenticated and Forbidden where the maker's own secret does not hold, or for as long.
+    Raises Unauthenticated if the maker's own secret is not valid, and Forbidden if it ends before the key.
     """
     id = key.id
     async with audited_change(connection, audit):
@@ -214,7 +214,7 @@ async def revoke_key(connection: Connection, id: str, *, audit: NewFact) -> None
 
 
 async def note_uses(connection: Connection, uses: Mapping[str, datetime]) -> None:
-    """Keep when keys were used last."""
+    """Store the time at which each key was last used."""
     await connection.execute(NOTE_USES, list(uses), list(uses.values()))
 
 

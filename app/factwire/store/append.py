@@ -1,11 +1,11 @@
-"""Appending: the facts of many requests in one call, each with an outcome of its own."""
+"""Append to the log under its advisory lock: the facts of many requests in one call, each with its own outcome."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import accumulate
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import asyncpg
 
@@ -16,9 +16,9 @@ from factwire.domain.position import Position
 from factwire.store.pools import Connection
 from factwire.store.query_arguments import SEPARATOR, item_texts
 
-# How the order of the log comes about is explained in alembic/sql/append_v1.sql, at the line that makes it.
-# Lists travel as text, and are split by the server: of the elements of an array asyncpg asks one by one what they are,
-# which costs more than all else that is done with them. U+001F and U+001E stand in no name, id or value.
+# The order of the log is explained in alembic/sql/append_v1.sql, at the line that makes it.
+# Lists are sent as text and split by the server: asyncpg checks the type of array elements one by one, which costs
+# more than everything else that is done with them. No name, id or value contains U+001F or U+001E.
 APPEND_FACTS = """
 select head, head_id, epoch, published_at, refused, outcomes, positions, places, erasures
   from factwire.append(
@@ -85,13 +85,13 @@ NO_NEW_KEYS = (None, "{}", None, None)
 
 FORKED_SQLSTATE = "FW006"
 
-# Of all conditions of a call together, in probes, postings and facts (of 1 to 5 µs each), and by the clock.
+# Limits of all conditions of a call together: in probes, postings and facts (1 to 5 µs each), and in elapsed time.
 UNDER_LOCK_WORK_MAX = 20_000
 UNDER_LOCK_SECONDS = 0.03
 
 
 class Refusal(StrEnum):
-    """Why append refuses a request; the meanings stand there."""
+    """Reason for which append refuses a request; see alembic/sql/append_v1.sql for the meanings."""
 
     KNOWN = "known"
     FAILED = "failed"
@@ -108,9 +108,9 @@ class Refusal(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RefusedRequest:
-    """Why a request was not appended. `position` is that of a forbidden fact, or the head.
+    """Reason for which a request was not appended. `position` is that of a forbidden fact, or the head.
 
-    Where the search of its condition goes on, it stopped at `position` of one item: those before it match nothing.
+    If the search of its condition is not finished, it stopped at `position` of `item`: the items before match nothing.
     """
 
     refusal: Refusal
@@ -120,10 +120,10 @@ class RefusedRequest:
 
 @dataclass(frozen=True, slots=True)
 class Appended:
-    """What one call did. The facts of all requests but the refused ones stand behind `head`, in their order.
+    """Result of one call. The facts of all requests except the refused ones follow `head`, in their order.
 
-    `head` and `head_id` are the last fact before them (None in an empty log). `refused` has the index of the request.
-    `erasures` is how often something had been erased or redacted by then.
+    `head` and `head_id` are the last fact before them (None in an empty log). `refused` is keyed by the index of the
+    request. `erasures` is the number of erasures and redactions in the log up to then.
     """
 
     head: Position
@@ -135,7 +135,7 @@ class Appended:
 
 
 class Witness(NamedTuple):
-    """A fact that was seen at a position, in an epoch: it is there for as long as history is not replaced."""
+    """Fact seen at a position in an epoch, for fork detection: it is there as long as history is not replaced."""
 
     epoch: int
     position: Position
@@ -147,7 +147,7 @@ NO_WITNESS = (None, None, None)
 
 @dataclass(frozen=True, slots=True)
 class KnownFact:
-    """A fact whose id is stored already. `published_at` is None where the fact itself was archived."""
+    """Fact with an id that is stored already. `published_at`: None if the fact itself was archived."""
 
     position: Position
     digest: bytes
@@ -158,13 +158,14 @@ class KnownFact:
 
 @dataclass(frozen=True, slots=True)
 class CatalogueLimits:
-    """How many types one namespace may have, and how many namespaces may be one principal's; None for no limit."""
+    """Maximum number of types in a namespace, and of namespaces that belong to one principal; None for no limit."""
 
     namespace_types_max: int | None = None
     principal_namespaces_max: int | None = None
 
 
 NO_LIMITS = CatalogueLimits()
+ALONE_SECONDS = 2.0
 
 
 async def append(
@@ -175,11 +176,11 @@ async def append(
     principals: Sequence[str] = (),
     limits: CatalogueLimits = NO_LIMITS,
 ) -> Appended:
-    """Append the facts of all requests that may be, in one transaction. `principals` are who the requests are of.
+    """Append the facts of all requests that are not refused, in one transaction. `principals` are their authors.
 
-    No two requests share an id, and no condition forbids a fact of an earlier request: such a request goes into
-    the next call. Raises what asyncpg raises; `is_certainly_not_written` tells what that means, and `is_forked` whether
-    nothing was appended because history was replaced, by what somebody has noticed or the `witness` shows.
+    No two requests may share an id, and no condition may forbid a fact of an earlier request: such a request belongs
+    in the next call. Raises the errors of asyncpg: `is_certainly_not_written` shows their meaning, and `is_forked`
+    is true if nothing was appended because history was replaced, as detected earlier or shown by the `witness`.
     """
     facts = [fact for facts, _ in requests for fact in facts]
     indexes = [index for index, (facts, _) in enumerate(requests) for _ in facts]
@@ -230,7 +231,7 @@ async def append(
 def refused_requests(
     row: asyncpg.Record, requests: Sequence[tuple[Sequence[NewFact], Condition | None]]
 ) -> dict[int, RefusedRequest]:
-    """The refused requests of a call, by index. `place` is that of an item within the request's condition."""
+    """Refused requests of a call, by index. `item` is the index of an item in the condition of the request."""
     refused = zip(row["refused"], row["outcomes"], row["positions"], row["places"], strict=True)
     return {
         request: RefusedRequest(
@@ -241,19 +242,22 @@ def refused_requests(
 
 
 def items_before(requests: Sequence[tuple[Sequence[NewFact], Condition | None]], request: int) -> int:
-    """How many items the conditions of the requests before one have together."""
+    """Total number of condition items in the requests before `request`."""
     return sum([len(condition.fail_if_match.items) for _, condition in requests[:request] if condition is not None])
 
 
 def array_text(values: Iterable[object]) -> str:
-    """Values that need no quotes, as PostgreSQL reads an array."""
+    """Array literal of PostgreSQL, for values that need no quotes."""
     return f"{{{','.join(map(str, values))}}}"
 
 
 def posting_texts(facts: Sequence[NewFact]) -> tuple[str, str, str]:
-    """Each posting list of a call, the last place in it, and how much earlier the others stand; see next_postings."""
+    """Posting lists of a call: their keys, the last place in each, and the distances of the others before it.
+
+    See next_postings in alembic/sql.
+    """
     places: defaultdict[str, list[int]] = defaultdict(list)
-    kinds: defaultdict[tuple[str, str], list[int]] = defaultdict(list)  # facts share theirs, and so several lists
+    kinds: defaultdict[tuple[str, str], list[int]] = defaultdict(list)  # facts of one kind share several lists
     for place, fact in enumerate(facts, 1):
         suffix = IN + fact.namespace
         for tag in fact.tags:
@@ -264,14 +268,14 @@ def posting_texts(facts: Sequence[NewFact]) -> tuple[str, str, str]:
             places[key] += of_kind
     earlier = []
     for given in places.values():
-        given.sort()  # those of several kinds
+        given.sort()  # a list may have places of several kinds
         earlier.append(array_text([given[-1] - place for place in given[:-1]]) if len(given) > 1 else "")
     return SEPARATOR.join(places), array_text([given[-1] for given in places.values()]), SEPARATOR.join(earlier)
 
 
 def seal_texts(facts: Sequence[NewFact]) -> tuple[str, str, bytes, str, str]:
-    """Of each fact its data subject, the key of its seal, and where that stands among all seals."""
-    # A payload that nobody has sealed must not reach the database.
+    """Data subject and key of each fact, all seals concatenated, and the offset and length of each fact's seal."""
+    # An unsealed payload of a data subject must not reach the database.
     assert all(bool(fact.data_subject) == bool(fact.seal) for fact in facts)
     lengths = [len(fact.seal) for fact in facts]
     return (
@@ -284,7 +288,7 @@ def seal_texts(facts: Sequence[NewFact]) -> tuple[str, str, bytes, str, str]:
 
 
 def new_key_arrays(facts: Sequence[NewFact]) -> tuple[list[str], str, list[bytes], list[str]]:
-    """The keys that are stored with their first facts: data subject, id, the key itself, its master key."""
+    """New keys, stored with their first facts: data subject, id, the wrapped data key, its master key."""
     new = {fact.key_id: (fact.data_subject, *fact.new_key) for fact in facts if fact.new_key}
     data_subjects, wrapped, masters = zip(*new.values(), strict=True)
     return list(data_subjects), array_text(new), list(wrapped), list(masters)
@@ -293,7 +297,7 @@ def new_key_arrays(facts: Sequence[NewFact]) -> tuple[list[str], str, list[bytes
 def condition_texts(
     requests: Sequence[tuple[Sequence[NewFact], Condition | None]],
 ) -> tuple[str, str, str, str, str, str, str]:
-    """Request, epoch, after, the id of the fact there if it was searched up to it, and the parts of each item."""
+    """Condition items: request, epoch, position to search after, id of the fact there if searched before, and parts."""
     conditions = [(index, condition) for index, (_, condition) in enumerate(requests) if condition is not None]
     if not conditions:
         return "{}", "{}", "{}", "{}", "", "", ""
@@ -303,7 +307,7 @@ def condition_texts(
         for place, item in enumerate(condition.fail_if_match.items)
     ]
     indexes, epochs, afters, ids, *texts = zip(*items, strict=True)
-    # A part may be empty, and a list of one empty text would read as an empty list: hence the separator before each.
+    # A part may be empty, and a list of one empty text would be read as an empty list: hence the separator before each.
     namespaces, types, tags = ("".join([f"\x1e{text}" for text in part]) for part in texts)
     return array_text(indexes), array_text(epochs), array_text(afters), array_text(ids), namespaces, types, tags
 
@@ -316,10 +320,10 @@ def _after(condition: Condition, place: int) -> tuple[int, Position, str]:
 
 
 def is_certainly_not_written(error: Exception) -> bool:
-    """Whether the server itself refused the call, and so rolled it back.
+    """True if the server itself refused the call, and so rolled it back.
 
-    Errors of the connection, of a server that is going down (class 57P: the commit may have happened while it waited
-    for a standby), and all that end the session leave the outcome unknown, as 40003 says of itself.
+    Errors of the connection, of a server that shuts down (class 57P: the commit may have happened while it waited for
+    a standby), and all that end the session leave the outcome unknown, as does 40003 (statement completion unknown).
     https://www.postgresql.org/docs/current/errcodes-appendix.html
     """
     return (
@@ -331,23 +335,27 @@ def is_certainly_not_written(error: Exception) -> bool:
 
 
 def is_forked(error: Exception) -> bool:
-    """Whether nothing was appended because history was replaced."""
+    """True if nothing was appended because history was replaced."""
     return isinstance(error, asyncpg.PostgresError) and error.sqlstate == FORKED_SQLSTATE
 
 
 def forked_after_of(error: Exception) -> Position | None:
-    """Up to where history is the same, by what append says; None where it does not know."""
+    """Last position up to which history is the same, as reported by append; None if unknown."""
     detail = getattr(error, "detail", None)
     return Position(int(detail)) if detail else None
 
 
-async def limit_time(connection: Connection, *, seconds: float) -> None:
-    """Give each statement of this transaction only so much time."""
-    await connection.fetchval(LIMIT_TIME, f"{int(seconds * 1000)}ms")
+async def append_in_time(
+    connection: Connection, requests: Sequence[tuple[Sequence[NewFact], Condition | None]], **options: Any
+) -> Appended:
+    """Append with less time than others have: for a request that goes alone, since all others wait for it."""
+    async with connection.transaction(isolation="read_committed"):
+        await connection.fetchval(LIMIT_TIME, f"{int(ALONE_SECONDS * 1000)}ms")
+        return await append(connection, requests, **options)
 
 
 async def known_facts(connection: Connection, ids: Sequence[str]) -> dict[str, KnownFact]:
-    """The facts that are stored under some ids. Raises HistoryForked where somebody has noticed a fork."""
+    """Facts that are stored under the given ids. Raises HistoryForked if a fork was detected."""
     rows = await connection.fetch(KNOWN_FACTS, list(ids))
     if any(row["forked"] for row in rows):
         raise HistoryForked(forked_after=rows[0]["forked_after"])
@@ -364,7 +372,7 @@ async def known_facts(connection: Connection, ids: Sequence[str]) -> dict[str, K
 
 
 async def wait_for_standby(connection: Connection) -> None:
-    """Wait for the synchronous standby to have all that is committed, where there is one."""
+    """Wait until the synchronous standby, if there is one, has everything that is committed."""
     await connection.fetchval(WAIT_FOR_STANDBY)
 
 

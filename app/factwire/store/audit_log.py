@@ -1,4 +1,4 @@
-"""Changes that are audited: each in one transaction with the fact that tells of it."""
+"""Audit log: each audited change is made in one transaction with the fact that records it."""
 
 import logging
 from collections.abc import AsyncIterator, Iterator
@@ -13,14 +13,14 @@ from factwire.store.pools import CONNECTION_FAILURES, CommitInDoubt, Connection,
 
 log = logging.getLogger(__name__)
 
-IN_DOUBT = "The change may or may not have been made. Look before you repeat it."
+IN_DOUBT = "It is unknown if the change was made. Check before you repeat it."
 
 
 @asynccontextmanager
 async def audited_change(connection: Connection, audit: NewFact) -> AsyncIterator[None]:
-    """One transaction: the change, and the fact that tells of it.
+    """Make a change and append the fact that records it, in one transaction.
 
-    The fact comes last: the lock of the log is held from there to the commit.
+    The fact comes last: the lock of the log is held from then until the commit.
     """
     async with connection.transaction(isolation="read_committed"):
         yield
@@ -30,7 +30,7 @@ async def audited_change(connection: Connection, audit: NewFact) -> AsyncIterato
 
 @contextmanager
 def raising_forks() -> Iterator[None]:
-    """Raise HistoryForked where append says that history was replaced."""
+    """Raise HistoryForked if append reports that history was replaced."""
     try:
         yield
     except asyncpg.PostgresError as error:
@@ -43,7 +43,7 @@ def raising_forks() -> Iterator[None]:
 async def acquire_for_change(lane: Pool) -> AsyncIterator[Connection]:
     """Lend a connection for a change.
 
-    Raises Unavailable where it was certainly not made, and OutcomeUnknown where nobody can tell.
+    Raises Unavailable if the change was certainly not made, and OutcomeUnknown if that cannot be determined.
     """
     try:
         async with aclosing(lane.held_connection()) as keeper, keeper.borrow() as connection:

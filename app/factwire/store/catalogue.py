@@ -1,4 +1,4 @@
-"""The catalogue: which namespaces, types and versions exist, how many facts of each, and where the last one stands."""
+"""Catalogue of namespaces, types and versions, with the number of facts of each and the position of the last one."""
 
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ LIST_TYPES = "select type, versions, facts, last_position from factwire.list_typ
 
 COUNT_TYPE = "select version, facts, last_position from factwire.count_type($1, $2)"
 
-# Positions are dense, so that those at two times say how many facts were published between them.
+# Positions are dense: the difference of those at two times is the number of facts published between them.
 POSITIONS_AT = """
 select b.until, p.position
   from (select clock_timestamp() as now) c
@@ -27,14 +27,14 @@ select b.until, p.position
  order by n desc
 """
 
-COUNTED_MAX = 100_000  # of the facts that a reader of some namespaces may read
+COUNTED_MAX = 100_000  # readable facts, if only some namespaces may be read
 
 FOLD_COUNTS = "select factwire.fold_counts($1)"
 
 
 @dataclass(frozen=True, slots=True)
 class ListedPage:
-    """Which names are asked for: those with a prefix, behind a name, and at most so many of them."""
+    """Page of names to list: those that begin with `prefix` and follow `after`, at most `names_max` of them."""
 
     prefix: str = ""
     after: str = ""
@@ -44,25 +44,26 @@ class ListedPage:
 async def read_namespaces(
     connection: Connection, listed: ListedPage, readable: NamespaceSet = EVERY_NAMESPACE
 ) -> list[asyncpg.Record]:
-    """NamespaceSet that may be read, in order: `namespace`, `facts` and `last_position`."""
+    """Namespaces that may be read, in order: `namespace`, `facts` and `last_position`."""
     bounds = None if readable.are_all else readable.ranges
     return await connection.fetch(LIST_NAMESPACES, bounds, listed.prefix, listed.after, listed.names_max)
 
 
 async def read_types(connection: Connection, namespace: str, listed: ListedPage) -> list[asyncpg.Record]:
-    """The types of a namespace, in order: `type`, its `versions`, `facts` and `last_position`."""
+    """Types of a namespace, in order: `type`, its `versions`, `facts` and `last_position`."""
     return await connection.fetch(LIST_TYPES, namespace, listed.prefix, listed.after, listed.names_max)
 
 
 async def read_versions(connection: Connection, namespace: str, type: str) -> list[asyncpg.Record]:
-    """The versions of a type, in order: `version`, `facts` and `last_position`."""
+    """Versions of a type, in order: `version`, `facts` and `last_position`."""
     return await connection.fetch(COUNT_TYPE, namespace, type)
 
 
 @dataclass(frozen=True, slots=True)
 class ActivityCounts:
-    """How many facts were published in each of some intervals, the last of which ended at `until`; None where too many
-    were published since to count those that may be read.
+    """Number of facts published in each of several intervals; the last interval ended at `until`.
+
+    None for an interval if too many facts were published since to count those that may be read.
     """
 
     until: datetime
@@ -82,12 +83,12 @@ async def read_activity(
     found.reverse()
     before = [bisect_right(found, position) for position in positions]
     counts = [high - low for low, high in pairwise(before)]
-    # What is not counted lies before the oldest that is. Where the search ended by itself must not be told.
+    # Everything uncounted is before the oldest counted fact. The position where the search ended must not be revealed.
     uncounted = 0 if through <= positions[0] else bisect_left(positions, found[0]) if found else intervals
     return ActivityCounts(rows[-1]["until"], [*[None] * uncounted, *counts[uncounted:]])
 
 
 async def fold_counts(connection: Connection, *, facts_max: int) -> int:
-    """Fold facts that are not counted yet, and return how many; 0 also while another process is at it."""
+    """Add uncounted facts to the counts, and return their number; also 0 while another process is doing it."""
     folded: int = await connection.fetchval(FOLD_COUNTS, facts_max)
     return folded

@@ -1,4 +1,4 @@
-"""Searching for what a condition forbids without the lock of the log, a statement at a time."""
+"""Search for facts that a condition forbids, without the lock of the log, one statement at a time."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,16 +14,16 @@ SEARCH = """
 select match, throughs, ids, head, epoch, continues from factwire.search_items($1, $2, $3, $4, $5, $6, $7)
 """
 
-# Of one statement.
+# Limits of one statement.
 WORK_MAX = 50_000
 SECONDS_MAX = 0.2
 
 
 @dataclass(frozen=True, slots=True)
 class SearchProgress:
-    """A match of a condition, or how far each of its items was searched in vain, at a moment of the log.
+    """Match of a condition, or how far each item was searched without a match; with the head and epoch of the log.
 
-    Where what was searched before is of another history, it counts for nothing: `searched` is empty.
+    If the earlier search was of another history, it does not count: `searched` is empty.
     """
 
     match: Position | None
@@ -33,7 +33,7 @@ class SearchProgress:
 
 
 async def search(connection: Connection, condition: Condition) -> SearchProgress:
-    """Search for what a condition forbids, behind what is searched already, for as long as one statement may take."""
+    """Search for facts that a condition forbids, after the part already searched, within the limits of a statement."""
     places = range(len(condition.fail_if_match.items))
     known = condition.searched or [None for _ in places]
     row = required_row(

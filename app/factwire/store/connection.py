@@ -1,4 +1,4 @@
-"""Connecting to PostgreSQL: what a session asks for, and what asyncpg is kept from doing to it."""
+"""Connections to PostgreSQL: the settings of a session, and the protection of its JIT setting from asyncpg."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,7 +12,7 @@ from factwire.postgres_url import target_of
 CONNECT_SECONDS = 5.0
 MIGRATING = "factwire migrate"
 
-# The server ends what a client that vanished or was stopped left behind. No statement here is worth a compilation.
+# The server ends the session of a client that vanished or was stopped. No statement here is worth a JIT compilation.
 SESSION = {
     "default_transaction_isolation": "read committed",
     "idle_in_transaction_session_timeout": "10s",
@@ -28,13 +28,13 @@ SESSION = {
 async def connect(
     url: str, *, application_name: str, statement_seconds: float | None = None
 ) -> "asyncpg.Connection[asyncpg.Record]":
-    """Open a connection of its own, whose session the server ends like those of the service.
+    """Open a connection outside of any pool; the server ends its session like those of the service.
 
-    A command that vanishes between an append and its commit would else hold the lock of the log for as long as the
-    server's TCP believes in it: two hours, by default.
+    Otherwise a command that vanishes between an append and its commit would hold the lock of the log until the TCP
+    timeout of the server: two hours, by default.
     """
     target = target_of(url)
-    # Without a limit of ours, one of the role or the database would be what a migration or a look at the log has.
+    # Without a limit of ours, one of the role or the database would apply to a migration or an inspection of the log.
     session = SESSION if statement_seconds is not None else {**SESSION, "statement_timeout": "0"}
     connection: asyncpg.Connection[asyncpg.Record] = await asyncpg.connect(
         target.url,
@@ -47,19 +47,19 @@ async def connect(
 
 
 def keep_from_switching(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
-    """Let asyncpg not switch JIT, which it does before it looks at types, and for the rest of the session.
+    """Prevent asyncpg from switching JIT, which it does before it reads types, and for the rest of the session.
 
-    It would switch it back only where it had found it on, and in our transactions it is off: behind a pooler the
-    session is somebody else's next. It has no public way to say so.
+    It would switch JIT back only if it had found it on, and in our transactions it is off: with a pooler, another
+    client uses the session next. asyncpg has no public option for this.
     """
     connection._server_caps = connection._server_caps._replace(jit=False)  # type: ignore[attr-defined]
 
 
 def connect_arguments(pooled: bool, session: Mapping[str, str], *, application_name: str) -> dict[str, Any]:
-    """What a connection asks for at its start: next to nothing where transactions are pooled.
+    """Connection arguments: session settings, or almost none of them if transactions are pooled.
 
-    A pooler refuses start-up parameters that it does not know, and has no place for statements with a name: each of
-    them may come to another session.
+    A pooler refuses start-up parameters that it does not know, and cannot keep named statements: each use of one may
+    reach another session.
     """
     if pooled:
         return {"server_settings": {"application_name": application_name}, "statement_cache_size": 0}
@@ -67,7 +67,7 @@ def connect_arguments(pooled: bool, session: Mapping[str, str], *, application_n
 
 
 def sqlalchemy_engine(url: str) -> AsyncEngine:
-    """An engine that takes the same URLs as asyncpg itself, several hosts and sockets included."""
+    """Engine of SQLAlchemy that accepts the same URLs as asyncpg itself, including several hosts and sockets."""
 
     async def open_one() -> Any:
         return await connect(url, application_name=MIGRATING)

@@ -1,8 +1,8 @@
-"""The embedded PostgreSQL: a real server from a wheel, started and stopped with the service.
+"""Embedded PostgreSQL: a real server from a wheel, started and stopped with the service.
 
 Several processes may use the server of one directory. Each holds a shared lock on a file there for as long as it
-lives, however it ends; the last one, who gets the lock for itself, stops the server. Starting and stopping take turns
-by a lock on the directory itself.
+lives, however it ends; the last one, which gets the exclusive lock, stops the server. A lock on the directory itself
+ensures that only one process at a time starts or stops the server.
 """
 
 import atexit
@@ -28,8 +28,8 @@ from factwire.store.embedded_programs import MAJOR, EmbeddedRefused, Engine, fin
 
 log = logging.getLogger(__name__)
 
-PORT = 5432  # of the socket's name; nothing listens on an address
-SOCKET_PATH_MAX = 103  # bytes; macOS takes no more, and Linux 107
+PORT = 5432  # part of the socket's name; the server listens on no address
+SOCKET_PATH_MAX = 103  # bytes, the limit of macOS; Linux allows 107
 SOCKETS_PREFIX = "factwire-socket-"
 VERSION_FILE = "PG_VERSION"
 UNFINISHED = "factwire.new"
@@ -37,25 +37,27 @@ USERS_FILE = "factwire.users"
 LOG_FILE = "log"
 POSTMASTER_FILE = "postmaster.pid"
 TURN_SECONDS = 120.0
-START_SECONDS = 600.0  # as long as the recovery after a crash may take
+START_SECONDS = 600.0  # the time that crash recovery may take
 WATCH_SECONDS = 1.0
 POLL_SECONDS = 0.05
-launched: set[int] = set()  # the servers that this process has started, which outlive it where others use them
+launched: set[int] = set()  # servers started by this process; they outlive it if others use them
 INITDB = ("--auth=trust", "--auth-local=trust", "--encoding=utf8", "--username=postgres")
 
 
 def default_directory() -> Path:
-    """Where the data lives unless a setting says otherwise. Raises EmbeddedRefused where there is no home."""
+    """Data directory if no setting names another. Raises EmbeddedRefused if there is no home directory."""
     if os.geteuid() == 0:
         return Path("/var/lib/factwire")
     try:
         return Path(platformdirs.user_data_dir("factwire"))
     except RuntimeError:
-        raise EmbeddedRefused("there is no home directory: set FACTWIRE_DATA_DIR, or FACTWIRE_DATABASE_URL") from None
+        raise EmbeddedRefused(
+            "the home directory is unknown: set FACTWIRE_DATA_DIR, or FACTWIRE_DATABASE_URL"
+        ) from None
 
 
 def running_url(directory: Path) -> str | None:
-    """The URL of the server of a data directory, if one runs there. Nothing is started, and nothing is changed."""
+    """URL of the server of a data directory, if one runs there. Nothing is started, and nothing is changed."""
     postmaster = postmaster_of(directory)
     return None if postmaster is None else url_of(postmaster.socket_directory, postmaster.port)
 
@@ -63,13 +65,13 @@ def running_url(directory: Path) -> str | None:
 def start(directory: Path) -> "EmbeddedServer":
     """Start the server of a data directory, which is created if need be, or join one that runs already.
 
-    Raises NotInstalled where the wheel is left out, and EmbeddedRefused where it cannot be started here. Starting waits
-    for crash recovery to end.
+    Raises NotInstalled if the wheel is not installed, and EmbeddedRefused if the server cannot be started here.
+    Starting waits for crash recovery to end.
     """
     try:
         place = directory.expanduser().absolute()
     except RuntimeError:
-        raise EmbeddedRefused(f"FACTWIRE_DATA_DIR: there is no home directory for {directory}") from None
+        raise EmbeddedRefused(f"FACTWIRE_DATA_DIR: unknown home directory of {directory}") from None
     server = EmbeddedServer(place, find_engine())
     atexit.register(server.stop)
     server.begin()
@@ -78,7 +80,7 @@ def start(directory: Path) -> "EmbeddedServer":
 
 
 class Postmaster:
-    """What a server has written down of itself."""
+    """Contents of the `postmaster.pid` of a server: its process, its socket and its state."""
 
     def __init__(self, directory: Path, lines: list[str]) -> None:
         self.pid = int(lines[0])
@@ -104,7 +106,7 @@ def url_of(socket_directory: Path, port: int) -> str:
 
 
 class EmbeddedServer:
-    """One user of the server of a directory."""
+    """This process as one of the users of the server of a directory."""
 
     def __init__(self, directory: Path, engine: Engine) -> None:
         self.directory = directory
@@ -117,7 +119,7 @@ class EmbeddedServer:
         return running_url(self.directory) or url_of(self.directory, PORT)
 
     def begin(self) -> None:
-        """Be a user of the server, which is made and started if need be."""
+        """Become a user of the server, which is created and started if need be."""
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         with self._turn():
             self.prepare()
@@ -130,7 +132,7 @@ class EmbeddedServer:
                 self.launch()
 
     def stop(self) -> None:
-        """Be a user no more; the last one stops the server."""
+        """Stop being a user of the server; its last user stops it."""
         self._stopping.set()
         if self._users is None:
             return
@@ -146,10 +148,10 @@ class EmbeddedServer:
 
     def watch(self) -> None:
         """Start the server again if it ends, for as long as this process uses it."""
-        told = ""
+        last_error = ""
         while not self._stopping.wait(WATCH_SECONDS):
             if self.is_running():
-                told = ""
+                last_error = ""
                 continue
             try:
                 with self._turn():
@@ -157,12 +159,12 @@ class EmbeddedServer:
                         log.error("the embedded PostgreSQL has ended, and is started again")
                         self.launch()
             except (EmbeddedRefused, OSError) as error:
-                if str(error) != told:  # what its last processes hold is free in a moment
-                    told = str(error)
+                if str(error) != last_error:  # resources of its last processes are released soon
+                    last_error = str(error)
                     log.warning("the embedded PostgreSQL could not be started yet: %s", error)
 
     def is_running(self) -> bool:
-        """Whether somebody answers at the socket."""
+        """True if the server accepts connections at its socket."""
         postmaster = postmaster_of(self.directory)
         if postmaster is None or postmaster.is_stopping:
             return False
@@ -175,9 +177,9 @@ class EmbeddedServer:
         return True
 
     def make(self) -> None:
-        """Make the database where there is none yet: in a folder of its own, out of which it is moved once it is whole.
+        """Create the database if it does not exist: in a folder of its own, then moved out of it once complete.
 
-        What was begun and not ended, and so has no PG_VERSION, is made anew.
+        An unfinished database has no PG_VERSION, and is created again.
         """
         if (self.directory / VERSION_FILE).exists():
             check_version(self.directory)
@@ -194,7 +196,7 @@ class EmbeddedServer:
         new.rmdir()
 
     def launch(self) -> None:
-        """Start the server and wait until it is ready. Raises EmbeddedRefused with what it says."""
+        """Start the server and wait until it is ready. Raises EmbeddedRefused with its last message."""
         reap()
         forget_socket_directory(postmaster_of(self.directory))
         place = self.engine.place(self.directory)
@@ -217,11 +219,11 @@ class EmbeddedServer:
         except BaseException:
             process.send_signal(signal.SIGINT)  # a fast shutdown
             raise
-        process.returncode = 0  # it is left to itself: reap takes it once it has ended
+        process.returncode = 0  # no longer tracked by Popen: reap collects it once it has ended
         launched.add(process.pid)
 
     def end(self, *, mode: str = "fast") -> None:
-        """Stop the server, whoever uses it: `fast` writes a checkpoint, `immediate` is a crash."""
+        """Stop the server, even if others use it: `fast` writes a checkpoint, `immediate` is a crash."""
         postmaster = postmaster_of(self.directory)
         if postmaster is None:
             return
@@ -253,12 +255,14 @@ class EmbeddedServer:
         return telling[-1] if telling else "it says nothing"
 
     def prepare(self) -> None:
-        """Make the directory, and refuse one that is not ours. No permission of any other folder is changed."""
+        """Create the directory, and refuse one that is not ours. Permissions of other folders are never changed."""
         directory, user = self.directory, self.engine.user
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         holds_data = (directory / VERSION_FILE).exists()
         if not holds_data and any(directory.iterdir()) and not (directory / UNFINISHED).exists():
-            raise FileExistsError(f"FACTWIRE_DATA_DIR: {directory} holds something else than a PostgreSQL")
+            raise FileExistsError(
+                f"FACTWIRE_DATA_DIR: {directory} contains something other than a PostgreSQL data directory"
+            )
         owner = directory.stat().st_uid
         if user is not None and owner == 0 and not holds_data:
             os.chown(directory, user.pw_uid, user.pw_gid)
@@ -270,9 +274,9 @@ class EmbeddedServer:
         directory.chmod(0o700)
 
     def _socket_directory(self) -> Path:
-        """The data directory, which is closed to others, or a closed one elsewhere where its path will not do.
+        """Data directory, which is closed to others; or a closed temporary directory if its path cannot be used.
 
-        It may be too long, or hold what stands between the hosts of a URL.
+        The path may be too long, or contain a comma, which separates the hosts of a URL.
         """
         if len(os.fsencode(self.directory / f".s.PGSQL.{PORT}")) <= SOCKET_PATH_MAX and "," not in str(self.directory):
             return self.directory
@@ -283,7 +287,7 @@ class EmbeddedServer:
 
     @contextmanager
     def _turn(self) -> Iterator[None]:
-        """Keep all others out who would start or stop the server of the directory."""
+        """Hold the lock that allows one process at a time to start or stop the server of the directory."""
         directory = os.open(self.directory, os.O_RDONLY)
         try:
             give_up_at = time.monotonic() + TURN_SECONDS
@@ -304,7 +308,7 @@ class EmbeddedServer:
 
 
 def reap() -> None:
-    """Take what is left of servers that this process has started and that have ended."""
+    """Reap ended servers that this process had started, so that no zombie processes remain."""
     for pid in list(launched):
         with suppress(ChildProcessError):
             if os.waitpid(pid, os.WNOHANG) == (0, 0):
@@ -313,7 +317,7 @@ def reap() -> None:
 
 
 def check_version(directory: Path) -> None:
-    """Raises EmbeddedRefused where another PostgreSQL has made a directory, or did not come to an end with it."""
+    """Raises EmbeddedRefused if a directory is of another version of PostgreSQL, or its creation was not finished."""
     found = (directory / VERSION_FILE).read_text().strip()
     if found != str(MAJOR):
         raise EmbeddedRefused(
@@ -325,7 +329,7 @@ def check_version(directory: Path) -> None:
 
 
 def open_own(path: Path, engine: Engine) -> int:
-    """Open a file of the server's user to write at its end, and make it if need be. A link is not followed."""
+    """Open a file of the server's user for appending, and create it if need be. A symbolic link is not followed."""
     file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     if engine.user is not None:
         os.fchown(file, engine.user.pw_uid, engine.user.pw_gid)
@@ -333,14 +337,14 @@ def open_own(path: Path, engine: Engine) -> int:
 
 
 def forget_socket_directory(postmaster: Postmaster | None) -> None:
-    """Remove a directory that was made for the socket alone."""
+    """Remove the directory of a socket if it was created only for that."""
     made = Path() if postmaster is None else postmaster.socket_directory
     if made.parent == Path(tempfile.gettempdir()) and made.name.startswith(SOCKETS_PREFIX):
         shutil.rmtree(made, ignore_errors=True)
 
 
 def quote_directory(directory: Path) -> str:
-    """A directory as an element of a list of PostgreSQL."""
+    """Directory, quoted as an element of a list in a setting of PostgreSQL."""
     return '"' + str(directory).replace('"', '""') + '"'
 
 

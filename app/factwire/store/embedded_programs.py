@@ -1,7 +1,8 @@
-"""The programs of the embedded PostgreSQL, and as whom they run.
+"""Programs of the embedded PostgreSQL, and the system user that runs them.
 
-PostgreSQL refuses to run as root: there it gets a user of its own. What that user cannot reach is not opened for him:
-the programs are copied to where he can, and a data directory below a closed one is entered before the rights go.
+PostgreSQL refuses to run as root: root runs it as a separate user. Folders that this user cannot reach are not opened
+for it: the programs are copied to a place that it can reach, and a data directory below a closed folder is entered
+before the rights of root are dropped.
 """
 
 import os
@@ -22,7 +23,7 @@ MAJOR = 18
 USER = "pgserver"
 COPIES = Path("/var/lib/factwire-postgresql")
 SECONDS = 120.0
-NOBODY = -1
+UNKNOWN_USER = -1
 ENVIRONMENT = {"PATH", "LANG", "LANGUAGE", "TZ", "TMPDIR"}
 FROM_INSIDE = "/proc/self/cwd"
 ADD_USER = (
@@ -38,16 +39,16 @@ ADD_USER = (
 
 
 class NotInstalled(Exception):
-    """This installation has no embedded PostgreSQL; the message says what to set instead."""
+    """Error: this installation has no embedded PostgreSQL; the message names the setting to use instead."""
 
 
 class EmbeddedRefused(Exception):
-    """The embedded PostgreSQL cannot be started here; the message says why, and what to do."""
+    """Error: the embedded PostgreSQL cannot be started here; the message gives the reason and the remedy."""
 
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """Where the programs are, and the user as whom they run; None where that is whoever started the service."""
+    """Directory of the programs, and the user that runs them (None: the user that started the service)."""
 
     programs: Path
     user: pwd.struct_passwd | None
@@ -57,7 +58,7 @@ class Engine:
         return os.geteuid() if self.user is None else self.user.pw_uid
 
     def place(self, directory: Path) -> str:
-        """How a program is told of a directory that it is started in."""
+        """Path of a directory, for the arguments of a program that is started in it."""
         return str(directory) if self.user is None or is_open_to(self.user.pw_uid, directory) else FROM_INSIDE
 
     def run(
@@ -68,8 +69,8 @@ class Engine:
         directory: Path,
         environment: Mapping[str, str] | None = None,
     ) -> None:
-        """Run a program to its end, in a directory. Raises EmbeddedRefused with what it says."""
-        # A file, since a server that pg_ctl starts would keep a pipe open.
+        """Run a program to its end, in a directory. Raises EmbeddedRefused with its output if it fails."""
+        # A file, because a server started by pg_ctl would keep a pipe open.
         with tempfile.TemporaryFile() as output:
             done = subprocess.run(
                 [str(self.programs / program), *arguments],
@@ -82,12 +83,12 @@ class Engine:
                 check=False,
             )
             output.seek(0)
-            told = [line for line in output.read().decode(errors="replace").splitlines() if line.strip()]
+            lines = [line for line in output.read().decode(errors="replace").splitlines() if line.strip()]
         if done.returncode != 0:
-            raise EmbeddedRefused(f"{program} failed for {directory}: {'; '.join(told[-3:])}")
+            raise EmbeddedRefused(f"{program} failed for {directory}: {'; '.join(lines[-3:])}")
 
     def start(self, program: str, arguments: Sequence[str], *, directory: Path, log: int) -> "subprocess.Popen[bytes]":
-        """Start a program that goes on, in a directory and a session of its own; it writes to an open file."""
+        """Start a program that keeps running, in a directory and its own session; its output goes to an open file."""
         return subprocess.Popen(
             [str(self.programs / program), *arguments],
             **self.manner(directory),
@@ -99,7 +100,7 @@ class Engine:
         )
 
     def manner(self, directory: Path) -> dict[str, Any]:
-        # The directory is entered before the rights of root go.
+        # The directory is entered before the rights of root are dropped.
         as_user: dict[str, Any] = {}
         if self.user is not None:
             as_user = {"user": self.user.pw_uid, "group": self.user.pw_gid, "extra_groups": []}
@@ -107,7 +108,7 @@ class Engine:
 
 
 def own_environment() -> dict[str, str]:
-    """What PostgreSQL needs of ours: no settings of libpq, and none of our secrets."""
+    """Environment variables that PostgreSQL needs: no settings of libpq, and none of our secrets."""
     return {
         name: value
         for name, value in os.environ.items()
@@ -116,11 +117,11 @@ def own_environment() -> dict[str, str]:
 
 
 def find_engine() -> Engine:
-    """Raises NotInstalled where the wheel is left out, and EmbeddedRefused where nobody could run it."""
-    # Found, and not imported: all that is wanted are the programs.
+    """Find the programs. Raises NotInstalled if the wheel is not installed, EmbeddedRefused if no user can run them."""
+    # Located without an import: only the programs are needed.
     spec = find_spec(WHEEL)
     if spec is None or spec.origin is None:
-        raise NotInstalled("there is no embedded PostgreSQL here: set FACTWIRE_DATABASE_URL")
+        raise NotInstalled("the embedded PostgreSQL is not installed: set FACTWIRE_DATABASE_URL")
     programs = Path(spec.origin).parent / f"pginstall{MAJOR}" / "bin"
     if os.geteuid() == 0:
         return Engine(reachable(programs), own_user())
@@ -135,7 +136,7 @@ def find_engine() -> Engine:
 
 
 def own_user() -> pwd.struct_passwd:
-    """The user as whom PostgreSQL runs where root starts it; he is added if need be."""
+    """User that runs PostgreSQL if root starts it; it is added to the system if need be."""
     try:
         return pwd.getpwnam(USER)
     except KeyError:
@@ -150,9 +151,9 @@ def own_user() -> pwd.struct_passwd:
 
 
 def reachable(programs: Path) -> Path:
-    """The programs, or a copy of them where others than root can read it: no folder on the way is opened."""
+    """Directory of the programs, or of a copy that other users can read: no closed folder above them is opened."""
     wheel = programs.parents[1]
-    if is_open_to(NOBODY, programs) and all(each.stat().st_mode & 0o005 == 0o005 for each in programs.iterdir()):
+    if is_open_to(UNKNOWN_USER, programs) and all(each.stat().st_mode & 0o005 == 0o005 for each in programs.iterdir()):
         return programs
     copy = COPIES / version(WHEEL)
     if not copy.exists():
@@ -166,12 +167,12 @@ def reachable(programs: Path) -> Path:
                 each.chmod(0o755 if each.is_dir() or each.stat().st_mode & 0o100 else 0o644)
         try:
             half.rename(copy)
-        except OSError:  # somebody else was faster
+        except OSError:  # another process was faster
             shutil.rmtree(half)
     return copy / programs.relative_to(wheel.parent)
 
 
 def is_open_to(uid: int, directory: Path) -> bool:
-    """Whether every folder above one is a user's own, or lets others pass."""
+    """True if each folder above a directory belongs to the user, or lets others pass."""
     above = [each.stat() for each in directory.resolve().parents]
     return all(each.st_mode & 0o001 or each.st_uid == uid for each in above)

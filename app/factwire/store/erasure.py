@@ -1,4 +1,4 @@
-"""Erasing: the key of a data subject is destroyed, or the payload of a fact taken out, each told of by a fact."""
+"""Erasure: destroys the key of a data subject, or redacts the payload of a fact. Each is recorded by a fact."""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -46,7 +46,10 @@ ERASURES = Query((new_item(namespaces=[RESERVED_NAMESPACE], types=[DATA_SUBJECT_
 
 @dataclass(frozen=True, slots=True)
 class Erasure:
-    """What was erased or redacted, and when. `known` says that it was before; `count` is that of all, of the log."""
+    """Erased data subject or redacted fact, and the time at which that was done.
+
+    `known` is true if it had been done before; `count` is the number of all erasures and redactions in the log.
+    """
 
     kind: Literal["data_subject", "fact"]
     id: str
@@ -60,11 +63,11 @@ class Erasure:
 async def erase_data_subject(
     connection: Connection, data_subject: str, *, by: str, unknown_too: bool = False
 ) -> Erasure:
-    """Destroy the key of a data subject. Raises DataSubjectNotFound, unless unknown ones are to be erased as well."""
-    told = audit_fact(
+    """Destroy the key of a data subject. Raises DataSubjectNotFound if it is unknown, unless `unknown_too`."""
+    audit = audit_fact(
         DATA_SUBJECT_ERASED, id=str(uuid7()), by=by, about=data_subject, payload={"data_subject": data_subject}
     )
-    row = await connection.fetchrow(ERASE_DATA_SUBJECT, data_subject, unknown_too, *audit_arguments(told))
+    row = await connection.fetchrow(ERASE_DATA_SUBJECT, data_subject, unknown_too, *audit_arguments(audit))
     assert row is not None
     if row["outcome"] == "unknown":
         raise DataSubjectNotFound(f"There is no data subject {data_subject}.")
@@ -80,11 +83,11 @@ async def erase_data_subject(
 async def redact_fact(
     connection: Connection, id: str, *, reason: str, by: str, within: NamespaceSet = EVERY_NAMESPACE
 ) -> Erasure:
-    """Take the payload out of a stored fact. Raises FactNotFound, also outside of some namespaces, or FactReserved."""
+    """Remove the payload of a stored fact. Raises FactNotFound, also if it is not in `within`, or FactReserved."""
     stored = await connection.fetchrow(STORED_DOCUMENT, id)
     if stored is None or stored["namespace"] not in within:
         raise FactNotFound(f"There is no fact with the id {id}.")
-    # What is left is told as well, so that a later change of it can be noticed.
+    # The digest of the remaining fact is recorded as well, so that a later change of it can be detected.
     left = (split_document(stored["document"])[0] + REDACTED_PAYLOAD)[CONTENT_AT:-1]
     payload = {
         "id": id,
@@ -92,8 +95,8 @@ async def redact_fact(
         "reason": reason,
         "digest": sha256(left).hexdigest(),
     }
-    told = audit_fact(FACT_REDACTED, id=str(uuid7()), by=by, about=id, payload=payload)
-    row = await connection.fetchrow(REDACT_FACT, id, reason, *audit_arguments(told))
+    audit = audit_fact(FACT_REDACTED, id=str(uuid7()), by=by, about=id, payload=payload)
+    row = await connection.fetchrow(REDACT_FACT, id, reason, *audit_arguments(audit))
     assert row is not None
     if row["outcome"] == "unknown":
         raise FactNotFound(f"There is no fact with the id {id}.")
@@ -111,7 +114,7 @@ async def redact_fact(
 
 
 async def read_erasures(connection: Connection) -> AsyncIterator[bytes]:
-    """The facts that tell of everything that was erased or redacted, a JSON object each, in order."""
+    """Facts that record all erasures and redactions, one JSON object each, in order."""
     after = START
     while True:
         page = await read_page(connection, ERASURES, after=after, form=Form.LINES, bounds=PageBounds())
@@ -123,5 +126,5 @@ async def read_erasures(connection: Connection) -> AsyncIterator[bytes]:
 
 
 def audit_arguments(fact: NewFact) -> tuple[str, str, bytes, bytes, list[str]]:
-    """A fact of the reserved namespace as append_audit takes it."""
+    """Arguments of append_audit for a fact of the reserved namespace."""
     return fact.id, fact.type, fact.digest, fact.document, list(fact.tags)

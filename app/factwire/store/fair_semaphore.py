@@ -1,4 +1,4 @@
-"""Turns: so many at a time, and tenants take turns by the time that each of them has had."""
+"""Fair semaphore: limits concurrency, and schedules tenants by the time that each of them has used."""
 
 import asyncio
 from collections import deque
@@ -11,13 +11,13 @@ from factwire.domain.errors import Unavailable
 
 
 def share_of(at_once: int) -> int:
-    """Three quarters: whatever one tenant asks for, the others find room."""
+    """Largest share of one tenant: three quarters, so that there is always room for the others."""
     return at_once - max(1, at_once // 4) if at_once > 1 else 1
 
 
 @dataclass(slots=True, eq=False)
 class TenantWaiters:
-    """Those of one tenant who wait, how many of his are at it, and the virtual time at which the next one may begin."""
+    """Waiting requests of one tenant, the number of its running ones, and the virtual start time of its next one."""
 
     starts_at: float
     waiting: deque[asyncio.Future[None]] = field(default_factory=deque)
@@ -25,10 +25,10 @@ class TenantWaiters:
 
 
 class FairSemaphore:
-    """Lets so many go on at a time, of each tenant at most a share; where more wait, who has had least is next.
+    """Semaphore with a total limit and a limit per tenant; of the tenants that wait, the one that used least is next.
 
-    Start-time fair queueing, as FairQueue has it for publishes, with the time that a turn took as its cost: that is
-    only known afterwards. Who comes back after a pause has saved nothing up.
+    Start-time fair queueing, like FairQueue for publishes. The cost of a turn is the time that it took, which is known
+    only afterwards. A tenant that returns after a pause has saved nothing up.
     """
 
     def __init__(
@@ -44,9 +44,9 @@ class FairSemaphore:
 
     @asynccontextmanager
     async def turn(self, tenant: str) -> AsyncIterator[None]:
-        """Wait for a turn, and keep it for the block. Raises Unavailable where that takes too long."""
+        """Wait for a turn, and keep it for the block. Raises Unavailable if the wait takes too long."""
         line = await self._enter(tenant)
-        began_at = perf_counter()  # the loop's clock counts whole milliseconds, and most reads take less
+        began_at = perf_counter()  # the loop's clock counts whole milliseconds, and most reads are shorter
         try:
             yield
         finally:
@@ -69,7 +69,7 @@ class FairSemaphore:
             async with asyncio.timeout(self._wait_seconds):
                 await place
         except BaseException as error:
-            if place.done() and not place.cancelled():  # it got its turn in this very moment
+            if place.done() and not place.cancelled():  # it got its turn at this very moment
                 self._leave(tenant, line)
             else:
                 with suppress(ValueError):
@@ -95,15 +95,15 @@ class FairSemaphore:
                 return
             first = min(ready, key=lambda line: line.starts_at)
             place = first.waiting.popleft()
-            if not place.done():  # or whoever waited is gone
+            if not place.done():  # otherwise the waiting caller is gone
                 self._begin(first)
                 place.set_result(None)
 
     def _go(self, tenant: str, line: TenantWaiters) -> None:
-        """One less is here. Whoever owes nothing is forgotten, and everybody when nobody is left."""
+        """Remove a request. A tenant that owes no time is forgotten, and all tenants are once no request is left."""
         self._present -= 1
         if not self._present:
             self._lines.clear()
             self._now = 0.0
         elif not line.running and not line.waiting and line.starts_at <= self._now and self._lines.get(tenant) is line:
-            del self._lines[tenant]  # unless somebody came after the line was forgotten, and has begun another one
+            del self._lines[tenant]  # unless it was forgotten before, and a later request began a new one

@@ -1,4 +1,4 @@
-"""The state of the log: head, epoch, floor, and where a bound lies in it."""
+"""State of the log: head, epoch, floor, forks, and the positions of bounds in it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ from factwire.store.read_tail import Fork
 from factwire.store.rows import required_row
 from factwire.store.timelines import parts_of, read_server
 
-# One statement, so that head, floor and epochs are of one moment.
+# One statement, so that head, floor and epochs are of one snapshot.
 LOG = """
 select factwire.head() as head,
        l.epoch,
@@ -41,7 +41,7 @@ select factwire.head() as head,
 """
 
 
-# Of an archived fact nobody can tell the namespace: its id is for those who may read all of them.
+# The namespace of an archived fact is unknown: its id is only for callers that may read all namespaces.
 POSITION_OF_ID = """
 select k.position, f.namespace
   from factwire.fact_ids k
@@ -50,8 +50,8 @@ select k.position, f.namespace
 """
 
 
-# published_at never decreases as positions grow, so that a position is found by halving. One statement, so that it is
-# not beyond the head.
+# published_at never decreases with the position, so that a binary search finds the position. One statement, so that it
+# is not beyond the head.
 POSITION = """
 select factwire.head() as head, l.epoch, l.floor, p.position, f.published_at, f.namespace
   from factwire.log l
@@ -75,9 +75,9 @@ LOOK_BACK_SECONDS = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Log:
-    """The log at one moment; `forks` says of each epoch up to where cursors of older ones are good.
+    """The log at one moment. `forks` maps each epoch to the position up to which cursors of older epochs are valid.
 
-    A standby shows the log as it was a moment ago.
+    On a standby it is the log as it was a moment ago.
     """
 
     head: Position
@@ -87,7 +87,7 @@ class Log:
     on_standby: bool = False
 
     def locate(self, bound: Cursor | Literal["start", "head"]) -> "LogState":
-        """Where a bound lies. Raises CursorForked, CursorAhead, CursorExpired or StandbyBehind."""
+        """Return the state of the log at a bound. Raises CursorForked, CursorAhead, CursorExpired or StandbyBehind."""
         match bound:
             case "start":
                 return LogState(self.head, self.epoch, max(START, self.floor))
@@ -112,7 +112,7 @@ class Log:
 
 @dataclass(frozen=True, slots=True)
 class LogState:
-    """The log at one moment, and where a bound lies in it."""
+    """The log at one moment, and the position of a bound in it."""
 
     head: Position
     epoch: int
@@ -130,13 +130,13 @@ async def read_log(connection: Connection) -> Log:
 
 
 async def resolve(connection: Connection, bound: Bound, readable: NamespaceSet = EVERY_NAMESPACE) -> LogState:
-    """Where a bound lies. Raises FactNotFound, and what Log.locate raises, where it lies nowhere.
+    """Return the state of the log at a bound. Raises FactNotFound or an error of Log.locate if it has no position.
 
-    The id of a fact that may not be read is as unknown as any other.
+    The id of a fact that the caller may not read is treated like an unknown id.
     """
     if not isinstance(bound, UUID):
         return (await read_log(connection)).locate(bound)
-    # In this order: the head that is read afterwards cannot be before a fact that was found.
+    # In this order: a head that is read after the fact was found cannot be before it.
     row = await connection.fetchrow(POSITION_OF_ID, bound)
     if row is None or not may_see(row["namespace"], readable):
         raise FactNotFound(f"There is no fact with the id {bound}.")
@@ -157,9 +157,9 @@ def check_epoch(cursor: Cursor, *, current: int, forked_after: int | None) -> No
 async def read_position(
     connection: Connection, time: datetime | None, readable: NamespaceSet
 ) -> tuple[LogState, datetime | None]:
-    """Where the log ends, or where the last fact stands that was published before a time, and when that was.
+    """Return the state of the log at the head or at the last fact published before a time, and the time of that fact.
 
-    For somebody who may read only some namespaces it is the last fact among those: when others published is not told.
+    If the caller may read only some namespaces, it is the last fact in those: the times of others are not revealed.
     """
     row = required_row(await connection.fetchrow(POSITION, time))
     if time is None or readable.are_all:
@@ -173,9 +173,9 @@ async def read_position(
 async def last_readable(
     connection: Connection, readable: NamespaceSet, *, after: Position, until: Position
 ) -> Position:
-    """The last fact behind one position and up to another that may be read; the first of them if there is none.
+    """Position of the last readable fact after `after` and up to `until`; `after` if no fact there is readable.
 
-    Raises Unavailable where it takes too long to look back that far.
+    Raises Unavailable if the search back takes too long.
     """
     found, through = await walk_back(connection, readable, after=after, until=until, facts_max=1)
     if not found and through > after:
@@ -186,7 +186,7 @@ async def last_readable(
 async def walk_back(
     connection: Connection, readable: NamespaceSet, *, after: Position, until: Position, facts_max: int
 ) -> tuple[list[Position], Position]:
-    """The newest facts behind one position and up to another that may be read, and how far back that came."""
+    """Newest readable facts after `after` and up to `until`, and the position down to which the search came."""
     arrays, give_up_at = query_arrays(restricted(EVERYTHING, readable)), monotonic() + LOOK_BACK_SECONDS
     bounds = (WORK_MAX, SEARCH_SECONDS, GRID_POSITIONS, GRIDS_MAX)
     found: list[Position] = []
@@ -199,7 +199,7 @@ async def walk_back(
     return found, until
 
 
-# First of all, as whoever erases does: the other way round, they would wait for each other. And a statement of its own:
+# The first statement, as in an erasure: with another order of locks, the two would deadlock. And a separate statement:
 # the next one then sees every publish that was acknowledged before, so that none is above the head that it reads.
 LOCK_LOG = "select factwire.lock_log()"
 
@@ -216,7 +216,7 @@ returning epoch, forked_after
 """
 
 
-# The first notice stays, unless it did not know how much was lost.
+# The first notice is kept, unless it did not know how much was lost.
 KEEP_NOTICE = """
 update factwire.log
    set forked_at = coalesce(forked_at, clock_timestamp()), forked_after = $2
@@ -225,11 +225,11 @@ update factwire.log
 
 
 async def raise_epoch(connection: Connection, *, forked_after: Position | None, by: str) -> tuple[int, Position]:
-    """Begin a new epoch: older cursors stay good up to `forked_after` (default: the head).
+    """Begin a new epoch: older cursors stay valid up to `forked_after` (default: the head).
 
-    Its first fact is the one that tells of it. From then on facts are published again, on the server as it is.
+    Its first fact is the audit fact that records it. From then on facts are published again, on the server as it is.
     """
-    # Outside the transaction, which a server that does not tell would end.
+    # Outside the transaction: if the server does not report it, the error would abort the transaction.
     server = await read_server(connection)
     async with connection.transaction(isolation="read_committed"):
         await connection.execute(LOCK_LOG)
@@ -245,5 +245,5 @@ async def raise_epoch(connection: Connection, *, forked_after: Position | None, 
 
 
 async def keep_notice(connection: Connection, *, epoch: int, fork: Fork) -> None:
-    """Store that history was replaced, so that no process publishes until the epoch is raised."""
+    """Store that history was replaced (a fork), so that no process publishes until the epoch is raised."""
     await connection.execute(KEEP_NOTICE, epoch, fork.after)

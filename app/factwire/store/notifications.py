@@ -1,4 +1,4 @@
-"""Hints from process to process that there are new facts: sent by NOTIFY, and listened for on a connection."""
+"""LISTEN/NOTIFY hints from process to process that there are new facts."""
 
 import asyncio
 from collections.abc import Callable
@@ -21,12 +21,12 @@ select pid
 
 
 async def notify(connection: Connection, sender: str) -> None:
-    """Tell the listeners of all processes that there are new facts; `sender` lets one know its own hints."""
+    """Notify the listeners of all processes of new facts; by `sender` a process recognises its own hints."""
     await connection.execute(NOTIFY, CHANNEL, sender)
 
 
 async def listeners(connection: Connection) -> frozenset[int]:
-    """The backends on which processes listen. Every role may see them, whatever it may do otherwise."""
+    """Backends (pids) on which processes listen. Every role can read them, regardless of its privileges."""
     rows = await connection.fetch(LISTENERS, LISTENING)
     return frozenset(row["pid"] for row in rows)
 
@@ -34,12 +34,13 @@ async def listeners(connection: Connection) -> frozenset[int]:
 async def listen(
     url: str, on_hint: Callable[[str], None], *, probe_seconds: float, on_connected: Callable[[int], None]
 ) -> None:
-    """Call `on_hint` with its sender at each notification, and without one at once, until the connection is lost.
+    """Call `on_hint` at the start, and with the sender at each notification, until the connection is lost.
 
-    That it was lost is what this raises. `on_connected` is told the backend on which it listens.
+    The first call has an empty sender. Raises an error when the connection is lost. `on_connected` receives the backend
+    (pid) on which it listens.
 
-    The connection is probed: a server that vanished is noticed by TCP alone only after minutes. A standby refuses
-    LISTEN: until it is promoted, which the connection outlives, nothing is listened to.
+    The connection is probed: TCP alone detects a vanished server only after minutes. A standby refuses LISTEN, so that
+    listening begins only after its promotion, which does not close the connection.
     """
     connection = await connect(url, application_name=LISTENING, statement_seconds=CONNECT_SECONDS)
     lost = asyncio.Event()
@@ -60,7 +61,7 @@ async def listen(
 
 
 async def wait_for_promotion(connection: Connection) -> None:
-    """Return once the server is no standby."""
+    """Wait until the server is not a standby."""
     while True:
         if not await is_standby(connection):
             return

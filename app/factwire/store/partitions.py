@@ -1,4 +1,4 @@
-"""Partitions ahead of the head."""
+"""Partitions ahead of the head: the room in them, and the creation of the next one."""
 
 from factwire.store.pools import Connection
 from factwire.store.rows import required_row
@@ -9,12 +9,12 @@ ROOM = "select factwire.partitioned_until() - 1 - factwire.head() as room, parti
 
 
 async def read_room(connection: Connection) -> tuple[int, int]:
-    """How many facts still fit into the partitions that exist, and how many fit into one."""
+    """Number of facts that still fit into the existing partitions, and number of facts per partition."""
     row = required_row(await connection.fetchrow(ROOM))
     return row["room"], row["partition_facts"]
 
 
 async def create_partition(connection: Connection, *, room: int) -> int | None:
-    """Create the next partition unless there is room; None while another process is at it."""
+    """Create the next partition unless `room` positions are left. None while another process creates one."""
     covered_until: int | None = await connection.fetchval(CREATE_PARTITION, room)
     return covered_until

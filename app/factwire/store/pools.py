@@ -1,6 +1,7 @@
-"""Connections to PostgreSQL: one to append, some for the tail, to read and to manage. Nobody else opens any.
+"""Connection pools for PostgreSQL: one connection to append, and some for the tail, to read and to manage.
 
-With them go the master keys, which open what is stored sealed.
+The service opens no other connections, except to listen for notifications and to migrate. The pools also carry the
+master keys, which decrypt sealed payloads.
 """
 
 import asyncio
@@ -23,7 +24,7 @@ from factwire.store.fair_semaphore import FairSemaphore, share_of
 
 log = logging.getLogger(__name__)
 
-FAILURE_SECONDS = 30.0  # a lane that nobody uses after it failed says nothing of the database any more
+FAILURE_SECONDS = 30.0  # after this time, the failure of an unused pool shows nothing about the database
 MOMENTS_SECONDS = 2.0
 
 MANAGING_CONNECTIONS = 2
@@ -42,22 +43,22 @@ CONNECTION_FAILURES = (
     asyncpg.InvalidAuthorizationSpecificationError,
     asyncpg.InvalidCatalogNameError,
     asyncpg.LockNotAvailableError,
-    # While a fail-over is under way, no host of the URL may be the primary, or the one in use is none any more.
+    # During a fail-over, it is possible that no host of the URL is the primary, or that the one in use is not any more.
     asyncpg.TargetServerAttributeNotMatched,
     asyncpg.ReadOnlySQLTransactionError,
-    # The schema is missing or older than this version: somebody has yet to migrate it.
+    # The schema is missing or older than this version: it must be migrated first.
     asyncpg.InvalidSchemaNameError,
     asyncpg.UndefinedFunctionError,
     asyncpg.UndefinedTableError,
     asyncpg.UndefinedColumnError,
-    # A pooler gave the statement's name to another session: see `pgbouncer=true` in docs/operations.md.
+    # A connection pooler gave the statement's name to another session: see `pgbouncer=true` in docs/operations.md.
     asyncpg.InvalidSQLStatementNameError,
     asyncpg.DuplicatePreparedStatementError,
-    # The role may not do it: somebody has yet to grant it.
+    # The role lacks a privilege, which must be granted first.
     asyncpg.InsufficientPrivilegeError,
-    # The server gave the transaction up: a deadlock, or on a standby a conflict with what it receives.
+    # The server aborted the transaction: a deadlock, or on a standby a conflict with the changes that it receives.
     asyncpg.TransactionRollbackError,
-    # It could not read its own files, or found them damaged.
+    # The server could not read its own files, or found them damaged.
     asyncpg.PostgresSystemError,
     asyncpg.InternalServerError,
 )
@@ -65,46 +66,46 @@ CONNECTION_FAILURES = (
 DAMAGED_SQLSTATE = "FW005"
 STANDBY_WAIT = "SyncRepWaitForLSN"
 
-# They tell of what others did at the same time, not of a database that cannot be used.
+# Failures caused by concurrent transactions, not by an unusable database.
 FOR_OTHERS = (asyncpg.LockNotAvailableError, asyncpg.TransactionRollbackError)
 
-# After these a connection is of no use. It leads to a standby by now, and the next one finds the primary; or the server
-# did not even end the statement at its own time limit, and will not answer a request to cancel it either; or the
-# session was ended.
+# After these errors a connection is unusable. It now leads to a standby, and the next one finds the primary; or the
+# server did not end the statement at its own time limit, and will not answer a cancel request either; or the session
+# was ended.
 USELESS = (asyncpg.ReadOnlySQLTransactionError, asyncpg.InternalClientError, TimeoutError)
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]"
-"""What the functions of the store take first."""
+"""First parameter of the functions of the store."""
 
 
 IN_RECOVERY = "select pg_is_in_recovery()"
 
-# glibc gives a freed block above a threshold back to the system at once, and the next page of history takes a fault for
-# every 4 KiB of it: 3.0 instead of 0.9 us of the server's CPU a fact. Freeing one larger block raises the threshold for
-# the life of the session. https://man7.org/linux/man-pages/man3/mallopt.3.html, M_MMAP_THRESHOLD
+# glibc returns a freed block above a threshold to the system at once, and the next page of history takes a page fault
+# for every 4 KiB of it: 3.0 instead of 0.9 us of server CPU per fact. Freeing one larger block raises the threshold for
+# the lifetime of the session. https://man7.org/linux/man-pages/man3/mallopt.3.html, M_MMAP_THRESHOLD
 KEEP_MEMORY = "select octet_length(repeat(' ', 4194304))"
 
 
 async def is_standby(connection: Connection) -> bool:
-    """Whether the server is a standby, on which nothing can be written. One that is promoted keeps its sessions."""
+    """True if the server is a standby, which accepts no writes. A standby that is promoted keeps its sessions."""
     return bool(await connection.fetchval(IN_RECOVERY))
 
 
 class CommitInDoubt(Exception):
-    """The server committed, but warned that the commit may not survive."""
+    """A commit that was made, but with a warning of the server that it may not survive."""
 
 
 class UnchangedConnection(asyncpg.Connection):
-    """A connection whose session the service never changes, so that nothing needs a reset between two uses."""
+    """A connection with a session that the service never changes, so that it needs no reset between two uses."""
 
     def get_reset_query(self) -> str:
         return ""
 
 
 class Pool:
-    """A small pool for one purpose. Every wait has a time limit; a lost connection is replaced at the next use.
+    """A small connection pool for one purpose. Every wait has a time limit; a lost connection is replaced at next use.
 
-    Of the connections for reads one tenant has at most a `share`.
+    Of the connections for reads, one tenant uses at most `share` at a time.
     """
 
     def __init__(
@@ -138,24 +139,24 @@ class Pool:
 
     @property
     def used(self) -> int:
-        """Connections that are lent."""
+        """Number of connections in use."""
         return self._pool.get_size() - self._pool.get_idle_size()
 
     @property
     def idle(self) -> int:
-        """Connections that are open and not lent."""
+        """Number of connections that are open and not in use."""
         return self._pool.get_idle_size()
 
     @property
     def failing(self) -> bool:
-        """Whether the last use failed, or one a moment ago: old sessions may go on where no new one begins."""
+        """True if the last use failed, or one a moment ago: old sessions can work while no new one can begin."""
         since = time.monotonic() - self._failed_at
         return since < MOMENTS_SECONDS or (self._failed and since < FAILURE_SECONDS)
 
     def record_use(self, failure: BaseException | None) -> None:
-        """Keep what a use says of the database. That it waited in vain for others to finish says nothing.
+        """Record the outcome of a use, to detect an unusable database. Waiting in vain for others is not counted.
 
-        `refused_writes` is whether the last failure is one that every standby gives to whoever writes.
+        `refused_writes` is true if the last failure is the one with which every standby refuses a write.
         """
         if failure is None:
             self._failed = False
@@ -164,7 +165,7 @@ class Pool:
             self.refused_writes = isinstance(failure, asyncpg.ReadOnlySQLTransactionError)
 
     async def open(self) -> None:
-        """Prepare the lane; connections are made at their first use, so that the service starts without a database."""
+        """Prepare the pool; connections are made at their first use, so that the service starts without a database."""
         self._pool = await asyncpg.create_pool(
             self._url,
             min_size=0,
@@ -190,7 +191,7 @@ class Pool:
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
-        """Lend a connection. Whatever fails before it is lent is Unavailable: nothing was asked of the database."""
+        """Lend a connection. Raises Unavailable if none can be lent: no statement was sent to the database."""
         connection = await self.take()
         try:
             async with self.limited(connection):
@@ -205,7 +206,7 @@ class Pool:
             await self.give_back(connection)
 
     def limited(self, connection: Connection) -> AbstractAsyncContextManager[None]:
-        """Where transactions are pooled, one transaction with the limits that else are those of the session."""
+        """If transactions are pooled, one transaction that sets the limits; otherwise the session has them."""
         return self._transaction(connection) if self._pooled else UNLIMITED
 
     @asynccontextmanager
@@ -216,11 +217,11 @@ class Pool:
             yield
 
     def held_connection(self) -> "HeldConnection":
-        """For one user who works all the time: the connection is not given back in between."""
+        """Connection for one continuous user, which is not returned to the pool between two uses."""
         return HeldConnection(self)
 
     async def take(self) -> "PoolConnectionProxy[asyncpg.Record]":
-        """Take a connection. Whatever fails before that is Unavailable: nothing was asked of the database."""
+        """Take a connection. Raises Unavailable if that fails: no statement was sent to the database."""
         try:
             return await self._pool.acquire(timeout=self._wait_seconds)
         except CONNECTION_FAILURES as error:
@@ -229,22 +230,22 @@ class Pool:
             raise Unavailable("The database cannot be reached.") from error
 
     async def give_back(self, connection: "PoolConnectionProxy[asyncpg.Record]") -> None:
-        """Give a connection back. One that does not come to rest in time is ended; its user has his outcome already."""
+        """Return a connection. One that does not become idle in time is closed; its user already has the outcome."""
         with suppress(*CONNECTION_FAILURES):
             await self._pool.release(connection, timeout=CONNECT_SECONDS)
 
     @asynccontextmanager
     async def acquire(self, tenant: str = "") -> AsyncIterator[Connection]:
-        """Lend a connection for reads: a failure on the way is Unavailable as well, since reads change nothing.
+        """Lend a connection for reads. A failure during its use is Unavailable as well, since reads change nothing.
 
-        Tenants take turns; the work that is nobody's request is one of them.
+        Tenants take turns; work that belongs to no request counts as one tenant.
         """
         try:
             async with self._turns.turn(tenant), self.connection() as connection:
                 yield connection
         except (*CONNECTION_FAILURES, asyncpg.QueryCanceledError) as error:
             if isinstance(error, asyncpg.PostgresSystemError | asyncpg.InternalServerError):
-                log.error("the database cannot read what it stores: %s", error)
+                log.error("the database cannot read stored data: %s", error)
             raise Unavailable("The database did not answer.") from error
         except asyncpg.PostgresError as error:
             damage = damage_of(error)
@@ -255,14 +256,14 @@ class Pool:
 
 
 def damage_of(error: Exception) -> LogDamaged | None:
-    """What a statement says that came by a missing fact."""
+    """LogDamaged if a statement failed because of a missing fact, otherwise None."""
     if isinstance(error, asyncpg.PostgresError) and error.sqlstate == DAMAGED_SQLSTATE:
         return LogDamaged(f"{str(error)[:1].upper()}{str(error)[1:]}.")
     return None
 
 
 class HeldConnection:
-    """Keeps one connection of a lane until something fails on it, and then takes another one."""
+    """One connection of a pool that is kept until something fails on it, and is then replaced."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
@@ -271,11 +272,11 @@ class HeldConnection:
 
     @asynccontextmanager
     async def borrow(self) -> AsyncIterator[Connection]:
-        """Lend the connection, like Lane.connection. Raises CommitInDoubt where the wait for the standby was cancelled.
+        """Lend the connection, like Pool.connection. Raises CommitInDoubt if the wait for the standby was cancelled.
 
         Such a commit is done, and a fail-over may lose it (https://www.postgresql.org/docs/current/warm-standby.html).
-        It is told by a warning in the server's language and without a code of its own, as anybody's trigger may send
-        one: the server's function that sends it is what makes it known.
+        The server reports it by a warning in its own language and without a distinct code, such as any trigger may
+        send. It is therefore recognised by the function of the server that sends it.
         """
         if self._kept is None or not is_open(self._kept):
             await self.aclose()
@@ -316,9 +317,9 @@ def is_open(connection: "PoolConnectionProxy[asyncpg.Record]") -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Pools:
-    """The lanes of one process, so that reads never wait for publishes nor the tail for either.
+    """The connection pools of one process, so that reads never wait for publishes, nor the tail for either.
 
-    `managing` is for sign-in, tickets, keys and erasures: whoever comes in does not wait for what others read.
+    `manage` is for sign-in, tickets, keys and erasures: these do not wait for the reads of others.
     """
 
     url: str

@@ -1,4 +1,4 @@
-"""The rights that a role needs to serve, which of them it lacks, and which everybody has."""
+"""Database privileges: those that the role of the service needs, those it lacks, and those open to every role."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ _ALL = (*(table.name for table in METADATA.sorted_tables), "alembic_version")
 _APPENDED = ("facts", "fact_tags", "fact_ids", "types", "namespaces", "creators", "chain", "sealed", "data_subjects")
 _PASSING = ("key_secrets", "tickets", "sessions")
 
-# Each with the columns that it is limited to; docs/operations.md lists the same.
+# Privilege, table, and the column that it is limited to, if any; docs/operations.md has the same list.
 RIGHTS = (
     *(("select", name, "") for name in _ALL),
     *(("insert", name, "") for name in (*_APPENDED, "keys", *_PASSING)),
@@ -57,7 +57,7 @@ select p.oid::regprocedure::text as function
 
 @dataclass(frozen=True, slots=True)
 class MissingPrivileges:
-    """The statements that give a role what it lacks, which the owner of the schema may run."""
+    """GRANT statements for the privileges that a role lacks, to be run by the owner of the schema."""
 
     role: str
     owner: str
@@ -65,7 +65,7 @@ class MissingPrivileges:
 
 
 async def missing_privileges(connection: Connection) -> MissingPrivileges | None:
-    """What the role of the connection lacks; None where there is no schema."""
+    """Privileges that the role of the connection lacks; None if the schema does not exist."""
     row = await connection.fetchrow(ROLE)
     if row is None:
         return None
@@ -78,12 +78,12 @@ async def missing_privileges(connection: Connection) -> MissingPrivileges | None
 
 
 async def open_to_all(connection: Connection) -> list[str]:
-    """The functions that run with their owner's rights and that everybody may execute; PostgreSQL gives them so."""
+    """Functions that run with their owner's rights and that every role may execute, as PostgreSQL grants by default."""
     return [row["function"] for row in await connection.fetch(OPEN_TO_ALL)]
 
 
 def described(rows: Sequence[Record]) -> Iterator[str]:
-    """One right for all tables that lack it whole, and one for each that lacks it for some columns."""
+    """Missing rights as text: one for all tables that lack it entirely, and one per table that lacks it on columns."""
     for (privilege, part_of), lacking in groupby(rows, key=lambda row: (row[0], row[1] if row[2] else "")):
         names, parts = zip(*((name, part) for _, name, part in lacking), strict=True)
         if part_of:

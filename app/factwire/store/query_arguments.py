@@ -1,4 +1,4 @@
-"""A query as the arrays that the functions of the store take."""
+"""Encoding of queries as array arguments of the SQL functions of the store."""
 
 from functools import lru_cache
 
@@ -13,7 +13,7 @@ NAMES_REMEMBERED = 1024
 
 
 def query_arrays(query: Query) -> tuple[list[str], list[str], list[str]]:
-    """Namespaces, types and tags of each item; the values of a part are joined by a character that none can contain."""
+    """Namespaces, types and tags of each item; the values of a part are joined by a character that none contains."""
     parts = [item_texts(item) for item in query.items]
     return [part[0] for part in parts], [part[1] for part in parts], [part[2] for part in parts]
 
@@ -23,7 +23,7 @@ def item_texts(item: Item) -> tuple[str, str, str]:
 
 
 def _scope(item: Item) -> str:
-    """Which namespaces an item is about, as parse_scope in alembic/sql reads it."""
+    """Namespaces of an item, encoded for parse_scope in alembic/sql."""
     if item.namespaces:
         bounds = [bound for name in item.namespaces for bound in (name, f"{name}{BEFORE_NAMES}")]
         return _scope_text(bounds, [f"{NAMESPACE}{name}" for name in item.namespaces], exact=True)
@@ -32,10 +32,10 @@ def _scope(item: Item) -> str:
 
 @lru_cache(NAMES_REMEMBERED)
 def _scope_within(within: NamespaceSet) -> str:
-    """The same, for what grants make readable: each pattern has a list, unless it is `*`.
+    """Encode the namespaces that grants make readable: each pattern has a posting list, except `*`.
 
-    What the lists lead to is not exactly that where something is excluded from them, or where a pattern goes deeper
-    than the first dot, to which there are lists.
+    The lists are not exact if a part of them is excluded, or if a pattern goes deeper than the first dot: lists exist
+    only up to there.
     """
     lists = [] if ALL in within.include else sorted({_list_of(pattern) for pattern in within.include})
     exact = not any(
@@ -56,5 +56,5 @@ def _scope_text(bounds: list[str], lists: list[str], *, exact: bool) -> str:
 
 
 def _values(values: tuple[str, ...]) -> str:
-    # An empty string reads as a part left out. One empty name matches nothing, and is sent as two of them.
+    # An empty string means that the part is left out. One empty name matches nothing, and is sent as two of them.
     return SEPARATOR.join(values) or (SEPARATOR if values else "")

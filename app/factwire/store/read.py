@@ -1,4 +1,4 @@
-"""Reading: pages of history as ready bytes, single facts, and where the log stands."""
+"""Reads of history: pages as ready bytes, and single facts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from factwire.store.encryption.payloads import PayloadDecryptor, read_seals
 from factwire.store.pools import Connection
 from factwire.store.query_arguments import query_arrays
 
-# One statement, so that head, epoch and facts are of one moment. A page with sealed payloads has no body.
+# One statement, so that head, epoch and facts are of one snapshot. A page with sealed payloads has no body.
 READ_PAGE = """
 select p.head, p.epoch, p.through, p.facts, p.last_position,
        case when not s.sealed then factwire.compose_page($13, p.epoch, $4, p.through, p.positions) end as body,
@@ -31,7 +31,7 @@ select p.head, p.epoch, p.through, p.facts, p.last_position,
 LIST_FACTS = "select position, id, namespace, type, fact from factwire.list_facts($1, $2, $3, $4)"
 
 
-# What may not be read is not even put together: the time that takes would tell that it is there, and how large.
+# A fact that may not be read is not even composed: the time for that would reveal its existence and its size.
 FACT_BY_ID = """
 select k.position,
        case when not s.sealed then factwire.compose_page('elements', 0, k.position - 1, k.position, null) end as body
@@ -55,7 +55,7 @@ select f.position,
 
 
 class Form(StrEnum):
-    """The form of a page; see compose_page in alembic/sql."""
+    """Output format of a page; see compose_page in alembic/sql."""
 
     EVENTS = "events"
     TYPED_EVENTS = "typed-events"
@@ -65,8 +65,10 @@ class Form(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class HistoryPage:
-    """A page of history as ready bytes. `through` is how far it came, matches or not; `last` is the position of
-    the last fact in it. `head` is of the same moment.
+    """A page of history as ready bytes.
+
+    `through` is the position that the search reached, with or without matches; `last` is the position of the last fact
+    in the page. `head` is of the same snapshot.
     """
 
     head: Position
@@ -81,18 +83,18 @@ class HistoryPage:
         return Cursor(self.epoch, self.through)
 
 
-ALL_BYTES = 2**31 - 1  # of what was bounded already
+ALL_BYTES = 2**31 - 1  # no limit in bytes, for facts that were bounded already
 WORK_MAX = 20_000
-SEARCH_SECONDS = 0.15  # which the search for one page may take
-# Where a page passes what its reader may not read, it ends at a multiple of so many positions from where it began, and
-# goes over so many of those at most: its end must not tell what was there. See docs/access.md.
+SEARCH_SECONDS = 0.15  # time limit of the search for one page
+# A page that passes facts that its reader may not read ends at a multiple of GRID_POSITIONS from its start, and covers
+# at most GRIDS_MAX such steps: its end must not reveal the facts that it passed. See docs/access.md.
 GRID_POSITIONS = 1000
 GRIDS_MAX = 100
 
 
 @dataclass(frozen=True, slots=True)
 class PageBounds:
-    """How much one page may hold, and how much work it may be, in probes, postings and facts that are looked at."""
+    """Limits of one page: its size, and its work, counted in probes, postings and facts that are read."""
 
     facts_max: int = 1000
     bytes_max: int = 1024 * 1024
@@ -112,8 +114,8 @@ async def read_page(
 ) -> HistoryPage:
     """Read one page.
 
-    Raises KeyUnavailable where a payload on it cannot be opened by this process, and Unavailable where the time was too
-    short for a first step.
+    Raises KeyUnavailable if this process cannot decrypt a payload on it, and Unavailable if the time was too short for
+    a first step.
     """
     row = await connection.fetchrow(
         READ_PAGE,
@@ -132,7 +134,7 @@ async def read_page(
     assert row is not None
     top = row["head"] if until is None else min(until, row["head"])
     if row["facts"] == 0 and after < top and row["through"] == (top if descending else after):
-        raise Unavailable("The search could not make a step in time.")
+        raise Unavailable("The search made no progress in time.")
     page = HistoryPage(
         row["head"], row["epoch"], row["through"], row["facts"], row["last_position"], row["body"] or b""
     )
@@ -141,7 +143,7 @@ async def read_page(
     listed = await connection.fetch(LIST_FACTS, after, page.through, row["positions"], bounds.bytes_max)
     facts = await decrypt_facts(connection, listed, master_keys)
     last = listed[-1]["position"]
-    # With their payloads they may be more than one page holds.
+    # With their payloads, the facts may exceed the limit of one page.
     through = page.through if len(facts) == page.facts else last - descending
     return HistoryPage(
         page.head, page.epoch, through, len(facts), last, build_page(listed, facts, form, epoch=page.epoch)
@@ -151,14 +153,14 @@ async def read_page(
 async def decrypt_facts(
     connection: Connection, listed: Sequence[asyncpg.Record], master_keys: MasterKeys
 ) -> list[bytes]:
-    """The facts of a page with their payloads, as far as those are not erased."""
+    """Facts of a page with their decrypted payloads, except payloads that were erased."""
     seals = await read_seals(connection, [row["position"] for row in listed], bytes_max=ALL_BYTES)
     opener = PayloadDecryptor(master_keys)
     return [opener.opened(row["fact"], str(row["id"]), row["position"], seals.get(row["position"])) for row in listed]
 
 
 def build_page(listed: Sequence[asyncpg.Record], facts: Sequence[bytes], form: Form, *, epoch: int) -> bytes:
-    """Facts as a page, byte for byte as compose_page has it."""
+    """Compose a page of facts, byte for byte as compose_page does."""
     if form in (Form.LINES, Form.ELEMENTS):
         behind = b"\n" if form is Form.LINES else b","
         return b"".join([part for fact in facts for part in (fact, behind)])
@@ -177,7 +179,7 @@ async def read_fact(
     *,
     master_keys: MasterKeys = NO_KEYS,
 ) -> tuple[Position, bytes]:
-    """One fact as JSON. Raises FactNotFound, also where it may not be read, and KeyUnavailable."""
+    """Read one fact as JSON. Raises FactNotFound, also if it may not be read, and KeyUnavailable."""
     statement = FACT_BY_ID if isinstance(at, UUID) else FACT_AT
     row = await connection.fetchrow(statement, at, readable.include, readable.exclude)
     if row is None:

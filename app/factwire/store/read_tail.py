@@ -1,4 +1,4 @@
-"""Reading the tail: the newest facts with what they are matched by, and marks that tell them from others."""
+"""Reads of the tail: the newest facts with the parts that queries match, and marks that identify the facts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,16 +27,16 @@ MARKS_AT = "select position, id, published_at from factwire.facts where position
 
 
 class Mark(NamedTuple):
-    """What tells a fact from every other one. A fact that was lost and published again has its id, at another time."""
+    """Identity of a fact. A fact that was lost and published again has the same id, but another time."""
 
     id: str
     published_at: str
 
 
 class TailFact(NamedTuple):
-    """A stored fact as the tail reads it: like the NewFact that it was, with its place.
+    """A stored fact as the tail reads it: like the NewFact that was published, with its position and time.
 
-    Where it has a data subject, the payload is still to be put in: see `open_tail`.
+    If it has a data subject, its payload is still to be added: see `open_tail`.
     """
 
     position: Position
@@ -56,14 +56,14 @@ class TailFact(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Fork:
-    """History was replaced by another one after a position; None where that is unknown."""
+    """Replacement of history after a position; None if the position is unknown."""
 
     after: Position | None
 
 
 @dataclass(frozen=True, slots=True)
 class TailRead:
-    """One look at the tail: the epoch, the number of erasures and redactions, a fork that was noticed, and facts."""
+    """Result of one read of the tail: the epoch, the number of erasures and redactions, a detected fork, and facts."""
 
     epoch: int
     erasures: int
@@ -72,22 +72,22 @@ class TailRead:
     facts: Sequence[TailFact]
 
     def is_behind(self, mark: Mark | None, *, epoch: int) -> bool:
-        """Whether a standby has yet to receive what was seen elsewhere, or before it was restarted."""
+        """True if a standby has yet to receive history that was seen elsewhere, or before it was restarted."""
         return self.on_standby and (self.epoch < epoch or (mark is not None and not self.facts))
 
     def continues(self, mark: Mark | None) -> bool:
-        """Whether the fact at the last position is still the one that was seen there.
+        """True if the fact at the last position is still the one that was seen there.
 
-        After a fail-over that lost commits, or a restore, positions repeat with other facts. Their number alone would
-        not show it, and a stream would go on in a history that its client has never seen the beginning of. Nor would
-        the id alone: a publish in doubt that is repeated after a fail-over may find its old position free, behind other
-        facts.
+        After a fail-over that lost commits, or a restore, positions are used again for other facts. The position alone
+        would not show it, and a stream would continue in a history of which its client has not seen the beginning. Nor
+        would the id alone: a publish in doubt that is retried after a fail-over may find its old position free, after
+        other facts.
         """
         return mark is None or (len(self.facts) > 0 and self.facts[0].mark == mark)
 
 
 class KnownParts(msgspec.Struct):
-    """What of a document its tags are made of, and whose it is."""
+    """Parts of a document that give its tags and its data subject."""
 
     aggregate_ids: list[str]
     meta: dict[str, str | list[str]]
@@ -103,9 +103,9 @@ UNKNOWN_PARTS = KnownParts([], {})
 
 
 async def read_tail(connection: Connection, *, anchor: Position, facts_max: int, bytes_max: int) -> TailRead:
-    """The facts from the anchor on, the one at the anchor included, up to the first that is missing.
+    """Read the facts from the anchor on, the one at the anchor included, up to the first that is missing.
 
-    Raises LogDamaged where that leaves no new one.
+    Raises LogDamaged if that leaves no new fact.
     """
     rows = await connection.fetch(READ_TAIL, anchor, facts_max, bytes_max)
     facts = [tail_fact(row) for row in rows if row["position"] is not None]
@@ -121,7 +121,7 @@ async def read_tail(connection: Connection, *, anchor: Position, facts_max: int,
 
 
 def tail_fact(row: asyncpg.Record) -> TailFact:
-    """A fact as it is stored; one whose document cannot be parsed is marked as unreadable and has no tags."""
+    """Convert a stored row; a fact with a document that cannot be parsed is marked as unreadable and has no tags."""
     try:
         parts = known_parts(row["document"])
     except (ValueError, msgspec.MsgspecError):
@@ -140,15 +140,15 @@ def tail_fact(row: asyncpg.Record) -> TailFact:
 
 
 def known_parts(document: bytes) -> KnownParts:
-    """Raises ValueError where the document, from `"id"` on, is that of no fact."""
-    # The payload is not looked into: it may hold what the decoder refuses, such as a lone surrogate.
+    """Parse a document from `"id"` on. Raises ValueError if it is not the document of a fact."""
+    # The payload is not decoded: it may contain text that the decoder refuses, such as a lone surrogate.
     return KNOWN_PARTS.decode(b"{%b}}" % document[: document.index(PAYLOAD_MARK)])
 
 
 async def open_tail(
     connection: Connection, facts: Sequence[TailFact], *, bytes_max: int, master_keys: MasterKeys
 ) -> Sequence[TailFact]:
-    """The facts with their payloads put in, up to the first that does not fit. Raises KeyUnavailable."""
+    """Add the decrypted payloads to the facts, up to the first that does not fit. Raises KeyUnavailable."""
     positions = [fact.position for fact in facts if fact.data_subject]
     if not positions:
         return facts
@@ -166,6 +166,6 @@ async def open_tail(
 
 
 async def read_marks(connection: Connection, positions: Sequence[Position]) -> list[tuple[Position, Mark]]:
-    """The marks of the facts at some positions, as far as there are any."""
+    """Marks of the facts at some positions; positions without a fact are left out."""
     rows = await connection.fetch(MARKS_AT, list(positions))
     return [(row["position"], Mark(str(row["id"]), utc(row["published_at"]))) for row in rows]

@@ -1,4 +1,4 @@
-"""Rows that every log has."""
+"""Required rows: those that every log has."""
 
 from asyncpg import Record
 
@@ -8,7 +8,7 @@ HIDDEN = "The row of the log cannot be seen: a dump is being restored, or row se
 
 
 def required_row(row: Record | None) -> Record:
-    """A row that is there wherever a log is. Raises Unavailable where it cannot be seen."""
+    """Return a row that every log has. Raises Unavailable if it is not visible."""
     if row is None:
         raise Unavailable(HIDDEN)
     return row

@@ -1,4 +1,4 @@
-"""Sessions of browsers: good in every process until they end."""
+"""Browser sessions, which are valid in every process until they end."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -6,8 +6,8 @@ from datetime import datetime, timedelta
 
 from factwire.store.pools import Connection
 
-# One of several that begin at once does not see the others, whose excess is left to the next one. Rows that another
-# process is deleting are left to it.
+# Sessions that begin at the same time do not see each other: their excess is left to the next one. Rows that another
+# process is deleting are skipped.
 BEGIN_SESSION = """
 with excess as materialized (
   select digest
@@ -37,10 +37,10 @@ select principal, expires_at
 
 LIVE_SESSIONS = "select digest from factwire.sessions where digest = any($1) and expires_at > clock_timestamp()"
 
-# With it go the tickets and sessions that came from it: the schema sees to that.
+# The tickets and sessions that came from it are deleted too, by ON DELETE CASCADE in the schema.
 END_SESSION = "delete from factwire.sessions where digest = $1"
 
-# Rows that another process is deleting are left to it.
+# Rows that another process is deleting are skipped.
 FORGET_SESSIONS = """
 delete from factwire.sessions
  where digest in (select s.digest
@@ -53,7 +53,7 @@ delete from factwire.sessions
 
 @dataclass(frozen=True, slots=True)
 class StoredSession:
-    """Whose a session is, as it was written, and when it ends."""
+    """Stored session: its principal as it was written, and the time of its end."""
 
     principal: str
     expires_at: datetime
@@ -69,10 +69,10 @@ async def begin_session(
     seconds: float,
     session: bytes | None,
 ) -> datetime:
-    """Keep a session, and return when it ends: with the session from which it came, if there is one, at the latest.
+    """Store a session and return when it expires. It ends at the latest with the session from which it came, if any.
 
-    Of the sessions whose principal begins with `owner`, the ones that would end first make room for it. Raises
-    asyncpg.ForeignKeyViolationError where the one from which it comes has ended.
+    Of the sessions with a principal that begins with `owner`, those that would end first make room for it. Raises
+    asyncpg.ForeignKeyViolationError if the session from which it came has ended.
     """
     expires_at: datetime = await connection.fetchval(
         BEGIN_SESSION, digest, principal, timedelta(seconds=seconds), owner, sessions_max, session
@@ -86,7 +86,7 @@ async def find_session(connection: Connection, digest: bytes) -> StoredSession |
 
 
 async def live_sessions(connection: Connection, digests: Collection[bytes]) -> set[bytes]:
-    """Which of several sessions have not ended."""
+    """Those of several sessions that have not ended."""
     return {row["digest"] for row in await connection.fetch(LIVE_SESSIONS, list(digests))}
 
 
@@ -95,5 +95,5 @@ async def end_session(connection: Connection, digest: bytes) -> None:
 
 
 async def forget_sessions(connection: Connection, *, sessions_max: int) -> None:
-    """Delete sessions that have ended."""
+    """Delete at most `sessions_max` sessions that have ended."""
     await connection.execute(FORGET_SESSIONS, sessions_max)

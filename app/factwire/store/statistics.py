@@ -1,11 +1,11 @@
-"""What the metrics tell of the log and of the lock that orders its appends."""
+"""Statistics for the metrics: the head of the log, and the queue for the advisory lock that orders its appends."""
 
 from dataclasses import dataclass
 
 from factwire.domain.position import Position
 from factwire.store.pools import Connection
 
-# The lock's key has 64 bits, which pg_locks shows in two halves.
+# The key of the lock has 64 bits, which pg_locks shows in two halves.
 # https://www.postgresql.org/docs/current/view-pg-locks.html
 VITALS = """
 select factwire.head() as head,
@@ -23,7 +23,7 @@ select factwire.head() as head,
 
 @dataclass(frozen=True, slots=True)
 class LockQueue:
-    """The sessions that wait for the append lock, of all processes, and the longest such wait."""
+    """Number of sessions, of all processes, that wait for the append lock, and the longest such wait."""
 
     waiting: float
     seconds: float

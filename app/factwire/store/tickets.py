@@ -1,12 +1,12 @@
-"""Tickets: each opens one stream once, whichever process it is shown to."""
+"""Single-use tickets: each opens one stream once, in any process."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from factwire.store.pools import Connection
 
-# One of several that are issued at once does not see the others, whose excess is left to the next one. Rows that
-# another process is deleting are left to it.
+# Tickets that are issued at the same time do not see each other: their excess is left to the next one. Rows that
+# another process is deleting are skipped.
 ISSUE_TICKET = """
 with excess as materialized (
   select digest
@@ -27,14 +27,14 @@ values ($1, $2, $3, clock_timestamp() + $4, $7)
 returning expires_at
 """
 
-# Whoever deletes the row has the ticket: a second process waits for the first one, and then finds nothing.
+# The process that deletes the row has the ticket: a second process waits for the first one, and then finds no row.
 USE_TICKET = """
 delete from factwire.tickets
  where digest = $1
 returning principal, query, expires_at > clock_timestamp() as holds, session
 """
 
-# Rows that another process is deleting are left to it.
+# Rows that another process is deleting are skipped.
 FORGET_TICKETS = """
 delete from factwire.tickets
  where digest in (select t.digest
@@ -47,7 +47,7 @@ delete from factwire.tickets
 
 @dataclass(frozen=True, slots=True)
 class IssuedTicket:
-    """Whose a ticket is, and for which query, both as they were written; the session from which it came, if any."""
+    """Issued ticket: its principal and query as they were written, and the session from which it came, if any."""
 
     principal: str
     query: bytes
@@ -65,10 +65,10 @@ async def issue_ticket(
     seconds: float,
     session: bytes | None,
 ) -> datetime:
-    """Keep a ticket, and return when it ends: with the session from which it came, if there is one, at the latest.
+    """Store a ticket and return when it expires. It ends at the latest with the session from which it came, if any.
 
-    Of the tickets whose principal begins with `owner`, the ones that would end first make room for it. Raises
-    asyncpg.ForeignKeyViolationError where the session from which it comes has ended.
+    Of the tickets with a principal that begins with `owner`, those that would end first make room for it. Raises
+    asyncpg.ForeignKeyViolationError if the session from which it came has ended.
     """
     expires_at: datetime = await connection.fetchval(
         ISSUE_TICKET, digest, principal, query, timedelta(seconds=seconds), owner, tickets_max, session
@@ -77,7 +77,7 @@ async def issue_ticket(
 
 
 async def use_ticket(connection: Connection, digest: bytes) -> IssuedTicket | None:
-    """Use a ticket up. None if there is none, or it was used before, or has ended."""
+    """Use up a ticket. None if it does not exist, was used before, or has ended."""
     row = await connection.fetchrow(USE_TICKET, digest)
     if row is None or not row["holds"]:
         return None
@@ -85,5 +85,5 @@ async def use_ticket(connection: Connection, digest: bytes) -> IssuedTicket | No
 
 
 async def forget_tickets(connection: Connection, *, tickets_max: int) -> None:
-    """Delete tickets that nobody used in time."""
+    """Delete at most `tickets_max` tickets that were not used in time."""
     await connection.execute(FORGET_TICKETS, tickets_max)

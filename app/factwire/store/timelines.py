@@ -1,8 +1,8 @@
-"""Timelines: the server that the log is on, and the one on which its history was last known to be whole.
+"""PostgreSQL timelines: the server that holds the log, and the one on which its history was last known to be whole.
 
-A promotion begins a timeline, and so does a restore to a point in time; a server that was set up anew has another
-system identifier. Either may have lost commits, or none. What leaves no such mark is not seen here: a dump that is
-restored into its own server, or a disk that is put back.
+A promotion begins a timeline, and so does a point-in-time restore; a new server has another system identifier. Either
+may have lost commits, or none. A change that leaves no such mark is not detected here: a dump that is restored into its
+own server, or a disk that is put back to an older state.
 """
 
 from dataclasses import dataclass
@@ -43,8 +43,8 @@ update factwire.log
 returning epoch
 """
 
-# The role may not ask, the server has no such functions, or it is in recovery.
-UNTOLD = (
+# The role lacks the privilege, the server has no such functions, or it is in recovery.
+UNANSWERED = (
     asyncpg.InsufficientPrivilegeError,
     asyncpg.UndefinedFunctionError,
     asyncpg.FeatureNotSupportedError,
@@ -54,13 +54,13 @@ UNTOLD = (
 
 @dataclass(frozen=True, slots=True)
 class ServerTimeline:
-    """A server that takes writes, from one promotion or restore to the next."""
+    """A server that accepts writes, from one promotion or restore to the next."""
 
     system_identifier: int
     timeline: int
 
     def change_to(self, other: "ServerTimeline") -> str:
-        """The change, in a few words."""
+        """Short description of the change."""
         if other.system_identifier == self.system_identifier:
             return f"timeline {self.timeline} -> {other.timeline}"
         return f"server {self.system_identifier} -> {other.system_identifier}"
@@ -68,7 +68,7 @@ class ServerTimeline:
 
 @dataclass(frozen=True, slots=True)
 class KeptHistory:
-    """What the log keeps of its history: the server on which it was known to be whole, and a fork that was noticed."""
+    """Stored state of the history: the server on which it was last known to be whole, and a detected fork."""
 
     epoch: int
     server: ServerTimeline | None
@@ -76,10 +76,10 @@ class KeptHistory:
 
 
 async def read_server(connection: Connection) -> ServerTimeline | None:
-    """The server of a connection; None where it does not tell, as on a standby."""
+    """Timeline of the server of a connection; None if the server does not report it, as on a standby."""
     try:
         row = await connection.fetchrow(PRESENT_SERVER)
-    except UNTOLD:
+    except UNANSWERED:
         return None
     return None if row is None else ServerTimeline(row["system_identifier"], row["timeline"])
 
@@ -95,13 +95,13 @@ async def read_kept(connection: Connection) -> KeptHistory:
 
 
 async def confirm(connection: Connection, server: ServerTimeline, *, instead_of: KeptHistory) -> bool:
-    """Keep a server in the place of another one; False where the log has changed, or a fork was noticed, since."""
+    """Store a server in place of another one; False if the log has changed, or a fork was detected, since."""
     confirmed = await connection.fetchval(CONFIRM, *parts_of(server), instead_of.epoch, *parts_of(instead_of.server))
     return confirmed is not None
 
 
 async def keep_server(connection: Connection, server: ServerTimeline | None) -> bool:
-    """Keep a server whatever was kept before; None lets a process keep the next one. False where a fork was noticed."""
+    """Store a server in place of any other; None lets a process store the next one. False if a fork was detected."""
     return await connection.fetchval(KEEP_SERVER, *parts_of(server)) is not None
 
 

@@ -1,1 +1,1 @@
-"""Logs, metrics and traces. Imports nothing of the service."""
+"""Logs, metrics and traces. Imports no other package of the service."""

@@ -1,4 +1,4 @@
-"""Series that are counted in plain numbers, for what happens with every request: the library takes a lock for each."""
+"""Counters and histograms without locks, for events of every request: prometheus_client locks at each update."""
 
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
@@ -9,14 +9,14 @@ from prometheus_client.registry import Collector
 
 
 class Counts(Collector):
-    """A counter with one label. Only the event loop counts, and reads."""
+    """Counter with one label. Only the event loop updates and reads it, so it needs no lock."""
 
     def __init__(self, name: str, help: str, label: str) -> None:
         self._name, self._help, self._label = name, help, label
         self._counts: dict[str, int] = {}
 
     def expect(self, values: Iterable[str]) -> None:
-        """Show these from the start."""
+        """Export these label values from the start, with a count of 0."""
         for value in values:
             self._counts.setdefault(value, 0)
 
@@ -31,7 +31,7 @@ class Counts(Collector):
 
 
 class Times:
-    """How often something took how long, in the buckets of a histogram."""
+    """Buckets and sum of a histogram of durations."""
 
     def __init__(self, bounds: Sequence[float]) -> None:
         self._bounds = bounds
@@ -43,13 +43,13 @@ class Times:
         self.sum += seconds
 
     def buckets(self) -> list[tuple[str, float]]:
-        """How many took at most so long."""
+        """Cumulative counts by upper bound, as Prometheus expects them."""
         names = [*(str(float(bound)) for bound in self._bounds), "+Inf"]
         return list(zip(names, accumulate(self._counts), strict=True))
 
 
 class Timings(Collector):
-    """A histogram with one label, of which all values are known."""
+    """Histogram with one label, all values of which are known in advance."""
 
     def __init__(self, name: str, help: str, label: str, times: dict[str, Times]) -> None:
         self._name, self._help, self._label, self._times = name, help, label, times

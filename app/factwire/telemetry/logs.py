@@ -1,4 +1,4 @@
-"""Log lines on standard error: for people, or as JSON for programs; with the id of the request they belong to."""
+"""Log lines on standard error: readable text, or JSON for programs; with the request id."""
 
 import logging
 import sys
@@ -19,7 +19,7 @@ request_id: ContextVar[str] = ContextVar("request_id", default="")
 
 
 class TextFormatter(logging.Formatter):
-    """One line, which ends with the id of the request if there is one."""
+    """Formats a log record as one line, which ends with the request id if there is one."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:
         line = super().formatMessage(record)
@@ -28,7 +28,7 @@ class TextFormatter(logging.Formatter):
 
 
 class LineFormatter(JsonFormatter):
-    """One JSON object a line; a traceback is a member of it. Times are RFC 3339 in UTC, as everywhere."""
+    """Formats a log record as one JSON line; a traceback is a member of it. Times are RFC 3339 in UTC, as elsewhere."""
 
     def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:
         time = datetime.fromtimestamp(record.created, UTC)
@@ -38,13 +38,13 @@ class LineFormatter(JsonFormatter):
         self, log_record: dict[str, object], record: logging.LogRecord, message_dict: dict[str, object]
     ) -> None:
         super().add_fields(log_record, record, message_dict)
-        log_record.pop("color_message", None)  # uvicorn's, with the colours of a terminal
+        log_record.pop("color_message", None)  # added by uvicorn, with terminal colours
         if id := request_id.get():
             log_record["request_id"] = id
 
 
 def configure_logging(format: LogFormat = "text", level: str = "INFO") -> None:
-    """One event a line on standard error."""
+    """Configure logging to standard error, with one event per line."""
     formatter = (
         LineFormatter("%(asctime)s %(levelname)s %(name)s %(message)s", rename_fields=JSON_FIELDS, timestamp=False)
         if format == "json"
@@ -61,7 +61,7 @@ def configure_logging(format: LogFormat = "text", level: str = "INFO") -> None:
 
 
 def logs_json() -> bool:
-    """Whether what goes to standard error has to be JSON."""
+    """True if the lines on standard error must be JSON."""
     return any(isinstance(handler.formatter, LineFormatter) for handler in logging.getLogger().handlers)
 
 
@@ -70,5 +70,5 @@ def log_uncaught(kind: type[BaseException], error: BaseException, trace: Traceba
 
 
 def describe_error(error: BaseException) -> str:
-    """The kind of an error and the first line of what it says: further ones may quote what was to be stored."""
+    """Type of an error and the first line of its message: further lines may quote data that was to be stored."""
     return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}".removesuffix(": ")

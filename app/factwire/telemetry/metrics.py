@@ -1,4 +1,4 @@
-"""Metrics, as Prometheus reads them; each application has a registry of its own."""
+"""Metrics in the Prometheus format; each application has its own registry."""
 
 from collections.abc import Callable, Iterable, Mapping
 
@@ -16,7 +16,7 @@ Values = Mapping[tuple[str, ...], float]
 
 
 class Metrics:
-    """What one process measures. Gauges ask their source when they are read."""
+    """Metrics of one process. Gauges query their source when they are read."""
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
@@ -53,7 +53,7 @@ class Metrics:
         )
 
     def expect(self, *, outcomes: Iterable[str], reasons: Iterable[str], problems: Iterable[str]) -> None:
-        """Show these labels from the start: an increase from nothing to something is none to Prometheus."""
+        """Export these label values from the start: Prometheus does not see the first increase of a new series."""
         self._publishes.expect(outcomes)
         for reason in reasons:
             self._streams_ended.labels(reason)
@@ -80,20 +80,20 @@ class Metrics:
         self._streams_ended.labels(reason).inc()
 
     def gauge(self, name: str, help: str, read: Callable[[], float]) -> None:
-        """Add a gauge that is read when the metrics are."""
+        """Add a gauge that is read when the metrics are collected."""
         self.gauges(name, help, (), lambda: {(): read()})
 
     def gauges(self, name: str, help: str, labels: tuple[str, ...], read: Callable[[], Values]) -> None:
-        """Add a gauge with labels; all its values are read at once."""
+        """Add a gauge with labels; all its values are read together."""
         self._registry.register(Gauges(name, help, labels, read))
 
     def render(self) -> tuple[bytes, str]:
-        """The text format of Prometheus and its media type."""
+        """Metrics in the text format of Prometheus, and its media type."""
         return generate_latest(self._registry), CONTENT_TYPE_LATEST
 
 
 class Gauges(Collector):
-    """A gauge whose values are read when it is collected."""
+    """Gauge with values that are read when it is collected."""
 
     def __init__(self, name: str, help: str, labels: tuple[str, ...], read: Callable[[], Values]) -> None:
         self._name, self._help, self._labels, self._read = name, help, labels, read

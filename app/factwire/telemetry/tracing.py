@@ -1,8 +1,8 @@
-"""Traces by OpenTelemetry: from the request that published a fact to its delivery, wherever that happens.
+"""OpenTelemetry traces: from the request that published a fact to its delivery, in any process.
 
-A fact carries its trace in its meta, under `traceparent` (https://www.w3.org/TR/trace-context/): the publisher puts it
-there, since what the service added would make a retry differ from its original. Where spans go and how many are kept
-is set by the variables of OpenTelemetry itself.
+A fact carries its trace in its meta, under `traceparent` (https://www.w3.org/TR/trace-context/). The publisher puts it
+there: if the service added it, a retry would differ from the original request. The environment variables of
+OpenTelemetry set the destination of the spans and the sampling.
 """
 
 import time
@@ -19,11 +19,11 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import SpanKind
 
 TRACEPARENT = "traceparent"
-DELIVERIES_MAX = 10_000  # beyond it the oldest are forgotten: a trace is no promise
+DELIVERIES_MAX = 10_000  # beyond it the oldest are dropped: traces are best effort
 
 
 class Tracing:
-    """The spans of one process. They are sent in the background, and lost where nobody takes them."""
+    """Spans of one process. They are sent in the background, and are lost if no collector accepts them."""
 
     def __init__(self, *, version: str) -> None:
         resource = Resource.create({SERVICE_VERSION: version})
@@ -36,18 +36,18 @@ class Tracing:
 
     @contextmanager
     def publishing(self, traceparent: str, facts: int) -> Iterator[trace.Span]:
-        """The span of one publish, below the one that its request names. An exception is noted in it."""
+        """Span of one publish, a child of the span that the request names. An exception is recorded in it."""
         with self._tracer.start_as_current_span(
             "publish", context=context_of(traceparent), kind=SpanKind.SERVER, attributes={"factwire.facts": facts}
         ) as span:
             yield span
 
     def expect_delivery(self, position: int, traceparent: str) -> None:
-        """A fact that carries a trace is about to be delivered."""
+        """Record that a fact with a trace is about to be delivered."""
         self._undelivered.append((position, traceparent, time.time_ns()))
 
     def delivered(self, through: int, streams: int) -> None:
-        """Every stream that is pushed to has got what it was to get, up to a position."""
+        """Emit the spans of the facts up to a position: the fan-out has pushed them to all streams."""
         while self._undelivered and self._undelivered[0][0] <= through:
             position, traceparent, seen_at = self._undelivered.popleft()
             self._tracer.start_span(
@@ -59,7 +59,7 @@ class Tracing:
             ).end()
 
     def close(self) -> None:
-        """Send what is left. It blocks, for as long as the exporter's time limit."""
+        """Send the remaining spans. Blocks for at most the time limit of the exporter."""
         self._provider.shutdown()
 
 

@@ -2,7 +2,8 @@
 
 from tests.faults.followers import Follower
 from tests.faults.nemeses.fault import Fault
-from tests.faults.site import Setup, Site, until
+from tests.faults.site import Setup, Site
+from tests.support.waiting import until
 
 FOLLOWERS = 9_000
 AT_ONCE = 500
@@ -17,7 +18,7 @@ async def end_a_crowded_service(site: Site) -> None:
     for begin in range(0, FOLLOWERS, AT_ONCE):
         for follower in crowd[begin : begin + AT_ONCE]:
             site.follow(follower)
-        await until(lambda end=begin + AT_ONCE: all(it.position for it in crowd[:end]), CROWD_SECONDS)  # type: ignore[misc]
+        await until(lambda end=begin + AT_ONCE: all(it.position for it in crowd[:end]), seconds=CROWD_SECONDS)
     for _ in range(FACTS):
         await site.publishes(leaving.url)
     leaving.process.terminate()
@@ -26,7 +27,7 @@ async def end_a_crowded_service(site: Site) -> None:
         await site.publishes(staying.url)
     exit_code = await leaving.ended()
     head = await site.publishes(staying.url)
-    await until(lambda: all(it.position >= head for it in crowd), CROWD_SECONDS)
+    await until(lambda: all(it.position >= head for it in crowd), seconds=CROWD_SECONDS)
     site.restart(leaving)
     cut = sum(it.cuts for it in crowd)
     if exit_code or cut:

@@ -7,8 +7,9 @@ from tests.faults.erasers import Eraser
 from tests.faults.nemeses.failovers import fail_over, pair_of, promote, raise_the_epoch, silence_and_cancel
 from tests.faults.nemeses.fault import Fault
 from tests.faults.pair import Pair
-from tests.faults.site import Setup, Site, until
-from tests.postgres import run_sql
+from tests.faults.site import Setup, Site
+from tests.support.postgres import run_sql
+from tests.support.waiting import until
 
 ERASED_SECONDS = 60.0
 MASTER_KEY = "ZmFjdHdpcmUgZmF1bHRzOiBhIG1hc3RlciBrZXkgICE="
@@ -50,7 +51,7 @@ async def _doubt(site: Site, pair: Pair) -> None:
 
 async def _until_erased(site: Site) -> None:
     before = sum(client.acknowledged for client in _erasers(site))
-    await until(lambda: sum(client.acknowledged for client in _erasers(site)) >= before + 4, ERASED_SECONDS)
+    await until(lambda: sum(client.acknowledged for client in _erasers(site)) >= before + 4, seconds=ERASED_SECONDS)
 
 
 async def _look_for_keys(site: Site) -> None:

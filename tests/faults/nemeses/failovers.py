@@ -10,9 +10,10 @@ import asyncpg
 from tests.faults import network
 from tests.faults.nemeses.fault import Fault
 from tests.faults.pair import Node, Pair
-from tests.faults.site import Setup, Site, until
-from tests.postgres import run_sql
-from tests.service import ROOT, clean_environment
+from tests.faults.site import Setup, Site
+from tests.support.postgres import run_sql
+from tests.support.service import ROOT, clean_environment
+from tests.support.waiting import until
 
 LOAD_SECONDS = 2.0
 PROMOTION_SECONDS = 20.0
@@ -89,7 +90,7 @@ async def raise_the_epoch(site: Site, pair: Pair) -> None:
     """Let the loss be noticed, which ends all publishing, and raise the epoch as an operator does."""
     assert site.loss is not None
     forked_after = site.loss.forked_after
-    await until(site.shared.forked.is_set, NOTICE_SECONDS)
+    await until(site.shared.forked.is_set, seconds=NOTICE_SECONDS)
     await asyncio.sleep(LOAD_SECONDS)  # clients try to publish, to import and to erase
     since = site.recorder.now()
     site.raised(since, await asyncio.to_thread(raise_epoch, pair.url, forked_after))

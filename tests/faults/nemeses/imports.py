@@ -10,8 +10,9 @@ from tests.faults.nemeses.failovers import SYNCHRONOUS, fail_over
 from tests.faults.nemeses.fault import Fault
 from tests.faults.nemeses.kills import kill_services
 from tests.faults.nemeses.pauses import LOCK
-from tests.faults.site import Setup, Site, until
-from tests.postgres import run_sql
+from tests.faults.site import Setup, Site
+from tests.support.postgres import run_sql
+from tests.support.waiting import until
 
 IMPORT_SECONDS = 60.0
 HOLD_SECONDS = 7.0  # longer than the 5 s that a session of the service waits for a lock
@@ -54,7 +55,7 @@ async def fail_over_beside_imports(site: Site) -> None:
 
 async def _until_completed(site: Site, before: int) -> None:
     """Each importer that was broken off gets to the end of its file."""
-    await until(lambda: _completed(site) >= before + len(site.beside), IMPORT_SECONDS)
+    await until(lambda: _completed(site) >= before + len(site.beside), seconds=IMPORT_SECONDS)
 
 
 def _completed(site: Site) -> int:

@@ -9,7 +9,7 @@ import psutil
 
 from tests.faults.nemeses.fault import Fault
 from tests.faults.site import Setup, Site
-from tests.postgres import run_sql
+from tests.support.postgres import run_sql
 
 TERMINATE = """
 select count(pg_terminate_backend(pid)) from pg_stat_activity

@@ -1,1 +1,1 @@
-"""What resources share: authorization, bodies, JSON, parameters, problems, compression, Server-Sent Events."""
+"""HTTP layer: authorization, bodies, JSON, parameters, problems, compression, Server-Sent Events."""

@@ -1,6 +1,6 @@
-"""Admitting: who may make a request at all, decided before its operation sees it. One rule an operation.
+"""Authorization of requests: each operation has one rule, which is applied before the operation runs.
 
-What somebody may publish or read is up to the operation itself, which asks for the principal.
+The operation itself decides, by its principal, which facts a request may publish or read.
 """
 
 from enum import StrEnum
@@ -20,13 +20,13 @@ from factwire.limits.quotas import Quotas
 
 
 class Rule(StrEnum):
-    """What an operation asks of whoever wants it."""
+    """Permission that an operation requires."""
 
     OPEN = "open"
     READ = "read"
     PUBLISH = "publish"
     MANAGE = "manage"
-    MANAGE_FACTS = "manage-facts"  # the operation asks in which namespace
+    MANAGE_FACTS = "manage-facts"  # the operation itself checks the namespace
 
 
 async def authorize(context: Context, scope: Scope, rule: Rule) -> None:
@@ -41,14 +41,14 @@ async def authorize(context: Context, scope: Scope, rule: Rule) -> None:
     except Unavailable as error:
         if rule is not Rule.READ:
             raise
-        # A stream has to end cleanly if other reads fail: principal_of raises this when it is asked.
+        # principal_of raises this error later: other reads fail with it, but a stream has to end cleanly.
         scope["state"][PRINCIPAL] = error
         return
     accept(context, scope, rule, principal)
 
 
 def authorize_at_once(context: Context, scope: Scope, rule: Rule) -> bool:
-    """The same without waiting. False if that needs I/O; nothing has happened then."""
+    """Authorize a request without waiting. False if that needs I/O; nothing has changed then."""
     if context.access.is_open or rule is Rule.OPEN:
         scope["state"][PRINCIPAL] = ANYBODY
         return True
@@ -67,7 +67,7 @@ def accept(context: Context, scope: Scope, rule: Rule, principal: Principal) -> 
 
 
 def count_request(quotas: Quotas, scope: Scope, principal: Principal, rule: Rule) -> None:
-    """Raises RateLimited; for what reads, principal_of does, so that a stream can end kindly."""
+    """Count a request. Raises RateLimited; for a read, principal_of raises it, so that a stream can end cleanly."""
     try:
         begin_request(scope, quotas, principal.name)
     except RateLimited as error:
@@ -86,7 +86,7 @@ def check_rule(principal: Principal, rule: Rule) -> None:
 
 
 def principal_of(request: Request) -> Principal:
-    """Who makes a request. Raises Unavailable where that could not be found out, and RateLimited."""
+    """Principal of a request. Raises RateLimited, and Unavailable if the credentials could not be verified."""
     principal: Principal | Unavailable | RateLimited = request.scope["state"][PRINCIPAL]
     if isinstance(principal, FactwireError):
         raise principal
@@ -94,7 +94,7 @@ def principal_of(request: Request) -> Principal:
 
 
 def reader_of(request: Request, context: Context) -> Reader:
-    """The same, for what goes on for a while."""
+    """Reader for a long-running request: the principal with a check of its credentials. Raises as principal_of."""
     principal = principal_of(request)
     if principal is ANYBODY:
         return ANY_READER
@@ -102,6 +102,6 @@ def reader_of(request: Request, context: Context) -> Reader:
 
 
 def check_principal(context: Context, principal: Principal) -> None:
-    """Raises Unauthenticated where somebody may not go on."""
+    """Raises Unauthenticated if the credentials or the session of a principal are no longer valid."""
     context.access.check(principal)
     context.sessions.check(principal)

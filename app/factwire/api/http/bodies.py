@@ -16,15 +16,16 @@ from factwire.domain.errors import BodyTooLarge, RequestTimeout, Unavailable, Un
 
 NDJSON = "application/x-ndjson"
 
-# Nobody but the server cancels a request: when its time to finish what is under way is over.
+# Only the server cancels a request: when its time limit to finish requests in progress has passed.
 TOO_MANY = "Too many request bodies are under way: FACTWIRE_BODIES_BYTES_MAX bounds them, and half for each principal."
 STOPPED_FIRST = "The service stopped before the body was complete."
 
 
 def check_media_type(request: Request, *expected: str) -> str:
-    """Which of these the body is of. Raises UnsupportedMediaType for others.
+    """Media type of the body, one of those expected. Raises UnsupportedMediaType for any other.
 
-    Without it a page of another origin could publish with a form: only some media types need its permission.
+    Without this check a page of another origin could publish with a form: browsers ask this service for permission
+    only for some media types.
     """
     given = header(request.scope, b"content-type")
     for media_type in expected:
@@ -34,9 +35,9 @@ def check_media_type(request: Request, *expected: str) -> str:
 
 
 class Bodies:
-    """Reads bodies whole, each within its limit and all that are under way within one for the process.
+    """Reader of whole bodies, each within its limit, and all in progress within one budget of the process.
 
-    Whoever gets a large one has to decode it at once, while it is their turn.
+    A caller that gets a large body has to decode it at once, within its decoding turn.
     """
 
     def __init__(self, tenants: Tenants, *, bytes_max: int, all_bytes_max: int, seconds: float) -> None:
@@ -47,18 +48,18 @@ class Bodies:
         self._seconds = seconds
 
     async def read_json(self, request: Request) -> bytes:
-        """A body of JSON. Raises UnsupportedMediaType for any other."""
+        """Read a JSON body. Raises UnsupportedMediaType for any other."""
         check_media_type(request, JSON)
         return await self.read(request)
 
     async def read(self, request: Request) -> bytes:
-        """One body. It is refused as soon as it is known to be too large, not after it was read."""
+        """Read one body. It is refused as soon as it is known to be too large, not after it was read."""
         check_no_coding(request.scope)
         declared = header(request.scope, b"content-length")
         if declared.isdigit():
             self.check_size(int(declared))
         try:
-            # Most bodies have arrived together with their headers.
+            # Most bodies arrive together with their headers.
             message = at_once(cast(Coroutine[None, None, Message], request.receive()))
         except WouldWait:
             message = None

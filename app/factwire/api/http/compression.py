@@ -1,4 +1,4 @@
-"""Content coding of pages: zstd or gzip where the client accepts them, with a strong ETag of each representation."""
+"""Content coding of responses: zstd or gzip if the client accepts it, with a strong ETag per representation."""
 
 import asyncio
 import gzip
@@ -16,15 +16,15 @@ from factwire.api.http.reserved_memory import ReservedResponse
 
 CODINGS = ("zstd", "gzip")
 PLAIN_BYTES_MAX = 1024  # smaller bodies are sent as they are
-SMALL_BYTES_MAX = 64 * 1024  # what the buffer of a connection takes anyway
-STREAMED_BYTES = 3 * 1024 * 1024  # a page, the next one, and what is compressed of them
-IN_LOOP_BYTES_MAX = 32 * 1024  # larger ones are compressed in a thread
+SMALL_BYTES_MAX = 64 * 1024  # fits into the buffer of a connection anyway
+STREAMED_BYTES = 3 * 1024 * 1024  # a page, the next page, and their compressed output
+IN_LOOP_BYTES_MAX = 32 * 1024  # larger bodies are compressed in a thread
 WEIGHT = re.compile(r"(?:0(?:\.[0-9]*)?|1(?:\.0*)?)")
 HEADERS = {"cache-control": "private, no-cache", "vary": "accept-encoding", "x-content-type-options": "nosniff"}
 
 
 def chosen_coding(request: Request) -> str | None:
-    """The best coding that the client accepts (RFC 9110, section 12.5.3), or None for none."""
+    """Best coding that the client accepts (RFC 9110, section 12.5.3); None if it accepts neither."""
     weights: dict[str, float] = {}
     for part in request.headers.get("accept-encoding", "").lower().split(","):
         name, *parameters = part.split(";")
@@ -34,7 +34,7 @@ def chosen_coding(request: Request) -> str | None:
 
 
 def weight(parameters: Iterable[str]) -> float:
-    """The first `q` of a coding; 1 without one, and 0 for one that is not a number from 0 to 1."""
+    """First `q` parameter of a coding; 1 if it is missing, 0 if it is not a number from 0 to 1."""
     for parameter in parameters:
         name, _, value = parameter.partition("=")
         if name.strip() == "q":
@@ -45,14 +45,15 @@ def weight(parameters: Iterable[str]) -> float:
 async def encoded_response(
     request: Request, body: bytes, *, media_type: str = "application/json", headers: Mapping[str, str] | None = None
 ) -> Response:
-    """A body with its ETag, compressed if that pays; 304 where the client has it already.
+    """Response with an ETag, compressed if the body is large enough; 304 if the client has the body already.
 
-    Raises Unavailable where it is large and others of the same tenant are waiting to be read.
+    Raises Unavailable if the body is large and the budget for responses that clients have not read yet has no room,
+    in total or for this tenant.
     """
     context = context_of(request)
     tenant = context.tenants.tenant_of(request.scope)
     if len(body) > SMALL_BYTES_MAX:
-        with context.unread.held(tenant, 2 * len(body)):  # as it is and compressed
+        with context.unread.held(tenant, 2 * len(body)):  # plain and compressed
             answer = await coded_response(request, body, media_type=media_type, headers=headers or {})
         return ReservedResponse(answer, context.unread, tenant, len(body))
     return await coded_response(request, body, media_type=media_type, headers=headers or {})
@@ -79,7 +80,7 @@ async def compress(body: bytes, coding: str) -> bytes:
 
 
 def streamed_response(request: Request, pages: AsyncIterator[bytes], *, media_type: str) -> Response:
-    """A body of any length, compressed page by page where the client accepts it; it counts with a few pages."""
+    """Response of any length, compressed page by page if the client accepts it; it counts as a few pages of memory."""
     context = context_of(request)
     tenant = context.tenants.tenant_of(request.scope)
     return ReservedResponse(coded_stream(request, pages, media_type=media_type), context.unread, tenant, STREAMED_BYTES)

@@ -1,4 +1,4 @@
-"""Content coding of request bodies (RFC 9110, section 8.4): decoded as they arrive, in bounded pieces."""
+"""Content coding of request bodies (RFC 9110, section 8.4): they are decoded as they arrive, in bounded pieces."""
 
 import zlib
 from collections.abc import AsyncIterator, Iterator
@@ -12,16 +12,16 @@ from factwire.domain.errors import MalformedBody, UnsupportedContentCoding
 GZIP = zlib.MAX_WBITS | 16
 PIECE_BYTES_MAX = 256 * 1024
 ZSTD_WINDOW_BYTES_MAX = 8 * 1024 * 1024
-ZSTD_STEP_BYTES = 64  # hold at most 21 blocks, each of which may become 128 KiB
+ZSTD_STEP_BYTES = 64  # at most 21 blocks, each of which may expand to 128 KiB
 
 
 def check_no_coding(scope: Scope) -> None:
-    """Raises UnsupportedContentCoding: most bodies are taken as they are only."""
+    """Raises UnsupportedContentCoding if the body has a coding: most operations take plain bodies only."""
     coding_of(scope, ())
 
 
 def coding_of(scope: Scope, known: tuple[str, ...]) -> str:
-    """The coding of a body, empty where it has none. Raises UnsupportedContentCoding."""
+    """Coding of a body; empty if it has no coding. Raises UnsupportedContentCoding."""
     coding = header(scope, b"content-encoding").decode("latin-1").strip().lower()
     coding = {"x-gzip": "gzip", "identity": ""}.get(coding, coding)
     if coding and coding not in known:
@@ -30,7 +30,7 @@ def coding_of(scope: Scope, known: tuple[str, ...]) -> str:
 
 
 async def decode_chunks(chunks: AsyncIterator[bytes], coding: str) -> AsyncIterator[bytes]:
-    """The chunks of a body without its coding; an empty one stays one. Raises MalformedBody."""
+    """Decode the chunks of a body; an empty chunk is passed on. Raises MalformedBody."""
     decoder = decoder_of(coding)
     async for chunk in chunks:
         if decoder is None or not chunk:
@@ -39,7 +39,7 @@ async def decode_chunks(chunks: AsyncIterator[bytes], coding: str) -> AsyncItera
         for piece in decoder.pieces(chunk):
             yield piece
     if decoder is not None and not decoder.is_complete:
-        raise MalformedBody("The body ends in the middle of what its Content-Encoding says.")
+        raise MalformedBody("The body ends in the middle of its Content-Encoding.")
 
 
 def decoder_of(coding: str) -> "Gunzip | Unzstd | None":
@@ -47,7 +47,7 @@ def decoder_of(coding: str) -> "Gunzip | Unzstd | None":
 
 
 class Gunzip:
-    """Members of gzip one after the other, in pieces of a bounded size whatever they expand to."""
+    """Decoder of consecutive gzip members, in pieces of a bounded size, however much they expand."""
 
     def __init__(self) -> None:
         self._member = zlib.decompressobj(GZIP)
@@ -72,7 +72,7 @@ class Gunzip:
 
 
 class Unzstd:
-    """Frames of zstd one after the other, in pieces of a bounded size whatever they expand to."""
+    """Decoder of consecutive zstd frames, in pieces of a bounded size, however much they expand."""
 
     def __init__(self) -> None:
         self._frames = zstandard.ZstdDecompressor(max_window_size=ZSTD_WINDOW_BYTES_MAX)

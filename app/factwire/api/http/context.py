@@ -1,4 +1,4 @@
-"""What the routes of one application work with."""
+"""Context: the services and the state that the routes of one application use."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Context:
-    """The floors below, as the composition root built them, and the state of this process."""
+    """Services of the lower layers, as the composition root built them, and the state of this process."""
 
     settings: Settings
     limits: Limits
@@ -58,13 +58,13 @@ class Context:
 
     @property
     def database_reachable(self) -> bool:
-        """Whether the tail reads, and nobody else fails at more than writing on a standby."""
+        """True if the tail reads, and no connection pool fails at anything but writing on a standby."""
         failing = [lane for lane in self.pools.all() if lane.failing]
         return self.tail.reads and all(self.tail.on_standby and lane.refused_writes for lane in failing)
 
     @property
     def database_state(self) -> str:
-        """How the process finds its database, in one word."""
+        """State of the database as this process sees it, in one word."""
         if not self.tail.looked:
             return "starting"
         if not self.database_reachable:

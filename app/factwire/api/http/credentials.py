@@ -1,4 +1,4 @@
-"""Where the credentials of a request are: in its `Authorization`, in a cookie, or as a ticket in a stream's URL."""
+"""Credentials of a request: in its `Authorization`, in a session cookie, or as a ticket in a stream's URL."""
 
 from starlette.requests import Request
 from starlette.types import Scope
@@ -13,7 +13,7 @@ from factwire.domain.principal import Principal
 
 
 async def authenticate(context: Context, scope: Scope) -> Principal:
-    """Who makes a request. Raises Unauthenticated, CrossOrigin, and Unavailable where nobody can tell."""
+    """Principal of a request. Raises Unauthenticated, CrossOrigin, and Unavailable if it cannot be verified now."""
     authorization = header(scope, b"authorization")
     if not authorization:
         if scope["method"] == "GET" and scope["path"] in STREAMS and b"ticket=" in scope["query_string"]:
@@ -25,7 +25,7 @@ async def authenticate(context: Context, scope: Scope) -> Principal:
 
 async def authenticate_ticket(context: Context, request: Request) -> Principal:
     parameters = parameters_of(request, *FILTERS, *OPTIONS, TICKET)
-    context.tail.refuse_on_standby()  # where it could not be used up
+    context.tail.refuse_on_standby()  # a standby cannot record that the ticket was used
     return await context.tickets.use(parameters.values.get(TICKET, [""])[0], parameters.query())
 
 

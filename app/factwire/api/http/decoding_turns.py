@@ -1,18 +1,18 @@
-"""Decoding takes turns: large bodies are decoded one at a time, and others have the process in between."""
+"""Decoding turns: large bodies are decoded one at a time, and other tasks run in between."""
 
 import asyncio
 from collections import deque
 from time import perf_counter
 
-LARGE_BYTES = 64 * 1024  # takes about half a millisecond
-REST = 2.0  # times as long as a turn took
+LARGE_BYTES = 64 * 1024  # decoding takes about half a millisecond
+REST = 2.0  # pause after a turn, as a multiple of its duration
 
 
 class DecodingTurns:
-    """Lets one task go on at a time, by turns among tenants, and the next one once twice that time has passed.
+    """Round-robin scheduler over tenants: one task at a time, then a pause of twice the time that it took.
 
-    The largest legal body takes some 40 ms to decode, and nothing else happens meanwhile. Without turns, forty of them
-    that arrive together would stop everybody else for as long as all of them take.
+    The largest legal body takes some 40 ms to decode, and the process does nothing else meanwhile. Without turns, forty
+    of them that arrive together would stop all other requests until all of them are decoded.
     """
 
     def __init__(self) -> None:
@@ -20,7 +20,7 @@ class DecodingTurns:
         self._resting = False
 
     async def take(self, tenant: str) -> None:
-        """Go on when it is this tenant's turn, which lasts until the task waits for something else."""
+        """Wait for a turn of this tenant, which lasts until the task waits for something else."""
         turn = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(tenant, deque()).append(turn)
         if not self._resting:
@@ -31,17 +31,17 @@ class DecodingTurns:
         self._resting = False
         while self._waiting and not self._resting:
             turn = self._next()
-            if not turn.done():  # or whoever waited is gone
+            if not turn.done():  # a task that was cancelled meanwhile needs no turn
                 turn.set_result(None)
                 self._resting = True
-                # It is called once the task has come to its next wait.
+                # The event loop calls this after the task has reached its next wait.
                 asyncio.get_running_loop().call_soon(self._rest, perf_counter())
 
     def _rest(self, began_at: float) -> None:
         asyncio.get_running_loop().call_later(REST * (perf_counter() - began_at), self._give)
 
     def _next(self) -> "asyncio.Future[None]":
-        """The first one of the tenant whose turn it is; its others wait behind those of all other tenants."""
+        """First waiting task of the next tenant; its other tasks then wait until all other tenants had a turn."""
         tenant, line = next(iter(self._waiting.items()))
         turn = line.popleft()
         del self._waiting[tenant]

@@ -1,4 +1,4 @@
-"""Direct responses: hot operations write to the connection, without ASGI's send() and the framework around it."""
+"""Direct responses: hot operations write to the connection, bypassing ASGI's send() and the framework around it."""
 
 from collections.abc import Coroutine, Iterable, Sequence
 from functools import lru_cache
@@ -11,13 +11,13 @@ T = TypeVar("T")
 
 Headers = Iterable[tuple[bytes, bytes]]
 
-COMMENT = "factwire.comment"  # of a stream: what may be written between two parts of its body and means nothing
+COMMENT = "factwire.comment"  # of a stream: bytes without meaning that may be written between two parts of its body
 JSON = "application/json"
 WRITER = "factwire.writer"
 ADDED = "factwire.added-headers"
 REQUEST_ID = "factwire.request-id"
 STATUS = "factwire.status"
-FORWARDED = frozenset(  # what proxies add
+FORWARDED = frozenset(  # headers that proxies add
     (
         b"forwarded via x-forwarded x-forwarded-for x-forwarded-host x-forwarded-proto x-forwarded-port"
         b" x-forwarded-server x-forwarded-prefix x-forwarded-ssl x-forwarded-scheme x-forwarded-by"
@@ -30,7 +30,7 @@ COPIED_BYTES_MAX = 16 * 1024
 
 
 class ResponseWriter(Protocol):
-    """Writes the response of one request to its connection. The server puts it into the scope."""
+    """Writer of the response of one request to its connection. The server puts it into the scope."""
 
     def answer(self, status: int, headers: bytes, body: bytes) -> bool: ...
 
@@ -44,7 +44,7 @@ class ResponseWriter(Protocol):
 
 
 class WholeRequest(Protocol):
-    """A small request that has arrived whole, and the writer of its one answer."""
+    """Small request that has arrived completely, and the writer of its only response."""
 
     scope: Scope
     whole_body: bytes
@@ -53,10 +53,10 @@ class WholeRequest(Protocol):
 
 
 class Shortcut(Protocol):
-    """Handles requests of one operation without ASGI and without a task. Raises nothing."""
+    """Handler for requests of one operation, without ASGI and without a task. Raises nothing."""
 
     def accepts(self, scope: Scope) -> bool:
-        """True if the request may take this way. Its headers are known, and no two of them share a name."""
+        """True if this handler can take the request. Its headers are known, and no two of them share a name."""
         ...
 
     def __call__(self, request: WholeRequest) -> None:
@@ -65,14 +65,14 @@ class Shortcut(Protocol):
 
 
 class WouldWait(Exception):
-    """What was asked for cannot be had at once."""
+    """The result is not available without waiting."""
 
 
 def at_once(coroutine: Coroutine[Any, Any, T]) -> T:
-    """The result of a coroutine that needs not wait, without the cost of a time limit. Raises WouldWait otherwise.
+    """Result of a coroutine that need not wait, without the cost of a time limit. Raises WouldWait if it would wait.
 
-    It is for `receive` and `send` of the server. uvicorn waits for a message before it takes it, and for room in its
-    buffer before it writes anything: what would have to wait was not done, not even in part.
+    For `receive` and `send` of the server. uvicorn waits for a message before it takes it, and for room in its buffer
+    before it writes anything: an operation that would have to wait was not done, not even in part.
     """
     try:
         coroutine.send(None)
@@ -84,7 +84,7 @@ def at_once(coroutine: Coroutine[Any, Any, T]) -> T:
 
 
 def header(scope: Scope, name: bytes) -> bytes:
-    """The value of a header; empty if there is none."""
+    """Value of a header; empty if the header is missing."""
     for given, value in scope["headers"]:
         if given == name:
             return bytes(value)
@@ -92,12 +92,12 @@ def header(scope: Scope, name: bytes) -> bytes:
 
 
 def is_forwarded(scope: Scope) -> bool:
-    """Whether a proxy says that it has passed a request on."""
+    """True if a header shows that a proxy has forwarded the request."""
     return any(name in FORWARDED for name, _ in scope["headers"])
 
 
 def chunk(body: bytes) -> tuple[bytes, ...]:
-    """A part of a body as a chunk (RFC 9112, section 7.1), without a copy of it where it is large."""
+    """Part of a body as a chunk (RFC 9112, section 7.1); a large part is not copied."""
     if len(body) > COPIED_BYTES_MAX:
         return (b"%x\r\n" % len(body), body, b"\r\n")
     return (small_chunk(body),)
@@ -105,12 +105,12 @@ def chunk(body: bytes) -> tuple[bytes, ...]:
 
 @lru_cache(8)
 def small_chunk(body: bytes) -> bytes:
-    """Many streams in a row get the same one."""
+    """Chunk of a small part, cached because many streams in a row get the same part."""
     return b"%x\r\n%b\r\n" % (len(body), body)
 
 
 def body_of(chunked: Sequence[bytes]) -> bytes:
-    """The part of a body that a chunk holds."""
+    """Part of a body that a chunk contains."""
     whole = b"".join(chunked)
     return whole[whole.index(b"\n") + 1 : -2]
 
@@ -121,13 +121,13 @@ def writer_of(scope: Scope) -> ResponseWriter | None:
 
 
 def client_has_left(scope: Scope) -> bool:
-    """Whether it is known, without waiting, that nobody is there any more."""
+    """True if it is known, without waiting, that the client has disconnected."""
     writer = writer_of(scope)
     return writer is not None and writer.has_left()
 
 
 class JsonAnswer(Response):
-    """A JSON response that is written directly if the server offers that."""
+    """JSON response that is written directly if the server offers that."""
 
     body: bytes
 
@@ -144,7 +144,7 @@ class JsonAnswer(Response):
 
 
 def write(writer: ResponseWriter | WholeRequest, scope: Scope, status: int, headers: Headers, body: bytes) -> bool:
-    """Write a whole response, with the headers that middleware adds to others. False if it cannot be written now."""
+    """Write a whole response with the headers that middleware adds to others. False if it cannot be written now."""
     state = scope["state"]
     state[STATUS] = status
     lines = header_lines((*headers, (b"x-request-id", state[REQUEST_ID]), *state.get(ADDED, ())))

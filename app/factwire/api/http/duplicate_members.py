@@ -1,7 +1,7 @@
-"""Repeated members of JSON objects: found by counting texts, which a body has more of than what was decoded from it.
+"""Detection of repeated members in JSON objects, by counting strings: the body has more than its decoded value.
 
-A decoder takes the last of two members with one name. A proxy that looks at the first sees another request than the
-service, so that they are refused, outside of payloads.
+A decoder takes the last of two members with one name. A proxy that reads the first sees another request than the
+service, so they are refused, except within payloads.
 """
 
 import json
@@ -22,24 +22,24 @@ ENCODER = msgspec.json.Encoder()
 
 
 def has_repeated_member(body: bytes, value: Any) -> bool:
-    """Whether a member stands twice in a body, of which `value` was decoded: encoded again it has one of them only.
+    """True if a body, of which `value` was decoded, repeats a member: `value` encoded again has it only once.
 
-    What is raw in the value stands there as it was sent. No member that was not sent may have a value but UNSET. The
-    encoding has no space and no needless escape: where the body is as short, it holds no more than that either.
+    Raw parts of the value are encoded as they were sent. A member that was not sent must have the value UNSET. The
+    encoding has no space and no needless escape: a body of the same length has no more members than the encoding.
     """
     again = ENCODER.encode(value)
     return len(again) != len(body) and quotes_in(again) != quotes_in(body)
 
 
 def quotes_in(json_text: bytes) -> int:
-    """How many quotes are the beginning or the end of a text, names of members included."""
+    """Number of quotes that begin or end a string, member names included."""
     if BACKSLASH in json_text:
         json_text = json_text.replace(ESCAPED_BACKSLASH, b"").replace(ESCAPED_QUOTE, b"")
     return json_text.count(QUOTE)
 
 
 def repeated_member(body: bytes) -> InvalidRequest:
-    """That a member stands twice, by name where it is found quickly."""
+    """Error for a repeated member, with its name if that is found quickly."""
     names: list[str] = []
 
     def keep(pairs: list[tuple[str, Any]]) -> None:
@@ -47,8 +47,8 @@ def repeated_member(body: bytes) -> InvalidRequest:
         names.extend([name for name, _ in pairs if name in seen or seen.add(name)])  # type: ignore[func-returns-value]
 
     if len(body) <= SEARCHED_BYTES_MAX:
-        # What the decoder takes may still be nested too deeply here, or have a number of too many digits.
+        # A body that the decoder took may still be nested too deeply here, or have a number of too many digits.
         with suppress(RecursionError, ValueError):
             json.loads(body, object_pairs_hook=keep)
     named = f" ({names[-1][:NAME_SHOWN_MAX]})" if names else ""
-    return InvalidRequest([FieldError(f"a member stands twice in an object{named}", pointer="")])
+    return InvalidRequest([FieldError(f"an object has a member twice{named}", pointer="")])

@@ -1,4 +1,4 @@
-"""Exporting: the whole result up to the head, streamed, a fact a line."""
+"""Export response: the whole result up to the head, streamed, one fact per line."""
 
 from collections.abc import AsyncIterator
 
@@ -17,7 +17,7 @@ EXPORT_PARAMETERS = (*FILTERS, "after", "until")
 
 
 async def answer_export(request: Request, representation: Representation = ENVELOPE) -> Response:
-    """The lines of all pages."""
+    """Stream the lines of all pages."""
     parameters = parameters_of(request, *EXPORT_PARAMETERS)
     context = context_of(request)
     reader = reader_of(request, context)
@@ -31,7 +31,7 @@ async def answer_export(request: Request, representation: Representation = ENVEL
         tenant=context.tenants.tenant_of(request.scope),
     )
     context.unread.refuse_beyond(page_request.tenant, STREAMED_BYTES)
-    # The first page is read before the answer begins, so that what is wrong with the request has a status.
+    # The first page is read before the response begins, so that an error in the request can still set the status.
     pages = export(context.pools, context.tail, page_request)
     first = await anext(pages, b"")
 

@@ -1,7 +1,7 @@
-"""Guards: checks of a request before its operation and its principal are known, as data for whoever loops over them.
+"""Guards: checks of a request before its operation and its principal are known, kept as a tuple of functions.
 
-Every way into the service runs the same tuple, so that none can forget a guard: the middleware below, and the way of
-publishes that skips ASGI (server/fast_publish).
+Every entry point of the service runs the same tuple, so that none can omit a guard: the middleware, and the publish
+path that skips ASGI (server/fast_publish).
 """
 
 from collections.abc import Callable
@@ -17,5 +17,5 @@ Guard = Callable[[Scope], None]
 
 
 def address_quota(quotas: Quotas, proxies: Proxies) -> Guard:
-    """Guard: count the request for the address of its client. Raises RateLimited."""
+    """Guard that counts the request against the quota of its client address. Raises RateLimited."""
     return lambda scope: begin_request(scope, quotas, source_of(proxies.address_of(scope)))

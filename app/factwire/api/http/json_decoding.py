@@ -1,7 +1,7 @@
-"""Decoding JSON bodies into the structs of the wire, with errors that point at what is wrong.
+"""Decoding of JSON bodies into the structs of the wire format, with errors that point at the invalid part.
 
-Whatever a body holds, decoding takes time in proportion to its size, with a small constant, also where it is refused:
-a body may have megabytes, and while one is decoded the process does nothing else.
+For any content, decoding takes time in proportion to the size of the body, with a small constant, also if the body is
+refused: a body may have megabytes, and while one is decoded the process does nothing else.
 """
 
 import re
@@ -17,7 +17,7 @@ from factwire.domain.fact import escape_pointer
 
 T = TypeVar("T")
 
-NUL = b"\x00"  # stands in no JSON text
+NUL = b"\x00"  # occurs in no JSON text
 NEUTRAL = NUL * 2
 SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 LONE_SURROGATE = re.compile(
@@ -33,9 +33,9 @@ STEP = re.compile(r"\[(\d+|\.\.\.)\]|\.([^.\[]+)")
 
 
 class Decoder(Generic[T]):
-    """Decodes one type. Raises MalformedJson for what is not JSON in UTF-8, InvalidRequest for what does not fit.
+    """Decoder for one type. Raises MalformedJson if a body is not JSON in UTF-8, InvalidRequest if it does not fit.
 
-    A member that stands twice is refused outside of payloads, unless `refuses_repeats` is False.
+    A repeated member is refused, except within payloads, unless `refuses_repeats` is False.
     """
 
     def __init__(self, type: type[T], *, refuses_repeats: bool = True) -> None:
@@ -43,9 +43,9 @@ class Decoder(Generic[T]):
         self._refuses_repeats = refuses_repeats
 
     def decode(self, body: bytes) -> tuple[T, "Payloads"]:
-        """The value, and how its raw payloads are to be read."""
+        """Decoded value, and the reader of its raw payloads."""
         try:
-            # A payload is taken over without being looked into, so that its UTF-8 is checked here.
+            # The decoder copies a payload without parsing its strings, so its UTF-8 is checked here.
             if not body.isascii():
                 body.decode()
             value = self._decoder.decode(body)
@@ -62,7 +62,7 @@ class Decoder(Generic[T]):
         return value, VERBATIM
 
     def _decode_with_lone_surrogates(self, body: bytes, error: msgspec.DecodeError) -> tuple[T, "Payloads"]:
-        """Decode once more with each escaped lone surrogate replaced by a mark.
+        """Decode again, with each escaped lone surrogate replaced by a mark.
 
         JSON allows "\\ud800" alone (RFC 8259, section 8.2) and a payload keeps it, but the decoder refuses it. The mark
         begins with a control character: anywhere but in a payload, the checks of the domain refuse it as such.
@@ -83,7 +83,7 @@ class Decoder(Generic[T]):
         return value, Payloads(mark)
 
     def _invalid(self, body: bytes, error: msgspec.ValidationError) -> FactwireError:
-        """What is wrong with a body of which a part does not fit: the rest of it may not even be JSON."""
+        """Error for a body of which a part does not fit: the rest of it may not even be JSON."""
         try:
             SYNTAX.decode(with_lone_surrogates_marked(body, b"\\u0001"))
         except (msgspec.DecodeError, RecursionError) as wrong:
@@ -92,7 +92,7 @@ class Decoder(Generic[T]):
 
 
 class Payloads:
-    """Gives the bytes of raw payloads as they were sent."""
+    """Reader of raw payloads, which returns their bytes as they were sent."""
 
     def __init__(self, mark: bytes | None) -> None:
         self._mark = mark
@@ -106,16 +106,16 @@ VERBATIM = Payloads(None)
 
 
 def with_lone_surrogates_marked(body: bytes, mark: bytes) -> bytes:
-    """A body with a mark in place of the "\\u" of each lone surrogate; the same object where there is none."""
+    """Body with a mark in place of the "\\u" of each lone surrogate; the same object if it has no lone surrogate."""
     if SURROGATE.search(body) is None or NUL in body:
         return body
-    neutral = body.replace(ESCAPED_BACKSLASH, NEUTRAL)  # what looks like an escape is one now
+    neutral = body.replace(ESCAPED_BACKSLASH, NEUTRAL)  # from here on, everything that looks like an escape is one
     surrogates = [found[0] for found in islice(LONE_SURROGATE.finditer(neutral), LONE_SURROGATES_MAX + 1)]
     if not surrogates:
         return body
     if len(surrogates) > LONE_SURROGATES_MAX:
         raise MalformedJson(f"The body has more than {LONE_SURROGATES_MAX} lone surrogates.")
-    # Not with `sub`, which would call a function for each.
+    # `sub` would call a function for each surrogate.
     first, *others = LONE_SURROGATE.split(neutral)
     marked = [mark + surrogate[2:] + other for surrogate, other in zip(surrogates, others, strict=True)]
     return b"".join([first, *marked]).replace(NEUTRAL, ESCAPED_BACKSLASH)
@@ -130,10 +130,10 @@ def malformed(body: bytes, error: Exception) -> MalformedJson:
 
 
 def invalid_request(message: str, *, mark: str | None = None) -> InvalidRequest:
-    """A decoder's message with its location as a JSON pointer, which leads to something in the body that was sent.
+    """Error with a decoder's message, and its location as a JSON pointer to a part of the body that was sent.
 
-    It is the member itself where there is one, and the object where a member is missing, or its name cannot be sent
-    back: it is too long, or has a lone surrogate, which stands as `mark` in the message.
+    The pointer leads to the member itself if it exists, and to the object if a member is missing, or if its name cannot
+    be sent back: it is too long, or has a lone surrogate, which appears as `mark` in the message.
     """
     location = LOCATION.search(message)
     pointer = ""

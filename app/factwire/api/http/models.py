@@ -1,31 +1,10 @@
-"""The wire format, declared once: what requests and answers look like, and what becomes of them in the domain."""
+"""Wire format, declared once: the structs of requests and responses."""
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 from uuid import UUID
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
-from uuid_utils import uuid7
-
-from factwire.api.http.json_decoding import Payloads
-from factwire.domain.condition import Condition
-from factwire.domain.errors import FactwireError, FieldError, InvalidRequest, LimitExceeded
-from factwire.domain.fact import (
-    AGGREGATE,
-    META,
-    NewFact,
-    check_maximum,
-    check_texts,
-    find_repeated,
-    invalid_field,
-    new_fact,
-)
-from factwire.domain.limits import ITEMS_MAX, VALUES_MAX, Limits
-from factwire.domain.position import FACT_ID, Cursor, parse_cursor
-from factwire.domain.query import Item, Query, new_item
-
-T = TypeVar("T")
 
 MetaValues = dict[str, str | list[str]]
 Texts = list[str] | UnsetType
@@ -40,13 +19,13 @@ class NewFactBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     id: Annotated[
         str | UnsetType | None,
         Meta(
-            description="Makes retries safe: a UUID with hyphens. The store makes a UUIDv7 if none is given.",
+            description="A UUID with hyphens, which makes retries safe (default: a new UUIDv7).",
             extra_json_schema={"format": "uuid"},
         ),
     ] = UNSET
     version: Annotated[
         int | UnsetType,
-        Meta(description="The version of the payload's schema; 1 without it."),
+        Meta(description="The version of the payload's schema (default: 1)."),
     ] = UNSET
     aggregate_ids: Annotated[
         list[str] | UnsetType,
@@ -58,12 +37,12 @@ class NewFactBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     ] = UNSET
     data_subject: Annotated[
         str | UnsetType | None,
-        Meta(description="Whose key encrypts the payload: a name that tells nothing of the person."),
+        Meta(description="The data subject whose key encrypts the payload. It must not identify the person."),
     ] = UNSET
 
 
 class NewFactLine(NewFactBody, forbid_unknown_fields=True, kw_only=True):
-    """A fact to import. A line of an export can be taken as it is; its place in that log is passed over."""
+    """A fact to import. A line of an export can be sent as it is; its position in that log is ignored."""
 
     position: int | UnsetType | None = UNSET
     published_at: str | UnsetType | None = UNSET
@@ -73,7 +52,7 @@ class NewFactLine(NewFactBody, forbid_unknown_fields=True, kw_only=True):
 
 
 class QueryItemBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """One item of a query: all parts that are given must match."""
+    """One item of a query: a fact must match all parts that are given."""
 
     namespaces: Annotated[Texts, Meta(description="The namespace is one of these.")] = UNSET
     types: Annotated[Texts, Meta(description="The type is one of these.")] = UNSET
@@ -82,18 +61,18 @@ class QueryItemBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 
 
 class QueryBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """Which facts: any item matches. Without items, every fact."""
+    """Query for facts: a fact matches if it matches any item. Without items, every fact matches."""
 
     items: list[QueryItemBody] | UnsetType = UNSET
 
 
 class ConditionBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """Publish only if no fact matches any of the items after a position."""
+    """Condition of a publish: no fact after a position matches any of the items."""
 
     fail_if_match: list[QueryItemBody]
     after: Annotated[
         int | str | UnsetType,
-        Meta(description="A cursor or a position, exclusive; the whole log without it."),
+        Meta(description="A cursor or a position, exclusive (default: the whole log)."),
     ] = UNSET
 
 
@@ -105,18 +84,18 @@ class PublishBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 
 
 class PublishedFact(msgspec.Struct):
-    """Where a fact stands."""
+    """Position of a published fact."""
 
     id: Annotated[str, Meta(extra_json_schema={"format": "uuid"})]
     position: int
 
 
 class PublishResult(msgspec.Struct):
-    """Where the facts of a request stand."""
+    """Positions of the facts that a request published."""
 
     facts: list[PublishedFact]
     position: Annotated[int, Meta(description="The position of the last of them.")]
-    cursor: Annotated[str, Meta(description="The cursor behind them.")]
+    cursor: Annotated[str, Meta(description="The cursor after them.")]
     published_at: Annotated[str | None, Meta(description="RFC 3339, UTC; null if the facts were archived.")]
 
 
@@ -129,7 +108,9 @@ class Fact(msgspec.Struct, kw_only=True):
     namespace: str
     type: str
     version: int
-    data_subject: Annotated[str | UnsetType, Meta(description="Whose key encrypts the payload.")] = UNSET
+    data_subject: Annotated[str | UnsetType, Meta(description="The data subject, whose key encrypts the payload.")] = (
+        UNSET
+    )
     aggregate_ids: list[str]
     meta: MetaValues
     payload: Any
@@ -145,9 +126,9 @@ class Page(msgspec.Struct):
 
     facts: list[Fact]
     position: Annotated[int, Meta(description="How far the page came, matches or not.")]
-    cursor: Annotated[str, Meta(description="Where to go on.")]
+    cursor: Annotated[str, Meta(description="The cursor to continue after.")]
     head: Annotated[int, Meta(description="The position of the newest fact.")]
-    caught_up: Annotated[bool, Meta(description="Whether the end of what was asked for is reached.")]
+    caught_up: Annotated[bool, Meta(description="True if the end of the requested range is reached.")]
     until: Annotated[str | UnsetType, Meta(description="Descending: the next page's `until`.")] = UNSET
 
 
@@ -161,20 +142,22 @@ class LogPosition(msgspec.Struct):
 
 
 class ErasedDataSubject(msgspec.Struct):
-    """A data subject whose key was destroyed."""
+    """An erased data subject: its key was destroyed."""
 
     data_subject: str
     erased_at: str
 
 
 class RedactionBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """Why a payload is taken out."""
+    """Reason for the removal of a payload."""
 
-    reason: Annotated[str, Meta(description="Kept for ever, and told to followers.", examples=["published by mistake"])]
+    reason: Annotated[
+        str, Meta(description="Stored permanently, and sent to followers.", examples=["published by mistake"])
+    ]
 
 
 class Redaction(msgspec.Struct):
-    """A fact whose payload was taken out."""
+    """A redacted fact: its payload was removed."""
 
     id: Annotated[str, Meta(extra_json_schema={"format": "uuid"})]
     position: int
@@ -183,7 +166,7 @@ class Redaction(msgspec.Struct):
 
 
 class Skipped(msgspec.Struct):
-    """Lines of an export that were left out, by reason; `reserved` are facts about the other log itself."""
+    """Number of skipped lines of an export, by reason; `reserved` are facts about the other log itself."""
 
     redacted: int = 0
     erased: int = 0
@@ -192,18 +175,18 @@ class Skipped(msgspec.Struct):
 
 
 class ImportCounts(msgspec.Struct):
-    """How far an import came."""
+    """Progress of an import."""
 
     lines: int = 0
     published: int = 0
     replayed: int = 0
     position: int = 0
     cursor: str = "start"
-    skipped: Annotated[Skipped | UnsetType, Meta(description="Left out where no line was skipped.")] = UNSET
+    skipped: Annotated[Skipped | UnsetType, Meta(description="Omitted if no line was skipped.")] = UNSET
 
 
 class ProblemField(msgspec.Struct):
-    """What is wrong with one field."""
+    """An error in one field."""
 
     detail: str
     pointer: Annotated[str | UnsetType, Meta(description="A JSON pointer into the body.")] = UNSET
@@ -211,7 +194,7 @@ class ProblemField(msgspec.Struct):
 
 
 class Problem(msgspec.Struct, kw_only=True):
-    """What went wrong (RFC 9457). What there is beside the first four depends on the type; docs/problems.md tells."""
+    """A problem (RFC 9457). The members after the first four depend on the type; docs/problems.md lists them."""
 
     type: str
     title: str
@@ -231,167 +214,12 @@ class Problem(msgspec.Struct, kw_only=True):
     data_subject: str | UnsetType = UNSET
     retry_after_seconds: float | UnsetType = UNSET
     line: Annotated[int | UnsetType, Meta(description="Of an import: the line that failed, from 1.")] = UNSET
-    progress: Annotated[ImportCounts | UnsetType, Meta(description="Of an import: what is committed.")] = UNSET
+    progress: Annotated[ImportCounts | UnsetType, Meta(description="Of an import: the committed lines.")] = UNSET
 
 
 class ImportLine(msgspec.Struct):
-    """A line of the answer to an import: `progress` now and then, and as the last one `result` or `problem`."""
+    """A line of the response to an import: `progress` from time to time, and `result` or `problem` as the last line."""
 
     progress: ImportCounts | UnsetType = UNSET
     result: ImportCounts | UnsetType = UNSET
     problem: Problem | UnsetType = UNSET
-
-
-def facts_from(body: PublishBody, payloads: Payloads, limits: Limits) -> list[NewFact]:
-    """The facts of a request in their normal form. Raises InvalidRequest naming each fact that is wrong."""
-    return build_facts(body.facts, lambda fact: fact_from(fact, payloads, limits), limits, pointer="/facts")
-
-
-def build_facts(given: Sequence[T], make: Callable[[T], NewFact], limits: Limits, *, pointer: str) -> list[NewFact]:
-    """A fact from each of what was given. Raises InvalidRequest naming each that is wrong, and LimitExceeded."""
-    if not given:
-        raise InvalidRequest([FieldError("expected at least one fact", pointer=pointer)])
-    check_maximum(len(given), "facts_max", limits.facts_max, pointer, "facts")
-    facts, wrong = build_facts_and_errors(given, make, limits, pointer)
-    if wrong:
-        raise InvalidRequest(wrong)
-    twice = find_repeated([fact.id for fact in facts]) if len(facts) > 1 else None
-    if twice is not None:
-        raise InvalidRequest([FieldError(f"the id {twice} stands twice in the request", pointer=pointer)])
-    return facts
-
-
-def build_facts_and_errors(
-    given: Sequence[T], make: Callable[[T], NewFact], limits: Limits, pointer: str
-) -> tuple[list[NewFact], list[FieldError]]:
-    """The facts, and what is wrong with others. Raises LimitExceeded at the first that is beyond a limit."""
-    facts: list[NewFact] = []
-    wrong: list[FieldError] = []
-    postings = len(given)
-    for index, one in enumerate(given):
-        try:
-            facts.append(make(one))
-        except FactwireError as error:
-            within = [below_pointer(f"{pointer}/{index}", field) for field in error.members["errors"]]
-            if isinstance(error, LimitExceeded):
-                raise LimitExceeded(error.members["limit"], error.members["maximum"], field=within[0]) from None
-            wrong.extend(within)
-            continue
-        postings += len(facts[-1].tags)
-        if postings > limits.postings_max:
-            raise_postings(limits, pointer)
-    return facts, wrong
-
-
-def raise_postings(limits: Limits, pointer: str) -> None:
-    """Refuse more postings than one request may have: all of them are written while nobody else publishes."""
-    detail = (
-        f"the facts have more than the {limits.postings_max} postings of postings_max: "
-        "each aggregate id, each value of meta and the type of each fact is one"
-    )
-    field = FieldError(detail, pointer=pointer)
-    raise LimitExceeded("postings_max", limits.postings_max, field=field)
-
-
-def fact_from(body: NewFactBody, payloads: Payloads, limits: Limits) -> NewFact:
-    """One fact in its normal form. Raises InvalidRequest or LimitExceeded with pointers relative to the fact."""
-    return new_fact(
-        id=str(uuid7()) if body.id is None or body.id is UNSET else canonical_id(body.id),
-        namespace=body.namespace,
-        type=body.type,
-        version=1 if body.version is UNSET else body.version,
-        aggregate_ids=body.aggregate_ids or [],
-        meta=body.meta or {},
-        payload=payloads.verbatim(body.payload),
-        limits=limits,
-        chosen_id=isinstance(body.id, str),
-        data_subject=None if body.data_subject is UNSET else body.data_subject,
-    )
-
-
-def canonical_id(given: str) -> str:
-    if FACT_ID.fullmatch(given) is None:
-        raise invalid_field("/id", "expected a UUID such as 0193595a-7c5f-7e1a-8f31-2f6a3c7d9b10")
-    return given.lower()
-
-
-def query_from(body: QueryBody) -> Query:
-    return Query(items_from(body.items or (), "/items"))
-
-
-def condition_from(body: ConditionBody) -> Condition:
-    """Raises InvalidRequest where the condition lists nothing, or an item restricts nothing."""
-    pointer = "/condition/fail_if_match"
-    if not body.fail_if_match:
-        raise invalid_field(pointer, "expected at least one item")
-    items = items_from(body.fail_if_match, pointer)
-    for index, item in enumerate(items):
-        if item == Item():
-            raise invalid_field(f"{pointer}/{index}", "an item of a condition needs at least one part")
-    return Condition(Query(items), condition_after(0 if body.after is UNSET else body.after))
-
-
-def condition_after(after: int | str) -> Cursor:
-    try:
-        if isinstance(after, str):
-            return parse_cursor(after)
-        return parse_cursor(str(after))
-    except ValueError as error:
-        raise invalid_field("/condition/after", str(error)) from None
-
-
-def items_from(bodies: Sequence[QueryItemBody], pointer: str) -> tuple[Item, ...]:
-    return tuple(parse_items(bodies, pointer))
-
-
-def parse_items(bodies: Sequence[QueryItemBody], pointer: str) -> Iterator[Item]:
-    check_maximum(len(bodies), "query_items_max", ITEMS_MAX, pointer, "items")
-    for index, body in enumerate(bodies):
-        yield item_from(body, f"{pointer}/{index}")
-
-
-def item_from(body: QueryItemBody, pointer: str) -> Item:
-    given = body.meta or {}
-    if any(":" in key for key in given):
-        raise invalid_field(f"{pointer}/meta", "a meta key has no ':'")
-    if [] in given.values():
-        raise invalid_field(f"{pointer}/meta", "expected at least one value for each key")
-    meta = [
-        (key, value) for key, values in given.items() for value in ([values] if isinstance(values, str) else values)
-    ]
-    namespaces, types, aggregate_ids = body.namespaces or [], body.types or [], body.aggregate_ids or []
-    parts = {
-        "namespaces": namespaces,
-        "types": types,
-        "aggregate_ids": aggregate_ids,
-        "meta": [text for pair in meta for text in pair],
-    }
-    for name, values in parts.items():
-        count = len(meta) if name == "meta" else len(values)
-        check_maximum(count, "query_values_max", VALUES_MAX, f"{pointer}/{name}", "values")
-        check_texts(values, f"{pointer}/{name}")
-    return new_item(namespaces=namespaces, types=types, aggregate_ids=aggregate_ids, meta=meta)
-
-
-def query_body_from(query: Query) -> QueryBody:
-    """A query as a client gives it."""
-    return QueryBody(items=[item_body_from(item) for item in query.items])
-
-
-def item_body_from(item: Item) -> QueryItemBody:
-    meta: dict[str, str | list[str]] = {}
-    for tag in item.tags:
-        if tag.startswith(META):
-            key, _, value = tag.removeprefix(META).partition(":")
-            given = meta.get(key, [])
-            meta[key] = [*([given] if isinstance(given, str) else given), value]
-    return QueryItemBody(
-        namespaces=list(item.namespaces),
-        types=list(item.types),
-        aggregate_ids=[tag.removeprefix(AGGREGATE) for tag in item.tags if tag.startswith(AGGREGATE)],
-        meta=meta,
-    )
-
-
-def below_pointer(pointer: str, field: FieldError) -> FieldError:
-    return FieldError(field.detail, pointer=f"{pointer}{field.pointer or ''}")

@@ -1,4 +1,4 @@
-"""Problems: every error as RFC 9457 has it. One table says which status an error has."""
+"""Problem details (RFC 9457) for every error. One table maps errors to status codes."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -65,7 +65,7 @@ STATUSES: Mapping[type[FactwireError], int] = {
     errors.LogDamaged: 503,
 }
 
-# The rest of such a request's body is not read, so that the connection cannot carry another one.
+# After these errors the rest of the body is not read, so the connection cannot carry another request.
 UNREAD_BODY = (errors.RequestTimeout,)
 
 
@@ -74,7 +74,7 @@ def type_uri(error: type[FactwireError]) -> str:
 
 
 def problem(error: FactwireError) -> dict[str, Any]:
-    """The members of the problem that stands for an error."""
+    """Members of the problem that represents an error."""
     members: dict[str, Any] = {
         name: shortened(value) if isinstance(value, str) else value for name, value in error.members.items()
     }
@@ -91,7 +91,7 @@ def problem(error: FactwireError) -> dict[str, Any]:
 
 
 def plain_errors(fields: Sequence[FieldError]) -> list[dict[str, str]]:
-    """The first of the fields, as many as a small problem has room for."""
+    """First of the fields, as many as fit into a small problem."""
     errors: list[dict[str, str]] = []
     size = 0
     for field in fields[:ERRORS_MAX]:
@@ -104,7 +104,7 @@ def plain_errors(fields: Sequence[FieldError]) -> list[dict[str, str]]:
 
 
 def plain(field: FieldError) -> dict[str, str]:
-    """A field as it is sent. A pointer that is too long ends at an object above what it points to."""
+    """Field as it is sent. A pointer that is too long is cut to an object above its target."""
     members = {name: value for name, value in asdict(field).items() if value is not None}
     pointer: str = members.get("pointer", "")
     while len(pointer) > TEXT_MAX:
@@ -113,12 +113,12 @@ def plain(field: FieldError) -> dict[str, str]:
 
 
 def shortened(text: str) -> str:
-    """A text that may repeat a part of the request, which may have megabytes."""
+    """Text cut to TEXT_MAX characters: it may repeat a part of the request, which may have megabytes."""
     return text if len(text) <= TEXT_MAX else f"{text[:TEXT_MAX]}…"
 
 
 class ProblemResponse(Response):
-    """A problem, whose code is kept for whoever counts them."""
+    """Response with a problem. It keeps the code in the scope, so that problems can be counted."""
 
     def __init__(self, code: str, body: bytes, status_code: int, headers: Mapping[str, str]) -> None:
         super().__init__(body, status_code, headers, MEDIA_TYPE)
@@ -151,7 +151,7 @@ async def answer_factwire_error(request: Request, error: Exception) -> Response:
 
 
 async def answer_http_exception(request: Request, error: Exception) -> Response:
-    """What the router refuses by itself; headers such as Allow are kept."""
+    """Problem for a request that the router itself refuses; headers such as Allow are kept."""
     assert isinstance(error, HTTPException)
     if error.status_code == 405:
         allowed = ", ".join(sorted(methods_of(request)))
@@ -163,11 +163,11 @@ async def answer_http_exception(request: Request, error: Exception) -> Response:
 
 
 def methods_of(request: Request) -> set[str]:
-    """The methods of all routes that have the path; the router itself tells those of the first one only."""
+    """Methods of all routes that have the path; the router itself reports those of the first route only."""
     matching = [route for route in request.app.routes if route.matches(request.scope)[0] is not Match.NONE]
     return {method for route in matching for method in getattr(route, "methods", None) or ()}
 
 
 async def answer_unexpected(request: Request, error: Exception) -> Response:
-    """Unknown errors are logged by the server and never leak their text."""
+    """Problem for an unknown error, which the server logs; its text is never sent."""
     return problem_response(errors.InternalError("The service failed; the cause is in its log."))

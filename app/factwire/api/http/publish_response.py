@@ -1,4 +1,4 @@
-"""Answering a publish: what becomes of facts that are in their normal form, and how that is told."""
+"""Publish response: publishes facts that are in their normal form, and encodes the result."""
 
 import asyncio
 from http import HTTPStatus
@@ -22,7 +22,7 @@ async def answer_publish(request: Request, admitted: Admitted) -> JsonAnswer:
     spend_facts(request.scope, len(admitted.facts))
     try:
         published = await publish_traced(request, admitted)
-    except asyncio.CancelledError:  # by the server, when its time to finish is over
+    except asyncio.CancelledError:  # by the server, when its time limit to finish has passed
         raise OutcomeUnknown([fact.id for fact in admitted.facts]) from None
     if context_of(request).settings.log_requests and not published.replayed:
         note_published(request.scope, published.positions)

@@ -1,6 +1,7 @@
-"""Attributing: the line of a request says who published which positions, where requests are logged.
+"""Audit of publishes: if requests are logged, the log line of a request names its principal and positions.
 
-Facts have no author: their publishers may be gone by the time they are read, and what readers see would tell of others.
+Facts have no author: their publishers may be gone by the time they are read, and readers would learn of other
+principals.
 """
 
 import logging
@@ -15,11 +16,11 @@ from factwire.domain.principal import Principal
 log = logging.getLogger(__name__)
 
 PUBLISHED = "factwire.published"
-RANGES_MAX = 100  # of an import, beside which others publish; then there is a line for them
+RANGES_MAX = 100  # reached by an import while others publish; the ranges then get a log line
 
 
 def note_published(scope: Scope, positions: Iterable[int]) -> None:
-    """Keep which positions a request has published, for its line; positions come in order."""
+    """Keep the positions that a request has published, for its log line; positions come in order."""
     ranges: list[list[int]] = scope["state"].setdefault(PUBLISHED, [])
     for position in positions:
         if ranges and position == ranges[-1][1] + 1:
@@ -27,17 +28,17 @@ def note_published(scope: Scope, positions: Iterable[int]) -> None:
         else:
             ranges.append([position, position])
     if len(ranges) >= RANGES_MAX:
-        who, told = principal_name(scope), take_published(scope)
-        log.info("%s has published %s", who, told, extra={"principal": who, "published": told})
+        principal, published = principal_name(scope), take_published(scope)
+        log.info("%s has published %s", principal, published, extra={"principal": principal, "published": published})
 
 
 def take_published(scope: Scope) -> str:
-    """Which positions a request has published since this was asked, as `5-7,9`; empty for none."""
+    """Positions that a request has published since the last call, as `5-7,9`; empty if there are none."""
     ranges: list[list[int]] = scope["state"].pop(PUBLISHED, [])
     return ",".join(f"{first}" if first == last else f"{first}-{last}" for first, last in ranges)
 
 
 def principal_name(scope: Scope) -> str:
-    """Who makes a request, as far as that was found out; `-` where it was not."""
+    """Name of the principal of a request; `-` if it is not known."""
     principal: Principal | FactwireError | None = scope["state"].get(PRINCIPAL)
     return principal.name if isinstance(principal, Principal) else "-"

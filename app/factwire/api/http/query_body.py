@@ -1,4 +1,4 @@
-"""Queries in the bodies of requests. Of a body of megabytes nothing but the query is kept while the request waits."""
+"""Queries in request bodies. Of a body of megabytes, only the query is kept while the request waits."""
 
 import asyncio
 
@@ -7,19 +7,20 @@ from starlette.requests import Request
 from factwire.api.http.context import context_of
 from factwire.api.http.decoding_turns import LARGE_BYTES
 from factwire.api.http.json_decoding import Decoder
-from factwire.api.http.models import QueryBody, parse_items
+from factwire.api.http.model_conversion import parse_items
+from factwire.api.http.models import QueryBody
 from factwire.domain.query import Query
 
 QUERY = Decoder(QueryBody)
 
 
 async def read_query(request: Request) -> Query:
-    """The query that is the body of a request."""
+    """Read the query in the body of a request."""
     return await decode_query(await context_of(request).bodies.read_json(request))
 
 
 async def decode_query(raw: bytes) -> Query:
-    """The query in a body. Others have the process after each item of a large one, which takes half a millisecond."""
+    """Decode a query. In a large body, other tasks run after each item, which takes half a millisecond."""
     body, _ = QUERY.decode(raw)
     items = []
     for item in parse_items(body.items or (), "/items"):

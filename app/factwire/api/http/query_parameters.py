@@ -10,7 +10,8 @@ from urllib.parse import unquote, unquote_to_bytes
 from starlette.requests import Request
 
 from factwire.api.http.json_decoding import Decoder
-from factwire.api.http.models import QueryBody, QueryItemBody, item_from, query_from
+from factwire.api.http.model_conversion import item_from, query_from
+from factwire.api.http.models import QueryBody, QueryItemBody
 from factwire.domain.errors import (
     FactwireError,
     FieldError,
@@ -38,12 +39,12 @@ DATE_TIME = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Parameters:
-    """The parameters of one request, each known to its operation."""
+    """Parameters of one request, each known to its operation."""
 
     values: Mapping[str, list[str]] = field(default_factory=dict)
 
     def get(self, name: str, parse: Callable[[str], T], default: T) -> T:
-        """One parameter, parsed; raises MalformedParameter with what the parser's ValueError says."""
+        """One parameter, parsed. Raises MalformedParameter with the message of the parser's ValueError."""
         given = self.values.get(name)
         if given is None:
             return default
@@ -82,7 +83,7 @@ class Parameters:
         return chosen
 
     def query(self) -> Query:
-        """The filters as a query. Repeated namespace or type is OR, repeated aggregate_id or meta is AND."""
+        """Filters as a query. Repeated namespace or type is OR, repeated aggregate_id or meta is AND."""
         single = {name: self.values[name] for name in REPEATABLE if name in self.values}
         if "query" in self.values:
             if single:
@@ -109,7 +110,7 @@ class Parameters:
         return dict(pairs)
 
     def _blaming(self, parameter: str | None, make: Callable[[], Query]) -> Query:
-        """Let errors name the parameter that carried the field."""
+        """Make a query; errors name the parameter that carried the field."""
         try:
             return make()
         except MalformedJson as error:
@@ -137,7 +138,7 @@ NO_PARAMETERS = Parameters()
 
 
 def parameters_of(request: Request, *known: str) -> Parameters:
-    """Raises UnknownParameter, or MalformedParameter for one that is given twice but stands for one value."""
+    """Parameters of a request. Raises UnknownParameter, and MalformedParameter if a single value is given twice."""
     if not request.scope["query_string"]:
         return NO_PARAMETERS
     check_encoding(request.scope["query_string"])
@@ -152,7 +153,7 @@ def parameters_of(request: Request, *known: str) -> Parameters:
 
 
 def check_encoding(query_string: bytes) -> None:
-    """The framework puts a replacement character where bytes are no UTF-8, and would look for that instead."""
+    """Raises MalformedParameter if a value is not UTF-8: the framework would read a replacement character."""
     if b"%" in query_string or not query_string.isascii():
         for part in query_string.split(b"&"):
             name, _, value = part.partition(b"=")
@@ -169,19 +170,19 @@ def parse_number(text: str) -> float:
 
 
 def parse_meta_key(text: str) -> str:
-    """A key of meta. Raises ValueError."""
+    """Parse a key of meta. Raises ValueError."""
     if len(text) > NAME_LENGTH_MAX or META_KEY.fullmatch(text) is None:
         raise ValueError(f"expected a meta key: a name without ':', of at most {NAME_LENGTH_MAX} characters")
     return text
 
 
 def parse_time(text: str) -> datetime:
-    """A date-time of RFC 3339, section 5.6, in UTC; digits after microseconds are cut. Raises ValueError."""
+    """Parse a date-time of RFC 3339, section 5.6, to UTC; digits after microseconds are cut. Raises ValueError."""
     found = DATE_TIME.fullmatch(text)
     if found is None:
         raise ValueError("expected a time such as 2026-01-31T12:00:00Z")
     date, minute, second, fraction, offset = found.groups(default="")
-    if second == "60":  # a leap second, which datetime does not have: the end of its minute
+    if second == "60":  # datetime has no leap second: use the end of the minute
         second, fraction = "59", "999999"
     try:
         time = datetime.fromisoformat(f"{date}T{minute}:{second}.{fraction[:6]:0<6}{offset.upper()}")

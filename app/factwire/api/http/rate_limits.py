@@ -1,4 +1,4 @@
-"""Spending: what a request uses of the allowances of its address and of its principal, where there are limits."""
+"""Rate limits: the usage of a request, counted against the quotas of its address and of its principal, if any."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -17,14 +17,14 @@ Pace = Callable[[int], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class QuotaUser:
-    """A user whose allowances a request uses."""
+    """User of a quota: an address or a principal that a request counts for."""
 
     quotas: Quotas
     user: str
 
 
 def begin_request(scope: Scope, quotas: Quotas, user: str) -> None:
-    """Count a request for one user, and from then on what it uses. Raises RateLimited."""
+    """Count a request for one user, and from then on its usage. Raises RateLimited."""
     declared = header(scope, b"content-length")
     quotas.begin(user, int(declared) if declared.isdigit() else 0)
     scope["state"].setdefault(QUOTA_USERS, []).append(QuotaUser(quotas, user))
@@ -36,7 +36,7 @@ def quota_users_of(scope: Scope) -> list[QuotaUser]:
 
 
 def count_body(scope: Scope, receive: Receive) -> Receive:
-    """How the body is received: counted on its way where its length was not declared."""
+    """Receiver of the body, which counts bytes as they arrive if the length was not declared."""
     return receive if header(scope, b"content-length") else partial(receive_counted, scope, receive)
 
 
@@ -54,7 +54,7 @@ def spend_facts(scope: Scope, count: int) -> None:
 
 
 def pace_of(scope: Scope) -> Pace:
-    """For a request that publishes for long: waits until so many more facts are allowed."""
+    """Back-pressure for a request that publishes for a long time: waits until that many more facts are allowed."""
 
     async def pace(facts: int) -> None:
         for quota_user in quota_users_of(scope):
@@ -64,18 +64,18 @@ def pace_of(scope: Scope) -> Pace:
 
 
 def has_seat(scope: Scope) -> bool:
-    """Whether the users of a request may open one more stream."""
+    """True if the users of a request may open one more stream."""
     return all(quota_user.quotas.has_stream_slot(quota_user.user) for quota_user in quota_users_of(scope))
 
 
 def counted_stream(scope: Scope, stream: Response, otherwise: Callable[[], Response]) -> Response:
-    """A stream that takes its seats while it is open; something else where they were taken meanwhile."""
+    """Stream that takes its slots while it is open; the response of `otherwise` if they were taken meanwhile."""
     quota_users = quota_users_of(scope)
     return CountedStream(quota_users, stream, otherwise) if quota_users else stream
 
 
 class CountedStream(Response):
-    """An answer that counts as an open stream for as long as it is sent."""
+    """Response that counts as an open stream while it is sent."""
 
     def __init__(self, quota_users: list[QuotaUser], stream: Response, otherwise: Callable[[], Response]) -> None:
         self._quota_users = quota_users

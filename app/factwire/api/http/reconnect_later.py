@@ -1,4 +1,4 @@
-"""Returning: streams that cannot be opened now, and whose clients are asked to come back."""
+"""Delayed reconnect: the response for streams that cannot be opened now, which asks their clients to come back."""
 
 import asyncio
 import random
@@ -11,14 +11,14 @@ from factwire.follow.fanout import StreamLink
 from factwire.follow.progress import Happening
 
 SECONDS_TO_LEAVE = 10.0
-HELD_MAX = 400  # half of the connections that are there beside those of streams
+HELD_MAX = 400  # half of the connections that exist besides those of streams
 
 
 class ReconnectLater:
-    """Answers a stream with a clean end: EventSource comes back after that, and never after a 503.
+    """Responses that end a stream cleanly: EventSource reconnects after a clean end, and never after a 503.
 
-    Some clients take a clean end for success and come back at once, whatever `retry:` says. So the answer is held open
-    for the time that it names, unless too many are held already or the process is about to stop.
+    Some clients take a clean end for success and reconnect at once, regardless of `retry:`. So the response is held
+    open for the time that it names, unless too many are held already or the process is about to stop.
     """
 
     def __init__(self, *, retry_seconds: float) -> None:
@@ -33,13 +33,13 @@ class ReconnectLater:
         return StreamResponse(opening, follow, send_seconds=SECONDS_TO_LEAVE)
 
     def release(self) -> None:
-        """Hold nobody any more."""
+        """End all held responses, and hold no further ones."""
         self._released = True
         for link in self._held:
             link.wake()
 
     async def _hold(self, seconds: float, link: StreamLink) -> AsyncGenerator[Happening]:
-        """Yield nothing, and end when it is time to come back."""
+        """Yield nothing, and end when it is time to reconnect."""
         if len(self._held) < HELD_MAX and not self._released and not link.left:
             self._held.add(link)
             link.woken = asyncio.get_running_loop().create_future()

@@ -1,4 +1,4 @@
-"""Representations: the one place where facts become the bytes that leave the service.
+"""Representations: the only conversion of facts into the bytes that leave the service.
 
 The database builds pages and events in the envelope format, from facts that are stored as they are sent. Another
 representation converts those bytes; the envelope itself is passed on without a copy.
@@ -16,23 +16,23 @@ Convert = Callable[[bytes], bytes]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Representation:
-    """A format of facts, chosen once for each request. None leaves lines, or events, in the envelope format."""
+    """Format of facts, chosen once for each request. None leaves lines, or events, in the envelope format."""
 
     convert_lines: Convert | None = None
     convert_events: Convert | None = None
 
     async def lines(self, page: bytes) -> bytes:
-        """A page of NDJSON lines. Converted in a thread, since a page is large."""
+        """Convert a page of NDJSON lines, in a thread because a page is large."""
         return page if self.convert_lines is None else await asyncio.to_thread(self.convert_lines, page)
 
     def pushed(self, happening: Happening) -> Happening:
-        """Events that are pushed to a stream at the head: few, so they are converted at once."""
+        """Convert events that are pushed to a stream at the head, at once because they are few."""
         if self.convert_events is None or not isinstance(happening, Facts):
             return happening
         return Facts(self.convert_events(happening.body), happening.count, happening.cursor)
 
     async def read(self, happening: Happening) -> Happening:
-        """Events that were read from history, which are many."""
+        """Convert events that were read from history, in a thread because they are many."""
         return happening if self.convert_events is None else await asyncio.to_thread(self.pushed, happening)
 
 
@@ -40,7 +40,7 @@ ENVELOPE = Representation()
 
 
 def page_json(found: FoundPage, *, descending: bool) -> bytes:
-    """A page as JSON, around facts each of which the database has built with a comma after it."""
+    """Page as JSON. The database has built each of its facts with a comma after it."""
     page = found.page
     until = b',"until":"%b"' % str(page.cursor).encode() if descending and not found.caught_up else b""
     return b'{"facts":[%b],"position":%d,"cursor":"%b","head":%d,"caught_up":%b%b}' % (

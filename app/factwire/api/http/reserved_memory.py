@@ -1,4 +1,4 @@
-"""Holding: the memory of an answer, or of what it was asked for, counted for as long as it is sent."""
+"""Memory reservation: the memory of a response, or of its query, counts against a budget while it is sent."""
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -7,7 +7,7 @@ from factwire.domain.budget import Budget
 
 
 class ReservedResponse(Response):
-    """An answer that holds so much of a budget while it is sent. It has to be sent, or given up, at once."""
+    """Response that holds part of a budget while it is sent. It has to be sent, or dropped, at once."""
 
     def __init__(self, answer: Response, budget: Budget, tenant: str, count: int) -> None:
         self._answer = answer

@@ -1,7 +1,7 @@
-"""Routes that get the request as it is and return the response as it goes out.
+"""Routing: plain routes, which get the request as it arrives and return the response as it is sent.
 
 FastAPI declares them, so that the OpenAPI document has one source, but its dependency solving and response
-serialisation are left out: bodies are decoded by the structs of `wire`, and history is ready bytes already.
+serialisation are left out: bodies are decoded into the structs of `models`, and history is ready bytes already.
 """
 
 from collections.abc import Awaitable, Callable
@@ -22,7 +22,7 @@ Endpoint = Callable[[Request], Awaitable[ASGIApp]]
 
 
 class PlainRoute(APIRoute):
-    """A route whose endpoint is the handler, for those whom its rule lets in."""
+    """Route with its endpoint as the handler, for requests that its rule admits."""
 
     @property
     def rule(self) -> Rule:
@@ -40,10 +40,10 @@ class PlainRoute(APIRoute):
 
 
 class DirectRouting:
-    """Hands a request for a plain route without path parameters straight to its handler, and any other to FastAPI.
+    """Router that hands requests for plain routes without path parameters to their handlers, others to FastAPI.
 
-    On the way through the framework a request passes its middleware, a search through the routes and two stacks of
-    context managers, which together cost more than publishing a fact does.
+    In the framework a request passes its middleware, a search through the routes and two stacks of context managers,
+    which together cost more than publishing a fact.
     """
 
     def __init__(self, app: FastAPI) -> None:

@@ -1,6 +1,6 @@
-"""Server-Sent Events on the wire. The only module that knows sse-starlette.
+"""Server-Sent Events on the wire. The only module that uses sse-starlette.
 
-Every byte rule here has a client or proxy that misbehaves without it: line feeds only, one `data:` line, an `id:` on
+Without each of these byte rules some client or proxy misbehaves: line feeds only, one `data:` line, an `id:` on
 every event and after its data (clients that keep an id as soon as they have read its line would skip an event that is
 cut between the two), never a blank line without data before it, a heartbeat of exactly a colon and a line feed,
 headers and a first line at once.
@@ -43,14 +43,14 @@ NOTHING: Iterator[bytes] = iter(())
 
 
 def leave_shutdown_to_us() -> None:
-    """sse-starlette cuts every stream of the process at SIGTERM unless it is told that they end by themselves."""
+    """Prevent sse-starlette from cutting every stream of the process at SIGTERM: streams end by themselves."""
     AppStatus.disable_automatic_graceful_drain()  # type: ignore[no-untyped-call]
 
 
 class StreamResponse(EventSourceResponse):
-    """A stream that costs two tasks: one sends what has to be waited for, one notices that the client left.
+    """Stream response that costs two tasks: one sends if sending has to wait, one notices that the client left.
 
-    sse-starlette's own loop keeps five, and wakes two of them for each event. Its head of the response is kept.
+    The loop of sse-starlette keeps five tasks, and wakes two of them for each event. Only its response head is used.
     """
 
     def __init__(
@@ -63,8 +63,8 @@ class StreamResponse(EventSourceResponse):
         representation: Representation = ENVELOPE,
     ) -> None:
         super().__init__(NOTHING, headers=HEADERS, media_type=f"{MEDIA_TYPE}; charset=utf-8", ping=0)
-        del self.headers["connection"]  # the server says it, and it may have to be closed
-        vars(self).pop("_send_lock", None)  # of the loop that is not used: a kilobyte for as long as the stream is open
+        del self.headers["connection"]  # the server sets it, and may have to close the connection
+        vars(self).pop("_send_lock", None)  # of the unused loop: a kilobyte while the stream is open
         self.opening = opening
         self._follow = follow
         self._send_seconds = send_seconds
@@ -96,7 +96,7 @@ class StreamResponse(EventSourceResponse):
 
 
 class Client:
-    """Sends to the client of one stream: at once where it reads, and within a time limit where it does not."""
+    """Sender to the client of one stream: at once if it reads, and within a time limit if it does not."""
 
     __slots__ = ("_longest_seconds", "_send", "_send_seconds", "_writer")
 
@@ -113,22 +113,22 @@ class Client:
         self._writer = writer
 
     def push(self, happening: Happening) -> bool:
-        """Send what happens if that needs no waiting; whether it was sent."""
+        """Send an event if that needs no waiting. True if it was sent."""
         if self._writer is not None and type(happening) is Facts:
             return self._writer.push(facts_chunk(happening))
         return self._push(encode(happening))
 
     async def send(self, body: bytes) -> None:
-        """Send a part of the body. Raises TimeoutError where the client does not read."""
+        """Send a part of the body. Raises TimeoutError if the client does not read."""
         if not self._push(body):
-            await self.wait(body_message(b""))  # for room
+            await self.wait(body_message(b""))  # for room in the buffer
             if not self._push(body):
                 await self.wait(body_message(body))
 
     async def wait(self, message: Message) -> None:
-        """Send a message as ASGI does. Raises TimeoutError where the client reads nothing for too long.
+        """Send a message as ASGI does. Raises TimeoutError if the client reads nothing for too long.
 
-        One that reads slowly is waited for, as long as it goes on and a stream may last.
+        A client that reads slowly may take as long as it makes progress and a stream may last.
         """
         sending = asyncio.ensure_future(self._send(message))
         give_up_at = asyncio.get_running_loop().time() + self._longest_seconds
@@ -143,7 +143,7 @@ class Client:
             sending.cancel()
 
     def cut(self) -> None:
-        """End the connection: the stream cannot be ended cleanly."""
+        """Close the connection: the stream cannot be ended cleanly."""
         if self._writer is not None:
             self._writer.cut()
 
@@ -169,7 +169,7 @@ def stream_response(
     longest_seconds: float,
     representation: Representation = ENVELOPE,
 ) -> Response:
-    """Follow, and send whole events as they come. A client that reads nothing for `send_seconds` is cut off."""
+    """Stream of whole events as they come. A client that reads nothing for `send_seconds` is disconnected."""
     return StreamResponse(
         b"retry: %d\n:ok\n" % (retry_seconds * 1000),
         lambda link: streams.follow(following, link),
@@ -180,7 +180,7 @@ def stream_response(
 
 
 async def wait_for_disconnect(receive: Receive) -> None:
-    """Return when the client is gone, or has got everything."""
+    """Return when the client has disconnected, or has received everything."""
     while (await receive())["type"] != "http.disconnect":
         pass
 
@@ -201,7 +201,7 @@ def encode(happening: Happening) -> bytes:
 
 @lru_cache(8)
 def facts_chunk(facts: Facts) -> tuple[bytes, ...]:
-    """Many streams in a row get the same facts."""
+    """Chunk of facts, cached because many streams in a row get the same facts."""
     return chunk(facts.body)
 
 

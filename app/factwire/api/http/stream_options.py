@@ -1,4 +1,4 @@
-"""How a stream is asked for, whether to open it or to get a ticket for it."""
+"""Options of a stream, for requests that open it or get a ticket for it."""
 
 from dataclasses import dataclass
 
@@ -8,14 +8,14 @@ from factwire.domain.position import Bound
 LAST_EVENT_ID = "lastEventId"
 OPTIONS = ("after", LAST_EVENT_ID, "heartbeat", "event")
 TICKET = "ticket"
-# EventSource can open these, has no headers to show credentials in, and never comes back after a 429 or a 503.
+# EventSource can open these; it cannot send headers with credentials, and never reconnects after a 429 or a 503.
 STREAMS = frozenset({"/v1/stream", "/v1/stream/cloudevents"})
 HEARTBEAT_SECONDS_MIN, HEARTBEAT_SECONDS_MAX = 3, 60
 
 
 @dataclass(frozen=True, slots=True)
 class FollowOptions:
-    """All but the query."""
+    """Options of a stream, without its query."""
 
     after: Bound
     typed: bool
@@ -23,7 +23,7 @@ class FollowOptions:
 
 
 def follow_options(parameters: Parameters, *, heartbeat_seconds: float) -> FollowOptions:
-    """Raises MalformedParameter and LimitExceeded."""
+    """Options from the parameters of a request. Raises MalformedParameter and LimitExceeded."""
     return FollowOptions(
         after=parameters.bound("after", "start"),
         typed=parameters.choice("event", ("type", ""), "") == "type",

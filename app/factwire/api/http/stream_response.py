@@ -1,4 +1,4 @@
-"""Opening a stream: where it begins, and what it is refused for."""
+"""Stream response: opens a stream at its start position, or refuses it."""
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -61,24 +61,25 @@ async def answer_stream(
 
 
 async def state_if_open(context: Context, after: Bound, reader: Reader) -> LogState | None:
-    """Where the stream begins, or None while it cannot: draining, or too many streams.
+    """Log state at the start of the stream, or None while it cannot open: draining, or too many streams.
 
-    Raises Unavailable, StandbyBehind, and what says that it can begin nowhere.
+    Raises Unavailable, StandbyBehind, and the cursor errors of a stream that cannot begin at `after`.
     """
     await context.streams.admission.wait_turn()
     if not context.streams.admits():
         return None
     state = await context.log_state.locate(after, reader.readable)
     if not context.streams.admits():
-        return None  # others were admitted meanwhile
+        return None  # other streams were admitted meanwhile
     current = context.tail.epoch == state.epoch or await context.tail.reach_epoch(state.epoch, seconds=EPOCH_SECONDS)
     return state if current else None
 
 
 def last_event_id(request: Request, parameters: Parameters) -> Bound | None:
-    """The cursor of a client that reconnects to the same URL: it wins over `after`.
+    """Cursor of a client that reconnects to the same URL: it takes precedence over `after`.
 
-    EventSource sends it as a header; clients that cannot, as a parameter (event-source-polyfill: `lastEventId`).
+    EventSource sends it as a header; clients that cannot do so send it as a parameter (event-source-polyfill:
+    `lastEventId`).
     """
     given = {value.strip() for value in request.headers.getlist("last-event-id")} - {""}
     if len(given) > 1:

@@ -1,4 +1,4 @@
-"""Tenants: whose share of a process a request uses."""
+"""Tenants: each request uses the share of its tenant in the resources of a process."""
 
 from starlette.types import Scope
 
@@ -10,7 +10,7 @@ PRINCIPAL = "factwire.principal"
 
 
 class Tenants:
-    """A tenant is a principal; where nobody has to say who they are, it is the address of the client."""
+    """Tenants of requests: the principal, or the address of the client if no credentials are required."""
 
     def __init__(self, proxies: Proxies) -> None:
         self._proxies = proxies

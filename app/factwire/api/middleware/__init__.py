@@ -1,1 +1,1 @@
-"""ASGI middleware: request ids, allowed hosts, CORS."""
+"""ASGI middleware: request ids, guards (allowed hosts, CSRF protection) and CORS."""

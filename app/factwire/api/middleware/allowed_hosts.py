@@ -1,4 +1,4 @@
-"""Hosts: under which names and addresses a service is asked for."""
+"""Allowed hosts: the names and addresses that a request may have in its Host header."""
 
 from collections.abc import Collection
 from ipaddress import ip_address
@@ -14,7 +14,7 @@ KNOWN_MAX = 1000
 
 
 def allowed_hosts_of(settings: Settings) -> "AllowedHosts | None":
-    """The hosts that are asked for; None are all. Without credentials a foreign page would need none either."""
+    """The allowed hosts, or None for all. Without authentication, a foreign page would need no credentials either."""
     return AllowedHosts((settings.host, *settings.hosts)) if settings.is_open or settings.hosts else None
 
 
@@ -29,9 +29,9 @@ def allowed_host(hosts: "AllowedHosts") -> Guard:
 
 
 class AllowedHosts:
-    """The hosts that a service answers for: addresses, loopback names, and what is named.
+    """Set of hosts that a service answers for: IP addresses, loopback names, and the names in the settings.
 
-    Nobody can make the name of a page lead elsewhere where that name is an address already.
+    IP addresses are safe: DNS rebinding needs a name that an attacker can point to another address.
     """
 
     def __init__(self, names: Collection[str]) -> None:
@@ -41,7 +41,7 @@ class AllowedHosts:
         self._known: set[bytes] = set()
 
     def __contains__(self, host: bytes) -> bool:
-        """Whether the value of a Host header is one of them."""
+        """True if the value of a Host header is an allowed host."""
         if host in self._known:
             return True
         name = name_in(host.decode("latin-1").lower())

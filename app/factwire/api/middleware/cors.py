@@ -1,6 +1,7 @@
-"""Pages of other origins (CORS): those that the settings name may call the service and read its answers.
+"""CORS: pages of the origins in the settings may call the service and read its responses.
 
-No cookie counts across origins: credentials are never allowed, so that a page brings its own key, token or ticket.
+Cookies are not accepted across origins: CORS credentials are never allowed, so that a page must send its own key,
+token or ticket.
 """
 
 from collections.abc import Sequence
@@ -13,16 +14,16 @@ from factwire.api.http.direct_response import WRITER, ResponseWriter, header, wr
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 REQUEST_HEADERS = ("Authorization", "If-None-Match", "Last-Event-ID", "Traceparent", "X-Request-ID")
 EXPOSED_HEADERS = ("ETag", "Link", "Location", "Retry-After", "WWW-Authenticate", "X-Request-ID")
-PREFLIGHT_SECONDS = 7200  # more than this no browser keeps
+PREFLIGHT_SECONDS = 7200  # browsers cache a preflight response for at most this time
 
 
 def with_cors(app: ASGIApp, origins: Sequence[str]) -> ASGIApp:
-    """The application as pages of these origins may use it; itself where there are none."""
+    """The application with CORS for these origins; unchanged if the list is empty."""
     return CorsAnswers(app, origins) if origins else app
 
 
 class CorsAnswers:
-    """Adds to each answer whether the page that asked may read it."""
+    """Middleware that adds the CORS headers, which allow or deny a page to read a response."""
 
     def __init__(self, app: ASGIApp, origins: Sequence[str]) -> None:
         self._app = CORSMiddleware(
@@ -42,7 +43,7 @@ class CorsAnswers:
 
 
 class PushesOnly(ResponseWriter):
-    """A writer for the parts of a body only: the head passes through `send`, where headers are added to it."""
+    """Writer for the parts of a body only. The response head passes through `send`, so that headers can be added."""
 
     __slots__ = ("_writer",)
 

@@ -1,6 +1,6 @@
 """CSRF protection: a page of another site must not publish or change anything through a visitor's browser.
 
-Such a page reaches an open service directly, or by forms. It cannot set headers as it likes.
+Such a page can reach an open service directly, or with forms. It cannot set arbitrary headers.
 """
 
 from collections.abc import Collection
@@ -24,9 +24,9 @@ def same_site(origins: Collection[str]) -> Guard:
 
 
 def is_cross_site(scope: Scope) -> bool:
-    """True if a page of another site makes the request. Browsers say so; other programs send neither header.
+    """True if a page of another site makes the request. Browsers send a header for this; other programs send neither.
 
-    Over plain http, except to the same machine, a browser sends no Sec-Fetch-Site, but the origin of the page.
+    Over plain HTTP, except to the same machine, a browser sends no Sec-Fetch-Site, but the origin of the page.
     """
     site = header(scope, b"sec-fetch-site")
     if site:

@@ -1,4 +1,4 @@
-"""Middleware that runs the guards, and the list of them."""
+"""Middleware that runs the guards, and the list of the guards."""
 
 import logging
 from collections.abc import Sequence
@@ -20,16 +20,16 @@ from factwire.settings import Settings
 
 log = logging.getLogger(__name__)
 
-PROBES = frozenset({"/livez", "/readyz", "/metrics"})  # asked by any address and under any name, without rate limits
+PROBES = frozenset({"/livez", "/readyz", "/metrics"})  # allowed for any address and any host name, without rate limits
 
 OPEN_TO_PROXY = (
     "without FACTWIRE_AUTH the service is open to this machine alone, and a proxy would open it to others: set"
-    " FACTWIRE_AUTH=keys, or FACTWIRE_AUTH=none for a service that is open to everybody who reaches it"
+    " FACTWIRE_AUTH=keys, or FACTWIRE_AUTH=none for a service that is open to every client that reaches it"
 )
 
 
 def guards_of(settings: Settings, *, proxies: Proxies, quotas: Quotas | None) -> tuple[Guard, ...]:
-    """The guards of a process, cheapest first; the one that counts is the last."""
+    """The guards of a process, cheapest first; the rate limiter is the last."""
     hosts = allowed_hosts_of(settings)
     return (
         *([] if hosts is None else [allowed_host(hosts)]),
@@ -55,7 +55,7 @@ def not_forwarded() -> Guard:
 
 
 class GuardMiddleware:
-    """Runs the guards before each request but probes. A stream beyond a rate limit is asked to reconnect later."""
+    """Middleware that runs the guards before each request except probes. Streams over a rate limit reconnect later."""
 
     def __init__(self, app: ASGIApp, guards: Sequence[Guard], returns: ReconnectLater, *, counts_bodies: bool) -> None:
         self._app = app

@@ -1,4 +1,4 @@
-"""Every request has an id: in its answer, in every log line about it, and in a line of its own where that is wanted."""
+"""Request ids: each request has an id, in its response and in every log line about it, and optionally a log line."""
 
 import asyncio
 import logging
@@ -22,27 +22,27 @@ log = logging.getLogger(__name__)
 GIVEN = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 
 
-# A year, for which a browser asks over TLS only (RFC 6797). Addresses it does not keep.
+# For one year a browser sends requests over TLS only (HSTS, RFC 6797). It does not keep this for IP addresses.
 SECURE = ((b"strict-transport-security", b"max-age=31536000"),)
 
 
 def is_localhost(host: bytes) -> bool:
-    """Whether a browser would hold it against whatever else listens on its own machine."""
+    """True for loopback names: a browser would apply HSTS to every other server on its own machine too."""
     name = host.partition(b":")[0].lower()
     return name == b"localhost" or name.endswith(b".localhost")
 
 
 class RequestIds:
-    """Gives each request its id, that of `X-Request-ID` or a new one, and the headers that every answer gets."""
+    """Source of request ids, from `X-Request-ID` or new, and of the headers that every response gets."""
 
     def __init__(self, *, own_tls: bool) -> None:
-        # Unique without a random number for each request: this is on the way of every publish.
+        # Unique without a random number for each request: this runs for every publish.
         self._process = token_hex(6).encode()
         self._numbers = count(1)
         self._own_tls = own_tls
 
     def begin(self, scope: Scope) -> bytes:
-        """The id of a request, which is now in its scope."""
+        """Choose the id of a request, and store it in the scope."""
         given = header(scope, b"x-request-id")
         id = given if given and GIVEN.fullmatch(given) else b"%b-%x" % (self._process, next(self._numbers))
         scope["state"][REQUEST_ID] = id
@@ -52,7 +52,7 @@ class RequestIds:
 
 
 class RequestIdMiddleware:
-    """Lets every request have its id while it is answered, and its line in the log."""
+    """Middleware that gives each request its id while it is handled, and its line in the log."""
 
     def __init__(
         self,
@@ -97,17 +97,17 @@ class RequestIdMiddleware:
         try:
             await self._app(scope, receive, send)
         except asyncio.CancelledError:
-            # The server's time to finish is over. Who was publishing has been told already that the outcome is unknown.
+            # The server's shutdown period is over. A publisher has already received the problem "outcome unknown".
             if STATUS in scope["state"]:
                 raise
             await problem_response(Unavailable("The service stopped before it could answer."))(scope, receive, send)
 
 
 def log_request(scope: Scope, address: str, seconds: float) -> None:
-    """One line about a request that ended: who made it, and what it published.
+    """Log one line about a finished request, with its principal and the positions that it published.
 
-    Its query is left out: some of what it may hold is secret. The path stands as it was sent: decoded, it could hold a
-    line break, and with it a line of the client's making.
+    The query string is left out, since it can contain secrets. The path is logged as it was sent: decoded, it could
+    contain a line break, and so a log line forged by the client.
     """
     method, path = scope["method"], scope["raw_path"].decode("ascii", "backslashreplace")
     status, milliseconds = scope["state"].get(STATUS, 0), round(seconds * 1000, 1)

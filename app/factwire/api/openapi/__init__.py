@@ -1,1 +1,1 @@
-"""The OpenAPI document, built from the routes and the structs of the models."""
+"""Generation of the OpenAPI document from the routes and the structs of the models."""

@@ -1,4 +1,4 @@
-"""The OpenAPI document: what the routes declare, with the structs of the wire as its schemas."""
+"""The OpenAPI document, built from the declarations of the routes, with the wire structs as its schemas."""
 
 import json
 from typing import Any
@@ -79,17 +79,17 @@ SECURITY_SCHEMES = {
 }
 TAGS = [
     {"name": "facts", "description": "Publish and read facts."},
-    {"name": "erasure", "description": "Take back what facts say of people, and what should not have been published."},
+    {"name": "erasure", "description": "Erase the payloads about a data subject, or redact a single fact."},
     {"name": "cloudevents", "description": "Publish, export and follow facts as CloudEvents 1.0."},
     {"name": "streams", "description": "Follow the log."},
     {"name": "catalogue", "description": "What exists."},
-    {"name": "access", "description": "Keys, tickets and sessions: who may publish and read what."},
+    {"name": "access", "description": "API keys, tickets and sessions."},
     {"name": "operations", "description": "Health and measurements."},
 ]
 
 
 def document(app: FastAPI, version: str = VERSION) -> dict[str, Any]:
-    """The document of an application. From OpenAPI 3.2 on it tells what sequences consist of."""
+    """The OpenAPI document of an application. From OpenAPI 3.2 on it describes the items of sequences."""
     made = get_openapi(
         title="Factwire",
         version=__version__,
@@ -109,7 +109,7 @@ def document(app: FastAPI, version: str = VERSION) -> dict[str, Any]:
 
 
 def keep_examples(app: FastAPI, made: dict[str, Any]) -> None:
-    """Put examples back as they were written: FastAPI leaves out what is null in them."""
+    """Restore the examples as they were written: FastAPI removes null members from them."""
     for route in app.routes:
         if isinstance(route, PlainRoute) and route.include_in_schema:
             for method in route.methods or ():
@@ -122,13 +122,13 @@ def keep_examples(app: FastAPI, made: dict[str, Any]) -> None:
 
 
 def parts_of(extra: dict[str, Any]) -> list[tuple[str | None, dict[str, Any]]]:
-    """The responses of an operation by their status, and its body without one."""
+    """The responses of an operation by status, and its request body with None."""
     bodies = [(None, extra["requestBody"])] if "requestBody" in extra else []
     return [*bodies, *extra["responses"].items()]
 
 
 def without_additions(responses: dict[str, Any]) -> dict[str, Any]:
-    """The responses without what FastAPI adds for routes of its own kind: its validation errors and any JSON."""
+    """The responses without the additions of FastAPI for its own routes: validation errors, and content of any JSON."""
     for response in responses.values():
         content = response.get("content", {})
         for media_type in [media_type for media_type, described in content.items() if described.get("schema") == {}]:
@@ -141,7 +141,7 @@ def without_additions(responses: dict[str, Any]) -> dict[str, Any]:
 
 
 def leave_out(name: str, below: Any) -> None:
-    """Remove what has a name, wherever it stands."""
+    """Remove every member with this name, at any depth of nested objects."""
     if isinstance(below, dict):
         below.pop(name, None)
         for value in below.values():
@@ -149,5 +149,5 @@ def leave_out(name: str, below: Any) -> None:
 
 
 def render_document(app: FastAPI, version: str = VERSION) -> str:
-    """The document as it is committed."""
+    """The document as JSON text, in the form that is committed to the repository."""
     return json.dumps(document(app, version), indent=2, ensure_ascii=False) + "\n"

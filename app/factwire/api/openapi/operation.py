@@ -1,4 +1,4 @@
-"""What a route says of itself in the OpenAPI document: built from the structs of the wire and the table of problems."""
+"""Description of a route in the OpenAPI document, built from the wire structs and the table of problems."""
 
 import json
 from collections import defaultdict
@@ -88,9 +88,9 @@ def operation(
     several_media_type: str | None = None,
     problems: Sequence[type[FactwireError]] = (),
 ) -> dict[str, Any]:
-    """The arguments of a route's decorator. Structs are referred to by name.
+    """The arguments of a route's decorator. Structs are referenced by name.
 
-    `several_media_type` is of a body that is an array of what the other one is.
+    `several_media_type` is the media type of an alternative body: an array whose items are of the type `body`.
     """
     content = {media_type: media(media_type, result, result_example)}
     responses: dict[str, Any] = {str(int(status)): {"description": summary, "content": content}}
@@ -124,7 +124,7 @@ def operation(
 
 
 def access_problems(rule: Rule, *, body: bool) -> tuple[type[FactwireError], ...]:
-    """What a request may be refused with before its operation sees it."""
+    """The problems that can refuse a request before its operation runs."""
     match rule:
         case Rule.OPEN:
             return ()
@@ -137,7 +137,7 @@ def access_problems(rule: Rule, *, body: bool) -> tuple[type[FactwireError], ...
 
 
 def media(media_type: str, type: type, example: str | None) -> dict[str, Any]:
-    """A body. Of one that is a sequence OpenAPI 3.1 can only say that it is text; what it consists of is for 3.2."""
+    """A media type object. OpenAPI 3.1 can describe a sequence only as text; its item schema is for OpenAPI 3.2."""
     described: dict[str, Any] = {"schema": TEXT if type is str else reference(type)}
     if media_type in SEQUENTIAL:
         item = described["schema"]
@@ -148,7 +148,7 @@ def media(media_type: str, type: type, example: str | None) -> dict[str, Any]:
 
 
 def reference(type: type) -> dict[str, str]:
-    """A struct of the wire, by its name among the schemas of the document."""
+    """Reference to a wire struct, by its name among the schemas of the document."""
     return ref(type.__name__)
 
 
@@ -160,7 +160,7 @@ def load_example(name: str) -> Any:
 
 
 def problem_responses(problems: Sequence[type[FactwireError]]) -> dict[str, Any]:
-    """One response a status, listing the problems that have it."""
+    """One response per status, with a list of the problems that have this status."""
     by_status: dict[int, list[type[FactwireError]]] = defaultdict(list)
     for problem in problems:
         by_status[STATUSES[problem]].append(problem)
@@ -195,6 +195,6 @@ def header_parameter(name: str) -> dict[str, Any]:
         "name": name,
         "in": "header",
         "required": False,
-        "description": "Where to go on, as EventSource sends it; wins over `after`.",
+        "description": "The cursor to continue after, as EventSource sends it; takes precedence over `after`.",
         "schema": TEXT,
     }

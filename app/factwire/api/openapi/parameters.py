@@ -8,7 +8,7 @@ from factwire.api.openapi.schemas import TEXT, TEXTS, ref
 
 
 def describe(name: str) -> dict[str, Any]:
-    """A parameter as the OpenAPI document has it; behind `=` stands which of two that have one name."""
+    """OpenAPI description of a query parameter. A suffix after `=` distinguishes two parameters of the same name."""
     schema, description, example = DESCRIPTIONS[name]
     name = name.partition("=")[0]
     repeatable: dict[str, Any] = {"style": "form", "explode": True} if name in REPEATABLE else {}

@@ -1,8 +1,8 @@
-"""The structs of the wire as the schemas of the OpenAPI document, told so that generated clients read well.
+"""Schemas of the OpenAPI document, made from the wire structs and simplified so that generated clients read well.
 
-The service takes and gives what the structs say. Only how it is told changes: generators make a class of each choice,
-with a name of their own if it has none, take an integer for one of 32 bits, and a member with a default for one that
-is always there (openapi-typescript, `defaultNonNullable`).
+The service accepts and returns exactly the structs. Only the description changes: generators make a class of each
+choice, with an invented name if it has none, treat an integer as one of 32 bits, and treat a member with a default as
+always present (openapi-typescript, `defaultNonNullable`).
 """
 
 from collections.abc import Collection, Iterable
@@ -16,14 +16,14 @@ TEMPLATE = "#/components/schemas/{name}"
 NULL = {"type": "null"}
 TEXT = {"type": "string"}
 UUID_TEXT = {"type": "string", "format": "uuid"}
-LINES = {"type": "string", "format": "binary"}  # as OpenAPI 3.0 had it: generators write it to a file, or read bytes
+LINES = {"type": "string", "format": "binary"}  # as in OpenAPI 3.0: generators write it to a file, or read bytes
 TEXTS = {"type": "array", "items": TEXT}
 LONG = {"type": "integer", "format": "int64"}
 ITEM_SCHEMA = "itemSchema"  # new in OpenAPI 3.2
 FORMATS = {"integer": "int64", "number": "double"}
 SHORT = {"version", "versions", "factversion", "status"}  # members whose integers have no more than 32 bits
 
-# What several structs and parameters share without being a struct, by the name that its class shall have.
+# Schemas that several structs and parameters share and that are not structs, by the name of the generated class.
 SHARED: dict[str, Schema] = {
     "Bound": {"title": "Bound", "description": "A cursor, or a position.", "oneOf": [LONG, TEXT]},
     "EventNames": {"title": "EventNames", "type": "string", "enum": ["type"]},
@@ -33,7 +33,7 @@ SHARED: dict[str, Schema] = {
 
 
 def schemas_of(structs: Iterable[type]) -> dict[str, Schema]:
-    """The schemas of structs and of all that they consist of, by name."""
+    """The schemas of structs and of all types that they contain, by name."""
     _, made = msgspec.json.schema_components(structs, ref_template=TEMPLATE)
     return dict(sorted({**{name: simplify(schema) for name, schema in made.items()}, **SHARED}.items()))
 
@@ -43,7 +43,7 @@ def ref(name: str) -> Schema:
 
 
 def simplify(schema: Schema, *, can_be_null: bool = True) -> Schema:
-    """A schema with all below it, as generators understand it best."""
+    """A schema with all schemas below it, in the form that client generators handle best."""
     required = schema.get("required", ())
     told_below = {name: simplify_below(name, value, required) for name, value in schema.items() if name != "default"}
     if told_below.get("type") in FORMATS:
@@ -66,7 +66,7 @@ def simplify_below(name: str, value: Any, required: Collection[str]) -> Any:
 
 
 def name_choice(schema: Schema, *, can_be_null: bool) -> Schema:
-    """A choice by its name. One of something and null is that thing, which is null only where it has to be given."""
+    """A named choice as a reference. A choice of a type and null becomes that type, nullable only if it is required."""
     for name, shared in SHARED.items():
         if shared.get("oneOf") == schema["anyOf"]:
             del schema["anyOf"]
@@ -76,7 +76,7 @@ def name_choice(schema: Schema, *, can_be_null: bool) -> Schema:
 
 
 def simplify_member(name: str, schema: Schema, *, can_be_null: bool) -> Schema:
-    """What is called `…_at` is a time, here as everywhere."""
+    """The schema of a member. A name that ends in `_at` means a time, here as everywhere."""
     if name.endswith("_at"):
         return {**simplify(schema, can_be_null=can_be_null), "format": "date-time"}
     if name in SHORT:
@@ -85,15 +85,15 @@ def simplify_member(name: str, schema: Schema, *, can_be_null: bool) -> Schema:
 
 
 def event_of(data: Schema) -> Schema:
-    """An event of a stream whose facts are told in a certain way."""
+    """The schema of an event of a stream. `data` is the schema of its facts."""
     moved = {"type": "object", "properties": {"position": LONG, "head": LONG}, "required": ["position"]}
     return {
         "type": "object",
         "properties": {
-            "id": {**TEXT, "description": "The cursor behind it."},
+            "id": {**TEXT, "description": "The cursor after it."},
             "event": {
                 **TEXT,
-                "description": "`caught-up`, `position` or `problem`. A fact has none, or what `event` asked for.",
+                "description": "`caught-up`, `position` or `problem`. Absent for a fact, unless `event` names one.",
             },
             "data": {
                 **TEXT,

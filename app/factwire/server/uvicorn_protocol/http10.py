@@ -7,7 +7,7 @@ WITHOUT_BODY = (204, 304)
 
 
 class UnframedBody:
-    """The application of one request, whose body is written as it is unless it has a length."""
+    """ASGI application of one request that writes a response body without chunks, unless the body has a length."""
 
     def __init__(self, app: ASGIApp, cycle: RequestResponseCycle) -> None:
         self._app = app
@@ -22,7 +22,7 @@ class UnframedBody:
         await self._app(scope, receive, send_unframed)
 
     def _prepare(self, message: Message) -> None:
-        """Let uvicorn take each part of the body for one whose length it was given."""
+        """Make uvicorn treat each part of the body as one of declared length."""
         cycle = self._cycle
         if message["type"] == "http.response.start":
             names = {name.lower() for name, _ in message.get("headers", ())}

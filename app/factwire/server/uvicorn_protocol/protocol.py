@@ -1,4 +1,4 @@
-"""The HTTP protocol of a connection: uvicorn's, bounded, and with shorter ways to answer."""
+"""HTTP protocol of a connection: that of uvicorn, with limits, and with shortcuts that bypass ASGI."""
 
 import asyncio
 from collections.abc import Mapping
@@ -29,7 +29,7 @@ def guarded_protocol(
     tenants: Tenants,
     drain: Drain,
 ) -> type[HttpToolsProtocol]:
-    """The protocol with the limits of these settings. After `drain` has begun, no connection takes a second request."""
+    """Protocol class with the limits of the settings. After `drain` begins, no connection takes a second request."""
     members = {
         "header_seconds": settings.header_seconds,
         "header_bytes_max": settings.header_bytes_max,
@@ -45,10 +45,10 @@ def guarded_protocol(
 
 
 class GuardedProtocol(PatientProtocol):
-    """Answers on shorter ways.
+    """HTTP protocol with shortcuts that bypass ASGI.
 
-    A request for which there is a shortcut takes it if it arrives whole, body included, and nothing about it is out of
-    the ordinary: without a cycle and a task of its own, which cost as much as publishing a fact does.
+    A request for which there is a shortcut takes it if it arrives whole, body included, and has nothing unusual. It
+    then needs no cycle and no task of its own, which cost as much as publishing a fact.
     """
 
     __slots__ = ("_body_parts", "_look_timer", "_shortcut", "_unfinished")
@@ -65,7 +65,7 @@ class GuardedProtocol(PatientProtocol):
         self._look_timer: asyncio.TimerHandle | None = None
 
     def connection_lost(self, exc: Exception | None) -> None:
-        # uvicorn tells only the newest request, which may be one that waits for its turn behind a stream.
+        # uvicorn notifies only the newest request, which may be one that waits for its turn after a stream.
         for cycle in self._unfinished:
             if not cycle.response_complete:
                 cycle.disconnected = True
@@ -82,15 +82,16 @@ class GuardedProtocol(PatientProtocol):
         cycle: RequestResponseCycle | None = self.cycle
         if cycle is None or cycle.response_complete or cycle.more_body or self.scheme == "https":
             return False
-        if not self._refusal:  # which closes by itself
+        if not self._refusal:  # a refusal closes the connection itself
             cycle.keep_alive = False
         self._look_for_client(LOOK_SECONDS)
         return True
 
     def _look_for_client(self, pause_seconds: float) -> None:
-        """Write a comment to each open stream, again and again at growing pauses.
+        """Write a comment to each open stream, repeatedly, with growing pauses.
 
-        A client that has left answers the first one with a reset, which the next one finds: nothing is read any more.
+        A client that has left answers the first one with a reset, which the next one detects: the connection is not
+        read any more.
         """
         for cycle in self._unfinished:
             if COMMENT in cycle.scope["state"]:
@@ -137,7 +138,7 @@ class GuardedProtocol(PatientProtocol):
         super()._start_asgi_task(cycle, app)
 
     def leave(self) -> None:
-        """Let every answer from here on say that the connection closes behind it, so that its client goes elsewhere."""
+        """Announce in every further answer that the connection closes after it, so that the client goes elsewhere."""
         for cycle in (*self._unfinished, self.cycle):
             if cycle is not None:
                 cycle.keep_alive = False
@@ -145,7 +146,7 @@ class GuardedProtocol(PatientProtocol):
     def on_response_complete(self) -> None:
         for cycle in self._unfinished:
             if cycle.response_complete:
-                # Cycle, scope and outlet hold each other: garbage that only a collection would find.
+                # Cycle, scope and writer refer to each other: only a garbage collection would free them.
                 del cycle.scope["state"][WRITER]
         if self._unfinished:
             self._unfinished = [cycle for cycle in self._unfinished if not cycle.response_complete]
@@ -158,7 +159,7 @@ class GuardedProtocol(PatientProtocol):
             shortcut is None
             or len(by_name) != len(self.headers)
             or by_name.get(b"content-type") != JSON.encode()
-            or b"origin" in by_name  # a page asks, and CORS headers may have to be added to the answer
+            or b"origin" in by_name  # from a web page: the answer may need CORS headers
             or self.expect_100_continue
             or self.parser.get_http_version() != "1.1"
             or not self.parser.should_keep_alive()
@@ -167,7 +168,7 @@ class GuardedProtocol(PatientProtocol):
             or self._is_answering()
         ):
             return None
-        # uvicorn does so for requests on the long way only.
+        # uvicorn sets them for requests on the ASGI path only.
         self.scope["method"], self.scope["path"] = method.decode(), path.decode()
         return shortcut if shortcut.accepts(self.scope) else None
 
@@ -176,7 +177,7 @@ class GuardedProtocol(PatientProtocol):
         return cycle is not None and not cycle.response_complete
 
     def _take_the_long_way(self) -> None:
-        """The body goes on in another packet: what is under way is what waits and is bounded as such."""
+        """Move a request to the ASGI path if its body continues in another packet: its wait is limited there."""
         self._shortcut = None
         self._begin_cycle(dict(self.headers))
         for part in self._body_parts:

@@ -1,4 +1,4 @@
-"""Writes responses to the connection, past ASGI: OneAnswerCycle for whole requests, ConnectionWriter for others."""
+"""Response writers that bypass ASGI: OneAnswerCycle for requests that arrived whole, ConnectionWriter for others."""
 
 import asyncio
 from collections.abc import Sequence
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
 
 class OneAnswerCycle(RequestResponseCycle):
-    """A request that took its shortcut, in the place of its cycle as far as the protocol asks for that."""
+    """Request that took its shortcut; replaces the cycle of uvicorn as far as the protocol needs one."""
 
     scope: Any
     whole_body: bytes
 
-    message_event = asyncio.Event()  # nobody waits for it
+    message_event = asyncio.Event()  # no task waits for it
 
     def __init__(self, protocol: "GuardedProtocol", whole_body: bytes) -> None:
         self._protocol = protocol
@@ -54,16 +54,16 @@ def write_response(
     *,
     keep_alive: bool = True,
 ) -> None:
-    """Write a whole response at once: one system call, as small as it is."""
+    """Write a whole response at once: it is small, so one system call is enough."""
     closing = b"" if keep_alive else b"connection: close\r\n"
     transport.write(b"".join([STATUS_LINE[status], header_lines(default_headers), closing, headers, b"\r\n", body]))
 
 
 class ConnectionWriter:
-    """Writes the response of one request without the way through ASGI.
+    """Writes the response of one request without ASGI.
 
-    ASGI splits a response into a head and parts of a body, each of which is checked, copied and written by itself. Here
-    a whole answer is one write, and what many streams get is put into its chunk once for all of them.
+    ASGI splits a response into a head and body parts, and each part is checked, copied and written separately. Here a
+    whole answer is one write, and data for many streams is put into its chunk once for all of them.
     """
 
     __slots__ = ("_cycle",)
@@ -72,7 +72,7 @@ class ConnectionWriter:
         self._cycle = cycle
 
     def answer(self, status: int, headers: bytes, body: bytes) -> bool:
-        """Write a whole answer, with header lines that need no check; whether it was written."""
+        """Write a whole answer, with header lines that need no check. True if it was written."""
         cycle = self._cycle
         if not cycle.keep_alive or cycle.response_started or cycle.flow.write_paused or cycle.transport.is_closing():
             return False
@@ -84,9 +84,9 @@ class ConnectionWriter:
         return True
 
     def push(self, parts: Sequence[bytes]) -> bool:
-        """Write a chunk of a body that goes on, framed as such; whether it was written, or nobody is there any more.
+        """Write a framed chunk of a body that continues. True if it was written, or if the client has left.
 
-        HTTP/1.0 gets it without its frame.
+        HTTP/1.0 gets it without the frame.
         """
         cycle = self._cycle
         if cycle.flow.write_paused or cycle.chunked_encoding is None:
@@ -96,7 +96,7 @@ class ConnectionWriter:
         return True
 
     def unread(self) -> int:
-        """What the client has yet to read of this and of all before."""
+        """Number of bytes that the client has yet to read, of this response and all before it."""
         return unread_bytes(self._cycle.transport)
 
     def cut(self) -> None:
@@ -105,5 +105,5 @@ class ConnectionWriter:
         self._cycle.transport.abort()
 
     def has_left(self) -> bool:
-        """Whether the connection is closed by its client. One that has only finished sending has not left."""
+        """True if the client closed the connection. A client that has only finished sending has not left."""
         return self._cycle.disconnected

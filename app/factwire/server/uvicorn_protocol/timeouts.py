@@ -1,4 +1,4 @@
-"""The patience with a connection: bounds on what uvicorn would wait for, read or keep without an end."""
+"""Time and size limits of a connection: uvicorn alone would wait, read and keep data without end."""
 
 import asyncio
 import fcntl
@@ -21,8 +21,8 @@ DISCARDED_BYTES_MAX = 64 * 1024 * 1024
 TRAILER_BYTES_MAX = 8 * 1024
 PIPELINED_MAX = 100
 CAUSED_BY_CLIENTS = ("Invalid HTTP request received.", "Unsupported upgrade request.", "No supported WebSocket library")
-PROBE_SECONDS = 1.0  # until the headers of a probe are there, where there is no room for anything else
-UNREAD_SECONDS = 30.0  # as long as the kernel waits for an answer of the client
+PROBE_SECONDS = 1.0  # for the headers of a probe, on a connection beyond the limit
+UNREAD_SECONDS = 30.0  # as long as the kernel waits for an acknowledgement of the client
 
 REFUSAL = (
     b"HTTP/1.1 %d %b\r\ncontent-type: application/problem+json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%b"
@@ -30,32 +30,32 @@ REFUSAL = (
 
 
 def is_worth_logging(record: logging.LogRecord) -> bool:
-    """Not what any client can make uvicorn log as often as it likes."""
+    """True unless any client can make uvicorn log this message as often as it likes."""
     return not str(record.msg).startswith(CAUSED_BY_CLIENTS)
 
 
 class RequestRefused(Exception):
-    """Stops the parser at a request that is refused, so that none behind it takes its answer."""
+    """Stops the parser at a request that is refused, so that no later request takes its answer."""
 
 
 def unread_bytes(transport: asyncio.WriteTransport) -> int:
-    """What a client has yet to read: in the process, and what the kernel still holds of it where it says so.
+    """Number of bytes that a client has yet to read: in the process, and in the kernel if it reports them.
 
-    The kernel takes more only once a third of what it holds is gone: what is left in the process alone would not tell
-    for half a minute of a client that reads slowly but steadily.
+    The kernel takes more only after a third of what it holds is gone: the bytes in the process alone would not show for
+    half a minute that a client reads slowly but steadily.
     """
     sock = transport.get_extra_info("socket")
     kernel = bytearray(4)
-    with suppress(AttributeError, OSError, ValueError):  # it may be closed by now
+    with suppress(AttributeError, OSError, ValueError):  # it may be closed already
         fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, kernel)
     return transport.get_write_buffer_size() + int.from_bytes(kernel, sys.byteorder)
 
 
 class PatientProtocol(DowngradingProtocol):
-    """Bounds the headers of a request in time and size, what comes behind them, and how many connections there are."""
+    """Limits the headers of a request in time and size, the data after them, and the number of connections."""
 
-    # Beside the attributes of uvicorn they would be too many for Python to share their names between connections, which
-    # takes a kilobyte more for each of them.
+    # Without slots, these and the attributes of uvicorn would be too many for Python to share their names between
+    # connections, which takes a kilobyte more per connection.
     __slots__ = (
         "_arriving_bytes",
         "_begun",
@@ -101,7 +101,7 @@ class PatientProtocol(DowngradingProtocol):
         self._unread_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Take a connection, or close it without a word: to EventSource a status would be the end, this is not."""
+        """Accept a connection, or close it without a response: EventSource ends at an error status, but not at this."""
         super().connection_made(transport)
         address = self.client[0] if self.client else ""
         if self.connection_limiter.admit(address):
@@ -138,7 +138,7 @@ class PatientProtocol(DowngradingProtocol):
         if self.transport.is_closing():
             return
         if self._in_headers:
-            if self._begun <= may_begin:  # otherwise some of it belongs to the requests before
+            if self._begun <= may_begin:  # otherwise some of it belongs to earlier requests
                 self._header_bytes += len(data)
             if self._header_bytes > self.header_bytes_max:
                 self._refuse_size()
@@ -160,7 +160,7 @@ class PatientProtocol(DowngradingProtocol):
         super().on_message_begin()
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Headers behind a body (trailers) are dropped: nobody asks for them."""
+        """Collect a header. Headers after a body (trailers) are dropped: they have no use here."""
         if self._in_headers:
             if len(self.headers) >= self.headers_max:
                 self._refuse_size()
@@ -184,22 +184,22 @@ class PatientProtocol(DowngradingProtocol):
         if not self._has_one_host(by_name):
             raise RequestRefused  # as malformed
         if len(self.pipeline) >= PIPELINED_MAX:
-            self.transport.abort()  # each of them takes a hundred times the memory of its bytes
+            self.transport.abort()  # each request takes a hundred times the memory of its bytes
         else:
             self.begin_request(by_name)
 
     def begin_request(self, by_name: Mapping[bytes, bytes]) -> None:
-        """Go on with a request whose headers have arrived; of those with one name, `by_name` has the last."""
+        """Continue a request after its headers have arrived; of headers with one name, `by_name` has the last."""
         super().on_headers_complete()
 
     def _has_one_host(self, by_name: Mapping[bytes, bytes]) -> bool:
-        """Whether there is one Host header, or none in HTTP/1.0 (RFC 9112, 3.2)."""
+        """True if there is one Host header, or none in HTTP/1.0 (RFC 9112, 3.2)."""
         if b"host" not in by_name:
             return self.parser.get_http_version() < "1.1"
         return len(by_name) == len(self.headers) or [name for name, _ in self.headers].count(b"host") == 1
 
     def _headers_are_too_large(self) -> bool:
-        """Whether they are, counted only where so much has arrived since they began that they could be."""
+        """True if the headers exceed the limit; counted only if enough bytes have arrived since they began."""
         return self._arriving_bytes > self.header_bytes_max and (
             len(self.url) + sum(len(name) + len(value) for name, value in self.headers) > self.header_bytes_max
         )
@@ -220,7 +220,7 @@ class PatientProtocol(DowngradingProtocol):
         return cycle is not None and cycle.response_complete and not self._in_headers and self._rest_timer is None
 
     def _stay_idle(self, was_idle: bool) -> None:
-        """Go on with the time limit that the bytes have ended. Those that begin no request do not begin it anew."""
+        """Resume the time limit that the bytes have ended. Bytes that begin no request do not restart it."""
         if was_idle:
             self._await_headers(self.header_seconds)
         elif self.timeout_keep_alive_task is None:
@@ -228,7 +228,7 @@ class PatientProtocol(DowngradingProtocol):
                 self.timeout_keep_alive, self.timeout_keep_alive_handler
             )
 
-    # The rest of a body that nobody wants any more
+    # The rest of a body that is not needed any more
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
@@ -246,7 +246,7 @@ class PatientProtocol(DowngradingProtocol):
         super().on_message_complete()
 
     def _bound_discarding(self, received: int) -> None:
-        """Give a client that was refused early the time to read why, but do not read its body for ever.
+        """Give a client that was refused early time to read the answer, but do not read its body without end.
 
         Closing with unread bytes would reset the connection, and the answer could be lost on the way.
         """
@@ -262,7 +262,7 @@ class PatientProtocol(DowngradingProtocol):
     # A client that does not read
 
     def pause_writing(self) -> None:
-        """Nothing more is written until the client has read: what is there by now is what it takes of the process."""
+        """Count the buffer as unread. It does not grow: nothing more is written until the client has read."""
         super().pause_writing()
         self._hold_unread()
         self._await_reading()
@@ -275,7 +275,7 @@ class PatientProtocol(DowngradingProtocol):
             self._unread_timer = None
 
     def _hold_unread(self) -> None:
-        """Count what a client has yet to read, and cut it off where its tenant has no room for that."""
+        """Count the bytes a client has yet to read; abort the connection if its tenant has no budget for them."""
         cycle: RequestResponseCycle | None = self.cycle
         self._unread_tenant = "" if cycle is None else self.tenants.tenant_of(cycle.scope)  # type: ignore[arg-type]
         self._unread_held = self.transport.get_write_buffer_size()
@@ -293,7 +293,7 @@ class PatientProtocol(DowngradingProtocol):
         self._unread_timer = self.loop.call_later(UNREAD_SECONDS, self._look_at_reading)
 
     def _look_at_reading(self) -> None:
-        """A slow client has read something meanwhile."""
+        """Abort the connection if its client has read nothing meanwhile; a slow client has read something."""
         if unread_bytes(self.transport) >= self._unread_bytes:
             self.transport.abort()
         else:
@@ -313,7 +313,7 @@ class PatientProtocol(DowngradingProtocol):
         )
 
     def _refuse(self, status: int, phrase: bytes, code: bytes, detail: bytes) -> None:
-        """Refuse what arrives, behind the answers that are due before: in their place it would be taken for theirs."""
+        """Refuse a request, after the answers that are due before it: earlier, it would be taken for one of them."""
         self._stop_timer()
         if self._refusal or self.transport.is_closing():
             return
@@ -329,10 +329,10 @@ class PatientProtocol(DowngradingProtocol):
             self.transport.write(refusal)
             self.transport.close()
         elif cycle.more_body:
-            self.transport.abort()  # it will never have its body, nor its answer
+            self.transport.abort()  # that request will never have its body, nor its answer
         else:
             self._refusal = refusal
 
     def _is_alone_at_fault(self, cycle: RequestResponseCycle) -> bool:
-        """Whether the request whose answer is due is the one that is refused, for its body."""
+        """True if the refused request is the one to be answered next, and its body is the fault."""
         return cycle.more_body and not cycle.response_started and not self.pipeline

@@ -1,7 +1,7 @@
-"""HTTP/1.1 goes on where a client offers to speak something else, as a server may (RFC 9110, 7.8).
+"""Upgrade offers: a connection stays with HTTP/1.1 if a client offers another protocol (allowed by RFC 9110, 7.8).
 
-The HTTP client of Java offers `Upgrade: h2c` with every request to an http:// address. The parser takes what stands
-behind such headers for the other protocol, and uvicorn leaves it at that: the body would be lost (uvicorn issue 2722).
+The HTTP client of Java offers `Upgrade: h2c` with every request to an http:// address. The parser takes all data
+after such headers for the other protocol, and uvicorn stops there: the body would be lost (uvicorn issue 2722).
 """
 
 import sys
@@ -14,7 +14,7 @@ OFFER = frozenset({b"upgrade", b"http2-settings"})
 
 
 class DowngradingProtocol(HttpToolsProtocol):
-    """Reads a request again without the offer that it made."""
+    """Parses a request again without its upgrade offer."""
 
     __slots__ = ("_arriving", "_without_offer")
 
@@ -40,7 +40,7 @@ class DowngradingProtocol(HttpToolsProtocol):
             super().on_message_complete()
 
     def _unsupported_upgrade_warning(self) -> None:
-        """Called where the parser has stopped behind the headers of an offer; its exception says where that is."""
+        """Parse the request again: the parser stopped after the headers of an offer, at the offset in its exception."""
         stopped = sys.exception()
         assert isinstance(stopped, httptools.HttpParserUpgrade)
         method = self.parser.get_method()
@@ -55,7 +55,7 @@ class DowngradingProtocol(HttpToolsProtocol):
                 lines.append(b"%b: %b" % (name, value))
         self._without_offer = b"\r\n".join([*lines, b"", self._arriving[stopped.args[0] :]])
         self.parser = httptools.HttpRequestParser(self)
-        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn has it
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as in uvicorn
 
 
 def options_of(value: bytes) -> list[bytes]:

@@ -1,4 +1,4 @@
-"""Keys: one for each data subject, kept wrapped by a master key that the database never sees."""
+"""Envelope encryption: master keys, which the database never sees, wrap the data keys, one per data subject."""
 
 import base64
 import os
@@ -18,12 +18,12 @@ WRAPPED_FOR = b"factwire data key\x00"
 
 
 class MasterKeyRefused(Exception):
-    """What was set as master keys is none."""
+    """Configured master keys that are missing, unreadable or not valid."""
 
 
 @dataclass(frozen=True, slots=True)
 class DataKey:
-    """The two keys of a data subject: one that its payloads are encrypted with, and one that they are digested with."""
+    """The two keys of a data subject: one to encrypt its payloads, and one to digest them."""
 
     id: str
     encrypting: AESGCM
@@ -32,7 +32,7 @@ class DataKey:
 
 @dataclass(frozen=True, slots=True)
 class WrappedKey:
-    """A data key as it is stored. `master_key` is the fingerprint of what it was wrapped with."""
+    """A data key as it is stored. `master_key` is the fingerprint of the key that wrapped it."""
 
     wrapped: bytes
     master_key: str
@@ -41,8 +41,8 @@ class WrappedKey:
 class MasterKeys:
     """The master keys that a process was given: the first wraps, all unwrap.
 
-    A key is known by its fingerprint, so that nobody has to number them. Its 256 bits are random: eight bytes of a hash
-    tell nothing of them.
+    A key is identified by its fingerprint, so that keys need no numbers. Its 256 bits are random: eight bytes of a hash
+    reveal nothing about them.
     """
 
     def __init__(self, keys: Sequence[bytes]) -> None:
@@ -57,16 +57,16 @@ class MasterKeys:
         return list(self._keys)
 
     def new_key(self, data_subject: str) -> WrappedKey:
-        """A random data key, wrapped."""
+        """Create a random data key, wrapped."""
         return self._wrap(data_subject, os.urandom(2 * KEY_BYTES))
 
     def unwrap(self, data_subject: str, key_id: str, key: WrappedKey) -> DataKey:
-        """Raises KeyUnavailable where no master key of this process opens it."""
+        """Unwrap a data key. Raises KeyUnavailable if no master key of this process opens it."""
         plain = self._unwrap(data_subject, key)
         return DataKey(key_id, AESGCM(plain[:KEY_BYTES]), plain[KEY_BYTES:])
 
     def rewrap(self, data_subject: str, key: WrappedKey) -> WrappedKey:
-        """The same data key, wrapped with the current master key."""
+        """Wrap the same data key with the current master key."""
         return self._wrap(data_subject, self._unwrap(data_subject, key))
 
     def _wrap(self, data_subject: str, plain: bytes) -> WrappedKey:
@@ -93,7 +93,7 @@ def encrypt(key: AESGCM, plain: bytes, bound_to: bytes) -> bytes:
 
 
 def decrypt(key: AESGCM, cipher: bytes, bound_to: bytes) -> bytes:
-    """Raises InvalidTag where the bytes are not what was encrypted with this key and bound to the same."""
+    """Decrypt bytes. Raises InvalidTag if they were not encrypted with this key and bound to the same context."""
     return key.decrypt(cipher[:NONCE_BYTES], cipher[NONCE_BYTES:], bound_to)
 
 
@@ -106,7 +106,7 @@ def new_master_key() -> str:
 
 
 def load_master_keys(text: str, file: Path | None) -> MasterKeys:
-    """The master keys as they are set: themselves, or a file that holds them. Raises MasterKeyRefused."""
+    """Load the configured master keys: from the text itself, or from a file. Raises MasterKeyRefused."""
     if file is None:
         return MasterKeys(parse_master_keys(text))
     try:
@@ -116,12 +116,12 @@ def load_master_keys(text: str, file: Path | None) -> MasterKeys:
     except UnicodeDecodeError:
         raise MasterKeyRefused(f"the master keys cannot be read: {file} is no text") from None
     if not keys:
-        raise MasterKeyRefused(f"{file} holds no master key")
+        raise MasterKeyRefused(f"{file} contains no master key")
     return MasterKeys(keys)
 
 
 def parse_master_keys(text: str) -> list[bytes]:
-    """Keys of 32 bytes in base64, between white space or commas. The refusal repeats none of them."""
+    """Parse keys of 32 bytes in base64, separated by white space or commas. The error contains none of them."""
     keys = []
     for number, word in enumerate(text.replace(",", " ").split(), 1):
         try:
@@ -130,7 +130,7 @@ def parse_master_keys(text: str) -> list[bytes]:
             key = b""
         if len(key) != KEY_BYTES:
             raise MasterKeyRefused(
-                f"master key {number} is not {KEY_BYTES} bytes in base64: `factwire master-key new` makes one"
+                f"master key {number} is not {KEY_BYTES} bytes in base64: `factwire master-key new` creates one"
             )
         keys.append(key)
     return keys

@@ -1,4 +1,4 @@
-"""Sealing: payloads of facts about data subjects, encrypted on their way into the log and opened on their way out."""
+"""Sealed payloads of facts about data subjects: encrypted on their way into the log, decrypted on their way out."""
 
 import hmac
 from collections.abc import Iterable, Mapping, Sequence
@@ -36,7 +36,7 @@ REDACTED = b',"redacted":true}'
 
 @dataclass(frozen=True, slots=True)
 class StoredDataKey:
-    """The key of a data subject as it is stored; None where it was erased. A new one is stored with its first fact."""
+    """Stored key of a data subject, with None as `key` if it was erased. A new one is stored with its first fact."""
 
     key_id: str
     key: WrappedKey | None
@@ -45,9 +45,9 @@ class StoredDataKey:
 
 @dataclass(frozen=True, slots=True)
 class Seal:
-    """What is stored of a sealed payload, with the key that opens it, unless its data subject was erased.
+    """Stored form of a sealed payload, with the key that opens it unless its data subject was erased.
 
-    The first bytes digest the fact with its payload; nothing follows them where the payload was redacted.
+    The first bytes are a digest of the fact with its payload; nothing follows them if the payload was redacted.
     """
 
     data_subject: str
@@ -69,10 +69,11 @@ def new_stored_key(key: WrappedKey) -> StoredDataKey:
 
 
 def seal_payload(fact: NewFact, key: DataKey, *, new_key: WrappedKey | None = None) -> NewFact:
-    """A fact as it is stored, together with the key of its data subject if that is a new one.
+    """Convert a fact to its stored form, together with the key of its data subject if that is a new one.
 
-    Its digest is over what stays readable and over a digest of the whole with a key that goes with the data subject:
-    what is left can still be verified, and what was erased cannot be guessed. The payload is bound to the fact's id.
+    Its digest covers the part that stays readable, and a digest of the whole fact with a key that is erased with the
+    data subject: the rest can still be verified, and the erased part cannot be guessed. The payload is bound to the
+    fact's id.
     """
     before, payload = split_document(fact.document)
     mac = keyed_digest(fact.document, key)
@@ -92,19 +93,19 @@ def keyed_digest(document: bytes, key: DataKey) -> bytes:
 
 
 def sealed_digest(document: bytes, mac: bytes) -> bytes:
-    """The digest of a fact whose document is without its payload."""
+    """Digest of a fact, from its document without the payload and the keyed digest of the whole."""
     return sha256(document[CONTENT_AT:-1] + mac).digest()
 
 
 class PayloadDecryptor:
-    """Opens the seals of one page, and each key once."""
+    """Decryptor of the sealed payloads of one page, which unwraps each key once."""
 
     def __init__(self, master_keys: MasterKeys) -> None:
         self._master_keys = master_keys
         self._keys: dict[str, DataKey] = {}
 
     def opened(self, fact: bytes, id: str, position: Position, seal: Seal | None) -> bytes:
-        """A fact as it is sent, whatever stands before its document. Raises KeyUnavailable or InternalError."""
+        """A fact as it is sent, with any prefix before its document. Raises KeyUnavailable or InternalError."""
         if seal is None or fact.endswith(UNREADABLE):
             return fact
         if seal.erased:
@@ -129,7 +130,7 @@ class PayloadDecryptor:
 
 
 async def read_seals(connection: Connection, positions: Sequence[Position], *, bytes_max: int) -> dict[Position, Seal]:
-    """The seals of the facts at some positions: those at the first of them, as many as fit, and at least one."""
+    """Read the seals of the facts at some positions, from the first on: as many as fit, and at least one."""
     rows = await connection.fetch(READ_SEALS, list(positions), bytes_max)
     return {
         row["position"]: Seal(

@@ -1,4 +1,4 @@
-"""Rotating the master key: data keys are wrapped anew, and no fact is touched."""
+"""Rotation of the master key: data keys are wrapped again, and no fact is changed."""
 
 from uuid_utils import uuid7
 
@@ -8,7 +8,7 @@ from factwire.store.audit_log import raising_forks
 from factwire.store.encryption.keys import MasterKeys, WrappedKey
 from factwire.store.pools import Connection
 
-# In the order of their ids, so that the next call goes on behind the last one.
+# Ordered by id, so that the next call continues after the last one.
 OLDER_KEYS = """
 select id, wrapped_key, master_key
   from factwire.data_subjects
@@ -19,7 +19,7 @@ select id, wrapped_key, master_key
  limit $3
 """
 
-# Not where it was erased or wrapped anew meanwhile.
+# Not if it was erased or wrapped again in the meantime.
 WRAP_ANEW = """
 update factwire.data_subjects d
    set wrapped_key = n.wrapped_key, master_key = $1
@@ -39,16 +39,16 @@ MASTER_KEY_ROTATED = "MasterKeyRotated"
 
 
 async def rotate(connection: Connection, master_keys: MasterKeys, *, by: str) -> int:
-    """Wrap every data key with the current master key, and tell of it with a fact; how many were wrapped by another.
+    """Wrap every data key with the current master key, record it in a fact, and return how many were wrapped again.
 
     Raises KeyUnavailable, and HistoryForked.
     """
     rotated = await wrap_all(connection, master_keys)
     if rotated and master_keys.current is not None:
         payload = {"master_key": master_keys.current, "data_keys": rotated}
-        told = audit_fact(MASTER_KEY_ROTATED, id=str(uuid7()), by=by, about=master_keys.current, payload=payload)
+        audit = audit_fact(MASTER_KEY_ROTATED, id=str(uuid7()), by=by, about=master_keys.current, payload=payload)
         with raising_forks():
-            await append(connection, [([told], None)])
+            await append(connection, [([audit], None)])
     return rotated
 
 
@@ -70,6 +70,6 @@ async def wrap_all(connection: Connection, master_keys: MasterKeys) -> int:
 
 
 async def has_foreign_key(connection: Connection, master_keys: MasterKeys) -> bool:
-    """Whether there is a data key that none of these master keys opens."""
+    """True if there is a data key that none of these master keys opens."""
     found: bool = await connection.fetchval(HAS_FOREIGN_KEY, master_keys.fingerprints)
     return found

@@ -1,1 +1,1 @@
-"""The schema of the log and its migrations."""
+"""Database schema of the log, and its migrations."""

@@ -1,4 +1,4 @@
-"""Bringing the schema of a database to the one that this version needs, and telling whether it is."""
+"""Migration of a database to the schema that this version needs, and checks of its revision and rights."""
 
 import asyncio
 import logging
@@ -31,7 +31,7 @@ select current_user as role,
        current_setting('server_version_num')::int as version
 """
 
-# What asyncpg says of a URL that it cannot take; its text may quote it.
+# Errors of asyncpg for a URL that it cannot use; their text may quote the URL.
 UNUSABLE = (asyncpg.ClientConfigurationError, ValueError, LookupError)
 
 IS_EMPTY = "select to_regclass('factwire.alembic_version') is null and not pg_is_in_recovery()"
@@ -48,23 +48,24 @@ UNRELEASED = (
 )
 
 PATIENCE_SECONDS = 300.0
-PAUSE_SECONDS = 2.0  # in which whatever queued up behind the migration goes on
+PAUSE_SECONDS = 2.0  # in which the transactions that queued up after the migration proceed
 
 log = logging.getLogger(__name__)
 
 
 class MigrationRefused(Exception):
-    """The database does not let the schema be created; the message says what is missing."""
+    """Refusal to create or upgrade the schema in a database; the message names the cause."""
 
 
 def migrate(database_url: str, *, patience_seconds: float = PATIENCE_SECONDS) -> None:
     """Create or upgrade the schema. Raises MigrationRefused, naming each right that the role lacks.
 
     A database that cannot keep a log is refused as well, before anything is created in it; a schema that is newer than
-    this version is left as it is.
+    this version is left unchanged.
 
-    Whoever wants a table behind a migration that waits for it waits as well, publishers included. So a migration waits
-    only for a moment (`lock_timeout` in alembic/env.py), and is repeated as a whole until it comes through.
+    While a migration waits for the lock on a table, every later transaction on that table waits as well, publishers
+    included. So a migration waits only for a moment (`lock_timeout` in alembic/env.py), and is retried as a whole until
+    it succeeds.
     """
     if asyncio.run(check_database(database_url)):
         return
@@ -75,7 +76,7 @@ def migrate(database_url: str, *, patience_seconds: float = PATIENCE_SECONDS) ->
                 f"another transaction has kept its lock on a table for {patience_seconds:g} s: "
                 "look for it in pg_stat_activity, and run the migration again"
             )
-        log.warning("another transaction has locked what the migration needs; it is tried again")
+        log.warning("another transaction has locked a table that the migration needs; it is retried")
         time.sleep(PAUSE_SECONDS)
 
 
@@ -91,7 +92,7 @@ def try_migrate(database_url: str) -> bool:
 
 
 def configuration(database_url: str = "") -> Config:
-    """What alembic needs to know, for a database or for none."""
+    """Configuration of Alembic, with or without a database."""
     config = Config()
     config.set_main_option("script_location", str(SCRIPTS))
     config.attributes["database_url"] = database_url
@@ -99,9 +100,9 @@ def configuration(database_url: str = "") -> Config:
 
 
 def is_empty(database_url: str) -> bool:
-    """Whether the database has no log yet, and can be given one: a standby gets that of its primary.
+    """True if the database has no log yet, and one can be created in it: a standby gets the log of its primary.
 
-    Raises MigrationRefused where its encoding can keep none.
+    Raises MigrationRefused if its encoding cannot keep a log.
     """
 
     async def look() -> bool:
@@ -114,7 +115,7 @@ def is_empty(database_url: str) -> bool:
 
 
 async def check_database(database_url: str) -> bool:
-    """Whether the schema is newer than this version. Raises MigrationRefused where it cannot be brought up to date."""
+    """True if the schema is newer than this version. Raises MigrationRefused if it cannot be brought up to date."""
     async with open_connection(database_url) as connection, open_connection(database_url) as other:
         if (reason := await unmet_requirement(connection, other)) is not None:
             raise MigrationRefused(reason)
@@ -126,7 +127,7 @@ async def check_database(database_url: str) -> bool:
     if revision is not None and UNRELEASED_REVISION.fullmatch(revision):
         raise MigrationRefused(UNRELEASED.format(revision))
     if revision is not None and revision > newest:
-        log.warning("the schema is newer (%s) than this version (%s): left as it is", revision, newest)
+        log.warning("the schema is newer (%s) than this version (%s): left unchanged", revision, newest)
         return True
     if missing:
         raise MigrationRefused("; ".join(missing))
@@ -146,7 +147,7 @@ async def open_connection(database_url: str) -> AsyncIterator[Connection]:
 
 
 async def missing_rights(connection: Connection) -> list[str]:
-    """What keeps this role from migrating this database, each with what grants it."""
+    """Reasons why this role cannot migrate this database, each with its remedy."""
     row = await connection.fetchrow(RIGHTS)
     assert row is not None
     role = row["role"]
@@ -171,7 +172,7 @@ def newest_revision() -> str:
 
 
 async def read_revision(connection: Connection) -> str | None:
-    """The revision of the schema; None where there is none."""
+    """Revision of the schema; None if the schema does not exist."""
     try:
         revision: str | None = await connection.fetchval(REVISION)
     except (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError):
@@ -180,6 +181,6 @@ async def read_revision(connection: Connection) -> str | None:
 
 
 async def schema_is_current(connection: Connection) -> bool:
-    """Whether the schema is that of this version, or a newer one that must be compatible with it."""
+    """True if the schema is that of this version, or a newer one that must be compatible with it."""
     revision = await read_revision(connection)
     return revision is not None and bool(OWN_REVISION.fullmatch(revision)) and revision >= newest_revision()

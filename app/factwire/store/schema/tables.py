@@ -1,4 +1,4 @@
-"""The schema of the log, as `alembic check` compares it with a migrated database."""
+"""Tables of the schema of the log, which `alembic check` compares with a migrated database."""
 
 from sqlalchemy import (
     ARRAY,

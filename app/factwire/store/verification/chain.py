@@ -1,4 +1,4 @@
-"""The hash chain: one entry an append, over the one before it, its positions, its time, and its ids and digests."""
+"""Hash chain: one entry per append, a hash over the entry before it, its positions, time, ids and digests."""
 
 import struct
 from collections.abc import AsyncIterator
@@ -34,7 +34,7 @@ UUID_TYPE = 2950
 
 @dataclass(frozen=True, slots=True)
 class Flaw:
-    """What is wrong, and at which position; at none where it is about the whole log."""
+    """Description of a flaw, and its position; None if it concerns the whole log."""
 
     position: Position | None
     what: str
@@ -42,7 +42,7 @@ class Flaw:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One append, as the chain has it."""
+    """One append, as recorded in the hash chain."""
 
     first: Position
     last: Position
@@ -52,7 +52,7 @@ class Entry:
 
 @dataclass(slots=True)
 class ChainDigest:
-    """The facts of one entry, gathered to be compared with it."""
+    """The facts of one entry of the hash chain, collected to be compared with it."""
 
     ids: list[UUID] = field(default_factory=list)
     digests: list[bytes] = field(default_factory=list)
@@ -62,7 +62,7 @@ class ChainDigest:
         self.digests.append(digest)
 
     def is_that_of(self, entry: Entry, *, previous: bytes) -> bool:
-        """Whether these facts, behind that hash, make the entry. Byte for byte what append hashes."""
+        """True if these facts, after that hash, make the entry. Hashes the same bytes as append does."""
         ids = [struct.pack(">i16s", 16, id.bytes) for id in self.ids]
         return entry.hash == (
             sha256(
@@ -81,7 +81,7 @@ class ChainDigest:
 
 
 class ChainWalk:
-    """Goes along the chain as the facts pass by. `began_at` is where it begins, `last` the entry that it has passed."""
+    """Walk along the hash chain, fact by fact. `began_at` is its first position, `last` the last entry it passed."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -98,21 +98,21 @@ class ChainWalk:
         if entry is not None:
             self._previous = await read_hash_before(self._connection, entry.last)
             self.began_at = max(entry.first, Position(after + 1))
-            # An entry that began before what is looked at cannot be compared.
+            # An entry that begins before the verified range cannot be compared.
             self._link = ChainDigest() if entry.first > after else None
 
     async def visit(
         self, position: Position, id: UUID | None, published_at: datetime | None, digest: bytes | None
     ) -> list[Flaw]:
-        """The next fact; all but its position is None where it is missing."""
+        """Check the next fact. If it is missing, only its position is given."""
         entry = self._entry
         if entry is None or position < entry.first:
-            return [Flaw(position, "no entry of the chain holds it")] if self.last is not None else []
+            return [Flaw(position, "no entry of the chain includes it")] if self.last is not None else []
         flaws = []
         if published_at is not None and published_at != entry.published_at:
             flaws.append(Flaw(position, f"its time is not {utc(entry.published_at)}, as in the chain"))
         if id is None or digest is None:
-            self._link = None  # that it is missing was told already
+            self._link = None  # already reported as missing
         elif self._link is not None:
             self._link.add(id, digest)
         if position == entry.last:
@@ -120,7 +120,7 @@ class ChainWalk:
         return flaws
 
     async def end(self, *, until: Position) -> list[Flaw]:
-        """Behind the last fact: what of the chain has no facts."""
+        """Check, after the last fact, for entries of the chain without facts."""
         flaws = []
         if self._entry is not None and self._entry.last <= until:
             flaws.append(Flaw(self._entry.last, "the chain and the facts do not end together"))
@@ -132,22 +132,22 @@ class ChainWalk:
     async def _compare_entry(self, entry: Entry) -> list[Flaw]:
         flaws = []
         if self._link is not None and not self._link.is_that_of(entry, previous=self._previous):
-            flaws.append(Flaw(entry.last, f"the facts from {entry.first} to {entry.last} do not make their hash"))
+            flaws.append(Flaw(entry.last, f"the facts from {entry.first} to {entry.last} do not match their hash"))
         self.last, self._previous, self._link = entry, entry.hash, ChainDigest()
         self._entry = following = await anext(self._entries, None)
         if following is not None and following.first <= entry.last:
-            flaws.append(Flaw(following.first, "two entries of the chain hold it"))
+            flaws.append(Flaw(following.first, "two entries of the chain include it"))
         return flaws
 
 
 async def read_hash_at(connection: Connection, position: Position) -> bytes | None:
-    """The hash of the entry that ends at a position."""
+    """Hash of the entry that ends at a position."""
     found: bytes | None = await connection.fetchval(ENTRY_ENDING_AT, position)
     return found
 
 
 async def read_entries(connection: Connection, *, after: Position) -> AsyncIterator[Entry]:
-    """The entries whose last position lies behind a position."""
+    """Read the entries that end after a position."""
     while True:
         rows = await connection.fetch(READ_ENTRIES, after, ENTRIES_AT_ONCE)
         for row in rows:
@@ -158,6 +158,6 @@ async def read_entries(connection: Connection, *, after: Position) -> AsyncItera
 
 
 async def read_hash_before(connection: Connection, position: Position) -> bytes:
-    """The hash that the entry which begins at a position goes on from."""
+    """Hash of the entry before the one that holds a position; empty if that is the first."""
     found: bytes | None = await connection.fetchval(HASH_BEFORE, position)
     return found or b""

@@ -1,4 +1,4 @@
-"""Verifying: whether the log is still what was appended to it, apart from what was erased and redacted on record."""
+"""Verification that the log is still as it was appended, apart from erasures and redactions on record."""
 
 import hmac
 import json
@@ -32,7 +32,7 @@ from factwire.store.verification.chain import ChainWalk, Flaw
 FACTS_AT_ONCE = 500
 BYTES_AT_ONCE = 4 * 1024 * 1024
 
-# A plan that was made before the tables had grown would read them whole for each page.
+# A plan that was made before the tables had grown would read whole tables for each page.
 PIN_PLANS = """
 set enable_seqscan = off;
 set enable_hashjoin = off;
@@ -41,7 +41,7 @@ set jit = off
 """
 RELEASE_PLANS = "reset enable_seqscan; reset enable_hashjoin; reset enable_mergejoin; reset jit"
 
-# Where a page of so many bytes ends. Facts may be missing, which readers of history do not put up with.
+# End of a page of so many bytes. Facts may be missing here, which reads of history do not accept.
 THROUGH = """
 select max(s.position)
   from (select f.position,
@@ -53,7 +53,7 @@ select max(s.position)
  where s.bytes <= $4
 """
 
-# One statement, so that a fact and what is on record about it are of one moment. A position without a fact has a row.
+# One statement, so that a fact and the records about it are of one snapshot. A position without a fact has a row.
 STORED_FACTS = """
 select p.position, f.id, f.published_at, f.namespace, f.type, f.version, f.document,
        k.position as known_at, k.digest, r.position is not null as redacted,
@@ -67,7 +67,7 @@ select p.position, f.id, f.published_at, f.namespace, f.type, f.version, f.docum
  order by p.position
 """
 
-# A row stands for a fact as many positions before it as one append has facts: at most 999.
+# A row also stands for earlier facts of the same append: at most 999 positions before it.
 POSTINGS_OF_PAGE = """
 select p.tag, p.position, p.earlier
   from unnest($1::text[]) t (tag)
@@ -88,7 +88,7 @@ select t.tag, t.position - b.back as position
  where t.position <= $1
 """
 
-# Whoever reads the flaws may take his time: the transaction holds nothing that others wait for.
+# The reader of the flaws may be slow: the transaction holds nothing that others wait for.
 MAY_IDLE = "set local idle_in_transaction_session_timeout = 0"
 
 DOCUMENTS = "select position, namespace, type, document from factwire.facts where position = any ($1)"
@@ -106,9 +106,9 @@ KINDS = "select namespace, type, version from factwire.types"
 
 @dataclass(slots=True)
 class RecordedChanges:
-    """What facts of the reserved namespace have to tell, as it was found on the way: each with a position.
+    """Erasures and redactions found, each with a position: facts of the reserved namespace must record them.
 
-    `left` has the id of each redacted fact, and the digest of what is left of it.
+    `left` has the id of each redacted fact, and the digest of its remaining part.
     """
 
     erased: dict[str, Position] = field(default_factory=dict)
@@ -117,7 +117,7 @@ class RecordedChanges:
 
 @dataclass(slots=True)
 class VerifiedCounts:
-    """What was seen on the way."""
+    """Counts of the facts, unopened seals and tags seen on the way, and the kinds of these facts."""
 
     facts: int = 0
     sealed_unopened: int = 0
@@ -126,10 +126,10 @@ class VerifiedCounts:
 
 
 class Verifier:
-    """Compares each fact with its digest, its columns, its postings and the chain.
+    """Comparison of each fact with its digest, its columns, its postings and the hash chain.
 
-    What it cannot see is a log that was rewritten as a whole, its chain included, or cut at its end: for that a hash of
-    the chain has to be kept elsewhere.
+    It cannot detect a log that was rewritten as a whole, its chain included, or cut at its end: for that a hash of the
+    chain must be kept elsewhere.
     """
 
     def __init__(self, connection: Connection, master_keys: MasterKeys) -> None:
@@ -201,7 +201,7 @@ class Verifier:
         parts = parts_of(document)
         data_subject = "" if parts is None else parts.data_subject
         if parts is None or not document.endswith(b"}"):
-            yield "the stored document is no fact"
+            yield "the stored document is not a fact"
         elif data_subject != (row["data_subject"] or ""):
             yield "the document and the seal are not of the same data subject"
         elif row["redacted"]:
@@ -244,28 +244,28 @@ class Verifier:
             yield "the sealed payload is not that of its digest"
 
     async def _unrecorded(self) -> list[Flaw]:
-        """What was erased or redacted and not told of. The facts that tell are read last, so that none is too new."""
+        """Erasures and redactions without a fact that records them. Such facts are read last, to miss none of them."""
         erased, left = dict(self._to_be_told.erased), dict(self._to_be_told.left)
         flaws = []
-        async for told in self._audit_facts():
-            payload = told["payload"]
-            if told["type"] == DATA_SUBJECT_ERASED:
+        async for recorded in self._audit_facts():
+            payload = recorded["payload"]
+            if recorded["type"] == DATA_SUBJECT_ERASED:
                 erased.pop(str(payload.get("data_subject")), None)
             elif (found := left.pop(str(payload.get("id")), None)) is not None and found[1] != payload.get("digest"):
-                flaws.append(Flaw(found[0], "what the redaction left was changed"))
+                flaws.append(Flaw(found[0], "the rest of a redacted fact was changed"))
         flaws += [
-            Flaw(at, f"the data subject {each} was erased, and no fact tells of it") for each, at in erased.items()
+            Flaw(at, f"the data subject {each} was erased, and no fact records it") for each, at in erased.items()
         ]
-        flaws += [Flaw(at, "the payload was redacted, and no fact tells of it") for at, _ in left.values()]
+        flaws += [Flaw(at, "the payload was redacted, and no fact records it") for at, _ in left.values()]
         return flaws
 
     async def _audit_facts(self) -> AsyncIterator[dict[str, Any]]:
-        """The facts that tell of erasures and redactions, as far as they can be read."""
+        """Facts that record erasures and redactions, as far as they can be read."""
         try:
             async for line in read_erasures(self._connection):
-                told = json.loads(line)
-                if isinstance(told.get("payload"), dict):
-                    yield told
+                recorded = json.loads(line)
+                if isinstance(recorded.get("payload"), dict):
+                    yield recorded
         except (asyncpg.PostgresError, ValueError):
             return
 
@@ -283,7 +283,7 @@ class Verifier:
         return [Flaw(position, f"it is not found by {tag}") for tag, position in sorted(own - found)]
 
     async def _what_is_too_much(self, until: Position) -> AsyncIterator[Flaw]:
-        """What no fact accounts for: to be told only where all of them were seen."""
+        """Records that no fact accounts for: reported only if all facts were seen."""
         for row in await self._connection.fetch(IDS_WITHOUT_FACT, until):
             yield Flaw(row["position"], f"the id {row['id']} is kept for a fact that is not there")
         kinds = {tuple(row) for row in await self._connection.fetch(KINDS)}
@@ -294,7 +294,7 @@ class Verifier:
                 yield flaw
 
     async def _foreign_postings(self, until: Position) -> AsyncIterator[Flaw]:
-        """The postings that no fact accounts for. It looks at each: only where there are too many."""
+        """Postings that no fact accounts for. Reads every posting, and so runs only if there are too many."""
         async with self._connection.transaction(readonly=True):
             await self._connection.execute(MAY_IDLE)
             cursor = await self._connection.cursor(EACH_POSTING, until)
@@ -307,7 +307,7 @@ class Verifier:
 
 
 def document_starts(row: asyncpg.Record) -> Iterator[bytes]:
-    """How the stored document of a fact with these columns begins: in two forms, see fact_json in alembic/sql."""
+    """Beginnings of a stored document with these columns: two forms are possible, see fact_json in alembic/sql."""
     position, published_at = row["position"], utc(row["published_at"])
     json_start = (
         f'{{"position":{position},"published_at":"{published_at}","id":"{row["id"]}",'
@@ -318,7 +318,7 @@ def document_starts(row: asyncpg.Record) -> Iterator[bytes]:
 
 
 def is_fact(document: bytes) -> bool:
-    """Whether a stored document holds the JSON of some fact."""
+    """True if a stored document contains the JSON of a fact."""
     return document.endswith(b"}") and b'"id":' in document and parts_of(document_from_id(document)) is not None
 
 

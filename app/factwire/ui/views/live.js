@@ -19,7 +19,7 @@ export default {
     let paused = false, waiting = [], passed = 0, seen = 0, painting = false;
     const arrivals = [];
 
-    const facts = table("Facts as they are published, the newest first", []);
+    const facts = table("Facts as they are published, newest facts first", []);
     const body = facts.querySelector("tbody");
     const state = h("b", { id: "state" }, "connecting"), rate = h("b", { id: "rate" }, "0"), total = h("b", { id: "seen" }, "0");
     const wrong = h("span", { class: "bad", role: "alert" });

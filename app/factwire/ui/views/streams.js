@@ -1,4 +1,4 @@
-// The open streams of the process that answers, those furthest behind first.
+// Open streams of the process that answers, those with the largest lag first.
 import { askJson, curl, curlButton } from "../api.js";
 import { count, h, when } from "../dom.js";
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 
@@ -16,22 +16,14 @@ from factwire.auth.keys import CreatedKey
 from factwire.domain.errors import Forbidden, KeyNotFound, LimitExceeded, Unauthenticated, Unavailable
 from factwire.domain.principal import Principal
 from factwire.store.api_keys import SECRETS_MAX
-from factwire.store.pools import Connection, Pools, new_pools
+from factwire.store.pools import Connection
 from factwire.store.schema.migrate import migrate
 from tests.access.keys import EVERYTHING_GRANTED, TESTER, make_key, new_grants
 from tests.conftest import StartPostgres
+from tests.integration.store import opened
+from tests.support.waiting import until
 
 READER = new_grants(read=(["shop"], []))
-
-
-@asynccontextmanager
-async def opened(url: str) -> AsyncIterator[Pools]:
-    database = new_pools(url, read_connections_max=2, read_seconds=5, append_seconds=5)
-    await database.open()
-    try:
-        yield database
-    finally:
-        await database.close()
 
 
 @asynccontextmanager
@@ -50,12 +42,6 @@ async def running(key_cache: KeyCache) -> AsyncIterator[None]:
         yield
     finally:
         task.cancel()
-
-
-async def until(holds: Callable[[], bool], *, seconds: float = 10) -> None:
-    async with asyncio.timeout(seconds):
-        while not holds():
-            await asyncio.sleep(0.01)
 
 
 def header(secret: str) -> bytes:

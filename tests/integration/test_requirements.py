@@ -12,10 +12,11 @@ from factwire.domain.errors import Unavailable
 from factwire.publish.publisher import Publisher
 from factwire.store.requirements import Requirements, lock_excludes
 from factwire.store.schema.migrate import MigrationRefused, migrate
-from tests.builders import publication
-from tests.integration.logs import connected, fact, opened_database, opened_publisher, until
-from tests.postgres import DROP_STUB_LOCKS, Databases, give_stub_locks, run_sql
-from tests.service import ServiceProcess, settings_of
+from tests.integration.logs import connected, fact, opened_database, opened_publisher
+from tests.support.builders import publication
+from tests.support.postgres import DROP_STUB_LOCKS, Databases, give_stub_locks, run_sql
+from tests.support.service import ServiceProcess, settings_of
+from tests.support.waiting import until
 
 TOLD = "one advisory lock to two sessions"
 

@@ -14,7 +14,7 @@ from factwire.store.partitions import create_partition, read_room
 from factwire.store.query_arguments import query_arrays
 from tests.integration.store import a_fact, append_alone
 from tests.integration.test_partitions import SMALL_FROM_THE_START
-from tests.postgres import Databases, run_sql
+from tests.support.postgres import Databases, run_sql
 
 NAMES = ["a", "b", "c"]
 NAMESPACES = ["a", "b", "a.c", "a.c.d", "ab"]

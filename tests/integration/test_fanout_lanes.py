@@ -11,7 +11,8 @@ from factwire.follow.streams import StreamRequest
 from factwire.store.append import append
 from tests.integration.logs import connected
 from tests.integration.store import a_fact
-from tests.integration.streams import Process, everything, positions_of, process, until
+from tests.integration.streams import Process, everything, positions_of, process
+from tests.support.waiting import until
 
 STREAMS = 90
 ITEMS = 20  # of each query: 7 200 look-ups a fact
