@@ -1,4 +1,4 @@
-"""TLS for a service without an ingress: certificate files, TLS reload when they change, and a time limit of handshakes."""
+"""TLS for a service without an ingress: certificate files, TLS reload when they change, time limit of handshakes."""
 
 import asyncio
 import logging

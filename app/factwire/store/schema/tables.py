@@ -39,6 +39,7 @@ log = Table(
     Column("forked_after", BigInteger),
     Column("system_identifier", BigInteger),
     Column("timeline", Integer),
+    comment="One row: identity, epoch, floor and forks of the log, and the key of the advisory lock that orders it.",
 )
 
 epochs = Table(
@@ -47,6 +48,7 @@ epochs = Table(
     Column("epoch", Integer, primary_key=True, autoincrement=False),
     Column("forked_after", BigInteger, nullable=False),
     Column("raised_at", DateTime(timezone=True), nullable=False, server_default=text("clock_timestamp()")),
+    comment="Each epoch, and the last position that its history shares with the one before.",
 )
 
 facts = Table(
@@ -60,6 +62,7 @@ facts = Table(
     Column("version", Integer, nullable=False),
     Column("document", LargeBinary, nullable=False),
     postgresql_partition_by="RANGE (position)",
+    comment="The facts. Immutable: only a redaction may remove a payload.",
 )
 
 fact_tags = Table(
@@ -69,6 +72,7 @@ fact_tags = Table(
     Column("position", BigInteger, primary_key=True, autoincrement=False),
     Column("earlier", ARRAY(SmallInteger)),
     postgresql_partition_by="RANGE (position)",
+    comment="Inverted index: a row lists the facts of one append that have a tag.",
 )
 
 fact_ids = Table(
@@ -77,6 +81,7 @@ fact_ids = Table(
     Column("id", Uuid, primary_key=True),
     Column("position", BigInteger, nullable=False),
     Column("digest", LargeBinary, nullable=False),
+    comment="Position and digest of each fact, by its id: retries are recognised here.",
 )
 
 types = Table(
@@ -85,6 +90,7 @@ types = Table(
     Column("namespace", Name, primary_key=True),
     Column("type", Name, primary_key=True),
     Column("version", Integer, primary_key=True, autoincrement=False),
+    comment="Catalogue of namespaces, types and versions.",
 )
 
 namespaces = Table(
@@ -93,6 +99,7 @@ namespaces = Table(
     Column("namespace", Name, primary_key=True),
     Column("principal", Text, nullable=False),
     Column("types", Integer, nullable=False),
+    comment="Number of types of each namespace, and the principal that published its first fact.",
 )
 
 creators = Table(
@@ -100,6 +107,7 @@ creators = Table(
     METADATA,
     Column("principal", Text, primary_key=True),
     Column("namespaces", Integer, nullable=False),
+    comment="Number of namespaces that each principal has created.",
 )
 
 namespace_counts = Table(
@@ -108,6 +116,7 @@ namespace_counts = Table(
     Column("namespace", Name, primary_key=True),
     Column("facts", BigInteger, nullable=False),
     Column("last_position", BigInteger, nullable=False),
+    comment="Counts of facts by namespace, up to the position in counted.",
 )
 
 keys = Table(
@@ -120,6 +129,7 @@ keys = Table(
     Column("expires_at", DateTime(timezone=True)),
     Column("revoked_at", DateTime(timezone=True)),
     Column("last_used_at", DateTime(timezone=True)),
+    comment="API keys without their secrets.",
 )
 
 key_secrets = Table(
@@ -129,6 +139,7 @@ key_secrets = Table(
     Column("key_id", Name, ForeignKey("factwire.keys.id"), nullable=False, index=True),
     Column("created_at", DateTime(timezone=True), nullable=False, server_default=text("clock_timestamp()")),
     Column("expires_at", DateTime(timezone=True)),
+    comment="Digests of the secrets of API keys.",
 )
 
 keys_version = Table(
@@ -136,6 +147,7 @@ keys_version = Table(
     METADATA,
     Column("one", Boolean, CheckConstraint("one"), primary_key=True, server_default=text("true")),
     Column("version", BigInteger, nullable=False, server_default=text("0")),
+    comment="One row: a counter of changes to keys, for the key caches of the processes.",
 )
 
 type_counts = Table(
@@ -146,6 +158,7 @@ type_counts = Table(
     Column("version", Integer, primary_key=True, autoincrement=False),
     Column("facts", BigInteger, nullable=False),
     Column("last_position", BigInteger, nullable=False),
+    comment="Counts of facts by type, up to the position in counted.",
 )
 
 counted = Table(
@@ -153,6 +166,7 @@ counted = Table(
     METADATA,
     Column("one", Boolean, CheckConstraint("one"), primary_key=True, server_default=text("true")),
     Column("through", BigInteger, nullable=False, server_default=text("0")),
+    comment="One row: the position up to which facts are counted.",
 )
 
 tickets = Table(
@@ -165,6 +179,7 @@ tickets = Table(
     Column("session", LargeBinary, ForeignKey("factwire.sessions.digest", ondelete="CASCADE")),
     Index("tickets_by_end", "expires_at"),
     Index("tickets_by_session", "session"),
+    comment="Digests of single-use stream tickets.",
 )
 
 sessions = Table(
@@ -176,6 +191,7 @@ sessions = Table(
     Column("session", LargeBinary, ForeignKey("factwire.sessions.digest", ondelete="CASCADE")),
     Index("sessions_by_end", "expires_at"),
     Index("sessions_by_session", "session"),
+    comment="Digests of browser sessions.",
 )
 
 data_subjects = Table(
@@ -189,6 +205,7 @@ data_subjects = Table(
     Column("erased_at", DateTime(timezone=True)),
     CheckConstraint("(wrapped_key is null) = (erased_at is not null)"),
     CheckConstraint("(wrapped_key is null) = (master_key is null)"),
+    comment="Wrapped data key of each data subject; null after its erasure.",
 )
 
 sealed = Table(
@@ -197,6 +214,7 @@ sealed = Table(
     Column("position", BigInteger, primary_key=True, autoincrement=False),
     Column("data_subject", Name, nullable=False),
     Column("seal", LargeBinary, nullable=False),
+    comment="Encrypted payloads of facts about data subjects.",
 )
 
 redactions = Table(
@@ -206,6 +224,7 @@ redactions = Table(
     Column("fact_id", Uuid, nullable=False),
     Column("reason", Text, nullable=False),
     Column("redacted_at", DateTime(timezone=True), nullable=False),
+    comment="Facts without their payload, and the reason.",
 )
 
 chain = Table(
@@ -216,4 +235,5 @@ chain = Table(
     Column("published_at", DateTime(timezone=True), nullable=False),
     Column("hash", LargeBinary, nullable=False),
     Column("bytes_so_far", BigInteger),
+    comment="Hash chain: one entry for each append.",
 )
