@@ -100,7 +100,7 @@ async def test_the_overview_searches_the_namespaces_and_shows_a_page_of_them(sta
         await page.until("document.querySelectorAll('details').length === 10")
         await page.type("x")
         await page.until("document.querySelector('main [role=status]')?.checkVisibility()")
-        assert "No namespaces begin with that." in await page.run(TEXT)
+        assert "No namespaces start with this prefix." in await page.run(TEXT)
         assert await page.complaints() == []
 
 
@@ -169,7 +169,7 @@ async def test_the_live_tail_filters_and_pauses(start_service: StartService) -> 
         await page.until("document.querySelectorAll('tbody tr').length === 1")
         await page.press("p")
         await publish(service, order(2, "OrderPaid"))
-        await page.until("document.getElementById('pause').innerText === 'Go on (1 new)'")
+        await page.until("document.getElementById('pause').innerText === 'Resume (1 new)'")
         assert await page.run("document.querySelectorAll('tbody tr').length") == 1
         await page.press("p")
         await page.until("document.querySelectorAll('tbody tr').length === 2")
@@ -212,7 +212,7 @@ async def test_a_meta_key_may_have_the_name_of_what_every_object_has(start_servi
     async with exploring(service, "#/publish") as page:
         await page.run(f"(document.getElementById('meta').value = '{key}:a,{key}:b', true)")
         await page.run("(document.querySelector('main form').requestSubmit(), true)")
-        assert "Published at position 1." in await page.until("document.getElementById('told').innerText")
+        assert "Published at position 1." in await page.until("document.getElementById('answer').innerText")
         await publish(service, order(1))
         await open_view(page, f"#/search?q=meta%3D{key}%3Ab")
         assert await page.run("document.querySelectorAll('tbody tr').length") == 1
@@ -223,12 +223,12 @@ async def test_a_form_publishes_where_only_this_machine_reaches_the_service(star
     async with exploring(service, "#/publish") as page:
         await page.run(f"(document.getElementById('payload').value = {json.dumps(EXACT)}, true)")
         await page.run("(document.querySelector('main form').requestSubmit(), true)")
-        await page.until("document.querySelector('#told .good')")
+        await page.until("document.querySelector('#answer .good')")
         async with httpx.AsyncClient(base_url=service.url, verify=False) as client:
             assert EXACT in (await client.get("/v1/facts/at/1")).text
         await page.run("(document.getElementById('type').value = 'a b', true)")
         await page.run("(document.querySelector('main form').requestSubmit(), true)")
-        assert "/facts/0/type" in await page.until("document.querySelector('#told .problem')?.innerText")
+        assert "/facts/0/type" in await page.until("document.querySelector('#answer .problem')?.innerText")
 
 
 async def test_a_key_opens_the_page_and_its_end_closes_it(start_service: StartService) -> None:

@@ -228,7 +228,7 @@ async def test_an_export_that_is_cut_goes_on_and_is_whole(start_service: StartSe
             file = tmp_path / name
             done = await asyncio.to_thread(command, "export", "--output", str(file), *arguments, url=url)
             assert done.returncode == Exit.DONE, done.stderr
-            assert done.stderr.count(b"going on behind position") > 1
+            assert done.stderr.count(b"continuing after position") > 1
             content = gzip.decompress(file.read_bytes()) if file.suffix == ".gz" else file.read_bytes()
             assert [fact["id"] for fact in lines(content)] == [fact["id"] for fact in expected]
     assert [name for name in os.listdir(tmp_path) if name.endswith(".part")] == []

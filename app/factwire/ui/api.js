@@ -1,13 +1,13 @@
-// Requests to the service, and the same as commands for a shell.
+// Requests to the service, and the same requests as shell commands.
 import { h, say, show } from "./dom.js";
 
 const SECONDS = 30;
 
 export class Problem extends Error {
-  constructor(status, told) {
-    super(told.detail ?? `The service answered ${status}.`);
+  constructor(status, answer) {
+    super(answer.detail ?? `The service answered ${status}.`);
     this.status = status;
-    this.told = told;
+    this.answer = answer;
   }
 }
 
@@ -20,18 +20,18 @@ export async function ask(path, options = {}) {
   }
   const text = await response.text();
   if (response.ok) return text;
-  let told = {};
-  try { told = JSON.parse(text); } catch { /* a proxy's own page */ }
+  let answer = {};
+  try { answer = JSON.parse(text); } catch { /* a proxy's own page */ }
   if (response.status === 401) dispatchEvent(new Event("factwire-unauthenticated"));
-  throw new Problem(response.status, told);
+  throw new Problem(response.status, answer);
 }
 
 export const askJson = async (path, options) => JSON.parse(await ask(path, options));
 
 export const problem = (error) => h("div", { class: "problem", role: "alert" },
-  h("p", {}, h("b", {}, error.told?.title ?? "That did not work.")),
-  error.message !== error.told?.title && h("p", {}, error.message),
-  h("ul", {}, (error.told?.errors ?? []).map((each) => h("li", {}, `${each.pointer ?? each.parameter ?? ""} ${each.detail}`))));
+  h("p", {}, h("b", {}, error.answer?.title ?? "The request failed.")),
+  error.message !== error.answer?.title && h("p", {}, error.message),
+  h("ul", {}, (error.answer?.errors ?? []).map((each) => h("li", {}, `${each.pointer ?? each.parameter ?? ""} ${each.detail}`))));
 
 export let surroundings = { version: "", asks_for_key: false, publishes: false };
 
@@ -41,14 +41,14 @@ export async function learnSurroundings() {
 
 const quoted = (text) => `'${text.replaceAll("'", `'\\''`)}'`;
 
-// The command that asks for the same. A key is never part of it: the page does not have it.
+// The shell command of the same request. It contains no key: the page does not have it.
 export function curl(path, { body, stream = false } = {}) {
   const key = surroundings.asks_for_key ? ' -H "authorization: Bearer $FACTWIRE_KEY"' : "";
   const content = body === undefined ? "" : ` -H 'content-type: application/json' -d ${quoted(body)}`;
   return `curl ${stream ? "-N " : ""}${quoted(location.origin + path)}${key}${content}`;
 }
 
-// A button that copies the command, and shows it where the browser does not let the page copy. `c` presses it.
+// A button that copies the command, and shows it if the browser does not let the page copy. `c` presses it.
 export function curlButton(command) {
   const copy = async () => {
     const text = command();
@@ -58,7 +58,7 @@ export function curlButton(command) {
       button.textContent = "Copied";
       setTimeout(() => { button.textContent = "Copy as curl"; }, 1500);
     } catch {
-      show("The same in a shell", h("pre", { tabindex: "0" }, text));
+      show("As a shell command", h("pre", { tabindex: "0" }, text));
     }
   };
   const button = h("button", { type: "button", class: "curl", title: command(), onclick: copy }, "Copy as curl");

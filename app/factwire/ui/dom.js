@@ -1,4 +1,4 @@
-// Elements, built from text that is never taken for markup.
+// Elements, built from text that is never parsed as markup.
 
 export function h(tag, attributes = {}, ...children) {
   const element = document.createElement(tag);
@@ -9,7 +9,7 @@ export function h(tag, attributes = {}, ...children) {
   return element;
 }
 
-// What turns the direction of a text round, or cannot be seen, would make one name look like another.
+// Invisible characters, and those that change the direction of text, would make one name look like another.
 const visible = (text) => text.replace(/[\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff]/g,
   (found) => `\\u${found.charCodeAt(0).toString(16).padStart(4, "0")}`);
 
@@ -30,7 +30,7 @@ function fill(element, attributes) {
 
 const dialog = () => document.getElementById("dialog");
 
-// A dialog with a title. It closes with Escape, and gives the focus back to where it was.
+// A dialog with a title. It closes with Escape, and returns the focus.
 export function show(title, ...content) {
   const close = h("button", { type: "button", onclick: () => dialog().close() }, "Close");
   dialog().replaceChildren(h("h1", { id: "dialog-title" }, title), ...content, h("div", { class: "row" }, close));
@@ -43,5 +43,5 @@ export function say(text) {
 
 export const count = (number) => number.toLocaleString("en");
 
-// A time as the service tells it, without the part that a reader skips.
+// A time of the service, without the microseconds and the zone.
 export const when = (time) => h("time", { datetime: time, title: time }, time.slice(0, 23).replace("T", " "));

@@ -1,4 +1,4 @@
-// Facts as rows, whole, and as links to where they lead.
+// Facts as rows, in full, and as links.
 import { h, when } from "./dom.js";
 import { pretty } from "./json.js";
 import { term } from "./query.js";

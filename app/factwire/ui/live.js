@@ -1,7 +1,7 @@
-// One stream for all tabs of a browser: the tab that holds the lock opens it and tells the others what comes.
+// One stream for all tabs of a browser: the tab that holds the lock opens it and passes the events to the others.
 //
 // Browsers allow six connections to a host over HTTP/1.1, and a stream keeps one; a tab each would use them up. A tab that
-// closes loses its lock, and another one goes on from the last cursor that all have heard. Over plain HTTP under a name a
+// closes loses its lock, and another tab continues after the last cursor that all have received. Over plain HTTP under a name a
 // browser has no locks: there each tab has a stream of its own.
 
 const NAME = "factwire-live";
@@ -34,7 +34,7 @@ export function followTogether({ onFact, onState }) {
     source.addEventListener("problem", ({ data }) => tell({ state: JSON.parse(data).detail }));
     source.onerror = () => {
       if (source.readyState !== EventSource.CLOSED) { tell({ state: "reconnecting" }); return; }
-      // A refusal closes an EventSource for good. What it was for, an ordinary request can tell; then it is tried anew.
+      // A refusal closes an EventSource permanently. An ordinary request finds the reason; then the stream is opened again.
       refusal(cursor).then(({ detail, restart }) => {
         if (ending.signal.aborted) return;
         if (restart) cursor = "head";
@@ -60,9 +60,9 @@ async function refusal(cursor) {
   try {
     const response = await fetch(`/v1/facts?limit=1&after=${encodeURIComponent(cursor)}`);
     if (response.ok) return { detail: "reconnecting", restart: false };
-    const told = await response.json();
+    const answer = await response.json();
     if (response.status === 401) dispatchEvent(new Event("factwire-unauthenticated"));
-    return { detail: told.detail, restart: response.status === 409 || response.status === 410 };
+    return { detail: answer.detail, restart: response.status === 409 || response.status === 410 };
   } catch {
     return { detail: "the service cannot be reached", restart: false };
   }

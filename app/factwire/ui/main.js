@@ -1,4 +1,4 @@
-// The frame of the page: which view is shown, how one gets from view to view, and what the keys do.
+// The frame of the page: views, navigation and keyboard shortcuts.
 import { learnSurroundings, problem, surroundings } from "./api.js";
 import { h, say, show } from "./dom.js";
 import { link } from "./facts.js";
@@ -12,8 +12,8 @@ import search from "./views/search.js";
 import signIn from "./views/sign-in.js";
 import streams from "./views/streams.js";
 
-// A view is {title, key, shown(), render(main, argument, parameters)}; render may return what ends it. One with a `label`
-// stands in the navigation, and `g` and its key lead to it.
+// A view is {title, key, shown(), render(main, argument, parameters)}; render may return a function that ends it. A view with a `label`
+// is in the navigation, and `g` and its key open it.
 const VIEWS = { "": overview, search, live, publish, streams, health, fact, aggregate, "sign-in": signIn };
 
 let end = null;
@@ -55,12 +55,12 @@ function showNavigation(current) {
 function help() {
   const views = Object.values(VIEWS).filter((view) => view.label && (view.shown?.() ?? true));
   const keys = [["/", "search"], ["j, k", "next and previous fact"], ["Enter", "open it"], ["c", "copy as curl"],
-    ["p", "pause, and go on, in the live view"], ...views.map((view) => [`g ${view.key}`, view.label]), ["?", "this"]];
-  show("Help", h("p", {}, "A search has the names of the API: ", h("code", {}, "namespace=shop type=OrderPlaced aggregate_id=order-1"
-    + " meta=tenant:a"), ". Repeated names of namespaces and types are alternatives, the others add up; ", h("code", {}, "OR"),
-    " begins another item. The JSON of a query is taken as well."),
+    ["p", "pause and resume in the live view"], ...views.map((view) => [`g ${view.key}`, view.label]), ["?", "this"]];
+  show("Help", h("p", {}, "A search uses the names of the API: ", h("code", {}, "namespace=shop type=OrderPlaced aggregate_id=order-1"
+    + " meta=tenant:a"), ". Several namespaces or types are alternatives; the other parts must all match. ", h("code", {}, "OR"),
+    " starts another item. The JSON of a query works as well."),
   h("p", {}, "Times are UTC."), h("h2", {}, "Keys"), h("dl", {}, keys.flatMap(([key, does]) => [h("dt", {}, h("kbd", {}, key)), h("dd", {}, does)])),
-  h("p", {}, h("a", { href: "/docs" }, "Every operation of the API"), ` · Factwire ${surroundings.version}`));
+  h("p", {}, h("a", { href: "/docs" }, "All operations of the API"), ` · Factwire ${surroundings.version}`));
 }
 
 function move(step) {

@@ -4,7 +4,7 @@
 
 const PARTS = { namespace: "namespaces", type: "types", aggregate_id: "aggregate_ids", meta: "meta" };
 
-// The items of a query. Throws with what is wrong.
+// The items of a query. Throws an error that names the mistake.
 export function parse(text) {
   const given = text.trim();
   if (given.startsWith("{")) return JSON.parse(given).items ?? [];
@@ -27,7 +27,7 @@ function add(item, name, value) {
   ((item.meta ??= Object.create(null))[value.slice(0, colon)] ??= []).push(value.slice(colon + 1));
 }
 
-// What goes into a URL of the API for these items: single parameters where one item is enough.
+// The URL parameters of these items: single parameters if one item is enough.
 export function parametersOf(items) {
   const parameters = new URLSearchParams();
   if (items.length > 1) parameters.set("query", JSON.stringify({ items }));
@@ -43,7 +43,7 @@ export function parametersOf(items) {
   return parameters;
 }
 
-// Whether a fact matches any of the items; without items, every fact does.
+// True if a fact matches any of the items; without items, every fact matches.
 export function matches(items, fact) {
   return !items.length || items.some((item) =>
     (!item.namespaces?.length || item.namespaces.includes(fact.namespace)) &&

@@ -1,4 +1,4 @@
-// The timeline of one aggregate: what happened to it, and how long after what.
+// The timeline of one aggregate: its facts, and the time between them.
 import { ask, curl, curlButton } from "../api.js";
 import { h, when } from "../dom.js";
 import { factLink, json, link, metaLinks, typeLink } from "../facts.js";
@@ -21,7 +21,7 @@ export default {
         h("a", { href: link("search", { q: term("aggregate_id", id) }) }, "Search"),
         h("span", { class: "right" }, curlButton(() => curl(path)))),
       page.facts.length ? h("ol", { class: "timeline" }, page.facts.map((fact, at) => happening(fact, page.facts[at - 1])))
-        : h("p", {}, "There is no fact about it that you may read."),
+        : h("p", {}, "There are no facts about it that you may read."),
       page.caught_up ? "" : h("p", {}, h("a", { href: link(`aggregate/${encodeURIComponent(id)}`, { after: page.cursor }) }, "Later facts")));
   },
 };

@@ -19,13 +19,13 @@ export default {
     main.append(
       h("h1", {}, `${fact.namespace}/${fact.type}`),
       h("div", { class: "row" },
-        fact.position > 1 && h("a", { href: link(`fact/${fact.position - 1}`) }, "Fact before"),
-        h("a", { href: link(`fact/${fact.position + 1}`) }, "Fact behind"),
-        h("a", { href: link("search", { at: String(fact.position) }) }, "The log as of this fact"),
+        fact.position > 1 && h("a", { href: link(`fact/${fact.position - 1}`) }, "Previous fact"),
+        h("a", { href: link(`fact/${fact.position + 1}`) }, "Next fact"),
+        h("a", { href: link("search", { at: String(fact.position) }) }, "The log up to this fact"),
         h("span", { class: "right" }, curlButton(() => curl(path)))),
       h("dl", {}, members.flatMap(([name, value]) => [h("dt", {}, name), h("dd", {}, value)])),
       h("h2", {}, "Payload"),
       fact.erased || fact.redacted ? h("p", {}, `The payload was ${fact.erased ? "erased" : "redacted"}.`) : json(fact.payload, "Payload"),
-      h("details", {}, h("summary", {}, "The whole fact, as it is sent"), json(fact.text, "The whole fact")));
+      h("details", {}, h("summary", {}, "The whole fact as JSON"), json(fact.text, "The whole fact")));
   },
 };

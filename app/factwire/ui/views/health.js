@@ -1,4 +1,4 @@
-// Whether the service is well.
+// Health of the service.
 import { askJson, curl, curlButton, Problem, surroundings } from "../api.js";
 import { h } from "../dom.js";
 
@@ -15,7 +15,7 @@ export default {
       ["Answers within", `${Math.max(1, Math.round(performance.now() - began))} ms`, true], ["Version", surroundings.version, true],
     ];
     main.append(h("h1", {}, "Health"),
-      h("div", { class: "row" }, h("a", { href: "/metrics" }, "Metrics"), h("a", { href: "/docs" }, "Every operation"),
+      h("div", { class: "row" }, h("a", { href: "/metrics" }, "Metrics"), h("a", { href: "/docs" }, "All operations"),
         h("span", { class: "right" }, curlButton(() => curl("/readyz")))),
       h("dl", {}, members.flatMap(([name, value, isGood]) => [h("dt", {}, name), h("dd", { class: isGood ? "good" : "bad" }, value)])));
   },
@@ -25,7 +25,7 @@ async function readiness() {
   try {
     return await askJson("/readyz");
   } catch (error) {
-    if (error instanceof Problem && "ready" in error.told) return error.told;
+    if (error instanceof Problem && "ready" in error.answer) return error.answer;
     throw error;
   }
 }

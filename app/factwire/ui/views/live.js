@@ -7,7 +7,7 @@ import { followTogether } from "../live.js";
 import { matches, parametersOf, parse } from "../query.js";
 
 const ROWS_MAX = 200;
-const WAITING_MAX = 1000; // while paused, or between two paints; what is beyond is counted only
+const WAITING_MAX = 1000; // while paused, or between two paints; beyond that, facts are only counted
 const RATE_SECONDS = 5;
 
 export default {
@@ -19,7 +19,7 @@ export default {
     let paused = false, waiting = [], passed = 0, seen = 0, painting = false;
     const arrivals = [];
 
-    const facts = table("Facts as they are published, newest facts first", []);
+    const facts = table("Facts as they are published, newest first", []);
     const body = facts.querySelector("tbody");
     const state = h("b", { id: "state" }, "connecting"), rate = h("b", { id: "rate" }, "0"), total = h("b", { id: "seen" }, "0");
     const wrong = h("span", { class: "bad", role: "alert" });
@@ -31,8 +31,8 @@ export default {
     const pause = h("button", { id: "pause", type: "button", "aria-pressed": "false", onclick: () => {
       paused = !paused;
       pause.setAttribute("aria-pressed", String(paused));
-      pause.textContent = paused ? "Go on" : "Pause";
-      say(paused ? "Paused." : "Going on.");
+      pause.textContent = paused ? "Resume" : "Pause";
+      say(paused ? "Paused." : "Resumed.");
       paint();
     } }, "Pause");
     const clear = h("button", { type: "button", onclick: () => { body.replaceChildren(); } }, "Clear");
@@ -40,7 +40,7 @@ export default {
     const paint = () => {
       painting = false;
       total.textContent = count(seen);
-      if (paused) { pause.textContent = `Go on (${count(waiting.length + passed)} new)`; return; }
+      if (paused) { pause.textContent = `Resume (${count(waiting.length + passed)} new)`; return; }
       for (const old of body.querySelectorAll(".fresh")) old.classList.remove("fresh");
       body.prepend(...waiting.splice(0).slice(-ROWS_MAX).reverse().map((fact) => row(fact, { class: "fresh" })));
       passed = 0;
@@ -60,7 +60,7 @@ export default {
       while (arrivals.length && arrivals[0] < now - RATE_SECONDS * 1000) arrivals.shift();
       rate.textContent = (arrivals.length / RATE_SECONDS).toFixed(1);
     }, 500);
-    const following = followTogether({ onFact, onState: (told) => { state.textContent = told; } });
+    const following = followTogether({ onFact, onState: (text) => { state.textContent = text; } });
 
     main.append(h("h1", {}, "Live"),
       h("div", { class: "row" }, h("div", { class: "grow" }, h("label", { for: "filter" }, "Filter"), filter), pause, clear,

@@ -1,4 +1,4 @@
-// What is in the log: namespaces with their types, and how much was published in the last hour.
+// Overview: namespaces with their types, and the activity of the last hour.
 import { askJson, curl, curlButton, problem } from "../api.js";
 import { count, h, svg } from "../dom.js";
 import { link } from "../facts.js";
@@ -13,58 +13,58 @@ export default {
       ["/v1/position", "/v1/namespaces?limit=1", "/v1/activity"].map((path) => askJson(path)));
     const sum = activity.facts.reduce((one, other) => one + other, 0);
     main.append(
-      h("div", { class: "row" }, h("h1", {}, "What is in the log"),
+      h("div", { class: "row" }, h("h1", {}, "Contents of the log"),
         h("span", { class: "right" }, curlButton(() => curl("/v1/namespaces")))),
       h("div", { class: "cards" },
         card(count(position.head), "position of the head"),
         card(activity.facts.includes(null) ? `more than ${count(sum)}` : count(sum), "published in the last hour")),
       h("h2", {}, "The last hour"), sparkline(activity),
       h("h2", {}, "Namespaces"),
-      namespaces.length ? await listOf("namespaces", "/v1/namespaces", (told) => told.namespaces.map(namespaceOf)) : first());
+      namespaces.length ? await listOf("namespaces", "/v1/namespaces", (answer) => answer.namespaces.map(namespaceOf)) : first());
   },
 };
 
-const card = (value, told) => h("div", { class: "card" }, h("b", {}, value), h("span", {}, told));
+const card = (value, label) => h("div", { class: "card" }, h("b", {}, value), h("span", {}, label));
 
-// A bar for each interval. What it shows is in its label as well.
+// A bar for each interval. Its label has the same figures.
 function sparkline({ facts, interval_seconds: seconds }) {
   const most = Math.max(1, ...facts);
   const bars = facts.map((each, at) => svg("rect", { x: at, width: 0.8, y: 40 - (40 * each) / most, height: (40 * each) / most }));
   const label = `Facts published in each of the last ${facts.length} intervals of ${seconds} seconds: at most ${count(most)},`
-    + ` ${count(facts.at(-1))} in the last one.`;
+    + ` ${count(facts.at(-1))} in the latest.`;
   return svg("svg", { class: "spark", viewBox: `0 0 ${facts.length} 40`, preserveAspectRatio: "none", role: "img", "aria-label": label },
     ...bars);
 }
 
-// Names that begin with what is typed, a page at a time: there may be many thousands.
+// Names with a typed prefix, one page at a time: there may be many thousands.
 async function listOf(what, path, rowsOf, place = h("div", {}), around = place) {
   let asked = 0;
   const more = h("button", { type: "button", hidden: true, onclick: () => show(more.dataset.after) }, "More");
-  const none = h("p", { role: "status", hidden: true }, `No ${what} begin with that.`);
-  const field = h("input", { type: "search", "aria-label": `Only ${what} that begin with`, placeholder: `Find ${what} that begin with…`,
+  const none = h("p", { role: "status", hidden: true }, `No ${what} start with this prefix.`);
+  const field = h("input", { type: "search", "aria-label": `Filter ${what} by prefix`, placeholder: `Find ${what} by prefix…`,
     oninput: () => show("") });
   async function show(after) {
     const turn = ++asked;
-    let told;
+    let answer;
     try {
-      told = await askJson(`${path}?${new URLSearchParams({ prefix: field.value, after })}`);
+      answer = await askJson(`${path}?${new URLSearchParams({ prefix: field.value, after })}`);
     } catch (error) {
       place.replaceChildren(problem(error));
       return;
     }
-    if (turn !== asked) return; // something else was typed meanwhile
-    const rows = rowsOf(told);
+    if (turn !== asked) return; // the input has changed since
+    const rows = rowsOf(answer);
     if (!after) place.replaceChildren();
     place.append(...rows);
     none.hidden = rows.length > 0 || after !== "";
-    more.hidden = told.next === null;
-    more.dataset.after = told.next ?? "";
+    more.hidden = answer.next === null;
+    more.dataset.after = answer.next ?? "";
   }
   await show("");
   return h("div", {}, field, around, none, more);
 }
 
-// The types of a namespace are asked for when it is opened.
+// The types of a namespace are requested when it is opened.
 function namespaceOf({ namespace, facts, last_position: last }) {
   const place = h("div", {});
   let opened = false;
@@ -77,7 +77,7 @@ function namespaceOf({ namespace, facts, last_position: last }) {
       h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Type"), h("th", { scope: "col" }, "Versions"),
         h("th", { scope: "col", class: "count" }, "Facts"), h("th", { scope: "col", class: "count" }, "Last position"))), body));
     const path = `/v1/namespaces/${encodeURIComponent(namespace)}/types`;
-    place.append(await listOf(`types of ${namespace}`, path, (told) => told.types.map((each) => h("tr", {},
+    place.append(await listOf(`types of ${namespace}`, path, (answer) => answer.types.map((each) => h("tr", {},
       h("td", {}, h("a", { href: link("search", { q: `${term("namespace", namespace)} ${term("type", each.type)}` }) }, each.type)),
       h("td", {}, each.versions.join(", ")), h("td", { class: "count" }, count(each.facts)),
       h("td", { class: "count" }, h("a", { href: link(`fact/${each.last_position}`) }, count(each.last_position))))), body, table));
@@ -88,6 +88,6 @@ function namespaceOf({ namespace, facts, last_position: last }) {
   return details;
 }
 
-const first = () => h("p", {}, "There is no fact yet that you may read. Publish the first one:",
+const first = () => h("p", {}, "There are no facts yet that you may read. Publish the first one:",
   h("pre", { tabindex: "0" }, curl("/v1/facts", { body: JSON.stringify({ facts: [
     { namespace: "shop", type: "OrderPlaced", aggregate_ids: ["order-1"], payload: { total: 12.5 } }] }) })));

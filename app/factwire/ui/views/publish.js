@@ -1,10 +1,10 @@
-// Publish a fact from a form: only where nobody but this machine reaches the service.
+// Publish a fact from a form: only if the service is reachable from this machine alone.
 import { askJson, curl, curlButton, problem, surroundings } from "../api.js";
 import { h } from "../dom.js";
 import { link } from "../facts.js";
 
 const FIELDS = [["namespace", "Namespace", "shop"], ["type", "Type", "OrderPlaced"],
-  ["aggregate_ids", "Aggregate ids, by commas", "order-1"], ["meta", "Meta, key:value by commas", ""]];
+  ["aggregate_ids", "Aggregate ids, comma-separated", "order-1"], ["meta", "Meta, key:value, comma-separated", ""]];
 
 const listed = (text) => text.split(",").map((part) => part.trim()).filter(Boolean);
 
@@ -14,11 +14,11 @@ export default {
   key: "p",
   shown: () => surroundings.publishes,
   async render(main) {
-    if (!surroundings.publishes) throw new Error("Publishing from this page is for development: on a service that asks for no credentials.");
+    if (!surroundings.publishes) throw new Error("Publishing from this page is for development, on a service without authentication.");
     const inputs = Object.fromEntries(FIELDS.map(([name, , value]) => [name, h("input", { id: name, value, autocomplete: "off" })]));
     const payload = h("textarea", { id: "payload", spellcheck: "false" }, '{"total": 12.5}');
-    const told = h("div", { id: "told" });
-    // The payload goes out as it was typed: the JSON of the request is put together around it.
+    const answer = h("div", { id: "answer" });
+    // The payload is sent as it was typed: the JSON of the request is built around it.
     const body = () => {
       JSON.parse(payload.value);
       const meta = Object.create(null); // a key may be called `constructor`
@@ -32,10 +32,10 @@ export default {
       try {
         const content = body();
         const result = await askJson("/v1/facts", { method: "POST", headers: { "content-type": "application/json" }, body: content });
-        told.replaceChildren(h("p", { class: "good", role: "status" }, "Published at position ",
+        answer.replaceChildren(h("p", { class: "good", role: "status" }, "Published at position ",
           h("a", { href: link(`fact/${result.facts[0].id}`) }, String(result.position)), "."));
       } catch (error) {
-        told.replaceChildren(problem(error));
+        answer.replaceChildren(problem(error));
       }
     };
     const safely = () => { try { return body(); } catch { return ""; } };
@@ -44,6 +44,6 @@ export default {
         FIELDS.map(([name, label]) => [h("label", { for: name }, label), inputs[name]]),
         h("label", { for: "payload" }, "Payload, any JSON"), payload,
         h("div", { class: "row" }, h("button", { class: "main" }, "Publish"), curlButton(() => curl("/v1/facts", { body: safely() })))),
-      told);
+      answer);
   },
 };

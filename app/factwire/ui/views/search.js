@@ -34,7 +34,7 @@ function form(q, at, order) {
   };
   return h("form", { class: "row", onsubmit: submit },
     h("div", { class: "grow" }, h("label", { for: "query" }, "Query"), input),
-    h("div", {}, h("label", { for: "moment" }, "As of a position, or a date"), moment),
+    h("div", {}, h("label", { for: "moment" }, "Up to a position or a date"), moment),
     h("div", {}, h("label", { for: "order" }, "Order"), from),
     h("button", { class: "main" }, "Search"));
 }

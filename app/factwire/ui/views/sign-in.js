@@ -12,7 +12,7 @@ export default {
       return;
     }
     const key = h("input", { id: "key", type: "password", autocomplete: "off", required: true });
-    const told = h("div", {});
+    const answer = h("div", {});
     const begin = async (event) => {
       event.preventDefault();
       try {
@@ -20,17 +20,17 @@ export default {
         key.value = "";
         location.hash = given.get("then") || "#/";
       } catch (error) {
-        told.replaceChildren(error.status !== 401 ? problem(error)
+        answer.replaceChildren(error.status !== 401 ? problem(error)
           : h("p", { class: "problem", role: "alert" }, "This key or token is not known here, or has ended."));
       }
     };
     const end = async () => {
-      await ask("/v1/session", { method: "DELETE" }).catch((error) => told.replaceChildren(problem(error)));
-      told.replaceChildren(h("p", { role: "status" }, "The session has ended."));
+      await ask("/v1/session", { method: "DELETE" }).catch((error) => answer.replaceChildren(problem(error)));
+      answer.replaceChildren(h("p", { role: "status" }, "The session has ended."));
     };
     main.append(h("h1", {}, "Sign in"), h("p", {}, "This service asks for a key or a token."),
       h("form", { class: "row", onsubmit: begin }, h("div", { class: "grow" }, h("label", { for: "key" }, "Key or token"), key),
         h("button", { class: "main" }, "Sign in")),
-      h("p", {}, h("button", { type: "button", onclick: end }, "End the session of this browser")), told);
+      h("p", {}, h("button", { type: "button", onclick: end }, "End the session of this browser")), answer);
   },
 };
