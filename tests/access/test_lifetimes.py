@@ -14,7 +14,7 @@ import pytest
 
 from factwire.auth.keys import create, revoke, rotate
 from factwire.domain.grants import Grants
-from factwire.store.pools import Connection
+from factwire.store.connection import Connection
 from tests.access.keys import EVERYTHING_GRANTED, TESTER, bearer, known, make_key, new_client, new_grants
 from tests.conftest import StartService
 from tests.support.builders import new_fact, publication

@@ -18,7 +18,7 @@ from factwire.domain.position import Cursor, Position
 from factwire.domain.query import Item, Query, new_item, restricted
 from factwire.publish.batch import GROUP_PROBES_MAX, probes_of
 from factwire.store.append import append
-from factwire.store.pools import Connection
+from factwire.store.connection import Connection
 from tests.access.keys import known, make_key, new_client, new_grants
 from tests.conftest import StartService
 from tests.floods import worst_queries

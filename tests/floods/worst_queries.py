@@ -6,7 +6,7 @@ from itertools import count
 
 from factwire.domain.fact import NewFact
 from factwire.store.append import append
-from factwire.store.pools import Connection
+from factwire.store.connection import Connection
 from tests.floods.extreme_bodies import AGGREGATE_IDS, META_VALUES, NUMBER, numbered, publication
 from tests.floods.extremes import Attacker, made
 from tests.integration.store import a_fact

@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 
-from factwire.store.pools import Connection
+from factwire.store.connection import Connection
 from tests.support.service import ROOT, clean_environment
 
 FOLLOW_SECONDS = 20.0

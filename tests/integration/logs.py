@@ -18,7 +18,8 @@ from factwire.follow.streams import Streams
 from factwire.follow.tail import Tail
 from factwire.publish.publisher import Publisher
 from factwire.store.append import append
-from factwire.store.pools import Connection, Pools, new_pools
+from factwire.store.connection import Connection
+from factwire.store.pools import Pools, new_pools
 from factwire.store.read import Form, PageBounds, read_page
 from tests.support.waiting import until
 

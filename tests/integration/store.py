@@ -12,7 +12,8 @@ from factwire.domain.limits import Limits
 from factwire.domain.position import START, Position
 from factwire.domain.query import EVERYTHING, Query
 from factwire.store.append import append
-from factwire.store.pools import Connection, Pools, new_pools
+from factwire.store.connection import Connection
+from factwire.store.pools import Pools, new_pools
 from factwire.store.read import Form, PageBounds, read_page
 
 

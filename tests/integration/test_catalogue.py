@@ -4,8 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 from factwire.domain.grants import EVERY_NAMESPACE, new_namespace_set
 from factwire.store.catalogue import ListedPage, fold_counts, read_namespaces, read_types, read_versions
+from factwire.store.connection import Connection
 from factwire.store.log import read_position
-from factwire.store.pools import Connection
 from tests.integration.store import a_fact, append_alone, opened
 
 ALL = ListedPage()

@@ -16,10 +16,10 @@ from factwire.domain.position import START, Position
 from factwire.domain.query import EVERYTHING
 from factwire.publish.batch import Published
 from factwire.publish.publisher import Publisher
+from factwire.store.connection import Connection
 from factwire.store.encryption.keys import KEY_BYTES, MasterKeys, new_master_key
 from factwire.store.erasure import erase_data_subject
 from factwire.store.log import resolve
-from factwire.store.pools import Connection
 from factwire.store.read import Form, PageBounds, read_page
 from factwire.store.verification.chain import Flaw
 from factwire.store.verification.verifier import Verifier

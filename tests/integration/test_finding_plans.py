@@ -13,7 +13,7 @@ from factwire.domain.query import Item, Query, new_item, restricted
 from factwire.store.append import append
 from factwire.store.catalogue import ListedPage, fold_counts, read_namespaces, read_types, read_versions
 from factwire.store.condition_search import search
-from factwire.store.pools import Connection
+from factwire.store.connection import Connection
 from factwire.store.read import Form, PageBounds, read_page
 from tests.integration.store import a_fact
 from tests.integration.test_query_plans import Touched

@@ -15,8 +15,9 @@ from factwire.domain.query import Query, new_item
 from factwire.follow.tail import Tail
 from factwire.publish.batch import Published
 from factwire.publish.publisher import Publisher
+from factwire.store.connection import Connection
 from factwire.store.log import raise_epoch
-from factwire.store.pools import Connection, Pools
+from factwire.store.pools import Pools
 from factwire.store.read_tail import Fork
 from tests.integration.damage import behind_the_back
 from tests.integration.logs import (

@@ -8,8 +8,8 @@ import pytest
 
 from factwire.follow.tail import Tail
 from factwire.jobs.history_check import HistoryCheck
+from factwire.store.connection import Connection
 from factwire.store.log import raise_epoch
-from factwire.store.pools import Connection
 from factwire.store.timelines import keep_server, read_kept, read_server
 from tests.integration.logs import CUT_THE_LOG, connected, fact, new_tail, opened_database, running, store
 from tests.support.postgres import name_of

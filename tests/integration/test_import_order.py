@@ -12,7 +12,7 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from factwire.store.pools import Connection
+from factwire.store.connection import Connection
 from tests.conftest import StartService
 from tests.integration.logs import connected, fact, store, waiting_for_a_lock
 from tests.support.builders import publication

@@ -20,8 +20,9 @@ from factwire.follow.erasure import Eraser
 from factwire.publish.batch import Outcome, Published
 from factwire.publish.publisher import Publisher
 from factwire.store.append import is_certainly_not_written
+from factwire.store.connection import Connection
 from factwire.store.encryption.keys import KEY_BYTES, MasterKeys
-from factwire.store.pools import Connection, Pools
+from factwire.store.pools import Pools
 from factwire.store.schema.migrate import migrate
 from tests.integration.logs import MIB, connected, fact, new_tail, opened_database, running, waiting_for_a_lock
 from tests.integration.store import a_fact

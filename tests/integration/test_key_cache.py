@@ -16,7 +16,7 @@ from factwire.auth.keys import CreatedKey
 from factwire.domain.errors import Forbidden, KeyNotFound, LimitExceeded, Unauthenticated, Unavailable
 from factwire.domain.principal import Principal
 from factwire.store.api_keys import SECRETS_MAX
-from factwire.store.pools import Connection
+from factwire.store.connection import Connection
 from factwire.store.schema.migrate import migrate
 from tests.access.keys import EVERYTHING_GRANTED, TESTER, make_key, new_grants
 from tests.conftest import StartPostgres

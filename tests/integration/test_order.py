@@ -14,7 +14,8 @@ from factwire.domain.position import START, Position
 from factwire.domain.query import EVERYTHING
 from factwire.follow.ring import Ring
 from factwire.follow.tail import Tail
-from factwire.store.pools import Connection, Pools
+from factwire.store.connection import Connection
+from factwire.store.pools import Pools
 from factwire.store.read import Form, PageBounds, read_page
 from tests.integration.store import a_fact, append_alone, execute, opened, read_ids
 

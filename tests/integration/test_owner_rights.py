@@ -13,9 +13,9 @@ from factwire.domain.audit import audit_fact
 from factwire.domain.fact import NewFact, build_fact
 from factwire.domain.position import Position
 from factwire.store.append import append
+from factwire.store.connection import Connection
 from factwire.store.encryption.keys import NO_KEYS
 from factwire.store.erasure import erase_data_subject
-from factwire.store.pools import Connection
 from factwire.store.verification.chain import Flaw
 from factwire.store.verification.verifier import Verifier
 from tests.integration.store import a_fact, append_alone

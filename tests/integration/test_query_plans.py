@@ -11,8 +11,8 @@ from factwire.domain.grants import new_namespace_set
 from factwire.domain.position import START, Cursor, Position
 from factwire.domain.query import EVERYTHING, Query, new_item, restricted
 from factwire.store.append import Refusal, append
+from factwire.store.connection import Connection
 from factwire.store.log import resolve
-from factwire.store.pools import Connection
 from factwire.store.read import Form, PageBounds, read_page
 from factwire.store.read_tail import read_tail
 from tests.integration.store import a_fact

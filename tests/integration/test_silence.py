@@ -20,8 +20,8 @@ from factwire.domain.query import Query, new_item, restricted
 from factwire.store import catalogue
 from factwire.store.append import append
 from factwire.store.catalogue import read_activity
+from factwire.store.connection import Connection
 from factwire.store.log import read_position
-from factwire.store.pools import Connection
 from factwire.store.query_arguments import query_arrays
 from factwire.store.read import Form, PageBounds, read_page
 from tests.access.keys import known, make_key, new_client, new_grants

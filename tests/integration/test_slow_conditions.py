@@ -16,7 +16,7 @@ from factwire.store import append as appending
 from factwire.store import condition_search
 from factwire.store.append import Refusal, append
 from factwire.store.condition_search import search
-from factwire.store.pools import Connection
+from factwire.store.connection import Connection
 from tests.integration.damage import behind_the_back
 from tests.integration.logs import CUT_THE_LOG, connected
 from tests.integration.store import a_fact, append_alone, execute

@@ -8,8 +8,8 @@ from typing import Any
 import httpx
 import pytest
 
+from factwire.store.connection import Connection
 from factwire.store.encryption.keys import new_master_key
-from factwire.store.pools import Connection
 from tests.conformance.frames import Frame
 from tests.conformance.streams import Stream, follow
 from tests.conftest import StartService

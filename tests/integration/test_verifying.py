@@ -12,12 +12,12 @@ from factwire.domain.errors import FactReserved
 from factwire.domain.fact import NewFact
 from factwire.domain.position import START, Position
 from factwire.store.append import Refusal, append
+from factwire.store.connection import Connection
 from factwire.store.encryption.keys import KEY_BYTES, MasterKeys
 from factwire.store.encryption.payloads import read_keys, seal_payload
-from factwire.store.encryption.rotation import rotate
 from factwire.store.erasure import erase_data_subject, redact_fact
 from factwire.store.log import resolve
-from factwire.store.pools import Connection
+from factwire.store.master_key_rotation import rotate
 from factwire.store.verification.chain import Flaw, read_hash_at
 from factwire.store.verification.verifier import Verifier
 from tests.integration.store import a_fact, append_alone

@@ -17,7 +17,7 @@ from factwire.api.openapi.operation import READ_PROBLEMS, operation
 from factwire.domain.errors import NamespaceNotFound, TypeNotFound
 from factwire.domain.fact import utc
 from factwire.store.catalogue import ListedPage, read_activity, read_namespaces, read_types, read_versions
-from factwire.store.pools import Connection
+from factwire.store.connection import Connection
 
 router = new_router("catalogue")
 

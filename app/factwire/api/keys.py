@@ -28,7 +28,7 @@ from factwire.domain.grants import Grants, grants_from
 from factwire.domain.principal import Principal
 from factwire.store.api_keys import StoredApiKey, stored_keys
 from factwire.store.audit_log import acquire_for_change
-from factwire.store.pools import Connection
+from factwire.store.connection import Connection
 
 router = new_router("access")
 

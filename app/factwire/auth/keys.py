@@ -17,7 +17,7 @@ from factwire.domain.grants import Grants, form_of, grants_from
 from factwire.domain.principal import Principal
 from factwire.store import api_keys
 from factwire.store.api_keys import StoredApiKey
-from factwire.store.pools import Connection
+from factwire.store.connection import Connection
 
 KEYS_MAX = 10_000  # each process keeps all of them in memory
 NAME = re.compile(r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,100}")

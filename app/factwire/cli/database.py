@@ -11,8 +11,7 @@ from factwire.cli.exit_codes import leave
 from factwire.postgres_url import SessionNeeded, target_of
 from factwire.settings import Settings
 from factwire.store import embedded
-from factwire.store.connection import connect
-from factwire.store.pools import Connection
+from factwire.store.connection import Connection, connect
 from factwire.telemetry.logs import logs_json
 
 EMBEDDED = "The database is the embedded one in {directory} (FACTWIRE_DATABASE_URL and FACTWIRE_DATA_DIR name others)."

@@ -8,8 +8,8 @@ from factwire.cli.database import run_on_database
 from factwire.cli.exit_codes import Exit
 from factwire.cli.keys import COMMAND_LINE
 from factwire.settings import Settings
+from factwire.store.connection import Connection
 from factwire.store.log import raise_epoch
-from factwire.store.pools import Connection
 from factwire.store.timelines import keep_server, read_kept, read_server
 
 EXAMPLE = "factwire epoch raise --forked-after 4711"

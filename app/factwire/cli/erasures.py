@@ -13,8 +13,8 @@ from factwire.domain.errors import FactNotFound, FactwireError
 from factwire.domain.fact import RESERVED_NAMESPACE, is_name
 from factwire.domain.position import FACT_ID
 from factwire.settings import Settings
+from factwire.store.connection import Connection
 from factwire.store.erasure import DATA_SUBJECT_ERASED, FACT_REDACTED, erase_data_subject, read_erasures, redact_fact
-from factwire.store.pools import Connection
 
 APPLIED_BY = "factwire erasures apply"
 EXAMPLE = "factwire erasures export > erasures.ndjson"

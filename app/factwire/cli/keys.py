@@ -21,8 +21,7 @@ from factwire.domain.fact import utc
 from factwire.domain.grants import ACTIONS, EVERYTHING, Grants, NamespaceSet, new_namespace_set
 from factwire.domain.principal import Principal
 from factwire.store.api_keys import StoredApiKey, stored_keys
-from factwire.store.connection import CONNECT_SECONDS, connect
-from factwire.store.pools import Connection
+from factwire.store.connection import CONNECT_SECONDS, Connection, connect
 
 COMMAND_LINE = Principal("command-line", EVERYTHING)
 STATEMENT_SECONDS = 30.0

@@ -8,9 +8,9 @@ from factwire.cli.database import run_on_database
 from factwire.cli.exit_codes import Exit
 from factwire.domain.errors import FactwireError
 from factwire.settings import Settings
+from factwire.store.connection import Connection
 from factwire.store.encryption.keys import MasterKeys, load_master_keys, new_master_key
-from factwire.store.encryption.rotation import rotate
-from factwire.store.pools import Connection
+from factwire.store.master_key_rotation import rotate
 
 ROTATED_BY = "factwire master-key rotate"
 EXAMPLE = "export FACTWIRE_MASTER_KEY=$(factwire master-key new)"

@@ -10,9 +10,9 @@ from factwire.cli.database import run_on_database
 from factwire.cli.exit_codes import Exit
 from factwire.domain.position import START, Position
 from factwire.settings import Settings
+from factwire.store.connection import Connection
 from factwire.store.encryption.keys import MasterKeys, load_master_keys
 from factwire.store.log import resolve
-from factwire.store.pools import Connection
 from factwire.store.verification.chain import Flaw, read_hash_at
 from factwire.store.verification.verifier import Verifier
 

@@ -11,7 +11,7 @@ from factwire.doctor.tls import unverified_hosts
 from factwire.domain.errors import Unavailable
 from factwire.postgres_url import left_out_of
 from factwire.settings import Settings
-from factwire.store.encryption.rotation import has_foreign_key
+from factwire.store.master_key_rotation import has_foreign_key
 from factwire.store.requirements import Requirements
 from factwire.store.schema.migrate import schema_is_current
 

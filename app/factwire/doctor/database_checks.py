@@ -12,8 +12,7 @@ import asyncpg
 from factwire.doctor.durability import weak_settings
 from factwire.doctor.finding import Finding, note, ok, wrong
 from factwire.store import connection
-from factwire.store.connection import CONNECT_SECONDS, SESSION
-from factwire.store.pools import Connection
+from factwire.store.connection import CONNECT_SECONDS, SESSION, Connection
 from factwire.store.privileges import missing_privileges, open_to_all
 from factwire.store.read_tail import Fork
 from factwire.store.requirements import CREATE_ANEW, ENCODINGS

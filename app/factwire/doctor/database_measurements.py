@@ -17,10 +17,10 @@ from factwire.doctor.finding import Finding, note, ok, wrong
 from factwire.domain.fact import utc
 from factwire.domain.position import Cursor, Position
 from factwire.postgres_url import target_of
+from factwire.store.connection import Connection
 from factwire.store.connection_errors import explain_failure
 from factwire.store.notifications import NOTIFY
 from factwire.store.partitions import read_room
-from factwire.store.pools import Connection
 from factwire.store.requirements import GRANTED_TWICE, lock_excludes
 
 SLOW_COMMIT_SECONDS = 0.010

@@ -1,6 +1,6 @@
 """Durability settings of the database: a crash must not lose acknowledged facts."""
 
-from factwire.store.pools import Connection
+from factwire.store.connection import Connection
 
 # synchronous_commit has the value of the session: a role or a database may have its own value.
 WEAK_SETTINGS = """

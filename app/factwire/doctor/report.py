@@ -14,8 +14,8 @@ from factwire.doctor.finding import Finding, note, wrong
 from factwire.postgres_url import target_of
 from factwire.settings import Settings
 from factwire.store import embedded
+from factwire.store.connection import Connection
 from factwire.store.connection_errors import explain_failure
-from factwire.store.pools import Connection
 
 CHECK_SECONDS = 15.0
 OTHER_CONNECTIONS = 7  # besides those for reads: two manage, three watch, one appends, one listens

@@ -13,7 +13,7 @@ from factwire.doctor.database_measurements import LogHead, read_log_head
 from factwire.doctor.finding import Finding, note, ok, wrong
 from factwire.domain.position import START, Cursor, Position, parse_cursor
 from factwire.setting_values import is_loopback
-from factwire.store.pools import Connection
+from factwire.store.connection import Connection
 
 SAMPLES = 5
 PAYLOAD_BYTES = 1024 * 1024

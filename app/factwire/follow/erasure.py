@@ -6,8 +6,9 @@ from factwire.domain.principal import Principal
 from factwire.follow.tail import Tail
 from factwire.store import erasure
 from factwire.store.audit_log import acquire_for_change
+from factwire.store.connection import Connection
 from factwire.store.erasure import Erasure
-from factwire.store.pools import Connection, Pools
+from factwire.store.pools import Pools
 
 
 class Eraser:

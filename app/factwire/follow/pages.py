@@ -11,9 +11,10 @@ from factwire.domain.principal import ANY_READER, Reader
 from factwire.domain.query import Query
 from factwire.follow.log_state import retry_until_received
 from factwire.follow.tail import Tail
+from factwire.store.connection import Connection
 from factwire.store.encryption.keys import MasterKeys
 from factwire.store.log import LogState, resolve
-from factwire.store.pools import Connection, Pools
+from factwire.store.pools import Pools
 from factwire.store.read import Form, HistoryPage, PageBounds, read_page
 
 SEARCH_SECONDS = 0.5

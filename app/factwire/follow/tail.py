@@ -12,8 +12,9 @@ from factwire.domain.position import Position
 from factwire.follow.fork_detection import SeenFacts
 from factwire.follow.ring import Ring, Segment, segments
 from factwire.store.append import Appended, Witness
+from factwire.store.connection import Connection
 from factwire.store.log import keep_notice, resolve
-from factwire.store.pools import CONNECTION_FAILURES, Connection, Pools
+from factwire.store.pools import CONNECTION_FAILURES, Pools
 from factwire.store.read_tail import Fork, Mark, TailFact, TailRead, open_tail, read_marks, read_tail
 from factwire.telemetry.logs import describe_error
 

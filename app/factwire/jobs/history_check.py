@@ -7,7 +7,7 @@ import math
 import asyncpg
 
 from factwire.follow.tail import Tail
-from factwire.store.pools import Connection
+from factwire.store.connection import Connection
 from factwire.store.timelines import KeptHistory, ServerTimeline, confirm, read_kept, read_server
 
 log = logging.getLogger(__name__)

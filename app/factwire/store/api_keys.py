@@ -11,7 +11,7 @@ from asyncpg import Record
 from factwire.domain.errors import Forbidden, Unauthenticated
 from factwire.domain.fact import NewFact
 from factwire.store.audit_log import audited_change
-from factwire.store.pools import Connection
+from factwire.store.connection import Connection
 from factwire.store.rows import required_row
 
 VERSION = "select version from factwire.keys_version"

@@ -13,7 +13,7 @@ from factwire.domain.condition import Condition
 from factwire.domain.errors import HistoryForked
 from factwire.domain.fact import IN, NewFact, kind_lists, utc
 from factwire.domain.position import Position
-from factwire.store.pools import Connection
+from factwire.store.connection import Connection
 from factwire.store.query_arguments import SEPARATOR, item_texts
 
 # The order of the log is explained in alembic/sql/append_v1.sql, at the line that makes it.

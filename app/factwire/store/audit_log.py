@@ -9,7 +9,8 @@ import asyncpg
 from factwire.domain.errors import HistoryForked, OutcomeUnknown, Unavailable
 from factwire.domain.fact import NewFact
 from factwire.store.append import append, forked_after_of, is_certainly_not_written, is_forked
-from factwire.store.pools import CONNECTION_FAILURES, CommitInDoubt, Connection, Pool
+from factwire.store.connection import Connection
+from factwire.store.pools import CONNECTION_FAILURES, CommitInDoubt, Pool
 
 log = logging.getLogger(__name__)
 

@@ -8,8 +8,8 @@ from itertools import pairwise
 import asyncpg
 
 from factwire.domain.grants import EVERY_NAMESPACE, NamespaceSet
+from factwire.store.connection import Connection
 from factwire.store.log import walk_back
-from factwire.store.pools import Connection
 
 LIST_NAMESPACES = "select namespace, facts, last_position from factwire.list_namespaces($1, $2, $3, $4)"
 

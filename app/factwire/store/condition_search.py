@@ -6,7 +6,7 @@ from uuid import UUID
 
 from factwire.domain.condition import Condition, Searched
 from factwire.domain.position import Position
-from factwire.store.pools import Connection
+from factwire.store.connection import Connection
 from factwire.store.query_arguments import query_arrays
 from factwire.store.rows import required_row
 

@@ -1,13 +1,19 @@
 """Connections to PostgreSQL: the settings of a session, and the protection of its JIT setting from asyncpg."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import asyncpg
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
 from factwire.postgres_url import target_of
+
+if TYPE_CHECKING:
+    from asyncpg.pool import PoolConnectionProxy
+
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]"
+"""First parameter of the functions of the store."""
 
 CONNECT_SECONDS = 5.0
 MIGRATING = "factwire migrate"

@@ -13,7 +13,7 @@ from factwire.domain.fact import CONTENT_AT, RESERVED_NAMESPACE, NewFact, split_
 from factwire.domain.grants import EVERY_NAMESPACE, NamespaceSet
 from factwire.domain.position import START, Position
 from factwire.domain.query import Query, new_item
-from factwire.store.pools import Connection
+from factwire.store.connection import Connection
 from factwire.store.read import Form, PageBounds, read_page
 
 ERASE_DATA_SUBJECT = """

@@ -22,7 +22,7 @@ from factwire.domain.grants import EVERY_NAMESPACE, NamespaceSet
 from factwire.domain.position import START, Bound, Cursor, Position
 from factwire.domain.query import EVERYTHING, restricted
 from factwire.store.append import append
-from factwire.store.pools import Connection
+from factwire.store.connection import Connection
 from factwire.store.query_arguments import query_arrays
 from factwire.store.read import GRID_POSITIONS, GRIDS_MAX, SEARCH_SECONDS, WORK_MAX
 from factwire.store.read_tail import Fork

@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 
-from factwire.store.connection import CONNECT_SECONDS, connect
-from factwire.store.pools import Connection, is_standby
+from factwire.store.connection import CONNECT_SECONDS, Connection, connect
+from factwire.store.pools import is_standby
 
 CHANNEL = "factwire"
 LISTENING = "factwire listen"

@@ -1,6 +1,6 @@
 """Partitions ahead of the head: the room in them, and the creation of the next one."""
 
-from factwire.store.pools import Connection
+from factwire.store.connection import Connection
 from factwire.store.rows import required_row
 
 CREATE_PARTITION = "select factwire.create_partition($1)"

@@ -11,14 +11,13 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 
 from factwire.domain.errors import LogDamaged, Unavailable
 from factwire.postgres_url import target_of
-from factwire.store.connection import CONNECT_SECONDS, SESSION, connect_arguments, keep_from_switching
+from factwire.store.connection import CONNECT_SECONDS, SESSION, Connection, connect_arguments, keep_from_switching
 from factwire.store.encryption.keys import NO_KEYS, MasterKeys
 from factwire.store.fair_semaphore import FairSemaphore, share_of
 
@@ -73,9 +72,6 @@ FOR_OTHERS = (asyncpg.LockNotAvailableError, asyncpg.TransactionRollbackError)
 # server did not end the statement at its own time limit, and will not answer a cancel request either; or the session
 # was ended.
 USELESS = (asyncpg.ReadOnlySQLTransactionError, asyncpg.InternalClientError, TimeoutError)
-
-Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]"
-"""First parameter of the functions of the store."""
 
 
 IN_RECOVERY = "select pg_is_in_recovery()"

@@ -6,7 +6,7 @@ from itertools import groupby
 
 from asyncpg import Record
 
-from factwire.store.pools import Connection
+from factwire.store.connection import Connection
 from factwire.store.schema.tables import METADATA
 
 _ALL = (*(table.name for table in METADATA.sorted_tables), "alembic_version")

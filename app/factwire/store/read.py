@@ -14,9 +14,9 @@ from factwire.domain.errors import (
 from factwire.domain.grants import EVERY_NAMESPACE, NamespaceSet
 from factwire.domain.position import Cursor, Position
 from factwire.domain.query import Query
+from factwire.store.connection import Connection
 from factwire.store.encryption.keys import NO_KEYS, MasterKeys
 from factwire.store.encryption.payloads import PayloadDecryptor, read_seals
-from factwire.store.pools import Connection
 from factwire.store.query_arguments import query_arrays
 
 # One statement, so that head, epoch and facts are of one snapshot. A page with sealed payloads has no body.

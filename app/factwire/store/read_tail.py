@@ -11,9 +11,9 @@ import msgspec
 from factwire.domain.errors import InternalError, LogDamaged
 from factwire.domain.fact import PAYLOAD_MARK, fact_tags, utc
 from factwire.domain.position import Position
+from factwire.store.connection import Connection
 from factwire.store.encryption.keys import MasterKeys
 from factwire.store.encryption.payloads import UNREADABLE, PayloadDecryptor, read_seals
-from factwire.store.pools import Connection
 from factwire.store.rows import required_row
 
 READ_TAIL = """

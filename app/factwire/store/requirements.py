@@ -9,7 +9,8 @@ import logging
 from secrets import randbits
 
 from factwire.domain.errors import Unavailable
-from factwire.store.pools import Connection, Pools
+from factwire.store.connection import Connection
+from factwire.store.pools import Pools
 
 log = logging.getLogger(__name__)
 

@@ -4,7 +4,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from factwire.store.pools import Connection
+from factwire.store.connection import Connection
 
 # Sessions that begin at the same time do not see each other: their excess is left to the next one. Rows that another
 # process is deleting are skipped.

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from factwire.domain.position import Position
-from factwire.store.pools import Connection
+from factwire.store.connection import Connection
 
 # The key of the lock has 64 bits, which pg_locks shows in two halves.
 # https://www.postgresql.org/docs/current/view-pg-locks.html

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from factwire.store.pools import Connection
+from factwire.store.connection import Connection
 
 # Tickets that are issued at the same time do not see each other: their excess is left to the next one. Rows that
 # another process is deleting are skipped.

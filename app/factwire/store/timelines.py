@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import asyncpg
 
-from factwire.store.pools import Connection
+from factwire.store.connection import Connection
 from factwire.store.read_tail import Fork
 from factwire.store.rows import required_row
 

@@ -7,69 +7,13 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from factwire import __version__
-from factwire.api.catalogue import Activity, Namespaces, Type, Types
-from factwire.api.cloudevents_mapping import CloudEvent
-from factwire.api.health import Liveness, Readiness
-from factwire.api.http.models import (
-    ErasedDataSubject,
-    Fact,
-    ImportCounts,
-    ImportLine,
-    LogPosition,
-    NewFactBody,
-    NewFactLine,
-    Page,
-    Problem,
-    PublishBody,
-    PublishResult,
-    QueryBody,
-    Redaction,
-    RedactionBody,
-)
+from factwire.api.http.models import Problem
 from factwire.api.http.routing import PlainRoute
-from factwire.api.keys import GrantsBody, Key, KeyBody, Keys, NamespacesBody, NewKey, RotationBody
-from factwire.api.open_streams import OpenStreams
-from factwire.api.openapi.operation import SECURITY_SCHEME
+from factwire.api.openapi.operation import SECURITY_SCHEME, Declared
 from factwire.api.openapi.schemas import ITEM_SCHEMA, schemas_of
-from factwire.api.sessions import EndedSession, Session
-from factwire.api.tickets import Ticket
 
 VERSION, NEWER_VERSION = "3.1.0", "3.2.0"
 DESCRIPTION = "Facts over plain HTTP, kept in PostgreSQL: publish, read, and follow over Server-Sent Events."
-SCHEMAS = (
-    Activity,
-    CloudEvent,
-    EndedSession,
-    ErasedDataSubject,
-    Fact,
-    GrantsBody,
-    ImportCounts,
-    ImportLine,
-    Key,
-    KeyBody,
-    Keys,
-    Liveness,
-    LogPosition,
-    Namespaces,
-    NamespacesBody,
-    NewFactBody,
-    NewFactLine,
-    NewKey,
-    Page,
-    Problem,
-    PublishBody,
-    PublishResult,
-    QueryBody,
-    Readiness,
-    Redaction,
-    RedactionBody,
-    RotationBody,
-    OpenStreams,
-    Session,
-    Ticket,
-    Type,
-    Types,
-)
 SECURITY_SCHEMES = {
     SECURITY_SCHEME: {
         "type": "http",
@@ -104,8 +48,15 @@ def document(app: FastAPI, version: str = VERSION) -> dict[str, Any]:
     keep_examples(app, made)
     if version == VERSION:
         leave_out(ITEM_SCHEMA, made["paths"])
-    made["components"] = {"schemas": schemas_of(SCHEMAS), "securitySchemes": SECURITY_SCHEMES}
+    made["components"] = {"schemas": schemas_of(structs_of(app)), "securitySchemes": SECURITY_SCHEMES}
     return made
+
+
+def structs_of(app: FastAPI) -> list[type]:
+    """The structs that the routes declare as bodies and results, and that of problems."""
+    declared = [route.openapi_extra for route in app.routes if isinstance(route, PlainRoute)]
+    structs = {struct for each in declared if isinstance(each, Declared) for struct in each.structs}
+    return sorted(structs | {Problem}, key=lambda struct: struct.__name__)
 
 
 def keep_examples(app: FastAPI, made: dict[str, Any]) -> None:

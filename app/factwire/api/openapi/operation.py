@@ -68,6 +68,12 @@ PUBLISH_PROBLEMS = (
 )
 
 
+class Declared(dict[str, Any]):
+    """The declaration of one operation, with the structs that it refers to by name."""
+
+    structs: tuple[type, ...] = ()
+
+
 def operation(
     operation_id: str,
     summary: str,
@@ -98,16 +104,19 @@ def operation(
         responses[str(other)] = {"description": description, **({} if other == 304 else {"content": content})}
     before = access_problems(rule, body=body is not None)
     responses.update(problem_responses(tuple(dict.fromkeys((*problems, *before, errors.InternalError)))))
-    extra: dict[str, Any] = {
-        RULE: rule,
-        "security": [] if rule is Rule.OPEN else [{}, {SECURITY_SCHEME: []}],
-        "parameters": [
-            *(path_parameter(name, example) for name, example in (path_parameters or {}).items()),
-            *map(describe, parameters),
-            *map(header_parameter, header_parameters),
-        ],
-        "responses": responses,
-    }
+    extra = Declared(
+        {
+            RULE: rule,
+            "security": [] if rule is Rule.OPEN else [{}, {SECURITY_SCHEME: []}],
+            "parameters": [
+                *(path_parameter(name, example) for name, example in (path_parameters or {}).items()),
+                *map(describe, parameters),
+                *map(header_parameter, header_parameters),
+            ],
+            "responses": responses,
+        }
+    )
+    extra.structs = tuple(struct for struct in (result, body) if struct not in (None, str))
     if body is not None:
         bodies = {body_media_type: media(body_media_type, body, body_example)}
         if several_media_type is not None:

@@ -2,15 +2,25 @@
 
 import asyncio
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, ClassVar, Protocol
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
+from uvicorn.server import ServerState
 
 from factwire.api.http.direct_response import body_of, header_lines
+from factwire.domain.drain import Drain
 from factwire.server.uvicorn_protocol.timeouts import unread_bytes
 
-if TYPE_CHECKING:
-    from factwire.server.uvicorn_protocol.protocol import GuardedProtocol
+
+class DrainingProtocol(Protocol):
+    """The parts of a connection's protocol that the answer of a whole request needs."""
+
+    scope: Any
+    drain: ClassVar[Drain]
+    transport: asyncio.Transport
+    server_state: ServerState
+
+    def on_response_complete(self) -> None: ...
 
 
 class OneAnswerCycle(RequestResponseCycle):
@@ -21,7 +31,7 @@ class OneAnswerCycle(RequestResponseCycle):
 
     message_event = asyncio.Event()  # no task waits for it
 
-    def __init__(self, protocol: "GuardedProtocol", whole_body: bytes) -> None:
+    def __init__(self, protocol: "DrainingProtocol", whole_body: bytes) -> None:
         self._protocol = protocol
         self.scope = protocol.scope
         self.whole_body = whole_body

@@ -13,8 +13,8 @@ from cryptography.exceptions import InvalidTag
 from factwire.domain.errors import InternalError
 from factwire.domain.fact import CONTENT_AT, NewFact, split_document
 from factwire.domain.position import Position
+from factwire.store.connection import Connection
 from factwire.store.encryption.keys import DataKey, MasterKeys, WrappedKey, decrypt, encrypt
-from factwire.store.pools import Connection
 
 READ_SEALS = """
 select position, data_subject, seal, key_id, wrapped_key, master_key, erased

@@ -15,8 +15,7 @@ from sqlalchemy.exc import DBAPIError
 
 from factwire.paths import resource_path
 from factwire.postgres_url import UnusableUrl
-from factwire.store.connection import MIGRATING, connect
-from factwire.store.pools import Connection
+from factwire.store.connection import MIGRATING, Connection, connect
 from factwire.store.requirements import LACKS_CHARACTERS, unmet_requirement, unsupported_encoding
 
 SCRIPTS = resource_path("alembic")

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from factwire.domain.fact import utc
 from factwire.domain.position import START, Position
-from factwire.store.pools import Connection
+from factwire.store.connection import Connection
 
 READ_ENTRIES = """
 select first_position, last_position, published_at, hash

@@ -14,6 +14,7 @@ from cryptography.exceptions import InvalidTag
 from factwire.domain.errors import FactwireError, KeyUnavailable
 from factwire.domain.fact import CONTENT_AT, posting_lists, split_document, utc
 from factwire.domain.position import START, Position
+from factwire.store.connection import Connection
 from factwire.store.encryption.keys import MasterKeys, decrypt
 from factwire.store.encryption.payloads import (
     MAC_BYTES,
@@ -25,7 +26,6 @@ from factwire.store.encryption.payloads import (
     stored_key,
 )
 from factwire.store.erasure import DATA_SUBJECT_ERASED, read_erasures
-from factwire.store.pools import Connection
 from factwire.store.read_tail import KnownParts, known_parts
 from factwire.store.verification.chain import ChainWalk, Flaw
 

@@ -5,8 +5,8 @@ from uuid_utils import uuid7
 from factwire.domain.audit import audit_fact
 from factwire.store.append import append
 from factwire.store.audit_log import raising_forks
+from factwire.store.connection import Connection
 from factwire.store.encryption.keys import MasterKeys, WrappedKey
-from factwire.store.pools import Connection
 
 # Ordered by id, so that the next call continues after the last one.
 OLDER_KEYS = """
