@@ -41,7 +41,7 @@ async def publisher_without_proof(url: str) -> AsyncIterator[Publisher]:
     """A publisher that nobody has proved the lock for, as that of a process that has just begun to listen."""
     async with (
         opened_database(url) as database,
-        opened_publisher(url, demand_fitness=Requirements(database).demand) as publisher,
+        opened_publisher(url, require_lock=Requirements(database).require) as publisher,
     ):
         yield publisher
 

@@ -11,7 +11,7 @@ from uvicorn.server import ServerState
 
 from factwire.server.uvicorn_protocol.http10 import UnframedBody
 from factwire.server.uvicorn_protocol.protocol import GuardedProtocol
-from factwire.server.uvicorn_protocol.response_writer import ConnectionWriter, OneAnswerCycle
+from factwire.server.uvicorn_protocol.response_writer import ConnectionWriter, DirectResponseCycle
 from tests.support.service import ROOT
 
 FOLDER = ROOT / "app" / "factwire" / "server" / "uvicorn_protocol"
@@ -31,7 +31,7 @@ CALLBACKS = (
 
 def own_names() -> set[str]:
     """What our own classes define, and the attributes that they have room for."""
-    classes = [*GuardedProtocol.__mro__, OneAnswerCycle, ConnectionWriter, UnframedBody]
+    classes = [*GuardedProtocol.__mro__, DirectResponseCycle, ConnectionWriter, UnframedBody]
     ours = [each for each in classes if each.__module__.startswith("factwire.")]
     set_here = set(re.findall(r"\bself\.(_[a-z_0-9]+)(?:: [^=\n]+)? = ", TEXT))
     return {name for each in ours for name in (*vars(each), *getattr(each, "__annotations__", ()))} | set_here
@@ -52,7 +52,7 @@ def test_the_attributes_that_are_used_exist(owner: str) -> None:
 def test_the_methods_that_are_overridden_exist() -> None:
     assert [name for name in CALLBACKS.split() if not callable(getattr(HttpToolsProtocol, name, None))] == []
     assert issubclass(GuardedProtocol, HttpToolsProtocol)
-    assert issubclass(OneAnswerCycle, RequestResponseCycle)
+    assert issubclass(DirectResponseCycle, RequestResponseCycle)
 
 
 def test_an_attribute_that_is_gone_is_noticed() -> None:

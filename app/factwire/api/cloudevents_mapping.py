@@ -219,11 +219,11 @@ def meta_of(attributes: Mapping[str, str]) -> MetaValues:
         if is_attribute(key, value):
             raise invalid_field("/factmeta", f"{key} would go out as an attribute of the event: give it as one")
     id_is_kept = attributes["id"] != attributes["id"].lower() or not FACT_ID.fullmatch(attributes["id"])
-    kept = {f"{KEPT}{name}": value for name, value in attributes.items() if is_told(name, attributes)}
+    kept = {f"{KEPT}{name}": value for name, value in attributes.items() if is_reported(name, attributes)}
     return meta | kept | ({f"{KEPT}id": attributes["id"]} if id_is_kept else {})
 
 
-def is_told(name: str, attributes: Mapping[str, str]) -> bool:
+def is_reported(name: str, attributes: Mapping[str, str]) -> bool:
     """True if an attribute is kept in meta. The default source, which the export gives to facts without one, is not.
 
     The time is kept: in another log, nothing else records the time at which the fact was published here.

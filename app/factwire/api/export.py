@@ -1,4 +1,4 @@
-"""Export: all matching facts up to the head, as NDJSON with one fact per line."""
+"""Export: the whole result up to the head, one fact per line. api/http/export_response streams it."""
 
 from starlette.requests import Request
 from starlette.responses import Response

@@ -75,7 +75,7 @@ async def import_facts(request: Request) -> Response:
     context = context_of(request)
     importing = ImportRun(
         context,
-        tells_progress=may_answer_early(request),
+        reports_progress=may_answer_early(request),
         principal=principal_of(request),
         tenant=context.tenants.tenant_of(request.scope),
         reader=reader_of(request, context),
@@ -119,7 +119,7 @@ class ImportRun:
     """One import in progress. A failure ends it at its line; all lines committed before stay committed."""
 
     context: Context
-    tells_progress: bool
+    reports_progress: bool
     principal: Principal
     tenant: str
     reader: Reader
@@ -131,7 +131,7 @@ class ImportRun:
 
     async def run(self, request: Request) -> AsyncIterator[bytes]:
         loop = asyncio.get_running_loop()
-        told_at = loop.time()
+        reported_at = loop.time()
         lines = ImportLines(self.context.bodies.budget, self.tenant, bytes_max=self.context.limits.body_bytes_max)
         try:
             async with aclosing(self._batches(request, lines)) as batches:
@@ -145,8 +145,8 @@ class ImportRun:
                     finally:
                         self._note(request)
                     lines.give_back(batch)
-                    if self.tells_progress and loop.time() - told_at >= PROGRESS_SECONDS:
-                        told_at = loop.time()
+                    if self.reports_progress and loop.time() - reported_at >= PROGRESS_SECONDS:
+                        reported_at = loop.time()
                         yield line({"progress": self.counts})
         except FactwireError as error:
             yield line({"problem": {**problem(error), "line": self.counts.lines + 1, "progress": self.counts}})

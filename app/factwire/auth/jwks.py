@@ -80,7 +80,7 @@ class SigningKeys:
         self._fetched_at = -math.inf
         self._failing = True
         self._resting = False
-        self._wanted = asyncio.Event()
+        self._requested = asyncio.Event()
         self._tried = asyncio.Event()
 
     @property
@@ -92,7 +92,7 @@ class SigningKeys:
         """Key of a token; None if the issuer has no such key. Raises Unavailable if this cannot be determined."""
         key = self._known(kid, algorithm)
         if key is None and not self._resting:
-            self._wanted.set()
+            self._requested.set()
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._tried.wait(), 2 * FETCH_SECONDS + 1)
             key = self._known(kid, algorithm)
@@ -118,7 +118,7 @@ class SigningKeys:
                 await self._fetch(client)
                 await self._rest()
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._wanted.wait(), self._seconds_until_due())
+                    await asyncio.wait_for(self._requested.wait(), self._seconds_until_due())
 
     def _known(self, kid: str | None, algorithm: str) -> Key | None:
         if not self.hold:
@@ -147,7 +147,7 @@ class SigningKeys:
         """Wake the waiting requests, and let no request wait until the issuer may be asked again."""
         tried, self._tried = self._tried, asyncio.Event()
         self._resting = True
-        self._wanted.clear()
+        self._requested.clear()
         tried.set()
         await asyncio.sleep(self._rest_seconds)
         self._resting = False

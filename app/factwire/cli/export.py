@@ -45,10 +45,10 @@ def add_arguments(parser: Parser) -> None:
 
 def export(options: argparse.Namespace, settings: Settings) -> int:
     with client_of(settings) as client, open_output(options.output) as output:
-        here = persist(lambda: check(client.get("/v1/position")), seconds=30).json()
-        parameters = [*filters_of(options), ("until", options.until or here["cursor"])]
-        with progress("exporting, by position", total=here["head"]) as bar:
-            exporting = ExportRun(client, options.format, parameters, epoch=here["cursor"].partition(":")[0])
+        head = persist(lambda: check(client.get("/v1/position")), seconds=30).json()
+        parameters = [*filters_of(options), ("until", options.until or head["cursor"])]
+        with progress("exporting, by position", total=head["head"]) as bar:
+            exporting = ExportRun(client, options.format, parameters, epoch=head["cursor"].partition(":")[0])
             for lines in exporting.run(options.after or "start"):
                 output.write(lines)
                 bar.advance_to(exporting.position)

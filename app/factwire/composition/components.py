@@ -60,8 +60,8 @@ def build(settings: Settings) -> tuple[Context, dict[str, Callable[[], Awaitable
     notifier = Notifier(pools, lambda: not listener.is_alone(upkeep.listeners))
     listen_url = (settings.listen_url or settings.database_url).get_secret_value()
     listener = Listener(listen_url, tail.hint, own_sender=notifier.sender)
-    fitness = Requirements(pools)
-    publisher = publisher_of(settings, pools, fitness, tail, notifier, metrics)
+    requirements = Requirements(pools)
+    publisher = publisher_of(settings, pools, requirements, tail, notifier, metrics)
     key_cache = KeyCache(pools) if "keys" in settings.auth_modes else None
     authenticators = authenticators_of(settings, key_cache)
     access = Authentication(authenticators, is_open=settings.is_open)
@@ -100,7 +100,7 @@ def build(settings: Settings) -> tuple[Context, dict[str, Callable[[], Awaitable
         "notifier": notifier.run,
         "publisher": context.publisher.run,
         "upkeep": upkeep.run,
-        "schema": lambda: wait_for_schema(context, fitness),
+        "schema": lambda: wait_for_schema(context, requirements),
         "sessions": context.sessions.run,
         **{f"{name} authenticator": authenticator.run for name, authenticator in authenticators.items()},
     }
@@ -146,7 +146,7 @@ def tokens_of(settings: Settings) -> Authenticator:
 def publisher_of(
     settings: Settings,
     pools: Pools,
-    fitness: Requirements,
+    requirements: Requirements,
     tail: Tail,
     notifier: Notifier,
     metrics: Metrics,
@@ -165,7 +165,7 @@ def publisher_of(
         tail=tail,
         on_appended=on_appended,
         metrics=metrics,
-        demand_fitness=fitness.demand,
+        require_lock=requirements.require,
         limits=CatalogueLimits(settings.namespace_types_max, settings.principal_namespaces_max),
     )
 

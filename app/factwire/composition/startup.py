@@ -35,12 +35,12 @@ def warn_of_urls(settings: Settings) -> None:
             )
 
 
-async def wait_for_schema(context: Context, fitness: Requirements) -> None:
+async def wait_for_schema(context: Context, requirements: Requirements) -> None:
     """Wait until the database meets the requirements and its schema is current: then the process is ready."""
     warned = False
     while not context.schema_seen:
         with suppress(Unavailable):
-            await fitness.demand()
+            await requirements.require()
             async with context.pools.watch.acquire() as connection:
                 weak = await weak_settings(connection)
                 context.schema_seen = await schema_is_current(connection)

@@ -1,4 +1,4 @@
-"""Conditions for optimistic concurrency: publish only if no fact matches a query after a position."""
+"""Condition of a publish (optimistic concurrency). alembic/sql/check_conditions_v1.sql decides it, under the lock."""
 
 from dataclasses import dataclass
 

@@ -30,19 +30,19 @@ class Notifier:
     def __init__(self, pools: Pools, heard: Callable[[], bool] = lambda: True) -> None:
         self._pools = pools
         self._heard = heard
-        self._wanted = asyncio.Event()
+        self._due = asyncio.Event()
         self.sender = token_hex(8)
 
     def hint(self) -> None:
         """Request a hint after a publish of this process. Nothing is sent if no other process would receive it."""
         if self._heard():
-            self._wanted.set()
+            self._due.set()
 
     async def run(self) -> None:
         """Send hints until cancelled."""
         while True:
-            await self._wanted.wait()
-            self._wanted.clear()
+            await self._due.wait()
+            self._due.clear()
             with suppress(Unavailable, *CONNECTION_FAILURES):
                 async with self._pools.watch.acquire() as connection:
                     await notify(connection, self.sender)

@@ -9,13 +9,13 @@ from factwire.domain.drain import Drain
 from factwire.domain.errors import HistoryForked, InternalError, KeyUnavailable, LogDamaged, Unavailable
 from factwire.domain.fact import NewFact
 from factwire.domain.position import Position
-from factwire.follow.fork_detection import SeenFacts
+from factwire.follow.fork_detection import ForkDetection
 from factwire.follow.ring import Ring, Segment, segments
 from factwire.store.append import Appended, Witness
 from factwire.store.connection import Connection
-from factwire.store.log import keep_notice, resolve
+from factwire.store.log import resolve
 from factwire.store.pools import CONNECTION_FAILURES, Pools
-from factwire.store.read_tail import Fork, Mark, TailFact, TailRead, open_tail, read_marks, read_tail
+from factwire.store.read_tail import Fork, Mark, TailFact, open_tail, read_marks, read_tail
 from factwire.telemetry.logs import describe_error
 
 log = logging.getLogger(__name__)
@@ -63,17 +63,25 @@ class Tail:
         self.epoch = 0
         self.beginnings = 0
         self.erasures = 0
-        self.fork: Fork | None = None
         self.looked = False
         self.on_standby: bool | None = None
         self.unreadable = 0
         self.damage: LogDamaged | None = None
-        self._seen_facts = SeenFacts()
+        self._detection = ForkDetection(self._adopt)
         self._read_at = -math.inf
         self._cause = ""
         self.drain = drain or Drain()
-        self.forks = 0
         self._at_head_at: float | None = None
+
+    @property
+    def fork(self) -> Fork | None:
+        """The fork of the history that is known to this process."""
+        return self._detection.fork
+
+    @property
+    def forks(self) -> int:
+        """Number of forks that this process has detected."""
+        return self._detection.count
 
     @property
     def head(self) -> Position:
@@ -248,7 +256,9 @@ class Tail:
             if read.epoch > self.epoch:
                 await self._start_at_head(connection)
                 return True
-            if not await self._continues_seen(connection, read, mark):
+            if not await self._detection.continues(
+                connection, read, mark, epoch=self.epoch, ring_marks=self.ring.marks
+            ):
                 return False
             # Facts that this process published meanwhile are in the ring already.
             new = [fact for fact in read.facts if fact.position > self.head]
@@ -259,20 +269,6 @@ class Tail:
             self._forget(read.erasures)
         self._take(new, ready)
         return len(new) > 0
-
-    async def _continues_seen(self, connection: Connection, read: TailRead, mark: Mark | None) -> bool:
-        """True if the read continues the history that was seen. Records a fork; waits for a standby that lags."""
-        if read.is_behind(mark, epoch=self.epoch):
-            return False
-        if read.epoch < self.epoch:  # they only grow
-            await self._fork(connection, read)
-        elif self.fork is not None or read.fork is not None:
-            await self._keep_forked(connection, read, mark)
-        elif not read.continues(mark):
-            await self._fork(connection, read)
-        else:
-            return True
-        return False
 
     def _take(self, new: Sequence[TailFact], ready: Sequence[TailFact] | None) -> None:
         """Add the new facts to the ring, as far as they are ready. Raises LogDamaged if a fact is missing."""
@@ -313,7 +309,7 @@ class Tail:
             if self._on_extended is not None:
                 self._on_extended(segment)
         self._last = Mark(added[-1].facts[-1].id, added[-1].published_at)
-        self._seen_facts.keep(self.head, self._last)
+        self._detection.seen.keep(self.head, self._last)
         self.wake()
 
     async def _start_at_head(self, connection: Connection) -> None:
@@ -325,12 +321,11 @@ class Tail:
         self.beginnings += 1
         self.epoch = state.epoch
         self.erasures = read.erasures
-        self.fork = read.fork
+        self._detection.restart(read.fork)
         self.ring.reset(state.head, epoch=state.epoch)
         self._last = read.facts[0].mark if read.facts else None
-        self._seen_facts = SeenFacts()
         if self._last is not None:
-            self._seen_facts.keep(state.head, self._last)
+            self._detection.seen.keep(state.head, self._last)
         self._set_standby(read.on_standby)
         self.wake()
 
@@ -342,43 +337,9 @@ class Tail:
                 log.info("the database is a primary from here on")
             self.on_standby = on_standby
 
-    async def _fork(self, connection: Connection, read: TailRead) -> None:
-        """Find the position at which the histories part, and store the fork for all processes."""
-        seen = [*self.ring.marks(), *self._seen_facts.marks()]
-        stored = dict(await read_marks(connection, [position for position, _ in seen]))
-        parted = max((position for position, mark in seen if stored.get(position) == mark), default=None)
-        place = "an unknown position" if parted is None else f"position {parted}"
-        log.error("history was replaced after %s; raise the epoch to go on", place)
-        self.forks += 1
-        self.epoch = read.epoch
-        fork = Fork(parted)
-        try:
-            # Stored before any client is notified: a process that started after the loss has no witness, and would
-            # still publish after a client has learnt from this one that nothing is published.
-            await self._store_fork(connection, read, fork)
-        finally:
-            self._adopt(fork)
-
-    async def _keep_forked(self, connection: Connection, read: TailRead, mark: Mark | None) -> None:
-        """Adopt the notice of another process, or store the own one if the other has less information or is missing."""
-        if self.fork is None:
-            assert read.fork is not None
-            log.error("another process has noticed that history was replaced; raise the epoch to go on")
-            if read.fork.after is None and not read.is_behind(mark, epoch=self.epoch) and not read.continues(mark):
-                await self._fork(connection, read)
-            else:
-                self._adopt(read.fork)
-        elif read.fork is None or (read.fork.after is None and self.fork.after is not None):
-            await self._store_fork(connection, read, self.fork)
-        elif self.fork.after is None and read.fork.after is not None:
-            self._adopt(read.fork)
-
-    def _adopt(self, fork: Fork) -> None:
-        self.fork = fork
-        self.ring.reset(self.head if fork.after is None else min(self.head, fork.after), epoch=self.epoch)
+    def _adopt(self, fork: Fork, epoch: int) -> None:
+        """Serve from the ring only the facts up to the fork."""
+        self.epoch = epoch
+        self.ring.reset(self.head if fork.after is None else min(self.head, fork.after), epoch=epoch)
         self._last = None
         self.wake()
-
-    async def _store_fork(self, connection: Connection, read: TailRead, fork: Fork) -> None:
-        if not read.on_standby:
-            await keep_notice(connection, epoch=self.epoch, fork=fork)

@@ -11,9 +11,9 @@ from factwire.store.catalogue import fold_counts
 from factwire.store.notifications import listeners
 from factwire.store.partitions import create_partition, read_room
 from factwire.store.pools import CONNECTION_FAILURES, Pools, is_standby
-from factwire.store.sessions import forget_sessions
+from factwire.store.sessions import delete_expired_sessions
 from factwire.store.statistics import LockQueue, read_statistics
-from factwire.store.tickets import forget_tickets
+from factwire.store.tickets import delete_expired_tickets
 
 log = logging.getLogger(__name__)
 
@@ -42,14 +42,14 @@ class Upkeep:
         """Maintain the log until cancelled."""
         while True:
             try:
-                await self._look_after()
+                await self._run_once()
             except (Unavailable, *CONNECTION_FAILURES):
                 # The tail reports a database that cannot be reached, and the next round follows soon.
                 self.head, self.lock = None, LockQueue(math.nan, math.nan)
                 self.listeners = None
             await asyncio.sleep(UPKEEP_SECONDS)
 
-    async def _look_after(self) -> None:
+    async def _run_once(self) -> None:
         async with self._pools.watch.acquire() as connection:
             self.listeners = await listeners(connection)
             self.head, self.lock = await read_statistics(connection)
@@ -62,8 +62,8 @@ class Upkeep:
                 log.info("partitions reach to position %s", covered_until)
                 self.room, _ = await read_room(connection)
             # A lost connection may have been to a server that is not the primary any more.
-            lost = any(lane.failing for lane in self._pools.all())
+            lost = any(pool.failing for pool in self._pools.all())
             await self.history.look(connection, at_once=lost)
             await fold_counts(connection, facts_max=FOLD_FACTS_MAX)
-            await forget_tickets(connection, tickets_max=FORGET_MAX)
-            await forget_sessions(connection, sessions_max=FORGET_MAX)
+            await delete_expired_tickets(connection, tickets_max=FORGET_MAX)
+            await delete_expired_sessions(connection, sessions_max=FORGET_MAX)

@@ -8,7 +8,7 @@ from factwire.limits.client_address import Proxies, source_of
 
 log = logging.getLogger(__name__)
 
-TOLD_AGAIN_SECONDS = 60.0
+LOG_AGAIN_SECONDS = 60.0
 PROBING_MAX = 16  # connections above the limit, on which only probes are answered
 
 
@@ -23,7 +23,7 @@ class ConnectionLimiter:
         self._address_connections_max = address_connections_max
         self._proxies = proxies
         self._by_source: Counter[str] = Counter()
-        self._told_at = -TOLD_AGAIN_SECONDS
+        self._logged_at = -LOG_AGAIN_SECONDS
         self.open = 0
         self.probing = 0
         self.refused = 0
@@ -68,7 +68,7 @@ class ConnectionLimiter:
         Many connections may come at once, and a log line for each would be an attack of its own.
         """
         self.refused += 1
-        if time.monotonic() - self._told_at > TOLD_AGAIN_SECONDS:
-            self._told_at = time.monotonic()
+        if time.monotonic() - self._logged_at > LOG_AGAIN_SECONDS:
+            self._logged_at = time.monotonic()
             log.warning("connections are refused: %s is reached (%d so far)", setting, self.refused)
         return False

@@ -17,12 +17,12 @@ class PayloadEncryption:
 
     async def seal(self, facts: Sequence[NewFact]) -> list[NewFact]:
         """Seal facts for storage. Raises EncryptionNotConfigured, DataSubjectErased, KeyUnavailable."""
-        ready, refusal = await self.seal_first(facts)
+        ready, refusal = await self.seal_until_refused(facts)
         if refusal is not None:
             raise refusal
         return ready
 
-    async def seal_first(self, facts: Sequence[NewFact]) -> tuple[list[NewFact], FactwireError | None]:
+    async def seal_until_refused(self, facts: Sequence[NewFact]) -> tuple[list[NewFact], FactwireError | None]:
         """Seal facts up to the first that cannot be sealed. Returns them, and the refusal of that one."""
         data_subjects = {fact.data_subject for fact in facts if fact.data_subject}
         ready: list[NewFact] = []

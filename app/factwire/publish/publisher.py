@@ -38,7 +38,7 @@ from factwire.telemetry.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
-TELL_SECONDS = 10.0
+LOG_SECONDS = 10.0
 NOTICE_SECONDS = 2.0
 LOOKS_MAX = 10
 REQUEST_BYTES_MAX = 8 * 1024 * 1024  # of one request, with its condition
@@ -52,7 +52,7 @@ TOO_MANY = (
 class Publisher:
     """Appends the facts of all requests of this process, one call at a time.
 
-    `demand_fitness` raises Unavailable until it is proved that the advisory lock, which orders the log, excludes other
+    `require_lock` raises Unavailable until it is proved that the advisory lock, which orders the log, excludes other
     writers.
     """
 
@@ -68,11 +68,11 @@ class Publisher:
         tail: Tail | None = None,
         on_appended: Callable[[Appended, Sequence[NewFact]], None] = lambda appended, facts: None,
         metrics: Metrics | None = None,
-        demand_fitness: Callable[[], Awaitable[None]] | None = None,
+        require_lock: Callable[[], Awaitable[None]] | None = None,
         limits: CatalogueLimits = NO_LIMITS,
     ) -> None:
         self._limits = limits
-        self._demand_fitness = demand_fitness
+        self._require_lock = require_lock
         self._wait_seconds = wait_seconds
         self._group_postings_max = group_postings_max
         self._tail = tail
@@ -98,7 +98,7 @@ class Publisher:
         self._pools = pools
         self._refused = 0
         self._reason = ""
-        self._told_at = 0.0
+        self._logged_at = 0.0
 
     @property
     def waiting(self) -> int:
@@ -130,7 +130,7 @@ class Publisher:
             self._tail.refuse_on_standby()  # on a standby it is also unknown if stored facts are durable
             self._tail.refuse_fork()  # if all facts are known, no append call follows to detect it
         for _ in range(LOOKS_MAX):
-            ready, refusal = await self._sealing.seal_first(facts)
+            ready, refusal = await self._sealing.seal_until_refused(facts)
             known = await self._refusals.known_facts([fact for fact in ready if fact.chosen_id])
             if any(fact.new_key and fact.id in known for fact in ready):
                 continue  # stored in the meantime, sealed with another key
@@ -229,7 +229,7 @@ class Publisher:
         group = AppendBatch(self._group_postings_max)
         now = asyncio.get_running_loop().time()
 
-        def ask(request: Request) -> QueueTurn:
+        def decide_turn(request: Request) -> QueueTurn:
             if request.ended:
                 return DROP
             if request.give_up_at < now:
@@ -242,7 +242,7 @@ class Publisher:
             group.add(request)
             return TAKE
 
-        self._queue.take(ask)
+        self._queue.take(decide_turn)
         return group
 
     async def _append(self, requests: list[Request]) -> None:
@@ -250,7 +250,7 @@ class Publisher:
             return
         began_at = perf_counter()
         try:
-            appended = await self._call(requests)
+            appended = await self._append_once(requests)
             facts = self._set_outcomes(requests, appended)
         except Exception as error:
             await self._refuse_all(requests, error)
@@ -266,10 +266,10 @@ class Publisher:
             if requests[0].alone:
                 self._queue.charge(requests[0].tenant, (perf_counter() - began_at) * COST_OF_A_SECOND)
 
-    async def _call(self, requests: list[Request]) -> Appended:
+    async def _append_once(self, requests: list[Request]) -> Appended:
         """Call append once. A request that goes alone has less time, since all others wait for it."""
-        if self._demand_fitness is not None:
-            await self._demand_fitness()
+        if self._require_lock is not None:
+            await self._require_lock()
         witness = None
         if self._tail is not None:
             # Requests from before the fork detection may still wait, and the detection may not be stored yet.
@@ -364,11 +364,11 @@ class Publisher:
         """Log the reason for refused publishes: at once if it is new, else at intervals with the count."""
         reason = f"{refusal.code}: {describe_error(cause)}"
         self._refused = count if reason != self._reason else self._refused + count
-        if reason != self._reason or perf_counter() > self._told_at + TELL_SECONDS:
+        if reason != self._reason or perf_counter() > self._logged_at + LOG_SECONDS:
             log.warning(
                 "%d publishes were refused as %s%s", self._refused, reason, await self._missing_rights_hint(cause)
             )
-            self._refused, self._reason, self._told_at = 0, reason, perf_counter()
+            self._refused, self._reason, self._logged_at = 0, reason, perf_counter()
 
     async def _missing_rights_hint(self, cause: BaseException) -> str:
         """Hint at missing database privileges, if they are the cause; otherwise empty."""

@@ -1,4 +1,4 @@
-"""Append to the log under its advisory lock: the facts of many requests in one call, each with its own outcome."""
+"""Append the facts of many requests in one call. alembic/sql/append_v1.sql takes the advisory lock of the log."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence

@@ -251,8 +251,8 @@ class EmbeddedServer:
         with (self.directory / LOG_FILE).open("rb") as file:
             file.seek(began_at)
             lines = file.read(64 * 1024).decode(errors="replace").splitlines()
-        telling = [line for line in lines if "FATAL" in line] or lines
-        return telling[-1] if telling else "it says nothing"
+        reporting = [line for line in lines if "FATAL" in line] or lines
+        return reporting[-1] if reporting else "it says nothing"
 
     def prepare(self) -> None:
         """Create the directory, and refuse one that is not ours. Permissions of other folders are never changed."""

@@ -58,9 +58,9 @@ class Requirements:
     def __init__(self, pools: Pools) -> None:
         self._pools = pools
         self._seen = False
-        self._told = False
+        self._logged = False
 
-    async def demand(self) -> None:
+    async def require(self) -> None:
         """Return when the database has passed the check. Raises Unavailable if it fails or cannot be checked."""
         if self._seen:
             return
@@ -69,7 +69,7 @@ class Requirements:
         self._seen = reason is None
         if reason is None:
             return
-        if not self._told:
-            self._told = True
+        if not self._logged:
+            self._logged = True
             log.error("%s; nothing is published", reason)
         raise Unavailable("The database cannot keep a log: the service has logged the reason.")

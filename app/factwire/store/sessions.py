@@ -94,6 +94,6 @@ async def end_session(connection: Connection, digest: bytes) -> None:
     await connection.execute(END_SESSION, digest)
 
 
-async def forget_sessions(connection: Connection, *, sessions_max: int) -> None:
+async def delete_expired_sessions(connection: Connection, *, sessions_max: int) -> None:
     """Delete at most `sessions_max` sessions that have ended."""
     await connection.execute(FORGET_SESSIONS, sessions_max)

@@ -84,6 +84,6 @@ async def use_ticket(connection: Connection, digest: bytes) -> IssuedTicket | No
     return IssuedTicket(row["principal"], row["query"], row["session"])
 
 
-async def forget_tickets(connection: Connection, *, tickets_max: int) -> None:
+async def delete_expired_tickets(connection: Connection, *, tickets_max: int) -> None:
     """Delete at most `tickets_max` tickets that were not used in time."""
     await connection.execute(FORGET_TICKETS, tickets_max)

@@ -8,7 +8,7 @@ from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, M
 from prometheus_client.registry import Collector
 
 
-class Counts(Collector):
+class LabelledCounter(Collector):
     """Counter with one label. Only the event loop updates and reads it, so it needs no lock."""
 
     def __init__(self, name: str, help: str, label: str) -> None:
@@ -30,7 +30,7 @@ class Counts(Collector):
         return [family]
 
 
-class Times:
+class HistogramBuckets:
     """Buckets and sum of a histogram of durations."""
 
     def __init__(self, bounds: Sequence[float]) -> None:
@@ -48,10 +48,10 @@ class Times:
         return list(zip(names, accumulate(self._counts), strict=True))
 
 
-class Timings(Collector):
+class LabelledHistogram(Collector):
     """Histogram with one label, all values of which are known in advance."""
 
-    def __init__(self, name: str, help: str, label: str, times: dict[str, Times]) -> None:
+    def __init__(self, name: str, help: str, label: str, times: dict[str, HistogramBuckets]) -> None:
         self._name, self._help, self._label, self._times = name, help, label, times
 
     def collect(self) -> list[Metric]:

@@ -7,7 +7,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
 
-from factwire.telemetry.fast_counters import Counts, Times, Timings
+from factwire.telemetry.fast_counters import HistogramBuckets, LabelledCounter, LabelledHistogram
 
 GROUP_FACTS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
@@ -21,13 +21,17 @@ class Metrics:
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
         self._facts = Counter("factwire_published_facts", "Facts that were appended.", registry=self._registry)
-        self._publishes = Counts(
+        self._publishes = LabelledCounter(
             "factwire_publishes",
             "Publishes that ended, by outcome: published, replayed, abandoned, or the code of a problem.",
             "outcome",
         )
-        self._waited, self._appended, self._whole = Times(SECONDS), Times(SECONDS), Times(SECONDS)
-        seconds = Timings(
+        self._waited, self._appended, self._whole = (
+            HistogramBuckets(SECONDS),
+            HistogramBuckets(SECONDS),
+            HistogramBuckets(SECONDS),
+        )
+        seconds = LabelledHistogram(
             "factwire_publish_seconds",
             "Time of publishing: the longest wait in each group, each append call, and each request as a whole.",
             "stage",

@@ -18,7 +18,7 @@ export function followTogether({ onFact, onState }) {
     if (message.fact !== undefined) onFact(message.fact);
     if (message.state) onState(message.state);
   };
-  const tell = (message) => { hear(message); channel?.postMessage(message); };
+  const report = (message) => { hear(message); channel?.postMessage(message); };
   if (together) {
     channel.onmessage = ({ data }) => {
       if (data.asks) { if (source) channel.postMessage({ cursor, state: "live" }); } else hear(data);
@@ -28,17 +28,17 @@ export function followTogether({ onFact, onState }) {
 
   const open = () => {
     source = new EventSource(`/v1/stream?after=${encodeURIComponent(cursor)}`);
-    source.onmessage = ({ data, lastEventId }) => tell({ fact: data, cursor: lastEventId });
-    source.addEventListener("caught-up", ({ lastEventId }) => tell({ state: "live", cursor: lastEventId }));
-    source.addEventListener("position", ({ lastEventId }) => tell({ cursor: lastEventId }));
-    source.addEventListener("problem", ({ data }) => tell({ state: JSON.parse(data).detail }));
+    source.onmessage = ({ data, lastEventId }) => report({ fact: data, cursor: lastEventId });
+    source.addEventListener("caught-up", ({ lastEventId }) => report({ state: "live", cursor: lastEventId }));
+    source.addEventListener("position", ({ lastEventId }) => report({ cursor: lastEventId }));
+    source.addEventListener("problem", ({ data }) => report({ state: JSON.parse(data).detail }));
     source.onerror = () => {
-      if (source.readyState !== EventSource.CLOSED) { tell({ state: "reconnecting" }); return; }
+      if (source.readyState !== EventSource.CLOSED) { report({ state: "reconnecting" }); return; }
       // A refusal closes an EventSource permanently. An ordinary request finds the reason; then the stream is opened again.
       refusal(cursor).then(({ detail, restart }) => {
         if (ending.signal.aborted) return;
         if (restart) cursor = "head";
-        tell({ state: detail });
+        report({ state: detail });
         setTimeout(() => { if (!ending.signal.aborted) open(); }, RETRY_SECONDS * 1000);
       });
     };

@@ -59,8 +59,8 @@ class Context:
     @property
     def database_reachable(self) -> bool:
         """True if the tail reads, and no connection pool fails at anything but writing on a standby."""
-        failing = [lane for lane in self.pools.all() if lane.failing]
-        return self.tail.reads and all(self.tail.on_standby and lane.refused_writes for lane in failing)
+        failing = [pool for pool in self.pools.all() if pool.failing]
+        return self.tail.reads and all(self.tail.on_standby and pool.refused_writes for pool in failing)
 
     @property
     def database_state(self) -> str:

@@ -45,10 +45,10 @@ def ref(name: str) -> Schema:
 def simplify(schema: Schema, *, can_be_null: bool = True) -> Schema:
     """A schema with all schemas below it, in the form that client generators handle best."""
     required = schema.get("required", ())
-    told_below = {name: simplify_below(name, value, required) for name, value in schema.items() if name != "default"}
-    if told_below.get("type") in FORMATS:
-        return {"format": FORMATS[told_below["type"]], **told_below}
-    return name_choice(told_below, can_be_null=can_be_null) if "anyOf" in told_below else told_below
+    simplified = {name: simplify_below(name, value, required) for name, value in schema.items() if name != "default"}
+    if simplified.get("type") in FORMATS:
+        return {"format": FORMATS[simplified["type"]], **simplified}
+    return name_choice(simplified, can_be_null=can_be_null) if "anyOf" in simplified else simplified
 
 
 def simplify_below(name: str, value: Any, required: Collection[str]) -> Any:

@@ -12,7 +12,7 @@ from factwire.domain.budget import Budget
 from factwire.domain.drain import Drain
 from factwire.limits.connections import ConnectionLimiter
 from factwire.server.uvicorn_protocol.http10 import UnframedBody
-from factwire.server.uvicorn_protocol.response_writer import ConnectionWriter, OneAnswerCycle
+from factwire.server.uvicorn_protocol.response_writer import ConnectionWriter, DirectResponseCycle
 from factwire.server.uvicorn_protocol.timeouts import PatientProtocol
 from factwire.settings import Settings
 
@@ -120,7 +120,7 @@ class GuardedProtocol(PatientProtocol):
             super().on_message_complete()
             return
         shortcut, self._shortcut = self._shortcut, None
-        self.cycle = request = OneAnswerCycle(self, b"".join(self._body_parts))
+        self.cycle = request = DirectResponseCycle(self, b"".join(self._body_parts))
         self._body_parts.clear()
         shortcut(request)
 

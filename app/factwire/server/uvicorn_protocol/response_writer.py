@@ -23,7 +23,7 @@ class DrainingProtocol(Protocol):
     def on_response_complete(self) -> None: ...
 
 
-class OneAnswerCycle(RequestResponseCycle):
+class DirectResponseCycle(RequestResponseCycle):
     """Request that took its shortcut; replaces the cycle of uvicorn as far as the protocol needs one."""
 
     scope: Any

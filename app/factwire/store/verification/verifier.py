@@ -136,7 +136,7 @@ class Verifier:
         self._connection = connection
         self._opener = PayloadDecryptor(master_keys)
         self._master_keys = master_keys
-        self._to_be_told = RecordedChanges()
+        self._recorded_changes = RecordedChanges()
         self.seen = VerifiedCounts()
         self.chain = ChainWalk(connection)
 
@@ -213,7 +213,7 @@ class Verifier:
             yield from self._seal_flaws(row, document, seal_of(row))
 
     def _redaction_flaws(self, row: asyncpg.Record, document: bytes) -> Iterator[str]:
-        self._to_be_told.left[str(row["id"])] = row["position"], sha256(document[CONTENT_AT:-1]).hexdigest()
+        self._recorded_changes.left[str(row["id"])] = row["position"], sha256(document[CONTENT_AT:-1]).hexdigest()
         if row["data_subject"] is not None:
             before = split_document(document)[0] + WITHOUT_PAYLOAD
             if sealed_digest(before, seal_of(row).mac) != row["digest"]:
@@ -223,7 +223,7 @@ class Verifier:
         if sealed_digest(document, seal.mac) != row["digest"]:
             yield "the content is not that of its digest"
         elif seal.erased:
-            self._to_be_told.erased.setdefault(seal.data_subject, row["position"])
+            self._recorded_changes.erased.setdefault(seal.data_subject, row["position"])
         elif not self._master_keys:
             self.seen.sealed_unopened += 1
         else:
@@ -245,7 +245,7 @@ class Verifier:
 
     async def _unrecorded(self) -> list[Flaw]:
         """Erasures and redactions without a fact that records them. Such facts are read last, to miss none of them."""
-        erased, left = dict(self._to_be_told.erased), dict(self._to_be_told.left)
+        erased, left = dict(self._recorded_changes.erased), dict(self._recorded_changes.left)
         flaws = []
         async for recorded in self._audit_facts():
             payload = recorded["payload"]
