@@ -112,3 +112,14 @@ def test_every_guard_of_the_fast_way_has_a_request_that_it_refuses() -> None:
     guards = guards_of(settings, proxies=Proxies(()), quotas=None)
     fast = FastPublish(None, guards, None)._guards  # type: ignore[arg-type]
     assert {guard.__qualname__.partition(".")[0] for guard in fast} == {name for name in REFUSED if name}
+
+
+async def test_a_namespace_is_refused_before_a_condition_that_makes_no_sense(start_service: StartService) -> None:
+    service = await start_service(auth="keys")
+    key = await make_key(service.database_url, new_grants(publish=(("shop",), ()), read=EVERY))
+    await known(service.url, key.secret)
+    body = b'{"facts":[{"namespace":"other","type":"T","payload":1}],"condition":{"fail_if_match":[]}}'
+    for media_type in (FAST, LONG):
+        answer = await publish(service, media_type, {"authorization": f"Bearer {key.secret}"}, body)
+        assert answer[0] == b"HTTP/1.1 403 Forbidden"
+        assert b'"pointer":"/facts/0/namespace"' in answer[-1]

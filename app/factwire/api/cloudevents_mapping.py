@@ -8,7 +8,7 @@ Members of a fact without a counterpart become extensions with the prefix `fact`
 import base64
 import re
 from collections.abc import Mapping
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import Annotated, Any
 from uuid import NAMESPACE_URL, UUID, uuid5
 
@@ -23,6 +23,7 @@ from factwire.domain.errors import FieldError, InvalidRequest, LimitExceeded
 from factwire.domain.fact import NewFact, check_text, escape_pointer, invalid_field, new_fact
 from factwire.domain.limits import Limits
 from factwire.domain.position import FACT_ID
+from factwire.follow.progress import Facts
 
 SPEC_VERSION = "1.0"
 EVENT = "application/cloudevents+json"
@@ -305,6 +306,11 @@ def text_of(value: object) -> str:
 
 
 @lru_cache(8)
+def events_from(facts: Facts) -> Facts:
+    """Facts of a stream as CloudEvents. Streams that are served one after the other get the same object."""
+    return Facts(lines_as_events(facts.body, prefix=b"data: "), facts.count, facts.cursor)
+
+
 def lines_as_events(lines: bytes, *, prefix: bytes = b"") -> bytes:
     """The same lines, with each fact after the prefix converted to an event."""
     start = prefix + b"{"
@@ -316,7 +322,4 @@ def lines_as_events(lines: bytes, *, prefix: bytes = b"") -> bytes:
     )
 
 
-CLOUDEVENTS = Representation(
-    convert_lines=lines_as_events,
-    convert_events=partial(lines_as_events, prefix=b"data: "),
-)
+CLOUDEVENTS = Representation(convert_lines=lines_as_events, convert_events=events_from)

@@ -16,7 +16,7 @@ from factwire.api.http.query_parameters import parameters_of
 from factwire.api.http.routing import new_router
 from factwire.api.openapi.operation import PUBLISH_PROBLEMS, operation
 from factwire.domain.principal import Principal
-from factwire.publish.intake import Admitted, admit
+from factwire.publish.intake import Admitted, admit, under_condition
 
 router = new_router("facts")
 
@@ -50,6 +50,7 @@ def parse_publish(context: Context, principal: Principal, raw: bytes) -> Admitte
     """Decode a body and check the grants of the principal. Raises FactwireError."""
     body, payloads = PUBLISH.decode(raw)
     facts = facts_from(body, payloads, context.limits)
+    admitted = admit(principal, facts)
     if body.condition is None or body.condition is UNSET:
-        return admit(principal, facts)
-    return admit(principal, facts, condition_from(body.condition))
+        return admitted
+    return under_condition(principal, admitted, condition_from(body.condition))

@@ -17,7 +17,7 @@ from factwire.settings import Settings
 
 DELIVERIES = 50
 DELIVERY_SECONDS = 30.0
-TYPE = "BenchResult"
+TYPE = "Measured"
 
 
 EXAMPLE = "factwire bench --publish-in scratch --clients 16 --seconds 5"

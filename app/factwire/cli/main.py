@@ -45,8 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         signal.signal(signal.SIGTERM, leave)
     write_any_character()
     given = sys.argv[1:] if arguments is None else arguments
-    options = new_parser(given[:1]).parse_args(given)
     try:
+        options = new_parser([each for each in given if each != "--"][:1]).parse_args(given)
         settings = Settings(
             **{
                 name: value

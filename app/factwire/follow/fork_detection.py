@@ -46,7 +46,7 @@ class ForkDetection:
         self.seen = SeenFacts()
 
     def restart(self, fork: Fork | None) -> None:
-        """Begin a new epoch, whose history was not seen before."""
+        """Begin a new epoch: its history was not seen before."""
         self.fork = fork
         self.seen = SeenFacts()
 

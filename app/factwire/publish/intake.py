@@ -20,19 +20,16 @@ class Admitted:
     condition: Condition | None = None
 
 
-def admit(
-    principal: Principal,
-    facts: Sequence[NewFact],
-    condition: Condition | None = None,
-    *,
-    pointer: str = "/facts/{}/namespace",
-) -> Admitted:
-    """Check the grants for facts and condition. Raises Forbidden; `pointer` takes the index of the refused fact."""
+def admit(principal: Principal, facts: Sequence[NewFact], *, pointer: str = "/facts/{}/namespace") -> Admitted:
+    """Check the grants for facts. Raises Forbidden; `pointer` takes the index of the first fact without one."""
     if principal is not ANYBODY:
         check_namespaces(principal, facts, pointer)
-        if condition is not None:
-            condition = restrict_condition(principal, condition)
-    return Admitted(facts, condition)
+    return Admitted(facts)
+
+
+def under_condition(principal: Principal, admitted: Admitted, condition: Condition) -> Admitted:
+    """The same facts under a condition over the facts that their principal may read. Raises Forbidden."""
+    return Admitted(admitted.facts, condition if principal is ANYBODY else restrict_condition(principal, condition))
 
 
 class Intake:

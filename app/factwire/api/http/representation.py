@@ -11,15 +11,13 @@ from dataclasses import dataclass
 from factwire.follow.pages import FoundPage
 from factwire.follow.progress import Facts, Happening
 
-Convert = Callable[[bytes], bytes]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Representation:
     """Format of facts, chosen once for each request. None leaves lines, or events, in the envelope format."""
 
-    convert_lines: Convert | None = None
-    convert_events: Convert | None = None
+    convert_lines: Callable[[bytes], bytes] | None = None
+    convert_events: Callable[[Facts], Facts] | None = None
 
     async def lines(self, page: bytes) -> bytes:
         """Convert a page of NDJSON lines, in a thread because a page is large."""
@@ -29,7 +27,7 @@ class Representation:
         """Convert events that are pushed to a stream at the head, at once because they are few."""
         if self.convert_events is None or not isinstance(happening, Facts):
             return happening
-        return Facts(self.convert_events(happening.body), happening.count, happening.cursor)
+        return self.convert_events(happening)
 
     async def read(self, happening: Happening) -> Happening:
         """Convert events that were read from history, in a thread because they are many."""
