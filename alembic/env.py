@@ -5,8 +5,8 @@ import asyncio
 from alembic import context
 from sqlalchemy import Connection, text
 
-from factwire.store.connection import sqlalchemy_engine
 from factwire.store.schema.tables import METADATA, SCHEMA
+from factwire.store.schema.upgrade import sqlalchemy_engine
 
 # A role, or a database, may have some that suit its queries. transaction_timeout is that of PostgreSQL 17 and newer.
 OWN_TIME_LIMITS = """

@@ -415,7 +415,7 @@ async def test_what_is_no_factwire_is_told() -> None:
     findings = await asyncio.to_thread(found, url=url)
     server.close()
     assert findings["service"]["verdict"] == "wrong"
-    assert "no Factwire" in findings["service"]["detail"]
+    assert "is not Factwire" in findings["service"]["detail"]
 
 
 def apply(url: str, statements: str) -> None:

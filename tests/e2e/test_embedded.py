@@ -112,7 +112,7 @@ async def test_what_a_killed_service_left_running_ends_with_the_last_of_the_next
         await killed.ended()
     assert running_url(place / "data") is not None
     async with served(place / "data") as one, served(place / "data") as other:
-        assert "runs already, and is used by several" in other.log
+        assert "is already running and is shared" in other.log
         assert await other.terminate() == 0
         assert await publish(one) == 201
         assert await one.terminate() == 0

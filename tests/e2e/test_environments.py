@@ -15,7 +15,9 @@ import httpx
 import pytest
 from alembic import command as migrations
 
-from factwire.store.schema.migrate import configuration, migrate, newest_revision
+from factwire.store.schema.migrate import migrate
+from factwire.store.schema.revisions import newest_revision
+from factwire.store.schema.upgrade import configuration
 from tests.conftest import StartService
 from tests.support.builders import publication
 from tests.support.postgres import Databases

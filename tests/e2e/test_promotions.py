@@ -25,7 +25,7 @@ update factwire.log set system_identifier = (select system_identifier from pg_co
 """
 CHANGE_THE_TIMELINE = "update factwire.log set timeline = timeline - 1"
 RECEIVED = "select exists (select from factwire.log where timeline is not null) and factwire.head() >= 1"
-HAS_HISTORY = "the newest fact that was seen before is still there"
+HAS_HISTORY = "the newest fact that was read before is still there"
 UNCONFIRMED = "no process that had seen history before has confirmed that nothing was lost"
 
 
@@ -125,7 +125,7 @@ async def test_a_promotion_that_lost_facts_cannot_be_kept(pair: Pair, start_serv
         await until(holds(pair.standby.url, "select forked_at is not null from factwire.log"))
         code, _, told = await asyncio.to_thread(factwire, "epoch", "keep", database_url=pair.url)
         assert code == 1
-        assert "facts after position 1 were replaced or are gone: only `factwire epoch raise` helps" in told
+        assert "facts after position 1 were replaced or lost: run `factwire epoch raise`" in told
         finding = (await asyncio.to_thread(found, database_url=pair.standby.url))["history"]
         assert (finding["verdict"], finding["change"]) == ("wrong", "factwire epoch raise --forked-after 1")
         assert (await client.post("/v1/facts", json=publication())).status_code == 503

@@ -148,7 +148,7 @@ async def test_a_renewed_certificate_is_taken_at_sighup_and_a_wrong_one_is_not(
         os.kill(service.pid, signal.SIGHUP)
 
         async def is_refused() -> bool:
-            return service.log.count("the certificate was not renewed") == workers
+            return service.log.count("the certificate could not be reloaded") == workers
 
         await until(is_refused)
         assert await is_taken()

@@ -10,7 +10,8 @@ from sqlalchemy import text
 from factwire.cli.database import on_database
 from factwire.cli.keys import run_key_command
 from factwire.doctor import database_checks
-from factwire.store.connection import SESSION, Connection, sqlalchemy_engine
+from factwire.store.connection import SESSION, Connection
+from factwire.store.schema.upgrade import sqlalchemy_engine
 from tests.integration.logs import connected, holders_of_the_lock
 from tests.integration.relay import Relay, relaying
 from tests.support.waiting import until

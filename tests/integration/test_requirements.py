@@ -11,7 +11,8 @@ import pytest
 from factwire.domain.errors import Unavailable
 from factwire.publish.publisher import Publisher
 from factwire.store.requirements import Requirements, lock_excludes
-from factwire.store.schema.migrate import MigrationRefused, migrate
+from factwire.store.schema.migrate import migrate
+from factwire.store.schema.revisions import MigrationRefused
 from tests.integration.logs import connected, fact, opened_database, opened_publisher
 from tests.support.builders import publication
 from tests.support.postgres import DROP_STUB_LOCKS, Databases, give_stub_locks, run_sql

@@ -8,8 +8,9 @@ import asyncpg
 import httpx
 import pytest
 
-from factwire.store.schema import migrate as migrations
-from factwire.store.schema.migrate import MigrationRefused, migrate, newest_revision
+from factwire.store.schema import revisions
+from factwire.store.schema.migrate import migrate
+from factwire.store.schema.revisions import MigrationRefused, newest_revision
 from tests.conftest import StartService
 from tests.e2e.wire import exported
 from tests.support.builders import publication
@@ -36,9 +37,10 @@ def further_migration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One more migration than there is: it needs an exclusive lock on the facts for a moment."""
     newest = newest_revision()
     scripts = tmp_path / "alembic"
-    shutil.copytree(migrations.SCRIPTS, scripts)
+    shutil.copytree(revisions.SCRIPTS, scripts)
     (scripts / "versions" / "9999_expand.py").write_text(EXPAND.format(newest=newest))
-    monkeypatch.setattr(migrations, "SCRIPTS", scripts)
+    monkeypatch.setattr(revisions, "SCRIPTS", scripts)
+    monkeypatch.setattr("factwire.store.schema.migrate.PAUSE_SECONDS", 0.2)
 
 
 @pytest.mark.usefixtures("further_migration")

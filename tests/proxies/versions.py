@@ -7,7 +7,7 @@ import pytest
 from alembic import command
 from alembic.script import ScriptDirectory
 
-from factwire.store.schema.migrate import configuration
+from factwire.store.schema.upgrade import configuration
 from tests.support.service import ROOT
 
 

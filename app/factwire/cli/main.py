@@ -107,7 +107,7 @@ def is_expected(error: Exception) -> bool:
     from factwire.postgres_url import SessionNeeded, UnusableUrl
     from factwire.store.embedded_programs import EmbeddedRefused, NotInstalled
     from factwire.store.encryption.keys import MasterKeyRefused
-    from factwire.store.schema.migrate import MigrationRefused
+    from factwire.store.schema.revisions import MigrationRefused
 
     expected = (
         MigrationRefused,

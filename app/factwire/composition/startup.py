@@ -13,7 +13,7 @@ from factwire.postgres_url import left_out_of
 from factwire.settings import Settings
 from factwire.store.master_key_rotation import has_foreign_key
 from factwire.store.requirements import Requirements
-from factwire.store.schema.migrate import schema_is_current
+from factwire.store.schema.revisions import schema_is_current
 
 if TYPE_CHECKING:
     pass
@@ -25,7 +25,7 @@ def warn_of_urls(settings: Settings) -> None:
     for name, url in (("DATABASE", settings.database_url), ("LISTEN", settings.listen_url)):
         left_out = () if url is None else left_out_of(url.get_secret_value())
         if left_out:
-            log.warning("FACTWIRE_%s_URL: %s cannot be followed here and is left out", name, ", ".join(left_out))
+            log.warning("FACTWIRE_%s_URL: %s is not supported here and is ignored", name, ", ".join(left_out))
         hosts = () if url is None else unverified_hosts(url.get_secret_value())
         if hosts:
             log.warning(
@@ -45,7 +45,7 @@ async def wait_for_schema(context: Context, requirements: Requirements) -> None:
                 weak = await weak_settings(connection)
                 context.schema_seen = await schema_is_current(connection)
                 if context.schema_seen and await has_foreign_key(connection, context.pools.master_keys):
-                    log.error("payloads of some data subjects cannot be opened: their master key was not given")
+                    log.error("payloads of some data subjects cannot be decrypted: their master key is not configured")
             if not context.schema_seen and not warned:
                 warned = True
                 log.warning("the schema of the database is missing or old: run `factwire migrate`")

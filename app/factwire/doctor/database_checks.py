@@ -16,13 +16,8 @@ from factwire.store.connection import CONNECT_SECONDS, SESSION, Connection
 from factwire.store.privileges import missing_privileges, open_to_all
 from factwire.store.read_tail import Fork
 from factwire.store.requirements import CREATE_ANEW, ENCODINGS
-from factwire.store.schema.migrate import (
-    UNRELEASED_REVISION,
-    VERSION_MIN,
-    missing_rights,
-    newest_revision,
-    read_revision,
-)
+from factwire.store.schema.migrate import VERSION_MIN, missing_rights
+from factwire.store.schema.revisions import UNRELEASED_REVISION, newest_revision, read_revision
 from factwire.store.timelines import read_kept, read_server
 
 SAMPLES = 5

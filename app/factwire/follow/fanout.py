@@ -51,7 +51,7 @@ class StreamLink:
         try:
             return self.push(happening)
         except Exception:
-            log.exception("a stream could not be pushed to")
+            log.exception("a push to a stream failed")
             return False
 
     def leave(self) -> None:

@@ -286,7 +286,7 @@ class Tail:
         try:
             return await open_tail(connection, facts, bytes_max=POLL_BYTES_MAX, master_keys=self._pools.master_keys)
         except (KeyUnavailable, InternalError) as error:
-            log.error("facts up to position %d cannot be opened: %s", facts[-1].position, error.detail)
+            log.error("facts up to position %d cannot be decrypted: %s", facts[-1].position, error.detail)
             return None
 
     def _skip_unreadable(self, new: Sequence[TailFact]) -> None:
@@ -334,7 +334,7 @@ class Tail:
             if on_standby:
                 log.info("the database is a standby: history and streams are served, nothing is published")
             elif self.on_standby is not None:
-                log.info("the database is a primary from here on")
+                log.info("the database is a primary now")
             self.on_standby = on_standby
 
     def _adopt(self, fork: Fork, epoch: int) -> None:

@@ -73,7 +73,7 @@ class HistoryCheck:
         elif await self._confirm(connection, server, kept):
             self.unconfirmed = False
             log.info(
-                "the database was promoted or restored (%s): the newest fact that was seen before is still there",
+                "the database was promoted or restored (%s): the newest fact that was read before is still there",
                 kept.server.change_to(server),
             )
         elif not self._denied:
@@ -84,7 +84,7 @@ class HistoryCheck:
             return await confirm(connection, server, instead_of=kept)
         except asyncpg.InsufficientPrivilegeError as error:
             if not self._denied:
-                log.warning("the server cannot be kept in the log, `factwire doctor` names the right: %s", error)
+                log.warning("the server cannot be recorded, `factwire doctor` names the privilege: %s", error)
             self._denied = True
             return False
 
@@ -93,7 +93,7 @@ class HistoryCheck:
         self.unconfirmed = True
         if kept.fork is None and server != self._warned_of:
             log.warning(
-                "the database was promoted or restored (%s) and no process that had seen history before has confirmed"
+                "the database was promoted or restored (%s) and no process that read the history before has confirmed"
                 " that nothing was lost: run `factwire epoch raise` if commits were lost, else `factwire epoch keep`",
                 kept.server.change_to(server),
             )

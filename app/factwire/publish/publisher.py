@@ -290,7 +290,7 @@ class Publisher:
         try:
             self._on_appended(appended, facts)
         except Exception:
-            log.exception("facts that were published could not be handed on to streams")
+            log.exception("published facts could not be passed on to streams")
 
     def _set_outcomes(self, requests: list[Request], appended: Appended) -> list[NewFact]:
         """Report its outcome to each request, or have it settled. Returns the facts that were appended, in order."""

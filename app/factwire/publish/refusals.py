@@ -126,7 +126,7 @@ class Refusals:
                 await append.wait_for_standby(connection)
         except Exception as error:
             # Unavailable is not passed on either: it would say that nothing is written.
-            log.warning("whether known facts are kept is in doubt: %s", type(error).__name__)
+            log.warning("it is unknown if known facts are durable: %s", type(error).__name__)
             raise OutcomeUnknown() from error
 
     def spawn(self, requests: list[Request], refusals: Coroutine[None, None, None]) -> None:
@@ -138,7 +138,7 @@ class Refusals:
             except Exception as error:
                 refusal = error if isinstance(error, FactwireError) else InternalError("The publish failed.")
                 if refusal is not error:
-                    log.error("settling a publish failed", exc_info=error)
+                    log.error("resolving a refused publish failed", exc_info=error)
                 for request in requests:
                     unknown = isinstance(refusal, OutcomeUnknown)
                     request.end(OutcomeUnknown([fact.id for fact in request.facts]) if unknown else refusal)

@@ -93,9 +93,9 @@ def reload(certificate: Certificate, context: ssl.SSLContext) -> None:
         certificate.context()  # a context that loads only one half of a wrong pair can no longer be used
         certificate.load_into(context)
     except CertificateRefused as error:
-        log.error("the certificate was not renewed: %s", error)
+        log.error("the certificate could not be reloaded: %s", error)
     else:
-        log.info("the certificate was read again")
+        log.info("the certificate was reloaded")
 
 
 class ImpatientLoop(uvloop.Loop):

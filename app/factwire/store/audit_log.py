@@ -53,5 +53,5 @@ async def acquire_for_change(lane: Pool) -> AsyncIterator[Connection]:
     except (*CONNECTION_FAILURES, CommitInDoubt, asyncpg.QueryCanceledError, asyncpg.CheckViolationError) as error:
         if is_certainly_not_written(error):
             raise Unavailable("The database could not make the change.") from error
-        log.warning("whether a change was made is in doubt: %s", type(error).__name__)
+        log.warning("it is unknown if a change was made: %s", type(error).__name__)
         raise OutcomeUnknown(detail=IN_DOUBT) from error

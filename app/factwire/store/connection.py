@@ -4,8 +4,6 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import asyncpg
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
-from sqlalchemy.pool import NullPool
 
 from factwire.postgres_url import target_of
 
@@ -70,12 +68,3 @@ def connect_arguments(pooled: bool, session: Mapping[str, str], *, application_n
     if pooled:
         return {"server_settings": {"application_name": application_name}, "statement_cache_size": 0}
     return {"server_settings": {**session, "application_name": application_name}}
-
-
-def sqlalchemy_engine(url: str) -> AsyncEngine:
-    """Engine of SQLAlchemy that accepts the same URLs as asyncpg itself, including several hosts and sockets."""
-
-    async def open_one() -> Any:
-        return await connect(url, application_name=MIGRATING)
-
-    return create_async_engine("postgresql+asyncpg://", async_creator=open_one, poolclass=NullPool)

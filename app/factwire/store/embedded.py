@@ -127,7 +127,7 @@ class EmbeddedServer:
             self._users = open_own(self.directory / USERS_FILE, self.engine)
             fcntl.flock(self._users, fcntl.LOCK_SH)
             if self.is_running():
-                log.info("the PostgreSQL of %s runs already, and is used by several", self.directory)
+                log.info("the PostgreSQL of %s is already running and is shared", self.directory)
             else:
                 self.launch()
 
@@ -156,7 +156,7 @@ class EmbeddedServer:
             try:
                 with self._turn():
                     if not self._stopping.is_set() and not self.is_running():
-                        log.error("the embedded PostgreSQL has ended, and is started again")
+                        log.error("the embedded PostgreSQL has ended and is restarted")
                         self.launch()
             except (EmbeddedRefused, OSError) as error:
                 if str(error) != last_error:  # resources of its last processes are released soon

@@ -7,15 +7,12 @@ from itertools import groupby
 from asyncpg import Record
 
 from factwire.store.connection import Connection
-from factwire.store.schema.tables import METADATA
 
-_ALL = (*(table.name for table in METADATA.sorted_tables), "alembic_version")
 _APPENDED = ("facts", "fact_tags", "fact_ids", "types", "namespaces", "creators", "chain", "sealed", "data_subjects")
 _PASSING = ("key_secrets", "tickets", "sessions")
 
 # Privilege, table, and the column that it is limited to, if any; docs/operations.md has the same list.
-RIGHTS = (
-    *(("select", name, "") for name in _ALL),
+WRITING = (
     *(("insert", name, "") for name in (*_APPENDED, "keys", *_PASSING)),
     *(("update", "log", column) for column in ("forked_at", "forked_after", "system_identifier", "timeline")),
     ("update", "namespaces", "types"),
@@ -64,6 +61,14 @@ class MissingPrivileges:
     grants: Sequence[str]
 
 
+def needed_privileges() -> list[tuple[str, str, str]]:
+    """All privileges that a role needs to serve: to read every table, and to write some."""
+    from factwire.store.schema.tables import METADATA  # with SQLAlchemy, which takes 0.2 s; this is needed rarely
+
+    tables = [*(table.name for table in METADATA.sorted_tables), "alembic_version"]
+    return [*(("select", name, "") for name in tables), *WRITING]
+
+
 async def missing_privileges(connection: Connection) -> MissingPrivileges | None:
     """Privileges that the role of the connection lacks; None if the schema does not exist."""
     row = await connection.fetchrow(ROLE)
@@ -71,7 +76,7 @@ async def missing_privileges(connection: Connection) -> MissingPrivileges | None
         return None
     lacking = [
         *([] if row["usage"] else ["usage on schema factwire"]),
-        *described(await connection.fetch(LACKING, *zip(*RIGHTS, strict=True))),
+        *described(await connection.fetch(LACKING, *zip(*needed_privileges(), strict=True))),
         *([] if row["execute"] else ["execute on all functions in schema factwire"]),
     ]
     return MissingPrivileges(row["role"], row["owner"], [f"grant {right} to {row['role']}" for right in lacking])

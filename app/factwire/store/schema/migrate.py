@@ -2,23 +2,22 @@
 
 import asyncio
 import logging
-import re
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import asyncpg
-from alembic import command
-from alembic.config import Config
-from alembic.script import ScriptDirectory
-from sqlalchemy.exc import DBAPIError
 
-from factwire.paths import resource_path
 from factwire.postgres_url import UnusableUrl
 from factwire.store.connection import MIGRATING, Connection, connect
 from factwire.store.requirements import LACKS_CHARACTERS, unmet_requirement, unsupported_encoding
-
-SCRIPTS = resource_path("alembic")
+from factwire.store.schema.revisions import (
+    OWN_REVISION,
+    UNRELEASED_REVISION,
+    MigrationRefused,
+    newest_revision,
+    read_revision,
+)
 
 RIGHTS = """
 select current_user as role,
@@ -35,11 +34,8 @@ UNUSABLE = (asyncpg.ClientConfigurationError, ValueError, LookupError)
 
 IS_EMPTY = "select to_regclass('factwire.alembic_version') is null and not pg_is_in_recovery()"
 
-REVISION = "select version_num from factwire.alembic_version"
 
 VERSION_MIN = 150000
-OWN_REVISION = re.compile("[0-9]{4}")
-UNRELEASED_REVISION = re.compile("0[0-9]{3}")
 
 UNRELEASED = (
     "the schema (revision {}) is from before the first release and cannot be upgraded: export its facts with the "
@@ -50,10 +46,6 @@ PATIENCE_SECONDS = 300.0
 PAUSE_SECONDS = 2.0  # in which the transactions that queued up after the migration proceed
 
 log = logging.getLogger(__name__)
-
-
-class MigrationRefused(Exception):
-    """Refusal to create or upgrade the schema in a database; the message names the cause."""
 
 
 def migrate(database_url: str, *, patience_seconds: float = PATIENCE_SECONDS) -> None:
@@ -68,6 +60,8 @@ def migrate(database_url: str, *, patience_seconds: float = PATIENCE_SECONDS) ->
     """
     if asyncio.run(check_database(database_url)):
         return
+    from factwire.store.schema.upgrade import try_migrate  # see there
+
     give_up_at = time.monotonic() + patience_seconds
     while not try_migrate(database_url):
         if time.monotonic() > give_up_at:
@@ -77,25 +71,6 @@ def migrate(database_url: str, *, patience_seconds: float = PATIENCE_SECONDS) ->
             )
         log.warning("another transaction has locked a table that the migration needs; it is retried")
         time.sleep(PAUSE_SECONDS)
-
-
-def try_migrate(database_url: str) -> bool:
-    """Run the migrations. False if another transaction held a lock too long; nothing was changed then."""
-    try:
-        command.upgrade(configuration(database_url), "head")
-    except DBAPIError as error:
-        if getattr(error.orig, "sqlstate", None) == asyncpg.LockNotAvailableError.sqlstate:
-            return False
-        raise MigrationRefused(f"the migration failed, and nothing was changed: {error.orig}") from error
-    return True
-
-
-def configuration(database_url: str = "") -> Config:
-    """Configuration of Alembic, with or without a database."""
-    config = Config()
-    config.set_main_option("script_location", str(SCRIPTS))
-    config.attributes["database_url"] = database_url
-    return config
 
 
 def is_empty(database_url: str) -> bool:
@@ -114,7 +89,7 @@ def is_empty(database_url: str) -> bool:
 
 
 async def check_database(database_url: str) -> bool:
-    """True if the schema is newer than this version. Raises MigrationRefused if it cannot be brought up to date."""
+    """True if the schema is current, or newer. Raises MigrationRefused if it cannot be brought up to date."""
     async with open_connection(database_url) as connection, open_connection(database_url) as other:
         if (reason := await unmet_requirement(connection, other)) is not None:
             raise MigrationRefused(reason)
@@ -125,8 +100,9 @@ async def check_database(database_url: str) -> bool:
         raise MigrationRefused(f"factwire.alembic_version contains {revision!r}, which is not a revision of Factwire")
     if revision is not None and UNRELEASED_REVISION.fullmatch(revision):
         raise MigrationRefused(UNRELEASED.format(revision))
-    if revision is not None and revision > newest:
-        log.warning("the schema is newer (%s) than this version (%s): left unchanged", revision, newest)
+    if revision is not None and revision >= newest:
+        if revision > newest:
+            log.warning("the schema is newer (%s) than this version (%s): left unchanged", revision, newest)
         return True
     if missing:
         raise MigrationRefused("; ".join(missing))
@@ -162,24 +138,3 @@ async def missing_rights(connection: Connection) -> list[str]:
             f"role {role} may not create tables in the schema factwire: grant create on schema factwire to {role}"
         )
     return missing
-
-
-def newest_revision() -> str:
-    revision = ScriptDirectory.from_config(configuration()).get_current_head()
-    assert revision is not None
-    return revision
-
-
-async def read_revision(connection: Connection) -> str | None:
-    """Revision of the schema; None if the schema does not exist."""
-    try:
-        revision: str | None = await connection.fetchval(REVISION)
-    except (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError):
-        return None
-    return revision
-
-
-async def schema_is_current(connection: Connection) -> bool:
-    """True if the schema is that of this version, or a newer one that must be compatible with it."""
-    revision = await read_revision(connection)
-    return revision is not None and bool(OWN_REVISION.fullmatch(revision)) and revision >= newest_revision()
