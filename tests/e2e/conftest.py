@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from urllib.parse import urlsplit, urlunsplit
+from uuid import uuid4
 
 import pytest
 
@@ -25,7 +26,7 @@ grant insert, update, delete on factwire.key_secrets, factwire.tickets, factwire
 @pytest.fixture
 def serving_url(databases: Databases, fresh_database_url: str) -> Iterator[str]:
     """The test's database, as a role with the rights above opens it."""
-    role = f"{databases.prefix}_serving"
+    role = f"{databases.prefix}_{uuid4().hex[:6]}_serving"
     run_sql(fresh_database_url, f"create role {role} login password 'serving'")
     run_sql(fresh_database_url, SERVING_RIGHTS.format(role=role))
     parts = urlsplit(fresh_database_url)

@@ -191,7 +191,7 @@ def test_too_few_connections_are_told(fresh_database_url: str, poor_url: str) ->
 
 
 def test_an_encoding_that_cannot_hold_every_text_is_told(databases: Databases) -> None:
-    name = f"{databases.prefix}_latin"
+    name = f"{databases.prefix}_latin_{uuid4().hex[:6]}"
     run_sql(databases.server_url, f"create database {name} encoding 'LATIN1' locale 'C' template template0")
     try:
         assert found(database_url=databases.url(name))["encoding"]["verdict"] == "wrong"

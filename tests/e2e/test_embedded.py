@@ -99,7 +99,7 @@ async def test_a_server_that_is_killed_is_started_again(place: Path) -> None:
         async with asyncio.timeout(30):
             while await publish(service) != 201:
                 await asyncio.sleep(0.2)
-        assert "has ended, and is started again" in service.log
+        assert "has ended and is restarted" in service.log
         assert "Traceback" not in service.log
         assert await service.terminate() == 0
     assert running_url(place / "data") is None

@@ -21,6 +21,13 @@ NO_HOST = b"POST /v1/facts HTTP/1.1\r\n\r\n"
 MANY_HEADERS = b"GET / HTTP/1.1\r\nhost: localhost\r\n" + b"a:\r\n" * 1000 + b"\r\n"
 DRIBBLE_SECONDS = 0.1
 
+# The service as it is, but for the time that a client has to read: 30 s by default.
+IMPATIENT = """
+import factwire.cli.main, factwire.server.uvicorn_protocol.timeouts
+factwire.server.uvicorn_protocol.timeouts.UNREAD_SECONDS = 3.0
+factwire.cli.main.main(['serve'])
+"""
+
 
 async def sent_until_closed(
     reader: asyncio.StreamReader, writer: asyncio.StreamWriter, piece: bytes, *, seconds: float = 20
@@ -293,7 +300,7 @@ async def test_a_client_that_pipelines_without_end_and_reads_nothing_is_cut_off(
 
 
 async def test_a_client_that_asks_for_much_and_reads_nothing_is_cut_off(start_service: StartService) -> None:
-    service = await start_service()
+    service = await start_service(command=("-c", IMPATIENT))
     async with httpx.AsyncClient(base_url=service.url, timeout=30, verify=False) as client:
         for _ in range(4):
             (await client.post("/v1/facts", json=publication(new_fact(payload="x" * 900_000)))).raise_for_status()
@@ -302,7 +309,7 @@ async def test_a_client_that_asks_for_much_and_reads_nothing_is_cut_off(start_se
     for _ in range(3):
         writer.write(b"GET /v1/facts HTTP/1.1\r\nhost: localhost\r\n\r\n")
     await until(lambda: is_open(service, writer, True))
-    await until(lambda: is_open(service, writer, False), seconds=50)
+    await until(lambda: is_open(service, writer, False), seconds=30)
     writer.close()
     await is_served(service)
 

@@ -6,6 +6,7 @@ import resource
 import signal
 import subprocess
 import sys
+from uuid import uuid4
 
 import httpx
 import psutil
@@ -136,7 +137,7 @@ async def test_settings_that_risk_acknowledged_facts_are_named_at_the_start(
 
 
 def test_a_role_without_rights_is_told_which_are_missing(databases: Databases, fresh_database_url: str) -> None:
-    name = f"{databases.prefix}_poor"
+    name = f"{databases.prefix}_poor_{uuid4().hex[:6]}"
     run_sql(fresh_database_url, f"create role {name} login")
     run_sql(fresh_database_url, "drop schema factwire cascade")
     try:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from uuid import uuid4
 
 import httpx
 import pytest
@@ -25,7 +26,7 @@ TOLD = "one advisory lock to two sessions"
 @pytest.fixture
 def empty_url(databases: Databases) -> Iterator[str]:
     """A database without a log."""
-    name = f"{databases.prefix}_stubs"
+    name = f"{databases.prefix}_stubs_{uuid4().hex[:6]}"
     run_sql(databases.server_url, f'create database "{name}"')
     yield databases.url(name)
     databases.drop(databases.url(name))
