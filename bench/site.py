@@ -17,7 +17,7 @@ MIGRATE_SECONDS_MAX = 60.0
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """A log whose facts after a position are read; nobody publishes to it."""
+    """A log whose facts after a position are read; with no publisher."""
 
     database: str
     after: int

@@ -62,7 +62,7 @@ PAGES = {
     "of a namespace": "namespace=tenant.00003&limit=100",
     "of a namespace and a type": "namespace=tenant.00003&type=T00001&limit=100",
     "of a type that is rare": "type=Rare",
-    "of a type that nobody has": "type=Never",
+    "of a type without facts": "type=Never",
     "newest 10": "limit=10&order=desc",
 }
 CONDITIONS = {

@@ -1,6 +1,6 @@
 """Give a user an e-mail address that no other has: python unique_email.py http://127.0.0.1:8000 user-1 ada@example.com
 
-SECRET in the environment, the same for everyone, makes the tags: without it nobody can try out addresses on them.
+SECRET in the environment, the same for everyone, makes the tags: without it, addresses cannot be guessed from the tags.
 """
 
 import hmac
