@@ -290,7 +290,7 @@ async def test_the_keyboard_leads_everywhere(start_service: StartService) -> Non
     service = await start_service()
     await publish(service, order(1), order(2), order(3))
     async with exploring(service) as page:
-        for key, title in (("s", "Search"), ("l", "Live"), ("t", "Open streams"), ("h", "Health"), ("o", "What is in")):
+        for key, title in (("s", "Search"), ("l", "Live"), ("t", "Open streams"), ("h", "Health"), ("o", "Contents")):
             await page.press("g", key)
             await page.until(f"document.querySelector('main h1').innerText.startsWith('{title}')")
         await page.press("?")
