@@ -14,7 +14,7 @@ from starlette.types import Scope
 from factwire.api.http.authorization import Rule, authorize_at_once
 from factwire.api.http.content_coding import check_no_coding
 from factwire.api.http.context import Context
-from factwire.api.http.direct_response import REQUEST_ID, JsonAnswer, WholeRequest, write
+from factwire.api.http.direct_response import REQUEST_ID, WholeRequest, write, write_json
 from factwire.api.http.guards import Guard
 from factwire.api.http.problems import problem_response
 from factwire.api.http.publish_response import encode_result, status_of
@@ -63,8 +63,7 @@ class FastPublish:
             if isinstance(outcome, FactwireError):
                 self._refuse(request, outcome)
             else:
-                response = JsonAnswer(encode_result(outcome), status_of(outcome))
-                write(request, request.scope, response.status_code, response.raw_headers, response.body)
+                write_json(request, request.scope, status_of(outcome), encode_result(outcome))
         except Exception:
             self._fail(request)
 

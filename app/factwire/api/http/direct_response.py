@@ -14,6 +14,7 @@ Headers = Iterable[tuple[bytes, bytes]]
 COMMENT = "factwire.comment"  # of a stream: bytes without meaning that may be written between two parts of its body
 JSON = "application/json"
 WRITER = "factwire.writer"
+BY_NAME = "factwire.headers-by-name"  # of a scope: its headers, if no two of them share a name
 ADDED = "factwire.added-headers"
 REQUEST_ID = "factwire.request-id"
 STATUS = "factwire.status"
@@ -25,6 +26,7 @@ FORWARDED = frozenset(  # headers that proxies add
         b" cf-connecting-ip cdn-loop x-envoy-external-address x-amzn-trace-id"
     ).split()
 )
+JSON_LINES = b"content-type: application/json\r\ncontent-length: %d\r\nx-request-id: %b\r\n"
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 COPIED_BYTES_MAX = 16 * 1024
 
@@ -85,6 +87,9 @@ def at_once(coroutine: Coroutine[Any, Any, T]) -> T:
 
 def header(scope: Scope, name: bytes) -> bytes:
     """Value of a header; empty if the header is missing."""
+    if BY_NAME in scope:
+        found: bytes = scope[BY_NAME].get(name, b"")
+        return found
     for given, value in scope["headers"]:
         if given == name:
             return bytes(value)
@@ -93,6 +98,8 @@ def header(scope: Scope, name: bytes) -> bytes:
 
 def is_forwarded(scope: Scope) -> bool:
     """True if a header shows that a proxy has forwarded the request."""
+    if BY_NAME in scope:
+        return not FORWARDED.isdisjoint(scope[BY_NAME])
     return any(name in FORWARDED for name, _ in scope["headers"])
 
 
@@ -138,9 +145,17 @@ class JsonAnswer(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         writer = writer_of(scope)
-        if writer is None or not write(writer, scope, self.status_code, self.raw_headers, self.body):
+        if writer is None or not write_json(writer, scope, self.status_code, self.body):
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
             await send({"type": "http.response.body", "body": self.body})
+
+
+def write_json(writer: ResponseWriter | WholeRequest, scope: Scope, status: int, body: bytes) -> bool:
+    """Write a whole JSON response, with its headers formatted at once: this runs for every publish."""
+    state = scope["state"]
+    state[STATUS] = status
+    lines = JSON_LINES % (len(body), state[REQUEST_ID])
+    return writer.answer(status, lines + header_lines(state[ADDED]) if ADDED in state else lines, body)
 
 
 def write(writer: ResponseWriter | WholeRequest, scope: Scope, status: int, headers: Headers, body: bytes) -> bool:

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from factwire.api.http.direct_response import COMMENT, JSON, WRITER, Shortcut, chunk
+from factwire.api.http.direct_response import BY_NAME, COMMENT, JSON, WRITER, Shortcut, chunk
 from factwire.api.http.tenants import Tenants
 from factwire.domain.budget import Budget
 from factwire.domain.drain import Drain
@@ -170,6 +170,7 @@ class GuardedProtocol(PatientProtocol):
             return None
         # uvicorn sets them for requests on the ASGI path only.
         self.scope["method"], self.scope["path"] = method.decode(), path.decode()
+        self.scope[BY_NAME] = by_name
         return shortcut if shortcut.accepts(self.scope) else None
 
     def _is_answering(self) -> bool:
