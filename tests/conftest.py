@@ -3,6 +3,7 @@
 import asyncio
 import shutil
 import signal
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -13,9 +14,10 @@ import httpx
 import pytest
 
 from tests.support import postgres
+from tests.support.forks import Forks
 from tests.support.issuer import IssuerServer
 from tests.support.postgres import Databases, ThrowawayPostgres
-from tests.support.service import ROOT, SERVE, ServiceProcess, settings_of
+from tests.support.service import FORKS, ROOT, SERVE, ServiceProcess, settings_of
 
 RUN_DIRECTORY = pytest.StashKey[Path]()
 
@@ -35,6 +37,8 @@ def pytest_configure(config: pytest.Config) -> None:
     if given is None:
         # Whoever ends a run early ends its PostgreSQL as well.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if sys.platform == "linux":
+        FORKS.append(Forks(ROOT))
     config.stash[RUN_DIRECTORY] = Path(given or mkdtemp(prefix="factwire-tests-"))
 
 
@@ -44,6 +48,8 @@ def pytest_configure_node(node: Any) -> None:
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
+    while FORKS:
+        FORKS.pop().close()
     if not hasattr(config, "workerinput"):
         postgres.remove_run(config.stash[RUN_DIRECTORY])
 

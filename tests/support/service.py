@@ -13,11 +13,14 @@ from typing import Self
 
 import httpx
 
+from tests.support.forks import Forks, Process
+
 ROOT = Path(__file__).parents[2]
 START_SECONDS = 30.0
 STOP_SECONDS = 20.0
 POLL_SECONDS = 0.05
 SERVE = ("-m", "factwire", "serve")
+FORKS: list[Forks] = []  # at most one, of a run whose services may be forks
 
 
 class ServiceProcess:
@@ -34,11 +37,16 @@ class ServiceProcess:
         self.port = int(self.settings["FACTWIRE_PORT"])
         scheme = "https" if "FACTWIRE_TLS_CERTIFICATE_FILE" in self.settings else "http"
         self.url = f"{scheme}://127.0.0.1:{self.port}"
+        environment = clean_environment() | {"PYTHONPATH": str(tree / "app")} | self.settings
+        self.process: Process
+        if FORKS and (tree, command) == (ROOT, SERVE):
+            self.process = FORKS[0].start(environment, directory=tree, log_path=log_path)
+            return
         with log_path.open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, *command],
                 cwd=tree,
-                env=clean_environment() | {"PYTHONPATH": str(tree / "app")} | self.settings,
+                env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
