@@ -16,6 +16,7 @@ RUN python3 -m venv /venv \
 COPY alembic /factwire/alembic
 COPY app /factwire/app
 COPY openapi/examples /factwire/openapi/examples
+COPY docs/problems.md /factwire/docs/problems.md
 RUN python3 -m compileall -q --invalidation-mode unchecked-hash /factwire \
  && chmod -R u=rwX,go=rX /factwire /venv
 

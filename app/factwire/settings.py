@@ -115,8 +115,12 @@ class Settings(BaseSettings):
     """Meta keys of one fact."""
     meta_values_max: int = Field(64, ge=1, le=200)
     """Meta values of one fact, all keys together. Each value is a posting that is written under the lock."""
+    query_items_max: int = Field(100, ge=1, le=1000)
+    """Items of one query or condition. All together have at most 1,000 values, or 10 for each if that is more."""
     cloudevents_namespace: str | None = None
     """The namespace of CloudEvents that have no extension `namespace`. Unset: such CloudEvents are refused."""
+    webhook_origins: str | None = None
+    """Senders of CloudEvents over web hooks that may deliver here, by name, comma-separated, or `*`. Unset: none."""
     page_facts_max: int = Field(1000, ge=1, le=1000)
     """Facts of one page: the largest `limit`."""
     wait_seconds_max: float = Field(50.0, ge=0, le=300)
@@ -356,6 +360,10 @@ class Settings(BaseSettings):
     @property
     def origins(self) -> tuple[str, ...]:
         return split_commas(self.cors_origins)
+
+    @property
+    def webhook_senders(self) -> tuple[str, ...]:
+        return split_commas(self.webhook_origins)
 
     @field_validator("tracing")
     @classmethod

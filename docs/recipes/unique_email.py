@@ -27,7 +27,7 @@ def tag_of(email: str) -> str:
 
 
 def read(client: httpx.Client, query: dict[str, Any]) -> tuple[dict[str, str], str]:
-    """Who holds which tag, as far as the query tells, and the cursor up to which it was read."""
+    """Who holds which tag, as far as the query tells, and the cursor of the head at which it was read."""
     holders: dict[str, str] = {}
     cursor, caught_up = "start", False
     while not caught_up:
@@ -38,20 +38,20 @@ def read(client: httpx.Client, query: dict[str, Any]) -> tuple[dict[str, str], s
             elif fact["type"] == "EmailReleased":
                 del holders[fact["meta"]["email"]]
         cursor, caught_up = page["cursor"], page["caught_up"]
-    return holders, cursor
+    return holders, page["head_cursor"]
 
 
 def claim(client: httpx.Client, user: str, email: str) -> str:
     tag = tag_of(email)
     about = [{"namespaces": ["users"], "meta": {"email": tag}}, {"namespaces": ["users"], "aggregate_ids": [user]}]
-    holders, cursor = read(client, {"items": about})
+    holders, head_cursor = read(client, {"items": about})
     if holders.get(tag) == user:
         return "claimed"  # before, or by an attempt whose answer was lost
     if tag in holders:
         sys.exit("taken")
     released = [fact_of(user, "EmailReleased", old, None) for old, holder in holders.items() if holder == user]
     facts = [*released, fact_of(user, "EmailClaimed", tag, {"email": email})]
-    condition = {"fail_if_match": about, "after": cursor}  # what was read, and how far
+    condition = {"fail_if_match": about, "after": head_cursor}  # what was read, and how far
     checked(client.post("/v1/facts", json={"facts": facts, "condition": condition}))
     return "claimed"
 

@@ -41,6 +41,7 @@ def read(client: httpx.Client, account: Account) -> None:
         for fact in page["facts"]:
             account.apply(fact)
         account.cursor, caught_up = page["cursor"], page["caught_up"]
+    account.cursor = page["head_cursor"]
 
 
 def publish(client: httpx.Client, account: Account, amount: int, id: str) -> None:

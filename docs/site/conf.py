@@ -15,6 +15,7 @@ CONTENTS = {
 
 docs/tutorial
 docs/concepts
+docs/conditions
 docs/protocol
 docs/problems
 docs/cli

@@ -31,8 +31,10 @@ class Operation:
             return media_type, schema["$ref"].rpartition("/")[2]
         return None
 
-    def names(self, place: str) -> list[str]:
-        return [each["name"] for each in self.described.get("parameters", ()) if each["in"] == place]
+    def names(self, place: str, *, required: bool = False) -> list[str]:
+        """The names of its parameters in one place; only the required ones if asked for."""
+        given = [each for each in self.described.get("parameters", ()) if each["in"] == place]
+        return [each["name"] for each in given if each["required"] or not required]
 
     def __str__(self) -> str:
         return f"{self.method} {self.path}"
@@ -90,13 +92,12 @@ class Call:
 PATH_VALUES: dict[str, Callable[[Things], list[str]]] = {
     "id": lambda things: [things.id],
     "position": lambda things: [str(things.position)],
-    "namespace": lambda things: [things.namespace],
-    "type": lambda things: [things.type],
 }
 QUERY_VALUES: dict[str, Callable[[Things], list[str]]] = {
     "namespace": lambda things: [things.namespace],
     "type": lambda things: [things.type],
     "aggregate_id": lambda things: [things.aggregate_id],
+    "any_aggregate_id": lambda things: [things.aggregate_id],
     "meta": lambda things: [f"tenant:{things.tenant}"],
     "query": lambda things: [json.dumps({"items": [things.item()]}), json.dumps({"items": [{"types": [things.type]}]})],
     "after": lambda things: [things.id, str(things.position - 1)],
@@ -115,7 +116,8 @@ QUERY_VALUES: dict[str, Callable[[Things], list[str]]] = {
     "at": lambda things: ["2100-01-01T00:00:00Z"],
 }
 HEADER_VALUES: dict[str, Callable[[Things], list[str]]] = {
-    "Last-Event-ID": lambda things: [things.id, str(things.position - 1)]
+    "Last-Event-ID": lambda things: [things.id, str(things.position - 1)],
+    "Idempotency-Key": lambda things: [things.id],
 }
 BODIES: dict[str, Callable[[Things], list[Any]]] = {
     "QueryBody": lambda things: [{}, {"items": [things.item()]}, {"items": [{"types": [things.type]}]}],
@@ -138,7 +140,8 @@ def calls_of(operation: Operation, things: Things) -> Iterator[Call]:
     for name in operation.names("path"):
         values = [things.key_id] if "/keys/" in path else PATH_VALUES[name](things)
         path = path.replace(f"{{{name}}}", quote(values[0], safe=""))
-    calls = [Call(operation.method.upper(), path)]
+    always = tuple((name, QUERY_VALUES[name](things)[0]) for name in operation.names("query", required=True))
+    calls = [Call(operation.method.upper(), path, always)]
     if operation.body is not None:
         media_type, schema = operation.body
         bodies = [json.dumps(body).encode() for body in BODIES[schema](things)]
@@ -146,7 +149,8 @@ def calls_of(operation: Operation, things: Things) -> Iterator[Call]:
     yield from calls
     for name in operation.names("query"):
         for value in QUERY_VALUES[name](things):
-            yield replace(calls[0], parameters=((name, value),))
+            others = tuple(pair for pair in always if pair[0] != name)
+            yield replace(calls[0], parameters=(*others, (name, value)))
     for name in operation.names("header"):
         for value in HEADER_VALUES[name](things):
             yield replace(calls[0], headers=((name, value),))

@@ -53,7 +53,7 @@ async def test_the_audit_is_for_managers(guarded: Guarded, manager: httpx.AsyncC
         async with new_client(guarded.url, secret) as client:
             assert await audit(client) == []
             assert (await client.get(f"/v1/facts/{audited[0]['id']}")).status_code == 404
-            assert (await client.get("/v1/namespaces/factwire/types")).status_code == 404
+            assert (await client.get("/v1/types", params={"namespace": "factwire"})).status_code == 404
             exported = (await client.get("/v1/facts/export")).text
             assert '"namespace":"factwire"' not in exported
 

@@ -33,17 +33,34 @@ async def test_one_who_may_only_publish_has_no_conditions(guarded: Guarded) -> N
         assert (await client.post("/v1/facts", json=publication())).status_code == 201
 
 
-@pytest.mark.parametrize("item", ["aggregate_ids", "types", "meta"])
-async def test_a_fact_of_others_fails_no_condition(guarded: Guarded, tenant: httpx.AsyncClient, item: str) -> None:
+@pytest.mark.parametrize("item", ["aggregate_ids", "any_aggregate_id", "types", "meta"])
+async def test_a_fact_of_others_fails_no_condition_and_satisfies_none(
+    guarded: Guarded, tenant: httpx.AsyncClient, item: str
+) -> None:
     theirs = guarded.theirs.things
     parts: dict[str, Any] = {
         "aggregate_ids": [theirs.aggregate_id],
+        "any_aggregate_id": [theirs.aggregate_id, "none"],
         "types": [theirs.type],
         "meta": {"tenant": theirs.tenant},
     }
     fact = new_fact(namespace=guarded.ours.things.namespace)
     condition = {"fail_if_match": [{item: parts[item]}]}
     assert (await tenant.post("/v1/facts", json=publication(fact, condition=condition))).status_code == 201
+    needs = {"fail_unless_match": [{item: parts[item]}]}
+    response = await tenant.post("/v1/facts", json=publication(new_fact(namespace=fact["namespace"]), condition=needs))
+    told = response.json()
+    assert (response.status_code, told["position"], told["id"]) == (409, None, None)
+
+
+@pytest.mark.parametrize("name", ["fail_if_match", "fail_unless_match"])
+async def test_the_id_of_a_fact_of_others_is_no_bound(guarded: Guarded, tenant: httpx.AsyncClient, name: str) -> None:
+    ours, theirs = guarded.ours.things, guarded.theirs.things
+    item = {"namespaces": [ours.namespace], "types": ["None"]}
+    fact = new_fact(namespace=ours.namespace)
+    for id, status in ((theirs.id, 404), (ours.id, 201 if name == "fail_if_match" else 409)):
+        condition = {name: [item | {"after": id}]}
+        assert (await tenant.post("/v1/facts", json=publication(fact, condition=condition))).status_code == status
 
 
 async def test_an_id_of_others_is_a_conflict_without_a_place(guarded: Guarded, tenant: httpx.AsyncClient) -> None:
@@ -52,4 +69,4 @@ async def test_an_id_of_others_is_a_conflict_without_a_place(guarded: Guarded, t
     response = await tenant.post("/v1/facts", json=publication(fact))
     assert response.status_code == 409
     assert response.json()["ids"] == [theirs.id]
-    assert set(response.json()) == {"type", "title", "status", "detail", "ids"}
+    assert set(response.json()) == {"type", "title", "status", "detail", "help", "ids"}

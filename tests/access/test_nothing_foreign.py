@@ -42,8 +42,8 @@ BREACHES = {
     "catalogue": ("store/catalogue.py", "None if readable.are_all else readable.ranges", "None"),
     "conditions": (
         "publish/intake.py",
-        "restricted(condition.fail_if_match, readable)",
-        "condition.fail_if_match",
+        "item = restricted_item(precondition.item, readable)",
+        "item = precondition.item",
     ),
     "publishing": ("publish/intake.py", "fact.namespace not in principal.grants.publish", "False"),
 }

@@ -203,8 +203,8 @@ class World:
         is_shown = any(fact.place == place for fact in self.facts) and place in MAY_READ[who]
         if is_shown:
             assert namespace in listed
-        types = self.ask(who, "GET", f"/v1/namespaces/{namespace}/types")
-        one = self.ask(who, "GET", f"/v1/namespaces/{namespace}/types/Type-{place}-{self.mark}")
+        types = self.ask(who, "GET", "/v1/types", params={"namespace": namespace})
+        one = self.ask(who, "GET", "/v1/types", params={"namespace": namespace, "type": f"Type-{place}-{self.mark}"})
         for response in (types, one):
             if response.is_success and place not in MAY_READ[who]:
                 raise self.leak(f"{who} was shown the types of {namespace}: {response.text}")

@@ -166,7 +166,7 @@ async def test_a_line_that_comes_twice_is_published_once(client: httpx.AsyncClie
         (b'{"namespace":"a","type":"A","payload":1} {}', 400, "malformed-json"),
         (b"[]", 422, "invalid-request"),
         (b"{}", 422, "invalid-request"),
-        (b'{"namespace":"a","type":"A b","payload":1}', 422, "invalid-request"),
+        (b'{"namespace":"a","type":"A ","payload":1}', 422, "invalid-request"),
         (b'{"namespace":"a","type":"A","payload":1,"x":1}', 422, "invalid-request"),
         (b'{"namespace":"factwire","type":"A","payload":1}', 422, "invalid-request"),
         (ndjson([fact("a", aggregate_ids=[str(n) for n in range(33)])])[:-1], 422, "limit-exceeded"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import uuid
 from typing import Any
@@ -118,7 +119,7 @@ async def test_the_facts_of_a_batch_are_neighbours_under_concurrency(client: htt
 
 
 @pytest.mark.case("publish-batch-is-atomic")
-@pytest.mark.parametrize("bad", [{"type": "no spaces"}, {"version": 0}, {"aggregate_ids": ["\n"]}])
+@pytest.mark.parametrize("bad", [{"type": "no end "}, {"version": 0}, {"aggregate_ids": ["\n"]}])
 async def test_a_batch_with_one_bad_fact_writes_none(client: httpx.AsyncClient, namespace: str, bad: Json) -> None:
     response = await post_facts(client, fact(namespace), fact(namespace) | bad, fact(namespace))
     problem(response, 422, "invalid-request")
@@ -271,3 +272,31 @@ async def test_positions_grow_with_acknowledged_publishes(client: httpx.AsyncCli
     positions = [(await publish(client, fact(namespace)))["position"] for _ in range(20)]
     assert positions == sorted(set(positions))
     assert (await page(client, namespace=namespace))["head"] >= positions[-1]
+
+
+@pytest.mark.case("publish-null-is-left-out")
+async def test_null_in_an_optional_member_means_that_it_is_left_out(client: httpx.AsyncClient, namespace: str) -> None:
+    """As Jackson, System.Text.Json and pydantic write what was not set."""
+    one = {
+        "id": None,
+        "namespace": namespace,
+        "type": "Noted",
+        "version": None,
+        "data_subject": None,
+        "aggregate_ids": None,
+        "meta": None,
+        "payload": None,
+    }
+    item = {"namespaces": [namespace], "types": None, "aggregate_ids": None, "any_aggregate_id": None, "meta": None}
+    condition = {"fail_if_match": [item | {"after": None}], "fail_unless_match": None, "after": None}
+    await publish(client, one, condition=condition)
+    [stored] = await read(client, namespace=namespace)
+    assert (stored["version"], stored["aggregate_ids"], stored["meta"], stored["payload"]) == (1, [], {}, None)
+    found = answered(await client.post("/v1/facts/search", json={"items": [item]}))["facts"]
+    assert [each["id"] for each in found] == [stored["id"]]
+    answered(await client.post("/v1/facts/search", json={"items": None}))
+    line = one | {"position": None, "published_at": None, "redacted": None, "erased": None, "unreadable": None}
+    imported = await client.post(
+        "/v1/facts/import", content=json.dumps(line), headers={"content-type": "application/x-ndjson"}
+    )
+    assert json.loads(imported.text.splitlines()[-1])["result"]["published"] == 1

@@ -12,6 +12,7 @@ import pytest
 from tests.conformance.conftest import RaiseEpoch
 from tests.conformance.queries import AWKWARD_VALUES, Query, every_query, publish_corpus
 from tests.conformance.wire import (
+    JSON,
     TIMEOUT,
     Json,
     answered,
@@ -105,13 +106,19 @@ async def test_a_condition_finds_each_of_its_facts_alone(client: httpx.AsyncClie
 
 
 @pytest.mark.case("condition-after-is-exclusive")
-@pytest.mark.parametrize("spelled", ["cursor", "position"])
-async def test_a_condition_looks_only_after_its_cursor(client: httpx.AsyncClient, namespace: str, spelled: str) -> None:
-    item = {"namespaces": [namespace], "types": ["Noted"]}
+@pytest.mark.parametrize("spelled", ["cursor", "position", "position as text", "id"])
+@pytest.mark.parametrize("of_the_item", [False, True])
+async def test_a_condition_looks_only_after_its_bound(
+    client: httpx.AsyncClient, namespace: str, spelled: str, of_the_item: bool
+) -> None:
     first = await publish(client, fact(namespace))
-    await publish(client, fact(namespace, "Unrelated"), condition=none_of(item, after=first[spelled]))
-    second = await publish(client, fact(namespace), condition=none_of(item, after=first[spelled]))
-    refused = await post_facts(client, fact(namespace), condition=none_of(item, after=first[spelled]))
+    bounds = {"position as text": str(first["position"]), "id": ids_of(first)[0]}
+    after = bounds.get(spelled) or first[spelled]
+    item = {"namespaces": [namespace], "types": ["Noted"]}
+    condition = none_of(item | {"after": after}) if of_the_item else none_of(item, after=after)
+    await publish(client, fact(namespace, "Unrelated"), condition=condition)
+    second = await publish(client, fact(namespace), condition=condition)
+    refused = await post_facts(client, fact(namespace), condition=condition)
     assert problem(refused, 409, "condition-failed")["position"] == second["position"]
 
 
@@ -143,15 +150,23 @@ async def test_a_condition_after_a_cursor_of_an_unknown_epoch_is_refused(
 
 
 @pytest.mark.case("condition-after-of-an-older-epoch")
-async def test_a_condition_after_a_cursor_of_an_older_epoch_is_refused(
+async def test_a_cursor_of_an_older_epoch_is_good_in_a_condition_up_to_the_fork(
     client: httpx.AsyncClient, namespace: str, raise_epoch: RaiseEpoch
 ) -> None:
-    answer = await publish(client, fact(namespace))
-    await raise_epoch(answer["position"])
-    condition = none_of({"namespaces": [namespace], "types": ["Other"]}, after=answer["cursor"])
-    problem(await post_facts(client, fact(namespace), condition=condition), 409, "cursor-forked")
-    again = none_of({"namespaces": [namespace], "types": ["Other"]}, after=await head_cursor(client))
-    await publish(client, fact(namespace), condition=again)
+    shared = await publish(client, fact(namespace))
+    lost = await publish(client, fact(namespace, "Lost"))
+    await raise_epoch(shared["position"])
+    item = {"namespaces": [namespace], "types": ["Noted"]}
+    told = problem(
+        await post_facts(client, fact(namespace, "Other"), condition=none_of(item, after=lost["cursor"])),
+        409,
+        "cursor-forked",
+    )
+    assert told["forked_after"] == shared["position"]
+    await publish(client, fact(namespace, "Other"), condition=none_of(item, after=shared["cursor"]))
+    newer = await publish(client, fact(namespace))
+    refused = await post_facts(client, fact(namespace), condition=none_of(item, after=shared["cursor"]))
+    assert problem(refused, 409, "condition-failed")["position"] == newer["position"]
 
 
 @pytest.mark.case("condition-after-beyond-the-head")
@@ -164,12 +179,19 @@ async def test_a_condition_after_a_position_beyond_the_head_is_refused(
 
 
 @pytest.mark.case("condition-after-unparsable")
-@pytest.mark.parametrize("after", ["nonsense", "1:", ":1", "1:-1", -1, 1.5, True, {}, []])
-async def test_a_condition_after_nonsense_is_refused(client: httpx.AsyncClient, namespace: str, after: Any) -> None:
-    condition = {"fail_if_match": [{"namespaces": [namespace]}], "after": after}
-    response = await post_facts(client, fact(namespace), condition=condition)
-    problem(response, response.status_code, "invalid-request", "malformed-parameter")
-    assert response.status_code in {400, 422}
+@pytest.mark.parametrize("after", ["nonsense", "1:", ":1", "1:-1", "head", "", -1, 1.5, True, {}, []])
+@pytest.mark.parametrize("place", ["/condition/after", "/condition/fail_if_match/0/after"])
+async def test_a_condition_after_nonsense_or_the_head_is_refused(
+    client: httpx.AsyncClient, namespace: str, after: Any, place: str
+) -> None:
+    item = {"namespaces": [namespace]}
+    condition = (
+        {"fail_if_match": [item], "after": after}
+        if place == "/condition/after"
+        else {"fail_if_match": [item | {"after": after}]}
+    )
+    told = problem(await post_facts(client, fact(namespace), condition=condition), 422, "invalid-request")
+    assert pointers(told) == [place]
 
 
 @pytest.mark.case("condition-has-one-winner")
@@ -316,7 +338,19 @@ async def test_a_condition_does_not_see_the_facts_of_its_own_request(client: htt
 
 
 @pytest.mark.case("condition-without-items")
-@pytest.mark.parametrize("items", [[], [{}], [{"namespaces": []}], [{"types": ["A"]}, {}]], ids=repr)
+@pytest.mark.parametrize(
+    "items",
+    [
+        [],
+        [{}],
+        [{"after": 1}],
+        [{"types": ["A"]}, {}],
+        *([{"types": ["A"], "meta": {"k": "v"}} | {part: []}] for part in ("namespaces", "types", "aggregate_ids")),
+        [{"types": ["A"], "any_aggregate_id": []}],
+        [{"types": ["A"], "meta": {}}],
+    ],
+    ids=repr,
+)
 async def test_a_condition_that_restricts_nothing_is_refused(
     client: httpx.AsyncClient, namespace: str, items: list[Json]
 ) -> None:
@@ -331,6 +365,10 @@ async def test_a_condition_that_restricts_nothing_is_refused(
     [
         ({}, "/condition"),
         ({"after": 0}, "/condition"),
+        (None, "/condition"),
+        ({"fail_if_match": None, "fail_unless_match": None}, "/condition"),
+        ({"fail_unless_match": [{"types": ["A"]}], "after": 0}, "/condition/after"),
+        ({"fail_unless_match": []}, "/condition/fail_unless_match"),
         ({"fail_if_match": {"types": ["A"]}}, "/condition/fail_if_match"),
         ({"fail_if_match": [{"type": ["A"]}]}, "/condition/fail_if_match/0"),
         ({"fail_if_match": [{"types": "A"}]}, "/condition/fail_if_match/0/types"),
@@ -343,15 +381,22 @@ async def test_a_condition_that_restricts_nothing_is_refused(
 async def test_a_condition_of_unknown_shape_is_refused(
     client: httpx.AsyncClient, namespace: str, condition: Any, pointer: str
 ) -> None:
-    told = problem(await post_facts(client, fact(namespace), condition=condition), 422, "invalid-request")
+    body = json.dumps({"facts": [fact(namespace)], "condition": condition})
+    response = await client.post("/v1/facts", content=body, headers=JSON)
+    told = problem(response, 422, "invalid-request")
     assert all(named.startswith(pointer) for named in pointers(told))
 
 
 @pytest.mark.case("condition-limits")
 @pytest.mark.parametrize(
     ("items", "maximum"),
-    [([{"types": ["A"]}] * 33, 32), ([{"aggregate_ids": [str(n) for n in range(101)]}], 100)],
-    ids=["items", "values"],
+    [
+        ([{"types": ["A"]}] * 101, 100),
+        ([{"aggregate_ids": [str(n) for n in range(101)]}], 100),
+        ([{"any_aggregate_id": [str(n) for n in range(101)]}], 100),
+        ([{"any_aggregate_id": [str(n) for n in range(51)]}] * 20, 1000),
+    ],
+    ids=["items", "values", "alternatives", "all-values"],
 )
 async def test_a_condition_beyond_a_limit_names_it(
     client: httpx.AsyncClient, namespace: str, items: list[Json], maximum: int

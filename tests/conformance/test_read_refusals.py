@@ -144,7 +144,7 @@ async def test_a_query_beside_filters_is_refused(client: httpx.AsyncClient, besi
 @pytest.mark.case("read-query-limits")
 @pytest.mark.parametrize(
     ("items", "maximum"),
-    [([{"types": ["A"]}] * 33, 32), ([{"types": [f"A{n}" for n in range(101)]}], 100)],
+    [([{"types": ["A"]}] * 101, 100), ([{"types": [f"A{n}" for n in range(101)]}], 100)],
     ids=["items", "values"],
 )
 async def test_a_query_beyond_a_limit_names_it(client: httpx.AsyncClient, items: list[Json], maximum: int) -> None:

@@ -47,6 +47,7 @@ RUN_BY = {
     "docs/access.md": {"{": "test_blocks", "factwire keys": "test_blocks"},
     "docs/access-tokens.md": {"export": "test_blocks", "async function": "tests/clients/test_access_in_a_browser.py"},
     "docs/cli.md": {"factwire publish": "test_blocks", "eval": "test_blocks"},
+    "docs/conditions.md": {"{": "tests/docs/test_conditions_page.py"},
     "docs/erasure.md": {"{": "test_blocks", "factwire master-key": "test_blocks"},
     "docs/followers/README.md": {"import": "tests/clients/test_browser_follower.py"},
     "docs/operations.md": {

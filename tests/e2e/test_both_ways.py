@@ -26,6 +26,10 @@ BODY = b'{"facts":[{"namespace":"shop","type":"OrderPlaced","aggregate_ids":["or
 
 # By the guard that each is for; the rest are for the authorization, the body and the outcome.
 REFUSED: dict[str, list[tuple[dict[str, str], bytes]]] = {
+    "single_headers": [
+        ({"authorization": "Bearer a", "Authorization": "Bearer a"}, BODY),
+        ({"last-event-id": "1:1", "Last-Event-ID": "1:2"}, BODY),
+    ],
     "allowed_host": [({"host": "evil.example"}, BODY)],
     "not_forwarded": [({"x-forwarded-for": "192.0.2.1"}, BODY), ({"via": "1.1 proxy"}, BODY)],
     "same_site": [

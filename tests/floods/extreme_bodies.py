@@ -14,7 +14,7 @@ NAMESPACE = "extremes"
 NUMBER = "@@@@@@@@"  # is replaced, so that no two are equal
 GZIP = zlib.MAX_WBITS | 16
 
-ITEMS, VALUES = 32, 100  # as many as a query may have
+ITEMS, VALUES = 25, 100  # with four parts, as many values as a query may have with the largest setting
 AGGREGATE_IDS = [f"a{n:02}" for n in range(32)]
 META_VALUES = [f"{n:02}" for n in range(63)]  # 95 tags with them
 
@@ -94,7 +94,7 @@ def many_tags(count: int = 100, type: str = "E") -> bytes:
 
 
 def query_for_all_but_one_tag() -> bytes:
-    """32 items, each of which has all tags of `many_tags` and one more."""
+    """Items each of which has all tags of `many_tags` and one more."""
     meta = [{"k": META_VALUES, "z": [f"{NUMBER}-{n}"]} for n in range(ITEMS)]
     return compact({"items": [{"aggregate_ids": AGGREGATE_IDS, "meta": each} for each in meta]})
 
@@ -135,7 +135,7 @@ def many_kinds(first: int, count: int) -> bytes:
 
 
 def condition_on_many_kinds() -> bytes:
-    """32 items, each of 50 namespaces that there are, 50 that are not, and 100 types that are not."""
+    """Items each of 50 namespaces that there are, 50 that are not, and 100 types that are not."""
     items = [
         {
             "namespaces": [f"ns{n}" for n in range(50)] + [f"no{item}-{n}" for n in range(50)],

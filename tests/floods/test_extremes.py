@@ -123,7 +123,7 @@ EXTREMES = {
 @pytest.mark.parametrize("name", EXTREMES)
 async def test_others_are_served_while_one_uses_all_that_it_may(start_service: StartService, name: str) -> None:
     extreme = EXTREMES[name]
-    service = await start_service(**extreme.settings)
+    service = await start_service(**{"query_items_max": 1000, **extreme.settings})
     secret, attackers_secret = await secrets_of(service, extreme)
     bystanders = Bystanders(service.url, secret=secret)
     outcomes: dict[str, int] = {}

@@ -45,7 +45,7 @@ async def publish(connection: Connection, facts: list[NewFact], *, at_once: int 
 
 ALL_TAGS = {"aggregate_ids": AGGREGATE_IDS, "meta": {"k": META_VALUES}}
 
-# Each is an item, of which a query may have 32.
+# Each is an item; queries have up to 32 of them, which takes a setting above the default.
 LABORIOUS = (
     {"aggregate_ids": ["even", "odd"]},
     {"aggregate_ids": ["even", "odd"], "types": ["OrderPlaced"]},

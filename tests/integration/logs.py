@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 
 import asyncpg
 
-from factwire.domain.condition import Condition
+from factwire.domain.condition import Condition, fail_if_match
 from factwire.domain.fact import NewFact, new_fact
 from factwire.domain.limits import Limits
 from factwire.domain.position import Cursor, Position
@@ -75,11 +75,11 @@ def fact(
 def unless(*aggregate_ids: str, after: int = 0, epoch: int = 0, **parts: Any) -> Condition:
     """A condition that no fact after a position has all of these aggregate ids."""
     item = new_item(aggregate_ids=list(aggregate_ids), **parts)
-    return Condition(Query((item,)), Cursor(epoch, Position(after)))
+    return fail_if_match(Query((item,)), Cursor(epoch, Position(after)))
 
 
 def unless_any(*items: Item, after: int = 0) -> Condition:
-    return Condition(Query(items), Cursor(0, Position(after)))
+    return fail_if_match(Query(items), Cursor(0, Position(after)))
 
 
 async def store(connection: Connection, facts: Sequence[NewFact], *, call_facts_max: int = 1000) -> None:

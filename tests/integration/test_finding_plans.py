@@ -6,7 +6,7 @@ A look-up that a plan turns round goes through a whole table for each of its row
 import asyncpg
 import pytest
 
-from factwire.domain.condition import Condition
+from factwire.domain.condition import fail_if_match
 from factwire.domain.grants import EVERY_NAMESPACE, NamespaceSet, new_namespace_set
 from factwire.domain.position import START, Cursor
 from factwire.domain.query import Item, Query, new_item, restricted
@@ -54,9 +54,9 @@ async def touched_by(connection: Connection, item: Item, reader: NamespaceSet) -
         await transaction.start()
         before = await connection.fetchrow(TOUCHED)
         if use == "condition":
-            await append(connection, [([a_fact(namespace="tenant.3")], Condition(query, Cursor(0, after)))])
+            await append(connection, [([a_fact(namespace="tenant.3")], fail_if_match(query, Cursor(0, after)))])
         elif use == "search":
-            await search(connection, Condition(query, Cursor(0, after)))
+            await search(connection, fail_if_match(query, Cursor(0, after)))
         else:
             bounds = PageBounds(facts_max=10)
             await read_page(connection, query, after=after, descending=use == "desc", form=Form.ELEMENTS, bounds=bounds)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from factwire.domain.condition import Condition
+from factwire.domain.condition import Condition, fail_if_match
 from factwire.domain.errors import CursorForked, FactwireError, HistoryForked, OutcomeUnknown, Unavailable
 from factwire.domain.fact import NewFact
 from factwire.domain.position import Cursor, Position
@@ -108,7 +108,7 @@ async def outcome(process: Process, condition: Condition | None = None) -> Publi
 
 
 def seat_is_free(after: Cursor) -> Condition:
-    return Condition(Query((new_item(types=["SeatTaken"], aggregate_ids=["seat-1"]),)), after)
+    return fail_if_match(Query((new_item(types=["SeatTaken"], aggregate_ids=["seat-1"]),)), after)
 
 
 def others(count: int) -> Sequence[NewFact]:

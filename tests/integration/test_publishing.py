@@ -8,7 +8,7 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
-from factwire.domain.condition import Condition
+from factwire.domain.condition import Condition, fail_if_match
 from factwire.domain.errors import (
     ConditionFailed,
     CursorAhead,
@@ -59,7 +59,7 @@ async def publishers(url: str, count: int = 2, **changes: float) -> AsyncIterato
 
 
 def unless(*items: Item, after: int = 0, epoch: int = 0) -> Condition:
-    return Condition(Query(items), Cursor(epoch, Position(after)))
+    return fail_if_match(Query(items), Cursor(epoch, Position(after)))
 
 
 async def outcome(

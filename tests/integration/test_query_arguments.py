@@ -34,6 +34,7 @@ items = st.builds(
     namespaces=st.lists(st.sampled_from([*NAMESPACES, "none", "*"]), max_size=2),
     types=st.lists(st.sampled_from([*NAMES, "none"]), max_size=2),
     aggregate_ids=st.lists(st.sampled_from([*VALUES, "none"]), max_size=2),
+    any_aggregate_id=st.lists(st.sampled_from([*VALUES, "none"]), max_size=3),
     meta=st.lists(st.tuples(st.sampled_from(NAMES), st.sampled_from(VALUES)), max_size=2),
 )
 patterns = st.lists(st.sampled_from(PATTERNS), max_size=3)

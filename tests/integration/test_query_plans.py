@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import asyncpg
 
-from factwire.domain.condition import Condition
+from factwire.domain.condition import fail_if_match
 from factwire.domain.grants import new_namespace_set
 from factwire.domain.position import START, Cursor, Position
 from factwire.domain.query import EVERYTHING, Query, new_item, restricted
@@ -121,7 +121,7 @@ async def check_appends(connection: Connection) -> None:
     absent = Query((new_item(aggregate_ids=["order-none"]),))
     for query, outcomes in ((absent, []), (ORDER, [Refusal.FAILED]), (TYPE_AND_KEY, [Refusal.FAILED])):
         async with touching(connection) as touched:
-            done = await append(connection, [([a_fact()], Condition(query, Cursor(0, START)))])
+            done = await append(connection, [([a_fact()], fail_if_match(query, Cursor(0, START)))])
         assert [refused.refusal for refused in done.refused.values()] == outcomes
         assert touched.scans == 0
         assert touched.rows <= 1500
@@ -132,7 +132,7 @@ async def check_appends(connection: Connection) -> None:
         (ORDER, new_namespace_set(["*"], ["shop"]), [], 100),
     ):
         async with touching(connection) as touched:
-            condition = Condition(restricted(query, readable), Cursor(0, START))
+            condition = fail_if_match(restricted(query, readable), Cursor(0, START))
             done = await append(connection, [([a_fact()], condition)])
         assert [refused.refusal for refused in done.refused.values()] == outcomes
         assert touched.scans == 0

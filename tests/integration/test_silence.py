@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from factwire.domain.condition import Condition
+from factwire.domain.condition import fail_if_match
 from factwire.domain.grants import NamespaceSet, new_namespace_set
 from factwire.domain.position import START, Cursor
 from factwire.domain.query import Query, new_item, restricted
@@ -176,7 +176,9 @@ async def rows_of_page(connection: Connection, query: Query, readable: Namespace
 
 async def rows_of_condition(connection: Connection, query: Query, readable: NamespaceSet) -> list[int]:
     async with touching(connection) as touched:
-        await append(connection, [([a_fact(namespace="a")], Condition(restricted(query, readable), Cursor(0, START)))])
+        await append(
+            connection, [([a_fact(namespace="a")], fail_if_match(restricted(query, readable), Cursor(0, START)))]
+        )
     return [int(touched.rows)]
 
 

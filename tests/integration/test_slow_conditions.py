@@ -7,7 +7,7 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
-from factwire.domain.condition import Condition, Searched
+from factwire.domain.condition import Condition, Searched, fail_if_match
 from factwire.domain.errors import ConditionFailed, ConditionTooExpensive
 from factwire.domain.position import START, Cursor, Position
 from factwire.domain.query import Item, Query, new_item
@@ -29,7 +29,7 @@ NEVER = new_item(aggregate_ids=["never"])
 def searched_to(position: int, id: str | None, *items: Item) -> Condition:
     """A condition whose first item is searched up to a position, where a fact with an id stands."""
     others = [None] * (len(items) - 1)
-    return Condition(Query(items), Cursor(0, START), (Searched(1, Position(position), id), *others))
+    return replace(fail_if_match(Query(items)), searched=(Searched(1, Position(position), id), *others))
 
 
 async def refusals(connection: Connection, condition: Condition) -> list[appending.RefusedRequest]:
@@ -40,8 +40,8 @@ async def refusals(connection: Connection, condition: Condition) -> list[appendi
 async def test_what_was_searched_without_the_lock_is_not_searched_again_under_it(fresh_database_url: str) -> None:
     await execute(fresh_database_url, TWO_LONG_POSTING_LISTS)
     async with connected(fresh_database_url) as [connection]:
-        (slow,) = await refusals(connection, Condition(Query((NEVER, BOTH, BOTH)), Cursor(0, START)))
-        assert (slow.refusal, slow.item) == (Refusal.SLOW, 1)
+        (slow,) = await refusals(connection, fail_if_match(Query((NEVER, BOTH, BOTH)), Cursor(0, START)))
+        assert (slow.refusal, slow.place) == (Refusal.SLOW, 1)
         assert slow.position is not None
         assert 0 < slow.position < 24_000
         last = await connection.fetchval("select id from factwire.facts where position = 24000")

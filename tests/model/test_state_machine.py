@@ -14,7 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from tests.support.service import ServiceProcess
 
-TYPES = ["A", "B"]
+TYPES = ["A", "App\\B/c é"]
 IDS = ["x", "y", "z"]
 TENANTS = ["1", "2"]
 
@@ -37,6 +37,7 @@ items = st.fixed_dictionaries(
     optional={
         "types": st.lists(st.sampled_from(TYPES), min_size=1, max_size=2),
         "aggregate_ids": st.lists(st.sampled_from(IDS), min_size=1, max_size=2),
+        "any_aggregate_id": st.lists(st.sampled_from(IDS), min_size=1, max_size=2),
         "meta": st.dictionaries(st.just("tenant"), st.sampled_from(TENANTS), min_size=1),
     },
 )
@@ -80,8 +81,18 @@ def matches(item: Item, fact: dict[str, Any]) -> bool:
         fact["type"] in item.get("types", [fact["type"]])
         and fact["namespace"] in item.get("namespaces", [fact["namespace"]])
         and set(item.get("aggregate_ids", [])) <= set(fact["aggregate_ids"])
+        and ("any_aggregate_id" not in item or not set(item["any_aggregate_id"]).isdisjoint(fact["aggregate_ids"]))
         and all(value in values(key) for key, value in item.get("meta", {}).items())
     )
+
+
+# An item of a condition: its query, whether a fact must match, how far behind the head its bound is, and in which form.
+bounded = st.tuples(
+    items.filter(bool),
+    st.booleans(),
+    st.integers(0, 6) | st.none(),
+    st.sampled_from(["cursor", "position", "text", "id"]),
+)
 
 
 class Log(RuleBasedStateMachine):
@@ -175,6 +186,54 @@ class Log(RuleBasedStateMachine):
             assert answer.status_code == 201, answer.text
             self.accept(batch)
 
+    @rule(given=facts, preconditions=st.lists(bounded, min_size=1, max_size=3), default=st.integers(0, 6) | st.none())
+    def publish_on_preconditions(
+        self, given: NewFact, preconditions: list[tuple[Item, bool, int | None, str]], default: int | None
+    ) -> None:
+        batch = self.new([given])
+        condition: dict[str, Any] = {}
+        broken: list[str] = []
+        after_all = None if default is None else max(self.start, self.head - default)
+        for item, must_match, back, form in preconditions:
+            name = "fail_unless_match" if must_match else "fail_if_match"
+            after = 0 if must_match or after_all is None else after_all
+            [body] = self.in_namespace([item])
+            if back is not None:
+                after = max(self.start, self.head - back)
+                body["after"] = self.bound(after, form)
+            if bool(self.model.matching([item], after=after)) != must_match:
+                broken.append(f"/{name}/{len(condition.get(name, []))}")
+            condition.setdefault(name, []).append(body)
+        if after_all is not None and "fail_if_match" in condition:
+            condition["after"] = after_all
+        answer = self.client.post("/v1/facts", json={"facts": batch, "condition": condition})
+        if broken:
+            self.check_refusal(answer, condition, broken)
+        else:
+            assert answer.status_code == 201, answer.text
+            self.accept(batch)
+
+    def check_refusal(self, answer: httpx.Response, condition: dict[str, Any], broken: list[str]) -> None:
+        assert (answer.status_code, code(answer)) == (409, "condition-failed")
+        told = answer.json()
+        assert told["item"] in broken
+        assert told["head_cursor"] == f"{self.epoch}:{self.head}"
+        _, name, index = told["item"].split("/")
+        if name == "fail_unless_match":
+            assert (told["position"], told["id"]) == (None, None)
+            return
+        fact = self.model.by_id(told["id"])
+        assert fact is not None
+        assert fact["position"] == told["position"]
+        assert matches(condition[name][int(index)], fact)
+
+    def bound(self, position: int, form: str) -> str | int:
+        """A position in one of the forms of a bound; the id of a fact only where this test has published one."""
+        fact = next((fact for fact in self.model.facts if fact["position"] == position), None)
+        if form == "id" and fact is not None:
+            return str(fact["id"])
+        return {"cursor": f"{self.epoch}:{position}", "text": str(position)}.get(form, position)
+
     @rule(given=facts, wrong=st.sampled_from(["namespace", "type", "aggregate_ids", "meta", "unknown", "version"]))
     def publish_something_wrong(self, given: NewFact, wrong: str) -> None:
         bad = {
@@ -213,6 +272,8 @@ class Log(RuleBasedStateMachine):
         while True:
             page = self.client.post("/v1/facts/search", json=body, params=parameters).json()
             read += page["facts"]
+            is_newest = "until" not in parameters if descending else page["caught_up"]
+            assert page["head_cursor"] == (f"{self.epoch}:{self.head}" if is_newest else None)
             if page["caught_up"]:
                 break
             parameters |= {"until": page["until"]} if descending else {"after": page["cursor"]}
@@ -228,6 +289,7 @@ class Log(RuleBasedStateMachine):
         ]
         parameters += [("type", value) for value in item.get("types", [])]
         parameters += [("aggregate_id", value) for value in item.get("aggregate_ids", [])]
+        parameters += [("any_aggregate_id", value) for value in item.get("any_aggregate_id", [])]
         parameters += [("meta", f"{key}:{value}") for key, value in item.get("meta", {}).items()]
         expected = self.model.matching([item], until=until)
         page = self.client.get("/v1/facts", params=[*parameters, ("limit", 1000)]).json()
@@ -264,7 +326,7 @@ class Log(RuleBasedStateMachine):
         if not hasattr(self, "model"):
             return
         assert self.client.get("/v1/position").json()["position"] == self.head
-        answer = self.client.get(f"/v1/namespaces/{self.namespace}/types")
+        answer = self.client.get("/v1/types", params={"namespace": self.namespace})
         if not self.model.facts:
             assert answer.status_code == 404
             return

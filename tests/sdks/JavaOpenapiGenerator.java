@@ -12,7 +12,7 @@ import factwire.client.model.NewFactBody;
 import factwire.client.model.Page;
 import factwire.client.model.Problem;
 import factwire.client.model.PublishBody;
-import factwire.client.model.QueryItemBody;
+import factwire.client.model.ConditionItemBody;
 import java.io.File;
 import java.io.IOException;
 import java.nio.file.Files;
@@ -60,7 +60,7 @@ public class JavaOpenapiGenerator {
 
     /** An order that nobody has placed yet. */
     private static PublishBody once(int number, String after) {
-        QueryItemBody placed = new QueryItemBody().addAggregateIdsItem("order-" + number);
+        ConditionItemBody placed = new ConditionItemBody().addAggregateIdsItem("order-" + number);
         return new PublishBody()
                 .addFactsItem(order(number))
                 .condition(new ConditionBody().addFailIfMatchItem(placed).after(after));

@@ -8,12 +8,12 @@ from factwire_client import (
     ApiClient,
     Bound,
     ConditionBody,
+    ConditionItemBody,
     Configuration,
     FactsApi,
     MetaValue,
     NewFactBody,
     PublishBody,
-    QueryItemBody,
 )
 from factwire_client.exceptions import ApiException
 from urllib3.exceptions import HTTPError
@@ -36,7 +36,7 @@ def order(number: int, kind: str = "OrderPlaced") -> NewFactBody:
 
 def once(number: int, after: str) -> PublishBody:
     """An order that nobody has placed yet."""
-    condition = ConditionBody(fail_if_match=[QueryItemBody(aggregate_ids=[f"order-{number}"])], after=Bound(after))
+    condition = ConditionBody(fail_if_match=[ConditionItemBody(aggregate_ids=[f"order-{number}"])], after=Bound(after))
     return PublishBody(facts=[order(number)], condition=condition)
 
 

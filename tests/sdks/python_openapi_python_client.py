@@ -9,6 +9,7 @@ from factwire_client import Client
 from factwire_client.api.facts import get_position, publish, read
 from factwire_client.models import (
     ConditionBody,
+    ConditionItemBody,
     LogPosition,
     NewFactBody,
     NewFactBodyMeta,
@@ -16,7 +17,6 @@ from factwire_client.models import (
     Problem,
     PublishBody,
     PublishResult,
-    QueryItemBody,
 )
 
 
@@ -37,7 +37,7 @@ def order(number: int, kind: str = "OrderPlaced") -> NewFactBody:
 
 def once(number: int, after: str) -> PublishBody:
     """An order that nobody has placed yet."""
-    condition = ConditionBody(fail_if_match=[QueryItemBody(aggregate_ids=[f"order-{number}"])], after=after)
+    condition = ConditionBody(fail_if_match=[ConditionItemBody(aggregate_ids=[f"order-{number}"])], after=after)
     return PublishBody(facts=[order(number)], condition=condition)
 
 

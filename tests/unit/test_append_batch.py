@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from factwire.domain.condition import Condition
+from factwire.domain.condition import fail_if_match
 from factwire.domain.fact import NewFact
 from factwire.domain.position import Cursor, Position
 from factwire.domain.query import Item, Query, new_item
@@ -10,7 +10,7 @@ from factwire.publish.batch import GROUP_PROBES_MAX, PROBE_COST, AppendBatch, Re
 
 
 def new_request(*items: Item, facts: Sequence[NewFact] = ()) -> Request:
-    condition = Condition(Query(items), Cursor(0, Position(0))) if items else None
+    condition = fail_if_match(Query(items), Cursor(0, Position(0))) if items else None
     return Request(facts, condition, 0, 0, "tenant", lambda request, outcome: None)
 
 

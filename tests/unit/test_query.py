@@ -21,6 +21,10 @@ TAGS = frozenset({"a:order-1", "a:order-2", "m:label:x", "m:label:y"})
         (new_item(meta=[("label", "z")]), False),
         (new_item(aggregate_ids=["order-1"], meta=[("label", "z")]), False),
         (new_item(aggregate_ids=["x"]), False),
+        (new_item(any_aggregate_id=["x", "order-2"]), True),
+        (new_item(any_aggregate_id=["x", "y"]), False),
+        (new_item(aggregate_ids=["order-1"], any_aggregate_id=["order-1", "z"]), True),
+        (new_item(aggregate_ids=["x"], any_aggregate_id=["order-1"]), False),
     ],
 )
 def test_an_item_matches_where_all_its_parts_do(item: Item, matches: bool) -> None:

@@ -27,6 +27,7 @@ def a_query(chance: random.Random) -> Query:
                 namespaces=some(chance, NAMESPACES),
                 types=some(chance, TYPES),
                 aggregate_ids=some(chance, IDS),
+                any_aggregate_id=some(chance, IDS),
                 meta=[("label", value) for value in some(chance, LABELS)],
             )
             for _ in range(chance.randrange(3))

@@ -4,17 +4,17 @@ from contextlib import AbstractAsyncContextManager
 from typing import Annotated, Any
 
 import msgspec
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 from starlette.requests import Request
 from starlette.responses import Response
 
 from factwire.api.http.authorization import Rule, principal_of
 from factwire.api.http.compression import encoded_response
 from factwire.api.http.context import context_of
-from factwire.api.http.query_parameters import parameters_of
+from factwire.api.http.query_parameters import Parameters, parameters_of
 from factwire.api.http.routing import new_router
 from factwire.api.openapi.operation import READ_PROBLEMS, operation
-from factwire.domain.errors import NamespaceNotFound, TypeNotFound
+from factwire.domain.errors import MalformedParameter, NamespaceNotFound, TypeNotFound
 from factwire.domain.fact import utc
 from factwire.store.catalogue import ListedPage, read_activity, read_namespaces, read_types, read_versions
 from factwire.store.connection import Connection
@@ -24,7 +24,8 @@ router = new_router("catalogue")
 INTERVAL_SECONDS_MAX = 86_400
 INTERVALS_MAX = 120
 NAMES_DEFAULT, NAMES_MAX = 100, 1000
-LISTING = ("prefix", "after=name", "limit=names")
+LISTING = ("prefix", "after=name", "limit=names")  # their names in the document
+PAGING = ("prefix", "after", "limit")
 NUL = "\x00"
 
 
@@ -46,6 +47,14 @@ class Namespaces(msgspec.Struct):
     next: str | None
 
 
+class VersionCount(msgspec.Struct):
+    """A version of a type, its number of facts, and the position of its last fact."""
+
+    version: int
+    facts: int
+    last_position: int
+
+
 class TypeCount(msgspec.Struct):
     """A type, its versions, its number of facts, and the position of its last fact."""
 
@@ -53,6 +62,9 @@ class TypeCount(msgspec.Struct):
     versions: list[int]
     facts: int
     last_position: int
+    by_version: Annotated[
+        list[VersionCount] | UnsetType, Meta(description="The same for each version, if one type was asked for.")
+    ] = UNSET
 
 
 class Types(msgspec.Struct):
@@ -64,24 +76,6 @@ class Types(msgspec.Struct):
     namespace: str
     types: list[TypeCount]
     next: str | None
-
-
-class VersionOfType(msgspec.Struct):
-    """A version of a type, its number of facts, and the position of its last fact."""
-
-    version: int
-    facts: int
-    last_position: int
-
-
-class Type(msgspec.Struct):
-    """One type with its versions, its number of facts, and the position of its last fact."""
-
-    namespace: str
-    type: str
-    facts: int
-    last_position: int
-    versions: list[VersionOfType]
 
 
 class Activity(msgspec.Struct):
@@ -101,6 +95,9 @@ class Activity(msgspec.Struct):
     **operation(
         "get_activity",
         "How many facts were published lately.",
+        description=(
+            "Counts of the facts that may be read. A count is null if there are too many facts to count in time."
+        ),
         rule=Rule.READ,
         parameters=("interval_seconds", "intervals"),
         result=Activity,
@@ -129,6 +126,9 @@ async def get_activity(request: Request) -> Response:
     **operation(
         "list_namespaces",
         "Namespaces in the order of their names.",
+        description=(
+            "Those that have a fact and may be read, with exact counts. `next` is the `after` of the next page."
+        ),
         rule=Rule.READ,
         parameters=LISTING,
         result=Namespaces,
@@ -137,7 +137,7 @@ async def get_activity(request: Request) -> Response:
     ),
 )
 async def list_namespaces(request: Request) -> Response:
-    listed = listed_of(request)
+    listed = listed_of(parameters_of(request, *PAGING))
     async with read_connection(request) as connection:
         rows = await read_namespaces(connection, listed, principal_of(request).grants.readable)
     found, following = page_of(rows, listed, "namespace")
@@ -147,20 +147,34 @@ async def list_namespaces(request: Request) -> Response:
 
 
 @router.get(
-    "/v1/namespaces/{namespace}/types",
+    "/v1/types",
     **operation(
         "list_types",
-        "Types of a namespace in the order of their names.",
+        "Types of a namespace in the order of their names, or one of them with its versions.",
+        description=(
+            "With exact counts. `next` is the `after` of the next page. A type may contain any text, and is "
+            "therefore a parameter."
+        ),
         rule=Rule.READ,
-        parameters=LISTING,
-        path_parameters={"namespace": "shop"},
+        parameters=("namespace=one", "type=one", *LISTING),
         result=Types,
         result_example="types",
-        problems=(*READ_PROBLEMS, NamespaceNotFound),
+        problems=(*READ_PROBLEMS, NamespaceNotFound, TypeNotFound),
     ),
 )
 async def list_types(request: Request) -> Response:
-    namespace, listed = request.path_params["namespace"], listed_of(request)
+    parameters = parameters_of(request, "namespace", "type", *PAGING)
+    namespace, type = parameters.single("namespace"), parameters.single("type")
+    if namespace is None:
+        raise MalformedParameter("namespace", "expected the namespace whose types are listed")
+    if type is None:
+        types = await list_all(request, namespace, listed_of(parameters))
+    else:
+        types = await list_one(request, namespace, type, alone=not set(PAGING) & parameters.values.keys())
+    return await encoded_response(request, msgspec.json.encode(types))
+
+
+async def list_all(request: Request, namespace: str, listed: ListedPage) -> Types:
     unknown = NamespaceNotFound(f"There is no fact in namespace {namespace}.")
     if not could_be_read(request, namespace):
         raise unknown
@@ -169,40 +183,27 @@ async def list_types(request: Request) -> Response:
         if not rows and not await read_types(connection, namespace, ListedPage(names_max=1)):
             raise unknown
     found, following = page_of(rows, listed, "type")
-    return await encoded_response(
-        request, msgspec.json.encode(Types(namespace, [TypeCount(**row) for row in found], following))
-    )
+    return Types(namespace, [TypeCount(**row) for row in found], following)
 
 
-@router.get(
-    "/v1/namespaces/{namespace}/types/{type}",
-    **operation(
-        "get_type",
-        "One type with its versions.",
-        rule=Rule.READ,
-        path_parameters={"namespace": "shop", "type": "OrderPlaced"},
-        result=Type,
-        result_example="type",
-        problems=(*READ_PROBLEMS, TypeNotFound),
-    ),
-)
-async def get_type(request: Request) -> Response:
-    namespace, type = request.path_params["namespace"], request.path_params["type"]
-    parameters_of(request)
+async def list_one(request: Request, namespace: str, type: str, *, alone: bool) -> Types:
+    """One type with its versions. The parameters of a list are refused beside it."""
+    if not alone:
+        raise MalformedParameter("type", f"cannot be combined with {', '.join(PAGING)}")
     rows = []
     if could_be_read(request, namespace) and NUL not in type:
         async with read_connection(request) as connection:
             rows = await read_versions(connection, namespace, type)
     if not rows:
         raise TypeNotFound(f"There is no fact of type {namespace}/{type}.")
-    versions = [VersionOfType(**row) for row in rows]
-    facts, last_position = sum(each.facts for each in versions), max(each.last_position for each in versions)
-    return await encoded_response(request, msgspec.json.encode(Type(namespace, type, facts, last_position, versions)))
+    counts = [VersionCount(**row) for row in rows]
+    facts, last_position = sum(each.facts for each in counts), max(each.last_position for each in counts)
+    versions = [each.version for each in counts]
+    return Types(namespace, [TypeCount(type, versions, facts, last_position, counts)], None)
 
 
-def listed_of(request: Request) -> ListedPage:
+def listed_of(parameters: Parameters) -> ListedPage:
     """The requested page of a list, with a limit one name higher, to detect a next page."""
-    parameters = parameters_of(request, "prefix", "after", "limit")
     return ListedPage(
         parameters.get("prefix", parse_part_of_name, ""),
         parameters.get("after", parse_part_of_name, ""),

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Annotated, Any
-from uuid import NAMESPACE_URL, UUID, uuid5
+from uuid import NAMESPACE_URL, uuid5
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
@@ -20,8 +20,9 @@ from factwire.api.http.json_decoding import Decoder, Payloads
 from factwire.api.http.query_parameters import parse_time
 from factwire.api.http.representation import Representation
 from factwire.domain.errors import FieldError, InvalidRequest, LimitExceeded
+from factwire.domain.fact import EVENT as KEPT
 from factwire.domain.fact import NewFact, check_text, escape_pointer, invalid_field, new_fact
-from factwire.domain.limits import Limits
+from factwire.domain.limits import EVENT_TEXT_LENGTH_MAX, TEXT_LENGTH_MAX, Limits
 from factwire.domain.position import FACT_ID
 from factwire.follow.progress import Facts
 
@@ -33,9 +34,9 @@ Event = dict[str, msgspec.Raw]
 MetaValues = dict[str, str | list[str]]
 
 ATTRIBUTE = re.compile(r"[a-z0-9]+", re.ASCII)
-KEPT = "ce-"
-DATA = "ce-data"  # not a possible attribute name, so it can record the encoding of the data
-BASE64 = "base64"
+# Not names of attributes, so that they can say what the data was, and which attributes were no texts.
+DATA, NOT_TEXT = "ce-data", "ce-not_text"
+BASE64, NO_DATA = "base64", "none"
 PLACED = frozenset(
     {"specversion", "id", "type", "subject", "data", "data_base64", "namespace"}
     | {"factversion", "factaggregateids", "factmeta", "factsubject", "factposition", "factpublishedat"}
@@ -54,7 +55,9 @@ class CloudEvent(msgspec.Struct, kw_only=True):
     """An event in the CloudEvents 1.0 JSON format. Further attributes, with lower-case names, are extensions."""
 
     specversion: Annotated[str, Meta(examples=[SPEC_VERSION])]
-    id: Annotated[str, Meta(description="The id of the fact if it is a UUID; otherwise the UUIDv5 of source and id.")]
+    id: Annotated[
+        str, Meta(description="The id of the fact if it is a UUID; otherwise made of source, namespace and id.")
+    ]
     source: Annotated[str, Meta(description="The source of the event, a URI reference; kept in meta as `ce-source`.")]
     type: Annotated[str, Meta(description="The type of the fact.")]
     subject: Annotated[str | UnsetType, Meta(description="An aggregate id.")] = UNSET
@@ -97,6 +100,7 @@ SCALAR = msgspec.json.Decoder(str | int | bool | None)
 TEXTS = msgspec.json.Decoder(list[str])
 META = msgspec.json.Decoder(MetaValues)
 EVENT_JSON = msgspec.json.Encoder()
+INTEGER = re.compile(r"-?(?:0|[1-9][0-9]{0,18})")
 
 
 def fact_from_event(event: Event, payloads: Payloads, limits: Limits, *, namespace: str | None) -> NewFact:
@@ -115,7 +119,7 @@ def fact_from_event(event: Event, payloads: Payloads, limits: Limits, *, namespa
 
 def checked_fact(event: Event, payloads: Payloads, limits: Limits, namespace: str | None) -> NewFact:
     """The fact of an event. Errors have pointers into the event or into the fact."""
-    attributes = attributes_of(event)
+    attributes, not_text = attributes_of(event)
     for name in ("specversion", "id", "source", "type"):
         if not attributes.get(name):
             raise invalid_field(f"/{name}", f"expected the attribute {name}, a text that is not empty")
@@ -124,43 +128,55 @@ def checked_fact(event: Event, payloads: Payloads, limits: Limits, namespace: st
     if namespace is None and "namespace" not in attributes:
         detail = "expected the extension namespace, since FACTWIRE_CLOUDEVENTS_NAMESPACE is not set"
         raise invalid_field("/namespace", detail)
-    payload, encoding = payload_of(event, payloads)
+    payload, data_kind = payload_of(event, payloads)
     meta = meta_of(attributes)
-    if meta.get(DATA) == BASE64 and payload.startswith(b'"'):
-        raise invalid_field("/factmeta", f"{DATA} would make the data of the event binary: give data_base64")
+    if "data" not in data_of(meta, payload):
+        raise invalid_field("/factmeta", f"{DATA} would change the data of the event: give data_base64, or no data")
+    place = attributes.get("namespace", namespace or "")
+    kinds = sorted(name for name in not_text if is_reported(name, attributes))
     return new_fact(
-        id=fact_id(attributes["id"], attributes["source"]),
-        namespace=attributes.get("namespace", namespace or ""),
+        id=fact_id(attributes["id"], attributes["source"], place),
+        namespace=place,
         type=attributes["type"],
         version=version_of(attributes),
         aggregate_ids=aggregate_ids_of(attributes),
-        meta=meta | encoding,
+        meta=meta | data_kind | ({NOT_TEXT: kinds} if kinds else {}),
         payload=payload,
         limits=limits,
         data_subject=attributes.get("factsubject"),
     )
 
 
-def attributes_of(event: Event) -> dict[str, str]:
-    """All attributes except the data, as text. Null attributes are left out."""
-    attributes = {}
+def attributes_of(event: Event) -> tuple[dict[str, str], set[str]]:
+    """All attributes except the data, as text, and the names of those that were no texts. Null ones are left out."""
+    attributes: dict[str, str] = {}
+    not_text: set[str] = set()
     for name, raw in event.items():
         if name in ("data", "data_base64"):
             continue
-        if not ATTRIBUTE.fullmatch(name):
-            check_text(name, "")
-            raise invalid_field(f"/{escape_pointer(name)}", "an attribute has a name of lower-case letters and digits")
-        try:
-            value = SCALAR.decode(raw)
-        except msgspec.MsgspecError:
-            raise invalid_field(f"/{name}", "expected a text, a whole number or a boolean") from None
-        if value is not None:
-            attributes[name] = value if isinstance(value, str) else str(value).lower()
+        value = value_of(name, raw)
+        if isinstance(value, str):
+            attributes[name] = value
+        elif value is not None:
+            not_text.add(name)
+            attributes[name] = str(value).lower()
     for name in ("subject", "factsubject"):
         if attributes.get(name) == "":
             raise invalid_field(f"/{name}", "expected a text that is not empty")
     check_time(attributes.get("time"))
-    return attributes
+    return attributes, not_text
+
+
+def value_of(name: str, raw: msgspec.Raw) -> str | int | bool | None:
+    """Value of one attribute. Raises InvalidRequest."""
+    if not ATTRIBUTE.fullmatch(name):
+        check_text(name, "")
+        raise invalid_field(f"/{escape_pointer(name)}", "an attribute has a name of lower-case letters and digits")
+    try:
+        value: str | int | bool | None = SCALAR.decode(raw)
+    except msgspec.MsgspecError:
+        raise invalid_field(f"/{name}", "expected a text, a whole number or a boolean") from None
+    return value
 
 
 def check_time(text: str | None) -> None:
@@ -172,9 +188,9 @@ def check_time(text: str | None) -> None:
 
 
 def payload_of(event: Event, payloads: Payloads) -> tuple[bytes, dict[str, str]]:
-    """The payload, and the meta entry that records its encoding."""
+    """The payload, and a meta entry if it is binary or missing."""
     if "data_base64" not in event or event["data_base64"] == msgspec.Raw(b"null"):
-        return payloads.verbatim(event.get("data", msgspec.Raw(b"null"))), {}
+        return (payloads.verbatim(event["data"]), {}) if "data" in event else (b"null", {DATA: NO_DATA})
     if "data" in event:
         raise invalid_field("/data_base64", "expected either data or data_base64")
     try:
@@ -184,11 +200,16 @@ def payload_of(event: Event, payloads: Payloads) -> tuple[bytes, dict[str, str]]
     return payloads.verbatim(event["data_base64"]), {DATA: BASE64}
 
 
-def fact_id(event_id: str, source: str) -> str:
-    """Id of the fact, the same for each repeat of an event. Only source and id together identify an event."""
+def fact_id(event_id: str, source: str, namespace: str) -> str:
+    """Id of the fact, the same for each repeat of an event. Only source and id together identify an event.
+
+    Tenants may share a source; each has the namespace for itself.
+    """
     for name, text in (("id", event_id), ("source", source)):
-        check_text(text, f"/{name}")
-    return str(UUID(event_id)) if FACT_ID.fullmatch(event_id) else str(uuid5(uuid5(NAMESPACE_URL, source), event_id))
+        check_text(text, f"/{name}", length_max=EVENT_TEXT_LENGTH_MAX)
+    if FACT_ID.fullmatch(event_id):
+        return event_id.lower()
+    return str(uuid5(uuid5(uuid5(NAMESPACE_URL, source), namespace), event_id))
 
 
 def version_of(attributes: Mapping[str, str]) -> int:
@@ -199,7 +220,7 @@ def version_of(attributes: Mapping[str, str]) -> int:
 
 
 def aggregate_ids_of(attributes: Mapping[str, str]) -> list[str]:
-    subject = [attributes["subject"]] if "subject" in attributes else []
+    subject = [attributes["subject"]] if "subject" in attributes and not is_long_subject(attributes["subject"]) else []
     if "factaggregateids" not in attributes:
         return subject
     try:
@@ -217,6 +238,8 @@ def meta_of(attributes: Mapping[str, str]) -> MetaValues:
     if has_repeated_member(given.encode(), meta):
         raise invalid_field("/factmeta", "the object has a member twice")
     for key, value in meta.items():
+        if key == NOT_TEXT:
+            raise invalid_field("/factmeta", f"{key} says which attributes are no texts: give them as they are")
         if is_attribute(key, value):
             raise invalid_field("/factmeta", f"{key} would go out as an attribute of the event: give it as one")
     id_is_kept = attributes["id"] != attributes["id"].lower() or not FACT_ID.fullmatch(attributes["id"])
@@ -230,7 +253,14 @@ def is_reported(name: str, attributes: Mapping[str, str]) -> bool:
     The time is kept: in another log, nothing else records the time at which the fact was published here.
     """
     is_source_of_facts = name == "source" and attributes[name] == f"/v1/namespaces/{attributes.get('namespace', '')}"
+    if name == "subject":
+        return is_long_subject(attributes[name])
     return name not in PLACED and not is_source_of_facts
+
+
+def is_long_subject(subject: str) -> bool:
+    """True if a subject is too long for an aggregate id, as the key of an object may be: it is kept in meta."""
+    return len(subject) > TEXT_LENGTH_MAX
 
 
 def as_attribute(field: FieldError, event: Event) -> FieldError:
@@ -252,13 +282,16 @@ def event_from_fact(line: bytes) -> bytes:
     """Convert the JSON of a fact to an event."""
     fact, payloads = STORED.decode(line)
     payload = msgspec.Raw(payloads.verbatim(fact.payload))
-    is_base64 = fact.meta.get(DATA) == BASE64 and bytes(payload).startswith(b'"')
-    kept: dict[str, str] = {}
+    data = data_of(fact.meta, payload)
+    kinds = fact.meta.get(NOT_TEXT, [])
+    not_text = {kinds} if isinstance(kinds, str) else set(kinds)
+    kept: dict[str, Any] = {}
     meta: MetaValues = {}
     for key, value in fact.meta.items():
         if isinstance(value, str) and is_attribute(key, value):
-            kept[key.removeprefix(KEPT)] = value
-        elif not (is_base64 and key == DATA):
+            name = key.removeprefix(KEPT)
+            kept[name] = as_sent(value) if name in not_text else value
+        elif key != NOT_TEXT and (key != DATA or "data" in data):
             meta[key] = value
     event: dict[str, Any] = {
         "specversion": SPEC_VERSION,
@@ -272,25 +305,41 @@ def event_from_fact(line: bytes) -> bytes:
         "factposition": str(fact.position),
         "factpublishedat": fact.published_at,
         "factversion": fact.version,
-        **extensions_of(fact, meta),
-        "data_base64" if is_base64 else "data": payload,
+        **extensions_of(fact, meta, has_subject="subject" in kept),
+        **data,
     }
     return EVENT_JSON.encode(event)
+
+
+def data_of(meta: MetaValues, payload: bytes | msgspec.Raw) -> dict[str, Any]:
+    """The data as it was sent: JSON, a text in base64, or none."""
+    kind = meta.get(DATA)
+    if kind == BASE64 and bytes(payload).startswith(b'"'):
+        return {"data_base64": payload}
+    return {} if kind == NO_DATA and bytes(payload) == b"null" else {"data": payload}
+
+
+def as_sent(text: str) -> str | int | bool:
+    """The value of an attribute that was no text."""
+    if text in ("true", "false"):
+        return text == "true"
+    return int(text) if INTEGER.fullmatch(text) else text
 
 
 def is_attribute(key: str, value: str | list[str]) -> bool:
     """True if this meta entry is a kept attribute of an event, which is exported as it was received."""
     name = key.removeprefix(KEPT)
-    is_named = key != name and ATTRIBUTE.fullmatch(name) is not None
-    return is_named and isinstance(value, str) and name not in PLACED - {"id"}
+    if key == name or ATTRIBUTE.fullmatch(name) is None or not isinstance(value, str):
+        return False
+    return is_long_subject(value) if name == "subject" else name not in PLACED - {"id"}
 
 
-def extensions_of(fact: StoredFact, meta: MetaValues) -> dict[str, Any]:
+def extensions_of(fact: StoredFact, meta: MetaValues, *, has_subject: bool) -> dict[str, Any]:
     """Extension attributes for the members of a fact without a counterpart in CloudEvents."""
     return {
         name: value
         for name, value, is_there in (
-            ("factaggregateids", text_of(fact.aggregate_ids), len(fact.aggregate_ids) > 1),
+            ("factaggregateids", text_of(fact.aggregate_ids), len(fact.aggregate_ids) > (0 if has_subject else 1)),
             ("factmeta", text_of(meta), bool(meta)),
             ("factsubject", fact.data_subject, fact.data_subject is not None),
             ("factredacted", True, fact.redacted),

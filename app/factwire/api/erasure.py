@@ -27,6 +27,10 @@ REDACTION = Decoder(RedactionBody)
     **operation(
         "erase",
         "Destroy the key of a data subject: the payloads of its facts are lost permanently.",
+        description=(
+            "The payloads of all facts about the data subject become null, everywhere and permanently, and "
+            "no fact can be published about it any more. Repeating the request gets the same answer."
+        ),
         rule=Rule.MANAGE,
         path_parameters={"id": "customer-7f3a"},
         result=ErasedDataSubject,
@@ -53,6 +57,10 @@ async def erase(request: Request) -> Response:
     **operation(
         "redact",
         "Take the payload out of a fact.",
+        description=(
+            "The payload becomes null, everywhere and permanently; position, id, type, aggregate ids and "
+            "meta stay. Repeating the request gets the same answer."
+        ),
         rule=Rule.MANAGE_FACTS,
         path_parameters={"id": EXAMPLE_ID},
         body=RedactionBody,

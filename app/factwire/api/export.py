@@ -18,6 +18,11 @@ router = new_router("facts")
     **operation(
         "export_facts",
         "The whole result up to the head, a fact a line. A failed export is cut, never ended cleanly.",
+        description=(
+            "Each line is a fact. The answer covers everything up to the head at its beginning, however long "
+            "the log is. If it fails it is cut, so that a part is never taken for the whole. An import "
+            "accepts the lines unchanged."
+        ),
         rule=Rule.READ,
         parameters=EXPORT_PARAMETERS,
         result=Fact,

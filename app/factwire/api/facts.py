@@ -32,6 +32,11 @@ PAGING = ("after", "until", "limit", "order", "wait_seconds")
     **operation(
         "read",
         "Read a page of history.",
+        description=(
+            "Facts after a cursor that match the filters, oldest or newest first. A page may be short or "
+            "empty and still not be the last one: continue until `caught_up` is true. With `wait_seconds`, "
+            "an empty page at the head waits for the first match (long poll)."
+        ),
         rule=Rule.READ,
         parameters=(*FILTERS, *PAGING),
         result=Page,
@@ -42,7 +47,7 @@ PAGING = ("after", "until", "limit", "order", "wait_seconds")
 )
 async def read_page(request: Request) -> Response:
     parameters = parameters_of(request, *FILTERS, *PAGING)
-    return await answer_page(request, parameters, parameters.query())
+    return await answer_page(request, parameters, parameters.query(context_of(request).limits))
 
 
 @router.post(
@@ -50,6 +55,7 @@ async def read_page(request: Request) -> Response:
     **operation(
         "search",
         "Read a page of history, with the query in the body.",
+        description="The same as read, for queries of several items, or of values that are too long for a URL.",
         rule=Rule.READ,
         parameters=PAGING,
         body=QueryBody,
@@ -76,6 +82,7 @@ async def search(request: Request) -> Response:
     **operation(
         "get_fact_at",
         "The fact at a position.",
+        description="Positions are 1, 2, 3 …, in the order of the commits and without gaps.",
         rule=Rule.READ,
         path_parameters={"position": 42},
         result=Fact,
@@ -101,6 +108,7 @@ async def get_fact_at(request: Request) -> Response:
     **operation(
         "get_fact",
         "The fact with an id.",
+        description="A fact that may not be read is not found, as if it did not exist.",
         rule=Rule.READ,
         path_parameters={"id": EXAMPLE_ID},
         result=Fact,

@@ -34,7 +34,14 @@ class Readiness(msgspec.Struct):
 
 @router.get(
     "/livez",
-    **operation("livez", "Whether the process is alive.", rule=Rule.OPEN, result=Liveness, result_example="livez"),
+    **operation(
+        "livez",
+        "Whether the process is alive.",
+        description="It does not ask the database.",
+        rule=Rule.OPEN,
+        result=Liveness,
+        result_example="livez",
+    ),
 )
 async def livez(request: Request) -> Response:
     return Response(msgspec.json.encode(Liveness()), 200, media_type="application/json")
@@ -45,6 +52,10 @@ async def livez(request: Request) -> Response:
     **operation(
         "readyz",
         "Whether requests should be sent here.",
+        description=(
+            "A service that drains, or whose database has no current schema, is not ready. An unreachable "
+            "database does not change it: all processes would leave at once."
+        ),
         rule=Rule.OPEN,
         result=Readiness,
         result_example="readyz",
@@ -67,6 +78,7 @@ async def readyz(request: Request) -> Response:
     **operation(
         "metrics",
         "Metrics of the process in the format of Prometheus.",
+        description="Each process has its own.",
         rule=Rule.OPEN,
         result=str,
         result_example="metrics",

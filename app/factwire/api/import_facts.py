@@ -18,6 +18,7 @@ from factwire.api.http.bodies import NDJSON, STOPPED_FIRST, check_media_type
 from factwire.api.http.content_coding import coding_of, decode_chunks
 from factwire.api.http.context import Context, context_of
 from factwire.api.http.direct_response import client_has_left, is_forwarded
+from factwire.api.http.idempotency_key import refuse_idempotency_key
 from factwire.api.http.json_decoding import Decoder
 from factwire.api.http.model_conversion import fact_from
 from factwire.api.http.models import ImportCounts, ImportLine, NewFactLine, Skipped
@@ -52,6 +53,11 @@ LEFT_FIRST = "The client left before its lines were published."
     **operation(
         "import_facts",
         "Publish facts as lines, each on its own. Answers progress, and a result or a problem as the last line.",
+        description=(
+            "Lines are published in their order, in batches, and the answer reports progress while the body "
+            "is still sent. The first line that fails ends the import; all lines before it are committed. "
+            "Lines of an export are accepted as they are, and a whole import may be repeated."
+        ),
         rule=Rule.PUBLISH,
         parameters=(PUBLISHED_AT_META,),
         body=NewFactLine,
@@ -71,6 +77,7 @@ LEFT_FIRST = "The client left before its lines were published."
 )
 async def import_facts(request: Request) -> Response:
     parameters = parameters_of(request, PUBLISHED_AT_META)
+    refuse_idempotency_key(request, "give each line an id: then an import may be repeated")
     check_media_type(request, NDJSON)
     context = context_of(request)
     importing = ImportRun(
@@ -264,7 +271,7 @@ def reason_to_skip(body: NewFactLine) -> str | None:
     for reason in ("redacted", "erased", "unreadable"):
         if getattr(body, reason) is True:
             return reason
-    is_exported = body.position is not UNSET or body.published_at is not UNSET
+    is_exported = any(each is not UNSET and each is not None for each in (body.position, body.published_at))
     return "reserved" if is_exported and body.namespace == RESERVED_NAMESPACE else None
 
 

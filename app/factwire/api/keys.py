@@ -60,9 +60,9 @@ class NamespacesBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class GrantsBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Permitted actions, each with its namespaces. Without a grant, nothing is visible."""
 
-    publish: NamespacesBody | UnsetType = UNSET
-    read: NamespacesBody | UnsetType = UNSET
-    manage: NamespacesBody | UnsetType = UNSET
+    publish: NamespacesBody | UnsetType | None = UNSET
+    read: NamespacesBody | UnsetType | None = UNSET
+    manage: NamespacesBody | UnsetType | None = UNSET
 
 
 class KeyBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -79,7 +79,7 @@ class RotationBody(msgspec.Struct, forbid_unknown_fields=True):
     """Options for the rotation of an API key, which gives it a new secret."""
 
     grace_seconds: Annotated[
-        float | UnsetType,
+        float | UnsetType | None,
         Meta(description="Time in which the previous secret stays valid, in seconds (default: 3600)."),
     ] = UNSET
 
@@ -96,7 +96,7 @@ class Key(msgspec.Struct, kw_only=True):
     last_used_at: str | None
 
 
-class NewKey(Key, kw_only=True):
+class IssuedKey(Key, kw_only=True):
     """An API key with its secret, which is returned only in this response."""
 
     secret: str
@@ -114,7 +114,15 @@ ROTATION = Decoder(RotationBody)
 
 @router.get(
     "/v1/keys",
-    **operation("list_keys", "All keys.", rule=Rule.MANAGE, result=Keys, result_example="keys", problems=PROBLEMS),
+    **operation(
+        "list_keys",
+        "All keys.",
+        description="Without their secrets, which are not stored. Revoked keys are included.",
+        rule=Rule.MANAGE,
+        result=Keys,
+        result_example="keys",
+        problems=PROBLEMS,
+    ),
 )
 async def list_keys(request: Request) -> Response:
     parameters_of(request)
@@ -128,10 +136,13 @@ async def list_keys(request: Request) -> Response:
     **operation(
         "create_key",
         "Create a key. Its secret is returned once.",
+        description=(
+            "A principal can only grant what it has. The secret cannot be read again: rotate the key to get a new one."
+        ),
         rule=Rule.MANAGE,
         body=KeyBody,
         body_example="new-key",
-        result=NewKey,
+        result=IssuedKey,
         result_example="key-with-secret",
         status=HTTPStatus.CREATED,
         problems=(*PROBLEMS, *BODY_PROBLEMS, errors.OutcomeUnknown),
@@ -144,7 +155,7 @@ async def create_key(request: Request) -> Response:
     grants, expires_at = grants_of(body.grants), expiry_of(body.expires_at, otherwise=maker.expires_at)
     async with acquire_for_request(request) as connection:
         made = await keys.create(connection, maker, name=body.name, grants=grants, expires_at=expires_at)
-    return answer(new_key_body(made), HTTPStatus.CREATED)
+    return answer(issued_key_body(made), HTTPStatus.CREATED)
 
 
 @router.get(
@@ -152,6 +163,7 @@ async def create_key(request: Request) -> Response:
     **operation(
         "get_key",
         "One key.",
+        description="Without its secret, which is not stored.",
         rule=Rule.MANAGE,
         path_parameters={"id": "4yTqW0ePzK3c"},
         result=Key,
@@ -171,11 +183,12 @@ async def get_key(request: Request) -> Response:
     **operation(
         "rotate_key",
         "Give a key a new secret, which is returned once. The previous secret stays valid for a while.",
+        description="Programs have until the end of `grace_seconds` to change to the new secret.",
         rule=Rule.MANAGE,
         path_parameters={"id": "4yTqW0ePzK3c"},
         body=RotationBody,
         body_example="rotation",
-        result=NewKey,
+        result=IssuedKey,
         result_example="key-with-secret",
         problems=(*PROBLEMS, *BODY_PROBLEMS, errors.KeyNotFound, errors.OutcomeUnknown),
     ),
@@ -183,13 +196,14 @@ async def get_key(request: Request) -> Response:
 async def rotate_key(request: Request) -> Response:
     parameters_of(request)
     body, _ = ROTATION.decode(await context_of(request).bodies.read_json(request))
-    grace_seconds = GRACE_SECONDS if body.grace_seconds is UNSET else body.grace_seconds
+    given = body.grace_seconds
+    grace_seconds = GRACE_SECONDS if given is UNSET or given is None else given
     if not 0 <= grace_seconds <= GRACE_SECONDS_MAX:
         detail = f"expected a number from 0 to {GRACE_SECONDS_MAX}"
         raise InvalidRequest([FieldError(detail, pointer="/grace_seconds")])
     async with acquire_for_request(request) as connection:
         made = await keys.rotate(connection, creator_of(request), id_of(request), grace_seconds=grace_seconds)
-    return answer(new_key_body(made))
+    return answer(issued_key_body(made))
 
 
 @router.delete(
@@ -197,6 +211,7 @@ async def rotate_key(request: Request) -> Response:
     **operation(
         "revoke_key",
         "Revoke a key: it opens nothing any more, and its streams end.",
+        description="It takes effect in every process within a second or two. A revoked key cannot be restored.",
         rule=Rule.MANAGE,
         path_parameters={"id": "4yTqW0ePzK3c"},
         result=Key,
@@ -250,9 +265,18 @@ def id_of(request: Request) -> str:
 
 def grants_of(body: GrantsBody) -> Grants:
     try:
-        return grants_from(msgspec.to_builtins(body))
+        return grants_from(without_null(msgspec.to_builtins(body)))
     except ValueError as error:
         raise InvalidRequest([FieldError(str(error), pointer="/grants")]) from None
+
+
+def without_null(form: dict[str, Any]) -> dict[str, Any]:
+    """An object without its null members, at any depth."""
+    return {
+        name: without_null(value) if isinstance(value, dict) else value
+        for name, value in form.items()
+        if value is not None
+    }
 
 
 def expiry_of(text: str | UnsetType | None, *, otherwise: float | None) -> datetime | None:
@@ -271,8 +295,8 @@ def key_body(key: StoredApiKey) -> Key:
     return Key(**members(key))
 
 
-def new_key_body(made: CreatedKey) -> NewKey:
-    return NewKey(**members(made.key), secret=made.secret)
+def issued_key_body(made: CreatedKey) -> IssuedKey:
+    return IssuedKey(**members(made.key), secret=made.secret)
 
 
 def members(key: StoredApiKey) -> dict[str, Any]:

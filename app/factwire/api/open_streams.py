@@ -53,6 +53,7 @@ class OpenStreams(msgspec.Struct):
     **operation(
         "list_streams",
         "Open streams of the process that answers, those with the largest lag first.",
+        description="At most 200 streams, of the process that answers. It shows who is behind, and by how much.",
         rule=Rule.MANAGE,
         result=OpenStreams,
         result_example="open_streams",

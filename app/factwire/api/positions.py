@@ -22,6 +22,10 @@ router = new_router("facts")
     **operation(
         "get_position",
         "The head of the log, or the position of the last fact published before a time.",
+        description=(
+            "The head is what a condition on everything so far needs, and `at` is where a consumer begins "
+            "that wants what came after a moment."
+        ),
         rule=Rule.READ,
         parameters=("at",),
         result=LogPosition,

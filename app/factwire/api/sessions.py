@@ -36,6 +36,7 @@ class EndedSession(msgspec.Struct):
     **operation(
         "begin_session",
         "A session for the credentials of the request, as a cookie.",
+        description="For the explorer and other pages of this origin: a script cannot read the cookie.",
         rule=Rule.READ,
         result=Session,
         result_example="session",
@@ -58,6 +59,7 @@ async def begin_session(request: Request) -> Response:
     **operation(
         "end_session",
         "End the session of the cookie, with the tickets, sessions and streams that came from it.",
+        description="The cookie is removed.",
         rule=Rule.OPEN,
         result=EndedSession,
         result_example="ended_session",

@@ -4,6 +4,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from factwire.api.http.authorization import Rule
+from factwire.api.http.context import context_of
 from factwire.api.http.models import Fact, QueryBody
 from factwire.api.http.query_body import read_query
 from factwire.api.http.query_parameters import FILTERS, parameters_of
@@ -22,6 +23,11 @@ router = new_router("streams")
     **operation(
         "follow",
         "History after a cursor, then each new fact when it is published.",
+        description=(
+            "Server-Sent Events: history first, then `caught-up`, then each new fact. Every event has the "
+            "cursor after it as its id. A stream may end at any time, and always ends cleanly: reconnect "
+            "with the last id."
+        ),
         rule=Rule.READ,
         parameters=(*FILTERS, *OPTIONS, TICKET),
         header_parameters=("Last-Event-ID",),
@@ -33,7 +39,7 @@ router = new_router("streams")
 )
 async def follow(request: Request) -> Response:
     parameters = parameters_of(request, *FILTERS, *OPTIONS, TICKET)
-    return await answer_stream(request, parameters, parameters.query())
+    return await answer_stream(request, parameters, parameters.query(context_of(request).limits))
 
 
 @router.post(
@@ -41,6 +47,7 @@ async def follow(request: Request) -> Response:
     **operation(
         "follow_query",
         "The same as follow, with the query in the body.",
+        description="For queries of several items. Everything else is as in follow.",
         rule=Rule.READ,
         parameters=OPTIONS,
         header_parameters=("Last-Event-ID",),

@@ -33,6 +33,10 @@ class Ticket(msgspec.Struct):
     **operation(
         "issue_ticket",
         "A ticket for one stream: with the parameters that it will have, or with its query as the body.",
+        description=(
+            "For an EventSource of another origin, which cannot send headers. A ticket is refused for the "
+            "same reasons as its stream, and here a page can read the reason."
+        ),
         rule=Rule.READ,
         parameters=(*FILTERS, *OPTIONS),
         body=QueryBody,
@@ -67,13 +71,14 @@ async def issue_ticket(request: Request) -> Response:
 
 async def asked_query(request: Request, parameters: Parameters) -> Query:
     """The query of the parameters, or of the body if there is one."""
-    query = parameters.query()
+    limits = context_of(request).limits
+    query = parameters.query(limits)
     if header(request.scope, b"content-length") in (b"", b"0") and not header(request.scope, b"transfer-encoding"):
         return query
     raw = await context_of(request).bodies.read_json(request)
     if raw.strip() == b"null":  # from generated clients, for a missing query
         return query
-    asked = await decode_query(raw)
+    asked = await decode_query(raw, limits)
     if query.items:
         raise InvalidRequest([FieldError("a body cannot be combined with filters", pointer="/items")])
     return asked

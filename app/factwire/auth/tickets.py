@@ -67,5 +67,7 @@ class Tickets:
 
 def fingerprint(query: Query) -> bytes:
     """Hash of a query, independent of the order of its items."""
-    items = sorted([item.namespaces, item.types, item.tags] for item in query.items)
+    items = sorted(
+        [item.namespaces, item.types, item.tags, *([item.any_tags] if item.any_tags else [])] for item in query.items
+    )
     return sha256(json.dumps(items).encode()).digest()

@@ -11,7 +11,7 @@ Parser = argparse.ArgumentParser
 Commands = argparse._SubParsersAction  # the return type of add_subparsers has no public name
 Run = Callable[[argparse.Namespace, Settings], int]
 
-FILTERS = ("namespace", "type", "aggregate_id", "meta")
+FILTERS = ("namespace", "type", "aggregate_id", "any_aggregate_id", "meta")
 
 
 def add_command(commands: "Commands[Parser]", name: str, summary: str, example: str, run: Run | None = None) -> Parser:
@@ -45,6 +45,7 @@ def add_filters(parser: Parser) -> None:
     parser.add_argument("--namespace", action="append", default=[], help="any of these; may be repeated")
     parser.add_argument("--type", action="append", default=[], help="any of these; may be repeated")
     parser.add_argument("--aggregate-id", action="append", default=[], help="all of these; may be repeated")
+    parser.add_argument("--any-aggregate-id", action="append", default=[], help="any of these; may be repeated")
     parser.add_argument(
         "--meta", action="append", default=[], metavar="KEY:VALUE", help="all of these; may be repeated"
     )

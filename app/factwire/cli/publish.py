@@ -37,9 +37,18 @@ def add_arguments(parser: Parser) -> None:
         action="append",
         default=[],
         metavar="ITEM",
-        help="an item of a query, as JSON; may be repeated",
+        help="an item that no fact may match, as JSON; may be repeated",
     )
-    parser.add_argument("--after", help="start of the condition: a cursor or a position (default: the whole log)")
+    parser.add_argument(
+        "--fail-unless-match",
+        action="append",
+        default=[],
+        metavar="ITEM",
+        help="an item that at least one fact must match, as JSON; may be repeated",
+    )
+    parser.add_argument(
+        "--after", help="bound of --fail-if-match: a cursor, a position or the id of a fact (default: the whole log)"
+    )
     parser.add_argument(
         "--give-up-seconds",
         type=bounded(0, 3600),
@@ -76,13 +85,22 @@ def body_of(options: argparse.Namespace, id: str) -> bytes:
     fact |= {"aggregate_ids": options.aggregate_id, "meta": meta_of(options.meta)}
     payload = payload_of(options.payload)
     parts = [b'{"facts":[', json.dumps(fact).encode()[:-1], b',"payload":', payload, b"}]"]
-    if options.fail_if_match:
-        condition = {"fail_if_match": [item_of(text) for text in options.fail_if_match]}
-        after = {} if options.after is None else {"after": options.after}
-        parts += [b',"condition":', json.dumps(condition | after).encode()]
-    elif options.after is not None:
-        raise Stopped("--after is of a condition: give --fail-if-match as well", Exit.USAGE)
+    if condition := condition_of(options):
+        parts += [b',"condition":', json.dumps(condition).encode()]
     return b"".join([*parts, b"}"])
+
+
+def condition_of(options: argparse.Namespace) -> dict[str, Any]:
+    """The condition, empty without one. Raises Stopped."""
+    condition: dict[str, Any] = {}
+    for name in ("fail_if_match", "fail_unless_match"):
+        if given := getattr(options, name):
+            condition[name] = [item_of(text, f"--{name.replace('_', '-')}") for text in given]
+    if options.after is not None:
+        if not options.fail_if_match:
+            raise Stopped("--after is the bound of --fail-if-match: give that as well", Exit.USAGE)
+        condition["after"] = options.after
+    return condition
 
 
 def payload_of(given: str) -> bytes:
@@ -115,11 +133,11 @@ def content_of(path: Path) -> bytes:
         raise Stopped(f"{path}: {error.strerror}", Exit.USAGE) from None
 
 
-def item_of(text: str) -> Any:
+def item_of(text: str, option: str) -> Any:
     try:
         return json.loads(text)
     except ValueError as error:
-        raise Stopped(f"--fail-if-match is not JSON: {error}", Exit.USAGE) from None
+        raise Stopped(f"{option} is not JSON: {error}", Exit.USAGE) from None
 
 
 def meta_of(given: list[str]) -> dict[str, list[str]]:

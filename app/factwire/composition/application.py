@@ -19,6 +19,7 @@ from factwire.api import (
     facts,
     health,
     import_facts,
+    index,
     keys,
     open_streams,
     positions,
@@ -56,6 +57,7 @@ RESOURCES = (
     tickets,
     sessions,
     health,
+    index,
     explorer,
     reference,
 )

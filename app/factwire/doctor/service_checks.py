@@ -184,8 +184,8 @@ async def time_answers(client: httpx.AsyncClient) -> AsyncIterator[Finding]:
 
 
 async def send_large_body(client: httpx.AsyncClient) -> AsyncIterator[Finding]:
-    """Send a fact that the service must refuse, as its type is not a name; the payload has 1 MiB, the body more."""
-    content = b'{"facts":[{"namespace":"doctor","type":"?","payload":"%b"}]}' % (b"x" * (PAYLOAD_BYTES - 2))
+    """Send a fact that the service must refuse, as its namespace is no name; the payload has 1 MiB, the body more."""
+    content = b'{"facts":[{"namespace":"?","type":"Checked","payload":"%b"}]}' % (b"x" * (PAYLOAD_BYTES - 2))
     response = await client.post("/v1/facts", content=content, headers={"content-type": "application/json"})
     detail = f"1 MiB is answered {response.status_code}"
     if '"urn:factwire:problem:' not in response.text:

@@ -1,36 +1,92 @@
-"""Condition of a publish (optimistic concurrency). alembic/sql/check_conditions_v1.sql decides it, under the lock."""
+"""Condition of a publish (optimistic concurrency). alembic/sql/check_conditions_v2.sql decides it, under the lock."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from uuid import UUID
 
-from factwire.domain.position import Cursor, Position
-from factwire.domain.query import Query
+from factwire.domain.grants import EVERY_NAMESPACE, NamespaceSet
+from factwire.domain.position import START, Cursor, Position
+from factwire.domain.query import Item, Query
+
+FAIL_IF_MATCH = "fail_if_match"
+FAIL_UNLESS_MATCH = "fail_unless_match"
+WHOLE_LOG = Cursor(0, START)
+
+
+@dataclass(frozen=True, slots=True)
+class FactBound:
+    """Position of a fact, given by its id, for an author with these readable namespaces; resolved before a call."""
+
+    id: UUID
+    readable: NamespaceSet = EVERY_NAMESPACE
 
 
 @dataclass(frozen=True, slots=True)
 class Searched:
     """Position up to which a search of the log found no match, and the id of the fact there (None at its start).
 
-    A history that is replaced without notice keeps its epoch: only the different fact shows the fork.
+    If `found`, the fact there is a match, for an item that needs one. A history that is replaced without notice keeps
+    its epoch: only the different fact shows the fork.
     """
 
     epoch: int
     position: Position
     id: str | None
+    found: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Precondition:
+    """One item of a condition: no fact after a bound matches it, or at least one if `must_match`.
+
+    `pointer` is the place of the item in the condition, as a JSON pointer. The item has at least one part.
+    """
+
+    item: Item
+    after: Cursor | FactBound
+    pointer: str
+    must_match: bool = False
+
+    @property
+    def cursor(self) -> Cursor:
+        """The bound, which must be resolved."""
+        assert isinstance(self.after, Cursor)
+        return self.after
 
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """No fact after the cursor may match any of the items. Each item has at least one part.
+    """Preconditions, all of which must hold.
 
-    `searched` has for each item how far the log is known already to have no match; it is empty if this is not known for
-    any item.
+    `searched` has for each one how far the log is known already; it is empty if this is not known for any of them.
     """
 
-    fail_if_match: Query
-    after: Cursor
+    preconditions: tuple[Precondition, ...]
     searched: tuple[Searched | None, ...] = ()
 
-    def after_of(self, place: int) -> Cursor:
-        """Cursor after which an item is still to be searched."""
-        searched = self.searched[place] if self.searched else None
-        return self.after if searched is None else Cursor(searched.epoch, searched.position)
+    @property
+    def bytes(self) -> int:
+        """Approximate memory in bytes."""
+        return sum([each.item.bytes for each in self.preconditions])
+
+    @property
+    def unresolved(self) -> list[FactBound]:
+        """Bounds that have no position yet."""
+        return [each.after for each in self.preconditions if isinstance(each.after, FactBound)]
+
+    def searched_at(self, place: int) -> Searched | None:
+        return self.searched[place] if self.searched else None
+
+    def resolved(self, cursors: dict[FactBound, Cursor]) -> "Condition":
+        """The same condition, with a cursor in place of each bound."""
+        preconditions = tuple(
+            replace(each, after=cursors[each.after]) if isinstance(each.after, FactBound) else each
+            for each in self.preconditions
+        )
+        return replace(self, preconditions=preconditions)
+
+
+def fail_if_match(query: Query, after: Cursor | FactBound = WHOLE_LOG) -> Condition:
+    """The condition that no fact after a bound matches a query of at least one item."""
+    return Condition(
+        tuple(Precondition(item, after, f"/{FAIL_IF_MATCH}/{place}") for place, item in enumerate(query.items))
+    )

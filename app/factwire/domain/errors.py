@@ -6,7 +6,10 @@ to act on it.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any, ClassVar
+
+COMPARED_MAX = 100  # characters of an unknown name that are compared with the known ones
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +63,9 @@ class UnknownParameter(FactwireError):
     code = "unknown-parameter"
 
     def __init__(self, parameter: str, known: Sequence[str]) -> None:
-        detail = f"Unknown parameter. Known parameters: {', '.join(known) or 'none'}."
+        close = get_close_matches(parameter[:COMPARED_MAX].lower(), known, n=1, cutoff=0.75)
+        meant = f" Did you mean {close[0]}?" if close else ""
+        detail = f"Unknown parameter.{meant} Known parameters: {', '.join(known) or 'none'}."
         super().__init__(f"{parameter}: {detail}", errors=[FieldError(detail, parameter=parameter)])
 
 
@@ -182,14 +187,16 @@ class FactIdConflict(FactwireError):
 
 
 class ConditionFailed(FactwireError):
-    """A fact that the condition forbids has been published."""
+    """The condition does not hold: a fact matches that it forbids, or none that it needs."""
 
     code = "condition-failed"
 
-    def __init__(self, position: int, fact_id: str) -> None:
-        super().__init__(
-            f"The fact {fact_id} at position {position} matches the condition.", position=position, id=fact_id
-        )
+    def __init__(self, item: str, position: int | None, fact_id: str | None, *, head_cursor: str) -> None:
+        if position is None:
+            detail = f"{item}: no fact matches."
+        else:
+            detail = f"{item}: the fact {fact_id} at position {position} matches."
+        super().__init__(detail, item=item, position=position, id=fact_id, head_cursor=head_cursor)
 
 
 class ConditionTooExpensive(FactwireError):

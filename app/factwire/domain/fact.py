@@ -9,11 +9,12 @@ from hashlib import sha256
 import msgspec
 
 from factwire.domain.errors import FieldError, InvalidRequest, LimitExceeded
-from factwire.domain.limits import NAME_LENGTH_MAX, TEXT_LENGTH_MAX, VERSION_MAX, Limits
+from factwire.domain.limits import EVENT_TEXT_LENGTH_MAX, NAME_LENGTH_MAX, TEXT_LENGTH_MAX, VERSION_MAX, Limits
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]*", re.ASCII)
 META_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*", re.ASCII)
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+NOT_IN_TYPES = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\u2028\u2029]")
 LINE_FEED, CARRIAGE_RETURN = b"\n\r"  # as integers they are found several times as fast
 PAYLOAD_MARK = b'},"payload":'  # unique: in the texts before the payload its quotes would be escaped
 LINE_BREAKS = bytes.maketrans(b"\r\n", b"  ")
@@ -26,6 +27,8 @@ META = "m:"
 TYPE = "t:"
 NAMESPACE = "n:"
 FAMILY = "f:"
+EVENT = "ce-"  # begins the keys of meta under which attributes of CloudEvents are kept
+HASHED = "\x01"
 IN = "\x1d"  # separates a tag from its namespace; neither can contain it
 
 
@@ -103,7 +106,7 @@ def new_fact(
     """
     if len(namespace) > NAME_LENGTH_MAX or len(type) > NAME_LENGTH_MAX or not is_kind(namespace, type):
         check_namespace(namespace)
-        check_name(type, "/type")
+        check_type(type)
     if not 1 <= version <= VERSION_MAX:
         raise invalid_field("/version", f"expected a number from 1 to {VERSION_MAX}")
     if len(payload) > limits.payload_bytes_max:
@@ -154,9 +157,9 @@ def fact_tags(aggregate_ids: Iterable[str], meta: Mapping[str, str | list[str]])
     tags = [f"{AGGREGATE}{aggregate_id}" for aggregate_id in aggregate_ids]
     for key, values in meta.items():
         if isinstance(values, str):
-            tags.append(f"{META}{key}:{values}")
+            tags.append(meta_tag(key, values))
         else:
-            tags += [f"{META}{key}:{value}" for value in values]
+            tags += [meta_tag(key, value) for value in values]
     return tuple(tags)
 
 
@@ -165,7 +168,15 @@ def aggregate_tag(aggregate_id: str) -> str:
 
 
 def meta_tag(key: str, value: str) -> str:
+    """Tag of a pair. Of a long value it has a hash, since an index holds no such texts; no value begins like it."""
+    if len(value) > TEXT_LENGTH_MAX:
+        return f"{META}{key}:{HASHED}{sha256(value.encode()).hexdigest()}"
     return f"{META}{key}:{value}"
+
+
+def value_length_max(key: str) -> int:
+    """Maximum length of a value of meta: attributes of CloudEvents may be longer than others."""
+    return EVENT_TEXT_LENGTH_MAX if key.startswith(EVENT) else TEXT_LENGTH_MAX
 
 
 def posting_lists(namespace: str, type: str, tags: Iterable[str]) -> list[str]:
@@ -214,28 +225,40 @@ def normal_values(key: str, given: str | list[str]) -> str | list[str]:
         raise invalid_field("/meta" if CONTROL.search(key) else f"/meta/{escape_pointer(key)}", detail)
     if isinstance(given, str):
         if not are_plain(given):
-            check_text(given, f"/meta/{escape_pointer(key)}")
+            check_text(given, f"/meta/{escape_pointer(key)}", length_max=value_length_max(key))
         return given
     values = sorted(set(given))
     if not values:
         raise invalid_field(f"/meta/{escape_pointer(key)}", "expected at least one value")
     for value in values:
-        check_text(value, f"/meta/{escape_pointer(key)}")
+        check_text(value, f"/meta/{escape_pointer(key)}", length_max=value_length_max(key))
     return values[0] if len(values) == 1 else values
 
 
 @lru_cache(NAMES_REMEMBERED)
 def is_kind(namespace: str, type: str) -> bool:
-    """True if both are names that may be published under. Kinds recur, and the cache saves repeated checks."""
-    return (
-        NAME.fullmatch(namespace) is not None and NAME.fullmatch(type) is not None and namespace != RESERVED_NAMESPACE
-    )
+    """True if both may be published under. Kinds recur, and the cache saves repeated checks."""
+    return NAME.fullmatch(namespace) is not None and namespace != RESERVED_NAMESPACE and is_type(type)
 
 
 def check_namespace(namespace: str) -> None:
     check_name(namespace, "/namespace")
     if namespace == RESERVED_NAMESPACE:
         raise invalid_field("/namespace", f"the namespace {RESERVED_NAMESPACE} is reserved")
+
+
+def is_type(text: str) -> bool:
+    """True if a text may be a type. It is kept as it is, without normalization: names of classes are types too."""
+    return 0 < len(text) <= NAME_LENGTH_MAX and NOT_IN_TYPES.search(text) is None and text.strip() == text
+
+
+def check_type(type: str) -> None:
+    if not is_type(type):
+        detail = (
+            f"expected a text of 1 to {NAME_LENGTH_MAX} characters, without blanks at its ends, control characters, "
+            "line separators and lone surrogates"
+        )
+        raise invalid_field("/type", detail)
 
 
 def is_name(text: str) -> bool:
@@ -259,21 +282,21 @@ def are_plain(texts: str) -> bool:
     return len(texts) <= TEXT_LENGTH_MAX and texts.isascii() and texts.isprintable()
 
 
-def check_text(text: str, pointer: str) -> None:
-    if len(text) > TEXT_LENGTH_MAX:
-        raise invalid_field(pointer, f"expected at most {TEXT_LENGTH_MAX} characters")
+def check_text(text: str, pointer: str, *, length_max: int = TEXT_LENGTH_MAX) -> None:
+    if len(text) > length_max:
+        raise invalid_field(pointer, f"expected at most {length_max} characters")
     if CONTROL.search(text):
         raise invalid_field(pointer, "control characters and lone surrogates are not allowed")
 
 
-def check_texts(texts: Collection[str], pointer: str) -> None:
+def check_texts(texts: Collection[str], pointer: str, *, length_max: int = TEXT_LENGTH_MAX) -> None:
     """Check several texts; one test is enough if all of them are printable.
 
     Control characters and surrogates are not printable.
     """
-    if max(map(len, texts), default=0) > TEXT_LENGTH_MAX or not "".join(texts).isprintable():
+    if max(map(len, texts), default=0) > length_max or not "".join(texts).isprintable():
         for text in texts:
-            check_text(text, pointer)
+            check_text(text, pointer, length_max=length_max)
 
 
 def check_maximum(actual: int, limit: str, maximum: int, pointer: str, unit: str) -> None:

@@ -16,42 +16,49 @@ VALUE_BYTES = 160  # of a text, its places in a tuple and in a set
 class Item:
     """One item of a query: every part that is given must match. Values are sorted and unique.
 
-    `tags` are the aggregate ids and meta pairs, all of which a fact must have. `within` are the namespaces that the
-    author of the query may read.
+    `tags` are the aggregate ids and meta pairs, all of which a fact must have, and `any_tags` those of which it needs
+    one. `within` are the namespaces that the author of the query may read.
     """
 
     namespaces: tuple[str, ...] = ()
     types: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()
+    any_tags: tuple[str, ...] = ()
     within: NamespaceSet = EVERY_NAMESPACE
-    _sets: tuple[frozenset[str], frozenset[str], frozenset[str]] | None = field(
+    _sets: tuple[frozenset[str], frozenset[str], frozenset[str], frozenset[str]] | None = field(
         default=None, init=False, repr=False, compare=False
     )
 
     @property
     def comparisons(self) -> int:
         """Maximum number of look-ups to compare a fact with the item."""
-        return 3 + len(self.tags)
+        return 3 + len(self.tags) + len(self.any_tags)
+
+    @property
+    def values(self) -> int:
+        """Number of values in all its parts."""
+        return len(self.namespaces) + len(self.types) + len(self.tags) + len(self.any_tags)
 
     @property
     def bytes(self) -> int:
         """Approximate memory in bytes: its texts, and the overhead of Python for each of them."""
-        values = self.namespaces + self.types + self.tags
+        values = self.namespaces + self.types + self.tags + self.any_tags
         return ITEM_BYTES + VALUE_BYTES * len(values) + len("".join(values))
 
     def matches(self, namespace: str, type: str, tags: Set[str]) -> bool:
         """True if a fact matches. Needs only a few look-ups for any size of the item and of the fact."""
-        namespaces, types, needed = self._sets or self._as_sets()
+        namespaces, types, needed, alternatives = self._sets or self._as_sets()
         return (
             (not namespaces or namespace in namespaces)
             and (not types or type in types)
             and needed <= tags
+            and (not alternatives or not alternatives.isdisjoint(tags))
             and (self.within is EVERY_NAMESPACE or namespace in self.within)
         )
 
-    def _as_sets(self) -> tuple[frozenset[str], frozenset[str], frozenset[str]]:
+    def _as_sets(self) -> tuple[frozenset[str], frozenset[str], frozenset[str], frozenset[str]]:
         """Build the sets once, and only for streams: a condition is compared by the database."""
-        sets = frozenset(self.namespaces), frozenset(self.types), frozenset(self.tags)
+        sets = frozenset(self.namespaces), frozenset(self.types), frozenset(self.tags), frozenset(self.any_tags)
         object.__setattr__(self, "_sets", sets)
         return sets
 
@@ -116,8 +123,15 @@ def new_item(
     namespaces: list[str] | None = None,
     types: list[str] | None = None,
     aggregate_ids: list[str] | None = None,
+    any_aggregate_id: list[str] | None = None,
     meta: list[tuple[str, str]] | None = None,
 ) -> Item:
     """An item in its normal form, from the parts as a client sends them."""
     tags = chain(map(aggregate_tag, aggregate_ids or ()), (meta_tag(key, value) for key, value in meta or ()))
-    return Item(tuple(sorted(set(namespaces or ()))), tuple(sorted(set(types or ()))), tuple(sorted(set(tags))))
+    any_tags = map(aggregate_tag, any_aggregate_id or ())
+    return Item(
+        tuple(sorted(set(namespaces or ()))),
+        tuple(sorted(set(types or ()))),
+        tuple(sorted(set(tags))),
+        tuple(sorted(set(any_tags))),
+    )

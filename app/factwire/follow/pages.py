@@ -3,10 +3,10 @@
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from factwire.domain.errors import HistoryForked, Unavailable
-from factwire.domain.position import Bound, Position
+from factwire.domain.position import Bound, Cursor, Position
 from factwire.domain.principal import ANY_READER, Reader
 from factwire.domain.query import Query
 from factwire.follow.log_state import retry_until_received
@@ -37,10 +37,15 @@ class PageRequest:
 
 @dataclass(frozen=True, slots=True)
 class FoundPage:
-    """Page of history; `caught_up` is True at the end of the range: `until` or the head, or `after` if descending."""
+    """Page of history; `caught_up` is True at the end of the range: `until` or the head, or `after` if descending.
+
+    `head_cursor` is the head in the snapshot of the page, if no match up to it can be unseen: on an ascending page that
+    reaches the head, and on a descending page that begins there. Only then a decision may depend on it.
+    """
 
     page: HistoryPage
     caught_up: bool
+    head_cursor: Cursor | None = None
 
 
 async def find_page(pools: Pools, tail: Tail, page_request: PageRequest) -> FoundPage:
@@ -151,10 +156,18 @@ async def export(pools: Pools, tail: Tail, page_request: PageRequest) -> AsyncGe
             cursor = page.through
 
 
+def head_cursor_of(page: HistoryPage, page_request: PageRequest) -> Cursor | None:
+    """Cursor of the head of a page that has seen everything up to it that its query matches; see FoundPage."""
+    begins_at_head = page_request.descending and page_request.until is None
+    reaches_head = not page_request.descending and page.through >= page.head
+    return Cursor(page.epoch, page.head) if begins_at_head or reaches_head else None
+
+
 def with_head(found: FoundPage, head: Position, *, descending: bool) -> FoundPage:
     """Return the same empty page, but seen up to a later head."""
     page = found.page
-    return FoundPage(HistoryPage(head, page.epoch, page.through if descending else head, 0, None, b""), found.caught_up)
+    page = HistoryPage(head, page.epoch, page.through if descending else head, 0, None, b"")
+    return FoundPage(page, found.caught_up, Cursor(page.epoch, head))
 
 
 async def _resolve(
@@ -182,6 +195,7 @@ async def _search(
     loop = asyncio.get_running_loop()
     give_up_at = loop.time() + SEARCH_SECONDS
     after, bounds = state.position, PageBounds(facts_max=page_request.facts_max)
+    head: Position | None = None
     while True:
         page = await read_page(
             connection,
@@ -195,10 +209,14 @@ async def _search(
         )
         if page.epoch != state.epoch:
             raise Unavailable("The epoch changed during the read.")
+        if page_request.descending:
+            # Of several statements only the first one looked at the newest facts.
+            head = page.head if head is None else head
+            page = replace(page, head=head)
         end = page.head if until is None else min(until, page.head)
         caught_up = page.through <= state.position if page_request.descending else page.through >= end
         if page.facts or caught_up or loop.time() > give_up_at:
-            return FoundPage(page, caught_up)
+            return FoundPage(page, caught_up, head_cursor_of(page, page_request))
         if page_request.descending:
             until = page.through
         else:

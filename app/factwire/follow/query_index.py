@@ -130,8 +130,8 @@ class QueryIndex(Generic[Who]):
 
 def index_keys(item: Item) -> Iterable[str]:
     """Return the keys of an item; each match has one of them. Aggregate ids sort before meta, and are rarer."""
-    if item.tags:
-        return item.tags[:1]
+    if item.tags or item.any_tags:
+        return item.tags[:1] or item.any_tags
     if item.types:
         return [f"{TYPE}{type}" for type in item.types]
     return [f"{NAMESPACE}{namespace}" for namespace in item.namespaces] or [ANYTHING]
@@ -139,4 +139,5 @@ def index_keys(item: Item) -> Iterable[str]:
 
 def is_decided_by_key(item: Item) -> bool:
     """True if every fact that has one of its keys matches the item, for any reader."""
-    return item.within.are_all and len(item.tags) + bool(item.types) + bool(item.namespaces) <= 1
+    parts = len(item.tags) + bool(item.any_tags) + bool(item.types) + bool(item.namespaces)
+    return item.within.are_all and parts <= 1

@@ -46,9 +46,10 @@ Outcome = Published | FactwireError
 class Request:
     """One request on its way through the publisher. `on_end` is called once, with its outcome.
 
-    `unsealed` holds the facts before encryption, if they had to be sealed. `alone` means that it gets a call of its
-    own: a call that it was part of took too long, perhaps because of this request. `searched_seconds` is the time that
-    its condition was searched without the lock, and `slow_turns` the number of times it left the lock for that.
+    `next_id` is that of KeyedIds, if an idempotency key gave the facts their ids. `unsealed` holds the facts before
+    encryption, if they had to be sealed. `alone` means that it gets a call of its own: a call that it was part of took
+    too long, perhaps because of this request. `searched_seconds` is the time that its condition was searched without
+    the lock, and `slow_turns` the number of times it left the lock for that.
     """
 
     facts: Sequence[NewFact]
@@ -57,6 +58,7 @@ class Request:
     give_up_at: float
     tenant: str
     on_end: Callable[["Request", Outcome | None], None]
+    next_id: str = ""
     unsealed: Sequence[NewFact] = ()
     bytes: int = field(init=False)
     postings: int = field(init=False)
@@ -73,8 +75,8 @@ class Request:
             postings += len(fact.tags)
         self.bytes, self.postings = bytes, postings
         if self.condition is not None:
-            self.bytes += self.condition.fail_if_match.bytes
-            self.probes = sum([probes_of(item) for item in self.condition.fail_if_match.items])
+            self.bytes += self.condition.bytes
+            self.probes = sum([probes_of(each.item) for each in self.condition.preconditions])
 
     @property
     def cost(self) -> float:
@@ -97,7 +99,8 @@ class Request:
 
 def probes_of(item: Item) -> int:
     """Maximum number of look-ups for an item of a condition, before an index is walked for it."""
-    return 1 + TAG_PROBES * min(len(item.tags), FIRST_MAX) + min(len(item.types), FIRST_MAX)
+    tags = min(len(item.tags), FIRST_MAX) + len(item.any_tags)
+    return 1 + TAG_PROBES * tags + min(len(item.types), FIRST_MAX)
 
 
 @dataclass(slots=True)
@@ -132,8 +135,8 @@ class AppendBatch:
         """True if the request can only be decided after this batch is stored.
 
         It shares an id with the batch, so that its facts may turn out to be known; or the new key of a data subject; or
-        a fact of the batch may match its condition, which append compares with stored facts only. A wrong True costs
-        one more call.
+        a fact of the batch may match its condition, and so fail or satisfy it: append compares with stored facts only.
+        A wrong True costs one more call.
         """
         if self.chosen_ids and any(fact.chosen_id and fact.id in self.chosen_ids for fact in request.facts):
             return True
@@ -141,12 +144,12 @@ class AppendBatch:
             return True
         if request.condition is None or not self.requests:
             return False
-        items = request.condition.fail_if_match.items
-        self.comparisons += len(items)
+        preconditions = request.condition.preconditions
+        self.comparisons += len(preconditions)
         if self.comparisons > GROUP_COMPARISONS_MAX:
             return True
         self._look_through()
-        return any(self._may_match(item) for item in items)
+        return any(self._may_match(each.item) for each in preconditions)
 
     def add(self, request: Request) -> None:
         self.requests.append(request)
@@ -164,6 +167,7 @@ class AppendBatch:
         """True if each part of an item, taken alone, matches some fact of the batch."""
         return (
             self.tags.issuperset(item.tags)
+            and not (item.any_tags and self.tags.isdisjoint(item.any_tags))
             and not (item.namespaces and self.namespaces.isdisjoint(item.namespaces))
             and not (item.types and self.types.isdisjoint(item.types))
         )

@@ -57,3 +57,8 @@ class PayloadEncryption:
             stored = await read_keys(connection, data_subjects)
         new = {each: new_stored_key(master_keys.new_key(each)) for each in data_subjects if each not in stored}
         return {**stored, **new}
+
+
+def needs_seal(facts: Sequence[NewFact]) -> bool:
+    """True if a payload is about a data subject and not encrypted yet."""
+    return any([fact.data_subject and not fact.seal for fact in facts])

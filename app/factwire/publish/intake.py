@@ -3,21 +3,26 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from factwire.domain.condition import Condition
+from factwire.domain.condition import Condition, FactBound, Precondition
 from factwire.domain.errors import FieldError, Forbidden, blaming
 from factwire.domain.fact import NewFact
+from factwire.domain.grants import NamespaceSet
 from factwire.domain.principal import ANYBODY, Principal
-from factwire.domain.query import restricted
+from factwire.domain.query import restricted_item
 from factwire.publish.batch import Outcome, Published, Request
 from factwire.publish.publisher import Publisher
 
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
-    """Facts that their principal may publish, with a condition over facts that it may read."""
+    """Facts that their principal may publish, with a condition over facts that it may read.
+
+    `next_id` is that of KeyedIds, if an idempotency key gave the facts their ids.
+    """
 
     facts: Sequence[NewFact]
     condition: Condition | None = None
+    next_id: str = ""
 
 
 def admit(principal: Principal, facts: Sequence[NewFact], *, pointer: str = "/facts/{}/namespace") -> Admitted:
@@ -39,7 +44,9 @@ class Intake:
         self._publisher = publisher
 
     async def publish(self, admitted: Admitted, *, tenant: str) -> Published:
-        return await self._publisher.publish(admitted.facts, admitted.condition, tenant=tenant)
+        return await self._publisher.publish(
+            admitted.facts, admitted.condition, tenant=tenant, next_id=admitted.next_id
+        )
 
     async def publish_in_order(self, admitted: Admitted, *, tenant: str) -> list[Outcome]:
         return await self._publisher.publish_in_order(admitted.facts, tenant=tenant)
@@ -67,11 +74,21 @@ def restrict_condition(principal: Principal, condition: Condition) -> Condition:
     its author would not know that it protects nothing.
     """
     readable = principal.grants.readable
-    for index, item in enumerate(condition.fail_if_match.items):
-        hidden = next((namespace for namespace in item.namespaces if namespace not in readable), None)
-        if hidden is not None or not readable.include:
-            pointer = f"/condition/fail_if_match/{index}"
-            why = f"namespace {hidden}" if hidden else "any namespace"
-            detail = f"the credentials do not allow reading {why}, so a condition cannot depend on it"
-            raise Forbidden(f"{pointer}: {detail}", field=FieldError(detail, pointer=pointer))
-    return replace(condition, fail_if_match=restricted(condition.fail_if_match, readable))
+    if readable.are_all:
+        return condition
+    return Condition(tuple(restrict_precondition(each, readable) for each in condition.preconditions))
+
+
+def restrict_precondition(precondition: Precondition, readable: NamespaceSet) -> Precondition:
+    """Restrict an item to the facts that its author may read, and its bound to the ids of such facts."""
+    hidden = next((namespace for namespace in precondition.item.namespaces if namespace not in readable), None)
+    item = restricted_item(precondition.item, readable)
+    if hidden is not None or item is None:
+        pointer = f"/condition{precondition.pointer}"
+        why = f"namespace {hidden}" if hidden else "any namespace"
+        detail = f"the credentials do not allow reading {why}, so a condition cannot depend on it"
+        raise Forbidden(f"{pointer}: {detail}", field=FieldError(detail, pointer=pointer))
+    after = precondition.after
+    return replace(
+        precondition, item=item, after=FactBound(after.id, readable) if isinstance(after, FactBound) else after
+    )

@@ -14,6 +14,7 @@ from factwire.domain.condition import Condition
 from factwire.domain.errors import (
     DataSubjectErased,
     FactIdConflict,
+    FactNotFound,
     FactwireError,
     HistoryForked,
     InternalError,
@@ -25,7 +26,8 @@ from factwire.domain.position import Position
 from factwire.follow.tail import ON_STANDBY, Tail
 from factwire.publish.backlog import Backlog
 from factwire.publish.batch import GROUP_POSTINGS_MAX, AppendBatch, Outcome, Published, Request
-from factwire.publish.encryption import PayloadEncryption
+from factwire.publish.condition_bounds import resolve_bounds
+from factwire.publish.encryption import PayloadEncryption, needs_seal
 from factwire.publish.fair_queue import DROP, HOLD, STOP, TAKE, FairQueue, QueueTurn
 from factwire.publish.outcomes import outcome_label, outcomes_of_known, refusal_of, split_outcome
 from factwire.publish.refusals import WAITED_TOO_LONG, Refusals
@@ -106,11 +108,11 @@ class Publisher:
         return self._backlog.requests
 
     async def publish(
-        self, facts: Sequence[NewFact], condition: Condition | None = None, *, tenant: str = ""
+        self, facts: Sequence[NewFact], condition: Condition | None = None, *, tenant: str = "", next_id: str = ""
     ) -> Published:
         """Publish facts together. Raises FactwireError; each error says if the facts are certainly not written."""
         waiting = asyncio.get_running_loop().create_future()
-        request = self.submit(facts, condition, partial(set_outcome, waiting), tenant=tenant)
+        request = self.submit(facts, condition, partial(set_outcome, waiting), tenant=tenant, next_id=next_id)
         try:
             outcome: Outcome = await waiting
         finally:
@@ -155,6 +157,7 @@ class Publisher:
         on_outcome: Callable[[Outcome], None],
         *,
         tenant: str = "",
+        next_id: str = "",
     ) -> Request:
         """Publish facts together. `on_outcome` is called when the outcome is known, perhaps before this returns.
 
@@ -164,14 +167,14 @@ class Publisher:
         # The loop's clock counts whole milliseconds: enough for time limits, too coarse for measurements.
         give_up_at = asyncio.get_running_loop().time() + self._wait_seconds
         finish = partial(self._finish, on_outcome)
-        request = Request(facts, condition, perf_counter(), give_up_at, tenant, finish)
+        request = Request(facts, condition, perf_counter(), give_up_at, tenant, finish, next_id)
         fits = self._backlog.enter(request)
         refusal = self._refusal_at_once() or (None if fits else Unavailable(TOO_MANY))
         self._idle.clear()
         if refusal is not None:
             request.end(refusal)
-        elif any([fact.data_subject and not fact.seal for fact in facts]):
-            self._refusals.spawn([request], self._seal(request))
+        elif needs_seal(facts) or (condition is not None and condition.unresolved):
+            self._refusals.spawn([request], self._prepare(request))
         else:
             self._queue.append(request)
             self._arrived.set()
@@ -185,10 +188,19 @@ class Publisher:
             return HistoryForked(forked_after=self._tail.fork.after)
         return None
 
-    async def _seal(self, request: Request) -> None:
-        """Seal the payloads of a request, then put it into the queue."""
-        request.unsealed = request.facts
-        request.facts = await self._sealing.seal(request.unsealed)
+    async def _prepare(self, request: Request) -> None:
+        """Seal the payloads of a request and resolve the bounds of its condition, then put it into the queue."""
+        if needs_seal(request.facts):
+            request.unsealed = request.facts
+            request.facts = await self._sealing.seal(request.unsealed)
+        if request.condition is not None and request.condition.unresolved:
+            try:
+                request.condition = await resolve_bounds(self._pools, request.condition, request.tenant)
+            except FactNotFound:
+                if not await self._refusals.is_known(request):
+                    raise
+                self._refusals.compare([request])  # a retry is one whatever its condition
+                return
         self._queue.append(request)
         self._arrived.set()
 

@@ -24,7 +24,7 @@ from factwire.domain.errors import (
     Unavailable,
 )
 from factwire.domain.fact import NewFact
-from factwire.domain.position import Position
+from factwire.domain.position import Cursor, Position
 from factwire.publish.batch import Published, Request
 from factwire.publish.encryption import PayloadEncryption
 from factwire.store import append
@@ -38,6 +38,7 @@ log = logging.getLogger(__name__)
 SLOW_CONDITIONS_MAX = 2
 NAMES_LISTED = 3
 NEW_MAX = 200  # facts that a call checks for an item of a condition in negligible time
+KEY_OF_MORE = "The key was used for a request with more facts. Nothing was written."
 WAITED_TOO_LONG = "The publish waited too long for its turn."
 
 
@@ -72,7 +73,7 @@ class Refusals:
         """Report the reason to a refused request, at once if it is known; or retry the request."""
         match refused.refusal:
             case Refusal.FAILED:
-                self.spawn([request], self._name_conflict(refused))
+                self.spawn([request], self._name_conflict(request, refused, appended))
             case Refusal.SLOW:
                 self.spawn([request], self._search_without_lock(request, refused, appended))
             case Refusal.UNKEYED:
@@ -87,7 +88,7 @@ class Refusals:
     def _decide_at_once(self, request: Request, refused: RefusedRequest, appended: Appended) -> FactwireError:
         match refused.refusal:
             case Refusal.FORKED:
-                return CursorForked(epoch=appended.epoch)
+                return CursorForked(epoch=appended.epoch, forked_after=refused.position)
             case Refusal.AHEAD:
                 return CursorAhead(epoch=appended.epoch, head=refused.position or 0)
             case Refusal.ERASED:
@@ -102,16 +103,23 @@ class Refusals:
                 )
         raise AssertionError(refused.refusal)
 
+    async def is_known(self, request: Request) -> bool:
+        """True if one of the ids of a request is stored already."""
+        return bool(await self.known_facts([fact for fact in request.facts if fact.chosen_id]))
+
     def compare(self, requests: list[Request]) -> None:
         """Separate retries of stored facts from requests that use stored ids for other content."""
         self.spawn(requests, self._compare(requests))
 
     async def known_facts(self, facts: Sequence[NewFact]) -> dict[str, KnownFact]:
         """Facts stored under the ids of the given facts. Raises OutcomeUnknown if they may not be durable."""
-        if not facts:
+        return await self.known_ids([fact.id for fact in facts])
+
+    async def known_ids(self, ids: Sequence[str]) -> dict[str, KnownFact]:
+        if not ids:
             return {}
         async with self._pools.read.acquire() as connection:
-            known = await append.known_facts(connection, [fact.id for fact in facts])
+            known = await append.known_facts(connection, ids)
         if known:
             await self._make_sure()
         return known
@@ -149,12 +157,15 @@ class Refusals:
     async def _compare(self, requests: list[Request]) -> None:
         """Compare requests with the facts that append just found stored. No failure says that nothing is written."""
         facts = [await self._with_stored_id(request) for request in requests]
+        further = [request.next_id for request in requests if request.next_id]
         try:
-            known = await self.known_facts([fact for each in facts for fact in each])
+            known = await self.known_ids([fact.id for each in facts for fact in each] + further)
         except Unavailable as error:
             raise OutcomeUnknown() from error
         for request, each in zip(requests, facts, strict=True):
-            if any(fact.id in known for fact in each):
+            if request.next_id in known:
+                request.end(FactIdConflict([fact.id for fact in each], detail=KEY_OF_MORE))
+            elif any(fact.id in known for fact in each):
                 request.end(replay_or_conflict(each, known))
             else:
                 request.end(OutcomeUnknown([fact.id for fact in each]))
@@ -176,11 +187,23 @@ class Refusals:
         request.facts = await self._sealing.seal(request.unsealed)
         self._retry(request)
 
-    async def _name_conflict(self, refused: RefusedRequest) -> None:
-        assert refused.position is not None
-        async with self._pools.read.acquire() as connection:
-            fact_id = await append.fact_id_at(connection, refused.position)
-        raise condition_failed(refused.position, fact_id)
+    async def _name_conflict(self, request: Request, refused: RefusedRequest, appended: Appended) -> None:
+        head = Cursor(appended.epoch, appended.head)
+        raise await self._condition_failed(request, refused.place, refused.position, head)
+
+    async def _condition_failed(
+        self, request: Request, place: int, position: Position | None, head: Cursor
+    ) -> FactwireError:
+        """Error that names the precondition, the fact that it forbids (None if one is missing), and the head."""
+        assert request.condition is not None
+        precondition = request.condition.preconditions[place]
+        fact_id = None
+        if position is not None:
+            async with self._pools.read.acquire() as connection:
+                fact_id = await append.fact_id_at(connection, position)
+            if fact_id is None:
+                return LogDamaged(f"The fact at position {position} is missing.")
+        return ConditionFailed(precondition.pointer, position, fact_id, head_cursor=str(head))
 
     async def _search_without_lock(self, request: Request, refused: RefusedRequest, appended: Appended) -> None:
         """Search for matches of an expensive condition without the lock, then retry with only new facts left to check.
@@ -191,16 +214,15 @@ class Refusals:
         """
         condition = request.condition
         assert condition is not None
-        searched = list(condition.searched) or [None] * len(condition.fail_if_match.items)
-        searched[: refused.item] = [Searched(appended.epoch, appended.head, appended.head_id)] * refused.item
-        condition = replace(condition, searched=tuple(searched))
+        condition = replace(condition, searched=searched_by_call(condition, refused, appended))
         while not request.ended:
-            found = await self._search(request, condition)
+            found = await self._search(request, condition, appended.epoch)
             condition = replace(condition, searched=tuple(found.searched))
-            if condition.after.epoch not in (0, found.epoch):
-                condition = replace(condition, searched=())  # the call reports on its epoch
+            if found.epoch != appended.epoch:
+                condition = replace(condition, searched=())  # the bounds were good in that epoch: the call looks again
                 break
-            if found.searched and min(each.position for each in found.searched) >= found.head - NEW_MAX:
+            open_at = [each.position for each in found.searched if not each.found]
+            if found.searched and min(open_at, default=found.head) >= found.head - NEW_MAX:
                 break
             if request.searched_seconds > self._condition_seconds:
                 detail = f"The condition took longer than {self._condition_seconds} s. Give a later `after`."
@@ -208,8 +230,8 @@ class Refusals:
         request.condition = condition
         self._retry(request)
 
-    async def _search(self, request: Request, condition: Condition) -> SearchProgress:
-        """Run one search statement. Raises ConditionFailed if it finds a match, and Unavailable."""
+    async def _search(self, request: Request, condition: Condition, epoch: int) -> SearchProgress:
+        """Run one search statement. Raises ConditionFailed if it finds a match in this epoch, and Unavailable."""
         clock = asyncio.get_running_loop().time
         if clock() > request.give_up_at:
             raise Unavailable(WAITED_TOO_LONG)
@@ -217,9 +239,21 @@ class Refusals:
             began_at = perf_counter()
             found = await search(connection, condition)
             request.searched_seconds += perf_counter() - began_at
-            if found.match is not None and condition.after.epoch in (0, found.epoch):
-                raise condition_failed(found.match, await append.fact_id_at(connection, found.match))
+        if found.match is not None and found.epoch == epoch:
+            raise await self._condition_failed(request, found.place, found.match, Cursor(epoch, found.head))
         return found
+
+
+def searched_by_call(condition: Condition, refused: RefusedRequest, appended: Appended) -> tuple[Searched | None, ...]:
+    """Progress of each item after a call that stopped at one of them: no item before it has a forbidden match.
+
+    Of an item that needs a match, the call does not report the match: it is found again by the search.
+    """
+    head = Searched(appended.epoch, appended.head, appended.head_id)
+    return tuple(
+        head if place < refused.place and not each.must_match else condition.searched_at(place)
+        for place, each in enumerate(condition.preconditions)
+    )
 
 
 def catalogue_limit_exceeded(limit: str, maximum: int | None, what: str, request: Request) -> LimitExceeded:
@@ -231,12 +265,6 @@ def catalogue_limit_exceeded(limit: str, maximum: int | None, what: str, request
     )
     detail = f"there are at most {maximum} {what}; these facts are of {listed}"
     return LimitExceeded(limit, maximum, field=FieldError(detail, pointer="/facts"))
-
-
-def condition_failed(position: Position, fact_id: str | None) -> FactwireError:
-    if fact_id is None:
-        return LogDamaged(f"The fact at position {position} is missing.")
-    return ConditionFailed(position, fact_id)
 
 
 def replay_or_conflict(facts: Sequence[NewFact], known: Mapping[str, KnownFact]) -> Published | FactIdConflict:

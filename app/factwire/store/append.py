@@ -4,17 +4,17 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from itertools import accumulate
+from itertools import accumulate, repeat
 from typing import Any, NamedTuple
 
 import asyncpg
 
-from factwire.domain.condition import Condition
+from factwire.domain.condition import Condition, Precondition, Searched
 from factwire.domain.errors import HistoryForked
 from factwire.domain.fact import IN, NewFact, kind_lists, utc
 from factwire.domain.position import Position
 from factwire.store.connection import Connection
-from factwire.store.query_arguments import SEPARATOR, item_texts
+from factwire.store.query_arguments import SEPARATOR, precondition_texts
 
 # The order of the log is explained in alembic/sql/append_v1.sql, at the line that makes it.
 # Lists are sent as text and split by the server: asyncpg checks the type of array elements one by one, which costs
@@ -108,14 +108,16 @@ class Refusal(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RefusedRequest:
-    """Reason for which a request was not appended. `position` is that of a forbidden fact, or the head.
+    """Reason for which a request was not appended.
 
-    If the search of its condition is not finished, it stopped at `position` of `item`: the items before match nothing.
+    `position` is that of the fact that a condition forbids (None if a fact is missing), the head for a bound that is
+    ahead of it, or the position up to which a bound of an older epoch would be good. `place` is that of the
+    precondition that failed, or at which the search stopped at `position`: all before it hold.
     """
 
     refusal: Refusal
     position: Position | None
-    item: int = 0
+    place: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,19 +233,19 @@ async def append(
 def refused_requests(
     row: asyncpg.Record, requests: Sequence[tuple[Sequence[NewFact], Condition | None]]
 ) -> dict[int, RefusedRequest]:
-    """Refused requests of a call, by index. `item` is the index of an item in the condition of the request."""
+    """Refused requests of a call, by index. `place` counts the preconditions of the request."""
     refused = zip(row["refused"], row["outcomes"], row["positions"], row["places"], strict=True)
     return {
         request: RefusedRequest(
-            Refusal(outcome), position, 0 if place is None else place - 1 - items_before(requests, request)
+            Refusal(outcome), position, 0 if place is None else place - 1 - preconditions_before(requests, request)
         )
         for request, outcome, position, place in refused
     }
 
 
-def items_before(requests: Sequence[tuple[Sequence[NewFact], Condition | None]], request: int) -> int:
-    """Total number of condition items in the requests before `request`."""
-    return sum([len(condition.fail_if_match.items) for _, condition in requests[:request] if condition is not None])
+def preconditions_before(requests: Sequence[tuple[Sequence[NewFact], Condition | None]], request: int) -> int:
+    """Total number of preconditions of the requests before `request`."""
+    return sum([len(condition.preconditions) for _, condition in requests[:request] if condition is not None])
 
 
 def array_text(values: Iterable[object]) -> str:
@@ -297,25 +299,26 @@ def new_key_arrays(facts: Sequence[NewFact]) -> tuple[list[str], str, list[bytes
 def condition_texts(
     requests: Sequence[tuple[Sequence[NewFact], Condition | None]],
 ) -> tuple[str, str, str, str, str, str, str]:
-    """Condition items: request, epoch, position to search after, id of the fact there if searched before, and parts."""
+    """Preconditions: request, epoch, position to search after, id of the fact there if searched before, and parts."""
     conditions = [(index, condition) for index, (_, condition) in enumerate(requests) if condition is not None]
     if not conditions:
         return "{}", "{}", "{}", "{}", "", "", ""
-    items = [
-        (index, *_after(condition, place), *item_texts(item))
+    rows = [
+        (index, *_after(precondition, searched), *precondition_texts(precondition, searched))
         for index, condition in conditions
-        for place, item in enumerate(condition.fail_if_match.items)
+        for precondition, searched in zip(
+            condition.preconditions, condition.searched or repeat(None), strict=bool(condition.searched)
+        )
     ]
-    indexes, epochs, afters, ids, *texts = zip(*items, strict=True)
+    indexes, epochs, afters, ids, *texts = zip(*rows, strict=True)
     # A part may be empty, and a list of one empty text would be read as an empty list: hence the separator before each.
     namespaces, types, tags = ("".join([f"\x1e{text}" for text in part]) for part in texts)
     return array_text(indexes), array_text(epochs), array_text(afters), array_text(ids), namespaces, types, tags
 
 
-def _after(condition: Condition, place: int) -> tuple[int, Position, str]:
-    searched = condition.searched[place] if condition.searched else None
+def _after(precondition: Precondition, searched: Searched | None) -> tuple[int, Position, str]:
     if searched is None:
-        return condition.after.epoch, condition.after.position, "null"
+        return precondition.cursor.epoch, precondition.cursor.position, "null"
     return searched.epoch, searched.position, searched.id or "null"
 
 

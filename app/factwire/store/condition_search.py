@@ -1,4 +1,4 @@
-"""Search for facts that a condition forbids, without the lock of the log, one statement at a time."""
+"""Search for facts that match a condition, without the lock of the log, one statement at a time."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,11 +7,12 @@ from uuid import UUID
 from factwire.domain.condition import Condition, Searched
 from factwire.domain.position import Position
 from factwire.store.connection import Connection
-from factwire.store.query_arguments import query_arrays
+from factwire.store.query_arguments import precondition_texts
 from factwire.store.rows import required_row
 
 SEARCH = """
-select match, throughs, ids, head, epoch, continues from factwire.search_items($1, $2, $3, $4, $5, $6, $7)
+select match, place, throughs, matched, ids, head, epoch, continues
+  from factwire.search_condition($1, $2, $3, $4, $5, $6, $7)
 """
 
 # Limits of one statement.
@@ -21,36 +22,41 @@ SECONDS_MAX = 0.2
 
 @dataclass(frozen=True, slots=True)
 class SearchProgress:
-    """Match of a condition, or how far each item was searched without a match; with the head and epoch of the log.
+    """Match of a precondition that forbids it, with its place, or how far each one was searched; with head and epoch.
 
     If the earlier search was of another history, it does not count: `searched` is empty.
     """
 
     match: Position | None
+    place: int
     searched: Sequence[Searched]
     head: Position
     epoch: int
 
 
 async def search(connection: Connection, condition: Condition) -> SearchProgress:
-    """Search for facts that a condition forbids, after the part already searched, within the limits of a statement."""
-    places = range(len(condition.fail_if_match.items))
-    known = condition.searched or [None for _ in places]
+    """Search after the part of the log that was searched already, within the limits of a statement."""
+    known = [condition.searched_at(place) for place in range(len(condition.preconditions))]
+    each = list(zip(condition.preconditions, known, strict=True))
+    texts = [precondition_texts(precondition, searched) for precondition, searched in each]
     row = required_row(
         await connection.fetchrow(
             SEARCH,
-            *query_arrays(condition.fail_if_match),
-            [condition.after_of(place).position for place in places],
-            [each and each.id for each in known],
+            *([text[part] for text in texts] for part in range(3)),
+            [searched.position if searched else precondition.cursor.position for precondition, searched in each],
+            [searched and searched.id for searched in known],
             WORK_MAX,
             SECONDS_MAX,
         )
     )
     epoch = row["epoch"]
-    if not row["continues"] or any(each and each.epoch != epoch for each in known):
-        return SearchProgress(None, (), row["head"], epoch)
-    searched = [Searched(epoch, *each) for each in zip(row["throughs"], map(encode_text, row["ids"]), strict=True)]
-    return SearchProgress(row["match"], searched, row["head"], epoch)
+    if not row["continues"] or any(searched and searched.epoch != epoch for searched in known):
+        return SearchProgress(None, 0, (), row["head"], epoch)
+    reached = [
+        Searched(epoch, through, encode_text(id), found)
+        for through, id, found in zip(row["throughs"], row["ids"], row["matched"], strict=True)
+    ]
+    return SearchProgress(row["match"], (row["place"] or 1) - 1, reached, row["head"], epoch)
 
 
 def encode_text(id: UUID | None) -> str | None:

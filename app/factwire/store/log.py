@@ -129,6 +129,11 @@ async def read_log(connection: Connection) -> Log:
     return Log(row["head"], row["epoch"], row["floor"], forks, row["on_standby"])
 
 
+async def read_idempotency_secret(connection: Connection) -> bytes:
+    secret: bytes = await connection.fetchval("select idempotency_secret from factwire.log")
+    return secret
+
+
 async def resolve(connection: Connection, bound: Bound, readable: NamespaceSet = EVERY_NAMESPACE) -> LogState:
     """Return the state of the log at a bound. Raises FactNotFound or an error of Log.locate if it has no position.
 

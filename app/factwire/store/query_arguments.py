@@ -2,6 +2,7 @@
 
 from functools import lru_cache
 
+from factwire.domain.condition import Precondition, Searched
 from factwire.domain.fact import FAMILY, NAMESPACE
 from factwire.domain.grants import ALL, BEFORE_NAMES, BELOW, NamespaceSet, covers
 from factwire.domain.query import Item, Query
@@ -9,6 +10,7 @@ from factwire.domain.query import Item, Query
 SEPARATOR = "\x1f"
 BETWEEN_PARTS = "\x1c"
 EXACT = "="
+NEEDED, FOUND = "!", "+"  # of a precondition: a fact must match, one was found
 NAMES_REMEMBERED = 1024
 
 
@@ -18,8 +20,17 @@ def query_arrays(query: Query) -> tuple[list[str], list[str], list[str]]:
     return [part[0] for part in parts], [part[1] for part in parts], [part[2] for part in parts]
 
 
-def item_texts(item: Item) -> tuple[str, str, str]:
-    return _scope(item), _values(item.types), _values(item.tags)
+def item_texts(item: Item, need: str = "") -> tuple[str, str, str]:
+    """Namespaces, types and tags of an item; `need` is that of a precondition, see check_conditions in alembic/sql."""
+    tags = _values(item.tags)
+    if item.any_tags or need:
+        tags = BETWEEN_PARTS.join([tags, _values(item.any_tags), need])
+    return _scope(item), _values(item.types), tags
+
+
+def precondition_texts(precondition: Precondition, searched: Searched | None) -> tuple[str, str, str]:
+    found = searched is not None and searched.found
+    return item_texts(precondition.item, FOUND if found else NEEDED if precondition.must_match else "")
 
 
 def _scope(item: Item) -> str:

@@ -29,9 +29,14 @@ def check_media_type(request: Request, *expected: str) -> str:
     """
     given = header(request.scope, b"content-type")
     for media_type in expected:
-        if given == media_type.encode() or given.partition(b";")[0].strip().lower() == media_type.encode():
+        if given == media_type.encode() or media_type_of(request) == media_type:
             return media_type
     raise UnsupportedMediaType(" or ".join(expected))
+
+
+def media_type_of(request: Request) -> str:
+    """Media type of the body without its parameters; empty if it is not given."""
+    return header(request.scope, b"content-type").partition(b";")[0].strip().lower().decode("latin-1")
 
 
 class Bodies:

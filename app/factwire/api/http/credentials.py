@@ -26,7 +26,7 @@ async def authenticate(context: Context, scope: Scope) -> Principal:
 async def authenticate_ticket(context: Context, request: Request) -> Principal:
     parameters = parameters_of(request, *FILTERS, *OPTIONS, TICKET)
     context.tail.refuse_on_standby()  # a standby cannot record that the ticket was used
-    return await context.tickets.use(parameters.values.get(TICKET, [""])[0], parameters.query())
+    return await context.tickets.use(parameters.values.get(TICKET, [""])[0], parameters.query(context.limits))
 
 
 async def authenticate_session(context: Context, request: Request, secret: str) -> Principal:

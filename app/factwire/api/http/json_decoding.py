@@ -7,10 +7,12 @@ refused: a body may have megabytes, and while one is decoded the process does no
 import re
 import secrets
 from itertools import islice
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import msgspec
 
+from factwire.api.http.decoding_hints import UNKNOWN as UNKNOWN_FIELD
+from factwire.api.http.decoding_hints import plain_message
 from factwire.api.http.duplicate_members import ESCAPED_BACKSLASH, NAME_SHOWN_MAX, has_repeated_member, repeated_member
 from factwire.domain.errors import FactwireError, FieldError, InvalidRequest, MalformedJson
 from factwire.domain.fact import escape_pointer
@@ -28,7 +30,6 @@ LONE_SURROGATES_MAX = 10_000
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 SYNTAX = msgspec.json.Decoder(msgspec.Raw)
 LOCATION = re.compile(r" - at `(?:key in )?\$([^`]*)`$")
-UNKNOWN_FIELD = re.compile(r"Object contains unknown field `(.*)`", re.DOTALL)
 STEP = re.compile(r"\[(\d+|\.\.\.)\]|\.([^.\[]+)")
 
 
@@ -75,7 +76,7 @@ class Decoder(Generic[T]):
         try:
             value = self._decoder.decode(marked)
         except msgspec.ValidationError as invalid:
-            raise invalid_request(str(invalid), mark=f"\x01{token}") from None
+            raise invalid_request(str(invalid), self._decoder.type, mark=f"\x01{token}") from None
         except (msgspec.DecodeError, RecursionError):
             raise MalformedJson(sentence(str(error))) from None
         if self._refuses_repeats and has_repeated_member(marked, value):
@@ -88,7 +89,7 @@ class Decoder(Generic[T]):
             SYNTAX.decode(with_lone_surrogates_marked(body, b"\\u0001"))
         except (msgspec.DecodeError, RecursionError) as wrong:
             return malformed(body, wrong)
-        return invalid_request(str(error))
+        return invalid_request(str(error), self._decoder.type)
 
 
 class Payloads:
@@ -129,27 +130,28 @@ def malformed(body: bytes, error: Exception) -> MalformedJson:
     )
 
 
-def invalid_request(message: str, *, mark: str | None = None) -> InvalidRequest:
-    """Error with a decoder's message, and its location as a JSON pointer to a part of the body that was sent.
+def invalid_request(message: str, body_type: Any, *, mark: str | None = None) -> InvalidRequest:
+    """Error with a decoder's message in plain words, and its location as a JSON pointer into the body that was sent.
 
     The pointer leads to the member itself if it exists, and to the object if a member is missing, or if its name cannot
     be sent back: it is too long, or has a lone surrogate, which appears as `mark` in the message.
     """
     location = LOCATION.search(message)
-    pointer = ""
+    path: list[str] = []
     for index, name in STEP.findall(location[1] if location else ""):
         if index == "...":
             break
-        pointer += f"/{index or name}"
+        path.append(index or name)
     text = message[: location.start()] if location else message
+    detail = plain_message(text, body_type, path)
     unknown = UNKNOWN_FIELD.fullmatch(text)
     if unknown is not None and len(unknown[1]) > NAME_SHOWN_MAX:
-        text = f"Object contains unknown field `{unknown[1][:NAME_SHOWN_MAX]}…`"
+        detail = f"unknown member {unknown[1][:NAME_SHOWN_MAX]}…"
     elif unknown is not None and (mark is None or mark not in unknown[1]):
-        pointer += f"/{escape_pointer(unknown[1])}"
+        path.append(escape_pointer(unknown[1]))
     if mark is not None:
-        text = text.replace(mark, "\\u")
-    return InvalidRequest([FieldError(sentence(text), pointer=pointer)])
+        detail = detail.replace(mark, "\\u")
+    return InvalidRequest([FieldError(detail, pointer="".join([f"/{step}" for step in path]))])
 
 
 def sentence(text: str) -> str:

@@ -7,8 +7,7 @@ from msgspec import UNSET
 from uuid_utils import uuid7
 
 from factwire.api.http.json_decoding import Payloads
-from factwire.api.http.models import ConditionBody, NewFactBody, PublishBody, QueryBody, QueryItemBody
-from factwire.domain.condition import Condition
+from factwire.api.http.models import NewFactBody, PublishBody, QueryBody, QueryItemBody
 from factwire.domain.errors import FactwireError, FieldError, InvalidRequest, LimitExceeded
 from factwire.domain.fact import (
     AGGREGATE,
@@ -19,9 +18,10 @@ from factwire.domain.fact import (
     find_repeated,
     invalid_field,
     new_fact,
+    value_length_max,
 )
-from factwire.domain.limits import ITEMS_MAX, VALUES_MAX, Limits
-from factwire.domain.position import FACT_ID, Cursor, parse_cursor
+from factwire.domain.limits import VALUES_MAX, Limits
+from factwire.domain.position import FACT_ID
 from factwire.domain.query import Item, Query, new_item
 
 T = TypeVar("T")
@@ -32,14 +32,21 @@ def facts_from(body: PublishBody, payloads: Payloads, limits: Limits) -> list[Ne
     return build_facts(body.facts, lambda fact: fact_from(fact, payloads, limits), limits, pointer="/facts")
 
 
-def build_facts(given: Sequence[T], make: Callable[[T], NewFact], limits: Limits, *, pointer: str) -> list[NewFact]:
-    """Build a fact from each given value. Raises InvalidRequest that names each invalid one, and LimitExceeded."""
+def build_facts(
+    given: Sequence[T], make: Callable[[T], NewFact], limits: Limits, *, pointer: str, merges_equal: bool = False
+) -> list[NewFact]:
+    """Build a fact from each given value. Raises InvalidRequest that names each invalid one, and LimitExceeded.
+
+    Equal facts, with their ids, are refused, or are one fact if `merges_equal`.
+    """
     if not given:
         raise InvalidRequest([FieldError("expected at least one fact", pointer=pointer)])
     check_maximum(len(given), "facts_max", limits.facts_max, pointer, "facts")
     facts, wrong = build_facts_and_errors(given, make, limits, pointer)
     if wrong:
         raise InvalidRequest(wrong)
+    if merges_equal:
+        facts = list({(fact.id, fact.digest): fact for fact in facts}.values())
     twice = find_repeated([fact.id for fact in facts]) if len(facts) > 1 else None
     if twice is not None:
         raise InvalidRequest([FieldError(f"the id {twice} occurs twice in the request", pointer=pointer)])
@@ -84,7 +91,7 @@ def fact_from(body: NewFactBody, payloads: Payloads, limits: Limits) -> NewFact:
         id=str(uuid7()) if body.id is None or body.id is UNSET else canonical_id(body.id),
         namespace=body.namespace,
         type=body.type,
-        version=1 if body.version is UNSET else body.version,
+        version=1 if body.version is UNSET or body.version is None else body.version,
         aggregate_ids=body.aggregate_ids or [],
         meta=body.meta or {},
         payload=payloads.verbatim(body.payload),
@@ -100,39 +107,23 @@ def canonical_id(given: str) -> str:
     return given.lower()
 
 
-def query_from(body: QueryBody) -> Query:
-    return Query(items_from(body.items or (), "/items"))
+def query_from(body: QueryBody, limits: Limits) -> Query:
+    return Query(tuple(parse_items(body.items or (), "/items", limits)))
 
 
-def condition_from(body: ConditionBody) -> Condition:
-    """Condition of a publish. Raises InvalidRequest if it lists no item, or if an item restricts nothing."""
-    pointer = "/condition/fail_if_match"
-    if not body.fail_if_match:
-        raise invalid_field(pointer, "expected at least one item")
-    items = items_from(body.fail_if_match, pointer)
-    for index, item in enumerate(items):
-        if item == Item():
-            raise invalid_field(f"{pointer}/{index}", "an item of a condition needs at least one part")
-    return Condition(Query(items), condition_after(0 if body.after is UNSET else body.after))
-
-
-def condition_after(after: int | str) -> Cursor:
-    try:
-        if isinstance(after, str):
-            return parse_cursor(after)
-        return parse_cursor(str(after))
-    except ValueError as error:
-        raise invalid_field("/condition/after", str(error)) from None
-
-
-def items_from(bodies: Sequence[QueryItemBody], pointer: str) -> tuple[Item, ...]:
-    return tuple(parse_items(bodies, pointer))
-
-
-def parse_items(bodies: Sequence[QueryItemBody], pointer: str) -> Iterator[Item]:
-    check_maximum(len(bodies), "query_items_max", ITEMS_MAX, pointer, "items")
+def parse_items(bodies: Sequence[QueryItemBody], pointer: str, limits: Limits) -> Iterator[Item]:
+    check_maximum(len(bodies), "query_items_max", limits.query_items_max, pointer, "items")
+    values = 0
     for index, body in enumerate(bodies):
-        yield item_from(body, f"{pointer}/{index}")
+        item = item_from(body, f"{pointer}/{index}")
+        values += item.values
+        check_total(values, limits, pointer)
+        yield item
+
+
+def check_total(values: int, limits: Limits, pointer: str) -> None:
+    """Refuse more values than one query may have: each of them is looked up."""
+    check_maximum(values, "query_total_values_max", limits.query_total_values_max, pointer, "values in all items")
 
 
 def item_from(body: QueryItemBody, pointer: str) -> Item:
@@ -141,21 +132,24 @@ def item_from(body: QueryItemBody, pointer: str) -> Item:
         raise invalid_field(f"{pointer}/meta", "a meta key has no ':'")
     if [] in given.values():
         raise invalid_field(f"{pointer}/meta", "expected at least one value for each key")
+    if body.any_aggregate_id == []:
+        raise invalid_field(f"{pointer}/any_aggregate_id", "expected at least one aggregate id")
     meta = [
         (key, value) for key, values in given.items() for value in ([values] if isinstance(values, str) else values)
     ]
-    namespaces, types, aggregate_ids = body.namespaces or [], body.types or [], body.aggregate_ids or []
     parts = {
-        "namespaces": namespaces,
-        "types": types,
-        "aggregate_ids": aggregate_ids,
-        "meta": [text for pair in meta for text in pair],
+        "namespaces": body.namespaces or [],
+        "types": body.types or [],
+        "aggregate_ids": body.aggregate_ids or [],
+        "any_aggregate_id": body.any_aggregate_id or [],
     }
     for name, values in parts.items():
-        count = len(meta) if name == "meta" else len(values)
-        check_maximum(count, "query_values_max", VALUES_MAX, f"{pointer}/{name}", "values")
+        check_maximum(len(values), "query_values_max", VALUES_MAX, f"{pointer}/{name}", "values")
         check_texts(values, f"{pointer}/{name}")
-    return new_item(namespaces=namespaces, types=types, aggregate_ids=aggregate_ids, meta=meta)
+    check_maximum(len(meta), "query_values_max", VALUES_MAX, f"{pointer}/meta", "values")
+    for key, value in meta:
+        check_texts((key, value), f"{pointer}/meta", length_max=value_length_max(key))
+    return new_item(**parts, meta=meta)
 
 
 def query_body_from(query: Query) -> QueryBody:
@@ -174,6 +168,7 @@ def item_body_from(item: Item) -> QueryItemBody:
         namespaces=list(item.namespaces),
         types=list(item.types),
         aggregate_ids=[tag.removeprefix(AGGREGATE) for tag in item.tags if tag.startswith(AGGREGATE)],
+        any_aggregate_id=[tag.removeprefix(AGGREGATE) for tag in item.any_tags] or UNSET,
         meta=meta,
     )
 

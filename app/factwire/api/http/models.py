@@ -7,7 +7,8 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 MetaValues = dict[str, str | list[str]]
-Texts = list[str] | UnsetType
+Texts = list[str] | UnsetType | None
+ItemAfter = int | str | UnsetType | None
 
 
 class NewFactBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -24,15 +25,15 @@ class NewFactBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
         ),
     ] = UNSET
     version: Annotated[
-        int | UnsetType,
+        int | UnsetType | None,
         Meta(description="The version of the payload's schema (default: 1)."),
     ] = UNSET
     aggregate_ids: Annotated[
-        list[str] | UnsetType,
+        list[str] | UnsetType | None,
         Meta(description="The entities that the fact is about: a set."),
     ] = UNSET
     meta: Annotated[
-        MetaValues | UnsetType,
+        MetaValues | UnsetType | None,
         Meta(description="Small attributes to match on."),
     ] = UNSET
     data_subject: Annotated[
@@ -46,9 +47,9 @@ class NewFactLine(NewFactBody, forbid_unknown_fields=True, kw_only=True):
 
     position: int | UnsetType | None = UNSET
     published_at: str | UnsetType | None = UNSET
-    redacted: Annotated[bool | UnsetType, Meta(description="Its payload was taken out: it is skipped.")] = UNSET
-    erased: Annotated[bool | UnsetType, Meta(description="Its payload was erased: it is skipped.")] = UNSET
-    unreadable: Annotated[bool | UnsetType, Meta(description="Its payload was damaged: it is skipped.")] = UNSET
+    redacted: Annotated[bool | UnsetType | None, Meta(description="Its payload was taken out: it is skipped.")] = UNSET
+    erased: Annotated[bool | UnsetType | None, Meta(description="Its payload was erased: it is skipped.")] = UNSET
+    unreadable: Annotated[bool | UnsetType | None, Meta(description="Its payload was damaged: it is skipped.")] = UNSET
 
 
 class QueryItemBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -57,22 +58,45 @@ class QueryItemBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     namespaces: Annotated[Texts, Meta(description="The namespace is one of these.")] = UNSET
     types: Annotated[Texts, Meta(description="The type is one of these.")] = UNSET
     aggregate_ids: Annotated[Texts, Meta(description="The fact has all of these.")] = UNSET
-    meta: Annotated[MetaValues | UnsetType, Meta(description="The fact has all of these pairs.")] = UNSET
+    any_aggregate_id: Annotated[Texts, Meta(description="The fact has at least one of these.")] = UNSET
+    meta: Annotated[MetaValues | UnsetType | None, Meta(description="The fact has all of these pairs.")] = UNSET
+
+
+class ConditionItemBody(QueryItemBody, forbid_unknown_fields=True, kw_only=True):
+    """One item of a condition: an item of a query, with a bound of its own. A list in it is not empty."""
+
+    after: Annotated[
+        ItemAfter,
+        Meta(
+            description="A cursor, a position, the id of a fact, or `start`, exclusive (default: the condition's "
+            "`after` in `fail_if_match`, `start` in `fail_unless_match`)."
+        ),
+    ] = UNSET
 
 
 class QueryBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """Query for facts: a fact matches if it matches any item. Without items, every fact matches."""
 
-    items: list[QueryItemBody] | UnsetType = UNSET
+    items: list[QueryItemBody] | UnsetType | None = UNSET
 
 
 class ConditionBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """Condition of a publish: no fact after a position matches any of the items."""
+    """Condition of a publish: no fact matches an item of one list, and each item of the other has a fact."""
 
-    fail_if_match: list[QueryItemBody]
+    fail_if_match: Annotated[
+        list[ConditionItemBody] | UnsetType | None,
+        Meta(description="No fact after its bound matches any of these items."),
+    ] = UNSET
+    fail_unless_match: Annotated[
+        list[ConditionItemBody] | UnsetType | None,
+        Meta(description="For each of these items at least one fact after its bound matches."),
+    ] = UNSET
     after: Annotated[
-        int | str | UnsetType,
-        Meta(description="A cursor or a position, exclusive (default: the whole log)."),
+        ItemAfter,
+        Meta(
+            description="The bound of the items of `fail_if_match` that have none: a cursor, a position, the id of a "
+            "fact, or `start`, exclusive (default: `start`, the whole log)."
+        ),
     ] = UNSET
 
 
@@ -128,6 +152,13 @@ class Page(msgspec.Struct):
     position: Annotated[int, Meta(description="How far the page came, matches or not.")]
     cursor: Annotated[str, Meta(description="The cursor to continue after.")]
     head: Annotated[int, Meta(description="The position of the newest fact.")]
+    head_cursor: Annotated[
+        str | None,
+        Meta(
+            description="The cursor of the head that the page was read at, for the `after` of a condition. "
+            "Null unless the page is caught up (ascending), or the first (descending)."
+        ),
+    ]
     caught_up: Annotated[bool, Meta(description="True if the end of the requested range is reached.")]
     until: Annotated[str | UnsetType, Meta(description="Descending: the next page's `until`.")] = UNSET
 
@@ -200,10 +231,15 @@ class Problem(msgspec.Struct, kw_only=True):
     title: str
     status: int
     detail: str
+    help: Annotated[str, Meta(description="A path of this service with an explanation for people.")]
     errors: list[ProblemField] | UnsetType = UNSET
-    id: str | UnsetType = UNSET
+    id: Annotated[str | UnsetType | None, Meta(extra_json_schema={"nullable": True})] = UNSET
     ids: list[str] | UnsetType = UNSET
-    position: int | UnsetType = UNSET
+    position: Annotated[int | UnsetType | None, Meta(extra_json_schema={"nullable": True})] = UNSET
+    item: Annotated[str | UnsetType, Meta(description="Of a condition: a JSON pointer to the item that failed.")] = (
+        UNSET
+    )
+    head_cursor: Annotated[str | UnsetType, Meta(description="The cursor of the head at which it failed.")] = UNSET
     epoch: int | UnsetType = UNSET
     head: int | UnsetType = UNSET
     floor: int | UnsetType = UNSET

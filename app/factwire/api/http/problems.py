@@ -12,6 +12,7 @@ from starlette.responses import Response
 from starlette.routing import Match
 from starlette.types import Receive, Scope, Send
 
+from factwire.api.http.stream_options import WITHOUT_HEAD
 from factwire.domain import errors
 from factwire.domain.errors import FactwireError, FieldError
 
@@ -19,6 +20,8 @@ log = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
 PROBLEM = "factwire.problem"
+TYPE_PREFIX = "urn:factwire:problem:"
+HELP = "/problems/"  # the service explains each problem there
 RETRY_AFTER_SECONDS = "1"
 TEXT_MAX = 1000
 ERRORS_MAX = 100
@@ -65,12 +68,14 @@ STATUSES: Mapping[type[FactwireError], int] = {
     errors.LogDamaged: 503,
 }
 
+SERVER_CODES = ("headers-too-large", "malformed-request")  # of server/uvicorn_protocol, before there is a request
+
 # After these errors the rest of the body is not read, so the connection cannot carry another request.
 UNREAD_BODY = (errors.RequestTimeout,)
 
 
 def type_uri(error: type[FactwireError]) -> str:
-    return f"urn:factwire:problem:{error.code}"
+    return f"{TYPE_PREFIX}{error.code}"
 
 
 def problem(error: FactwireError) -> dict[str, Any]:
@@ -86,6 +91,7 @@ def problem(error: FactwireError) -> dict[str, Any]:
         "title": kind.title(),
         "status": STATUSES[kind],
         "detail": shortened(error.detail),
+        "help": f"{HELP}{error.code}",
         **members,
     }
 
@@ -165,7 +171,8 @@ async def answer_http_exception(request: Request, error: Exception) -> Response:
 def methods_of(request: Request) -> set[str]:
     """Methods of all routes that have the path; the router itself reports those of the first route only."""
     matching = [route for route in request.app.routes if route.matches(request.scope)[0] is not Match.NONE]
-    return {method for route in matching for method in getattr(route, "methods", None) or ()}
+    methods = {method for route in matching for method in getattr(route, "methods", None) or ()}
+    return methods | ({"HEAD"} if "GET" in methods and request.url.path not in WITHOUT_HEAD else set())
 
 
 async def answer_unexpected(request: Request, error: Exception) -> Response:

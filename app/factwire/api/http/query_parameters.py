@@ -22,13 +22,20 @@ from factwire.domain.errors import (
     UnknownParameter,
 )
 from factwire.domain.fact import META_KEY
-from factwire.domain.limits import NAME_LENGTH_MAX
+from factwire.domain.limits import NAME_LENGTH_MAX, Limits
 from factwire.domain.position import Bound, parse_bound
 from factwire.domain.query import EVERYTHING, Query
 
 T = TypeVar("T")
 
-REPEATABLE = frozenset({"namespace", "type", "aggregate_id", "meta"})
+PART_OF = {
+    "namespace": "namespaces",
+    "type": "types",
+    "aggregate_id": "aggregate_ids",
+    "any_aggregate_id": "any_aggregate_id",
+    "meta": "meta",
+}
+REPEATABLE = frozenset(PART_OF)
 FILTERS = (*sorted(REPEATABLE), "query")
 QUERY = Decoder(QueryBody)
 CLOCK = "(?:[01][0-9]|2[0-3]):[0-5][0-9]"
@@ -52,6 +59,13 @@ class Parameters:
             return parse(given[0])
         except ValueError as error:
             raise MalformedParameter(name, str(error)) from None
+
+    def single(self, name: str) -> str | None:
+        """A parameter that may be repeated as a filter, and here only once. Raises MalformedParameter."""
+        given = self.values.get(name, [])
+        if len(given) > 1:
+            raise MalformedParameter(name, "expected one value")
+        return given[0] if given else None
 
     def bound(self, name: str, default: Bound) -> Bound:
         return self.get(name, parse_bound, default)
@@ -82,20 +96,21 @@ class Parameters:
             raise MalformedParameter(name, f"expected one of {', '.join(choices)}")
         return chosen
 
-    def query(self) -> Query:
-        """Filters as a query. Repeated namespace or type is OR, repeated aggregate_id or meta is AND."""
+    def query(self, limits: Limits) -> Query:
+        """Filters as a query. Repeated aggregate_id or meta is AND, every other repeated filter is OR."""
         single = {name: self.values[name] for name in REPEATABLE if name in self.values}
         if "query" in self.values:
             if single:
                 detail = "`query` cannot be combined with " + ", ".join(sorted(single))
                 raise InvalidRequest([FieldError(detail, parameter="query")])
-            return self._blaming("query", lambda: query_from(QUERY.decode(self.values["query"][0].encode())[0]))
+            return self._blaming("query", lambda: query_from(QUERY.decode(self.values["query"][0].encode())[0], limits))
         if not single:
             return EVERYTHING
         body = QueryItemBody(
             namespaces=single.get("namespace", []),
             types=single.get("type", []),
             aggregate_ids=single.get("aggregate_id", []),
+            any_aggregate_id=single.get("any_aggregate_id"),
             meta=self.get_meta(),
         )
         return self._blaming(None, lambda: Query((item_from(body, ""),)))
@@ -128,10 +143,7 @@ def blame(field: FieldError, parameter: str | None) -> FieldError:
     if parameter is not None:
         return FieldError(field.detail, pointer=field.pointer, parameter=parameter)
     part = (field.pointer or "").split("/")[1]
-    return FieldError(
-        field.detail,
-        parameter={"namespaces": "namespace", "types": "type", "aggregate_ids": "aggregate_id"}.get(part, part),
-    )
+    return FieldError(field.detail, parameter=next(name for name, each in PART_OF.items() if each == part))
 
 
 NO_PARAMETERS = Parameters()

@@ -41,11 +41,13 @@ def page_json(found: FoundPage, *, descending: bool) -> bytes:
     """Page as JSON. The database has built each of its facts with a comma after it."""
     page = found.page
     until = b',"until":"%b"' % str(page.cursor).encode() if descending and not found.caught_up else b""
-    return b'{"facts":[%b],"position":%d,"cursor":"%b","head":%d,"caught_up":%b%b}' % (
+    head_cursor = b"null" if found.head_cursor is None else b'"%b"' % str(found.head_cursor).encode()
+    return b'{"facts":[%b],"position":%d,"cursor":"%b","head":%d,"head_cursor":%b,"caught_up":%b%b}' % (
         page.body[:-1],
         page.through,
         str(page.cursor).encode(),
         page.head,
+        head_cursor,
         b"true" if found.caught_up else b"false",
         until,
     )

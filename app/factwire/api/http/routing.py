@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from factwire.api.http.authorization import Rule, authorize
 from factwire.api.http.context import Context, context_of
 from factwire.api.http.problems import answer_unexpected, problem_response
+from factwire.api.http.stream_options import WITHOUT_HEAD
 from factwire.domain.errors import FactwireError
 
 RULE = "x-factwire-access"
@@ -57,6 +58,8 @@ class DirectRouting:
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["method"] == "HEAD" and scope["path"] not in WITHOUT_HEAD:
+            scope = {**scope, "method": "GET"}  # the server knows the method and sends no body
         found = self._endpoints.get((scope["method"], scope["path"])) if scope["type"] == "http" else None
         if found is None:
             await self._app(scope, receive, send)

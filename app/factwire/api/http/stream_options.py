@@ -10,6 +10,8 @@ OPTIONS = ("after", LAST_EVENT_ID, "heartbeat", "event")
 TICKET = "ticket"
 # EventSource can open these; it cannot send headers with credentials, and never reconnects after a 429 or a 503.
 STREAMS = frozenset({"/v1/stream", "/v1/stream/cloudevents"})
+# The length of these bodies is not known, and to find it out all of them would be read for nothing.
+WITHOUT_HEAD = STREAMS | {"/v1/facts/export", "/v1/facts/cloudevents"}
 HEARTBEAT_SECONDS_MIN, HEARTBEAT_SECONDS_MAX = 3, 60
 
 

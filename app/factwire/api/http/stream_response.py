@@ -81,12 +81,10 @@ def last_event_id(request: Request, parameters: Parameters) -> Bound | None:
     EventSource sends it as a header; clients that cannot do so send it as a parameter (event-source-polyfill:
     `lastEventId`).
     """
-    given = {value.strip() for value in request.headers.getlist("last-event-id")} - {""}
-    if len(given) > 1:
-        raise MalformedParameter("Last-Event-ID", "expected one value")
+    given = request.headers.get("last-event-id", "").strip()
     try:
         if given:
-            return parse_bound(given.pop())
+            return parse_bound(given)
     except ValueError as error:
         raise MalformedParameter("Last-Event-ID", str(error)) from None
     return parameters.optional_bound(LAST_EVENT_ID)

@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from factwire.api.http.direct_response import WRITER, ResponseWriter, header, writer_of
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
-REQUEST_HEADERS = ("Authorization", "If-None-Match", "Last-Event-ID", "Traceparent", "X-Request-ID")
+REQUEST_HEADERS = ("Authorization", "Idempotency-Key", "If-None-Match", "Last-Event-ID", "Traceparent", "X-Request-ID")
 EXPOSED_HEADERS = ("ETag", "Link", "Location", "Retry-After", "WWW-Authenticate", "X-Request-ID")
 PREFLIGHT_SECONDS = 7200  # browsers cache a preflight response for at most this time
 

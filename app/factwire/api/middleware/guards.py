@@ -13,6 +13,7 @@ from factwire.api.http.reconnect_later import ReconnectLater
 from factwire.api.http.stream_options import STREAMS
 from factwire.api.middleware.allowed_hosts import allowed_host, allowed_hosts_of
 from factwire.api.middleware.cross_site import same_site
+from factwire.api.middleware.headers import single_headers
 from factwire.domain.errors import FactwireError, Forbidden, RateLimited
 from factwire.limits.client_address import Proxies
 from factwire.limits.quotas import Quotas
@@ -32,6 +33,7 @@ def guards_of(settings: Settings, *, proxies: Proxies, quotas: Quotas | None) ->
     """The guards of a process, cheapest first; the rate limiter is the last."""
     hosts = allowed_hosts_of(settings)
     return (
+        single_headers,
         *([] if hosts is None else [allowed_host(hosts)]),
         *([not_forwarded()] if settings.is_open_implicitly else []),
         same_site(settings.origins),

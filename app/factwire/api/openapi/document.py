@@ -8,6 +8,7 @@ from fastapi.openapi.utils import get_openapi
 
 from factwire import __version__
 from factwire.api.http.models import Problem
+from factwire.api.http.problems import SERVER_CODES, STATUSES, TYPE_PREFIX, type_uri
 from factwire.api.http.routing import PlainRoute
 from factwire.api.openapi.operation import SECURITY_SCHEME, Declared
 from factwire.api.openapi.schemas import ITEM_SCHEMA, schemas_of
@@ -21,6 +22,7 @@ SECURITY_SCHEMES = {
         "description": "A key or a token. Not asked for by a service that is open (FACTWIRE_AUTH=none).",
     }
 }
+FIRST = ("/v1/facts", "/v1/facts/search", "/v1/stream")
 TAGS = [
     {"name": "facts", "description": "Publish and read facts."},
     {"name": "erasure", "description": "Erase the payloads about a data subject, or redact a single fact."},
@@ -41,15 +43,28 @@ def document(app: FastAPI, version: str = VERSION) -> dict[str, Any]:
         routes=app.routes,
         tags=TAGS,
         openapi_version=version,
+        servers=[{"url": "/", "description": "The service that serves this document."}],
+        license_info={"name": "Apache License 2.0", "identifier": "Apache-2.0"},
+        contact={"name": "Factwire"},
     )
+    made["paths"] = {path: made["paths"][path] for path in sorted(made["paths"], key=rank)}
     for path in made["paths"].values():
         for operation in path.values():
             operation["responses"] = without_additions(operation["responses"])
     keep_examples(app, made)
     if version == VERSION:
         leave_out(ITEM_SCHEMA, made["paths"])
-    made["components"] = {"schemas": schemas_of(structs_of(app)), "securitySchemes": SECURITY_SCHEMES}
+    schemas = schemas_of(structs_of(app))
+    schemas["Problem"]["properties"]["type"]["enum"] = sorted(
+        {*map(type_uri, STATUSES), *(f"{TYPE_PREFIX}{code}" for code in SERVER_CODES)}
+    )
+    made["components"] = {"schemas": schemas, "securitySchemes": SECURITY_SCHEMES}
     return made
+
+
+def rank(path: str) -> int:
+    """Place of a path in the document: the paths that all clients need come first, the rest keeps its order."""
+    return FIRST.index(path) if path in FIRST else len(FIRST)
 
 
 def structs_of(app: FastAPI) -> list[type]:

@@ -10,7 +10,7 @@ from factwire.api.http.authorization import Rule
 from factwire.api.http.bodies import NDJSON
 from factwire.api.http.direct_response import JSON
 from factwire.api.http.models import Problem
-from factwire.api.http.problems import MEDIA_TYPE, STATUSES, type_uri
+from factwire.api.http.problems import HELP, MEDIA_TYPE, STATUSES, type_uri
 from factwire.api.http.routing import RULE
 from factwire.api.http.sse import MEDIA_TYPE as EVENT_STREAM
 from factwire.api.openapi.parameters import describe
@@ -78,6 +78,7 @@ def operation(
     operation_id: str,
     summary: str,
     *,
+    description: str,
     rule: Rule,
     result: type,
     result_example: str | None = None,
@@ -127,6 +128,7 @@ def operation(
     return {
         "operation_id": operation_id,
         "summary": summary,
+        "description": description,
         "status_code": int(status),
         "openapi_extra": extra,
     }
@@ -184,6 +186,7 @@ def problem_responses(problems: Sequence[type[FactwireError]]) -> dict[str, Any]
                         "title": kinds[0].title(),
                         "status": status,
                         "detail": kinds[0].title(),
+                        "help": f"{HELP}{kinds[0].code}",
                     },
                 }
             },
@@ -199,11 +202,11 @@ def path_parameter(name: str, example: str | int | UUID) -> dict[str, Any]:
     return {"name": name, "in": "path", "required": True, "schema": schema, "example": shown}
 
 
+HEADERS = {
+    "Last-Event-ID": "The cursor to continue after, as EventSource sends it; takes precedence over `after`.",
+    "Idempotency-Key": "Makes a publish without ids safe to repeat: the same key gives its facts the same ids.",
+}
+
+
 def header_parameter(name: str) -> dict[str, Any]:
-    return {
-        "name": name,
-        "in": "header",
-        "required": False,
-        "description": "The cursor to continue after, as EventSource sends it; takes precedence over `after`.",
-        "schema": TEXT,
-    }
+    return {"name": name, "in": "header", "required": False, "description": HEADERS[name], "schema": TEXT}

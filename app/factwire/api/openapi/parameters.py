@@ -3,19 +3,19 @@
 from collections.abc import Mapping
 from typing import Any
 
-from factwire.api.http.query_parameters import REPEATABLE
 from factwire.api.openapi.schemas import TEXT, TEXTS, ref
+
+REQUIRED = frozenset({"namespace=one"})
 
 
 def describe(name: str) -> dict[str, Any]:
     """OpenAPI description of a query parameter. A suffix after `=` distinguishes two parameters of the same name."""
     schema, description, example = DESCRIPTIONS[name]
-    name = name.partition("=")[0]
-    repeatable: dict[str, Any] = {"style": "form", "explode": True} if name in REPEATABLE else {}
+    repeatable: dict[str, Any] = {"style": "form", "explode": True} if schema is TEXTS else {}
     return {
-        "name": name,
+        "name": name.partition("=")[0],
         "in": "query",
-        "required": False,
+        "required": name in REQUIRED,
         "description": description,
         "schema": schema,
         **({"example": example} if example is not None else {}),
@@ -27,6 +27,7 @@ DESCRIPTIONS: Mapping[str, tuple[dict[str, Any], str, Any]] = {
     "namespace": (TEXTS, "The namespace is one of these.", ["shop"]),
     "type": (TEXTS, "The type is one of these.", ["OrderPlaced"]),
     "aggregate_id": (TEXTS, "The fact has all of these aggregate ids.", ["order-1"]),
+    "any_aggregate_id": (TEXTS, "The fact has at least one of these aggregate ids.", None),
     "meta": (TEXTS, "The fact has all of these pairs, each `key:value`.", ["tenant:a"]),
     "query": (TEXT, "A query as JSON; not together with the other filters.", None),
     "after": (TEXT, "Exclusive: a cursor, a position, the id of a fact, `start` or `head`.", "start"),
@@ -49,6 +50,8 @@ DESCRIPTIONS: Mapping[str, tuple[dict[str, Any], str, Any]] = {
     ),
     "intervals": ({"type": "integer", "minimum": 1, "maximum": 120, "default": 60}, "How many intervals.", 60),
     "published_at_meta": (TEXT, "Keep the `published_at` of each line in meta, under this key.", None),
+    "namespace=one": (TEXT, "The namespace whose types are listed.", "shop"),
+    "type=one": (TEXT, "Only this type, with its versions; not together with the parameters of a list.", None),
     "prefix": (TEXT, "Only names that begin with this.", None),
     "after=name": (TEXT, "Exclusive: the last name that was listed; `next` of the answer before.", None),
     "limit=names": (

@@ -16,6 +16,7 @@ TEMPLATE = "#/components/schemas/{name}"
 NULL = {"type": "null"}
 TEXT = {"type": "string"}
 UUID_TEXT = {"type": "string", "format": "uuid"}
+NULLABLE = "nullable"  # of an optional member of an answer: null is a value of its own
 LINES = {"type": "string", "format": "binary"}  # as in OpenAPI 3.0: generators write it to a file, or read bytes
 TEXTS = {"type": "array", "items": TEXT}
 LONG = {"type": "integer", "format": "int64"}
@@ -67,16 +68,17 @@ def simplify_below(name: str, value: Any, required: Collection[str]) -> Any:
 
 def name_choice(schema: Schema, *, can_be_null: bool) -> Schema:
     """A named choice as a reference. A choice of a type and null becomes that type, nullable only if it is required."""
+    choices = [one for one in schema.pop("anyOf") if one != NULL]
     for name, shared in SHARED.items():
-        if shared.get("oneOf") == schema["anyOf"]:
-            del schema["anyOf"]
+        if shared.get("oneOf") == choices:
             return {**ref(name), **schema}
-    [something] = [one for one in schema.pop("anyOf") if one != NULL]
+    [something] = choices
     return {**something, **schema, **({"type": [something["type"], NULL["type"]]} if can_be_null else {})}
 
 
 def simplify_member(name: str, schema: Schema, *, can_be_null: bool) -> Schema:
     """The schema of a member. A name that ends in `_at` means a time, here as everywhere."""
+    can_be_null = schema.pop(NULLABLE, False) or can_be_null
     if name.endswith("_at"):
         return {**simplify(schema, can_be_null=can_be_null), "format": "date-time"}
     if name in SHORT:

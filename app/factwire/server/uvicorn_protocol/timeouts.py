@@ -317,11 +317,12 @@ class PatientProtocol(DowngradingProtocol):
         self._stop_timer()
         if self._refusal or self.transport.is_closing():
             return
-        body = b'{"type":"urn:factwire:problem:%b","title":"%b","status":%d,"detail":"%b"}' % (
+        body = b'{"type":"urn:factwire:problem:%b","title":"%b","status":%d,"detail":"%b","help":"/problems/%b"}' % (
             code,
             detail,
             status,
             detail,
+            code,
         )
         refusal = REFUSAL % (status, phrase, len(body), body)
         cycle: RequestResponseCycle | None = self.cycle

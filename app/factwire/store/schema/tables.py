@@ -39,6 +39,12 @@ log = Table(
     Column("forked_after", BigInteger),
     Column("system_identifier", BigInteger),
     Column("timeline", Integer),
+    Column(
+        "idempotency_secret",
+        LargeBinary,
+        nullable=False,
+        server_default=text("uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())"),
+    ),
     comment="One row: identity, epoch, floor and forks of the log, and the key of the advisory lock that orders it.",
 )
 

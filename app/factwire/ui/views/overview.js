@@ -37,7 +37,7 @@ function sparkline({ facts, interval_seconds: seconds }) {
 }
 
 // Names with a typed prefix, one page at a time: there may be many thousands.
-async function listOf(what, path, rowsOf, place = h("div", {}), around = place) {
+async function listOf(what, path, rowsOf, given = {}, place = h("div", {}), around = place) {
   let asked = 0;
   const more = h("button", { type: "button", hidden: true, onclick: () => show(more.dataset.after) }, "More");
   const none = h("p", { role: "status", hidden: true }, `No ${what} start with this prefix.`);
@@ -47,7 +47,7 @@ async function listOf(what, path, rowsOf, place = h("div", {}), around = place) 
     const turn = ++asked;
     let answer;
     try {
-      answer = await askJson(`${path}?${new URLSearchParams({ prefix: field.value, after })}`);
+      answer = await askJson(`${path}?${new URLSearchParams({ ...given, prefix: field.value, after })}`);
     } catch (error) {
       place.replaceChildren(problem(error));
       return;
@@ -76,11 +76,10 @@ function namespaceOf({ namespace, facts, last_position: last }) {
       h("caption", { class: "hidden" }, `Types of ${namespace}`),
       h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Type"), h("th", { scope: "col" }, "Versions"),
         h("th", { scope: "col", class: "count" }, "Facts"), h("th", { scope: "col", class: "count" }, "Last position"))), body));
-    const path = `/v1/namespaces/${encodeURIComponent(namespace)}/types`;
-    place.append(await listOf(`types of ${namespace}`, path, (answer) => answer.types.map((each) => h("tr", {},
+    place.append(await listOf(`types of ${namespace}`, "/v1/types", (answer) => answer.types.map((each) => h("tr", {},
       h("td", {}, h("a", { href: link("search", { q: `${term("namespace", namespace)} ${term("type", each.type)}` }) }, each.type)),
       h("td", {}, each.versions.join(", ")), h("td", { class: "count" }, count(each.facts)),
-      h("td", { class: "count" }, h("a", { href: link(`fact/${each.last_position}`) }, count(each.last_position))))), body, table));
+      h("td", { class: "count" }, h("a", { href: link(`fact/${each.last_position}`) }, count(each.last_position))))), { namespace }, body, table));
   };
   const details = h("details", { ontoggle: open },
     h("summary", {}, h("b", {}, namespace), ` ${count(facts)} ${facts === 1 ? "fact" : "facts"}, the last at ${count(last)}`),
