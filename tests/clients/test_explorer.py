@@ -226,9 +226,9 @@ async def test_a_form_publishes_where_only_this_machine_reaches_the_service(star
         await page.until("document.querySelector('#answer .good')")
         async with httpx.AsyncClient(base_url=service.url, verify=False) as client:
             assert EXACT in (await client.get("/v1/facts/at/1")).text
-        await page.run("(document.getElementById('type').value = 'a b', true)")
+        await page.run("(document.getElementById('namespace').value = 'a b', true)")
         await page.run("(document.querySelector('main form').requestSubmit(), true)")
-        assert "/facts/0/type" in await page.until("document.querySelector('#answer .problem')?.innerText")
+        assert "/facts/0/namespace" in await page.until("document.querySelector('#answer .problem')?.innerText")
 
 
 async def test_a_key_opens_the_page_and_its_end_closes_it(start_service: StartService) -> None:

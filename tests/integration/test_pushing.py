@@ -61,7 +61,7 @@ async def test_facts_that_are_published_together_reach_each_of_many_streams_in_o
     async with process(fresh_database_url, poll_seconds=60, more_to_come=arriving.more_to_come) as running:
         arriving.tail = running.tail
         every: list[list[list[int]]] = [[] for _ in range(STREAMS)]
-        async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+        async with asyncio.timeout(60), asyncio.TaskGroup() as group:
             pushing = group.create_task(running.streams.run())
             for seen in every:
                 group.create_task(follow(running, noting(seen, seconds=PUSH_SECONDS)))

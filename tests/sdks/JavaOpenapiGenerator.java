@@ -5,14 +5,16 @@ import factwire.client.ApiException;
 import factwire.client.api.FactsApi;
 import factwire.client.api.FactsApi.APIExportFactsRequest;
 import factwire.client.api.FactsApi.APIGetPositionRequest;
+import factwire.client.api.FactsApi.APIPublishRequest;
 import factwire.client.api.FactsApi.APIReadRequest;
 import factwire.client.model.ConditionBody;
+import factwire.client.model.ConditionItemBody;
 import factwire.client.model.Fact;
 import factwire.client.model.NewFactBody;
 import factwire.client.model.Page;
 import factwire.client.model.Problem;
 import factwire.client.model.PublishBody;
-import factwire.client.model.ConditionItemBody;
+import factwire.client.model.PublishResult;
 import java.io.File;
 import java.io.IOException;
 import java.nio.file.Files;
@@ -69,19 +71,23 @@ public class JavaOpenapiGenerator {
     private static void publishWithAConditionAndRetry(FactsApi facts) throws Exception {
         String start = facts.getPosition(APIGetPositionRequest.newBuilder().build()).getCursor();
         PublishBody body = once(1, start);
-        tell(Map.of("published", facts.publish(body).getPosition()));
+        tell(Map.of("published", publish(facts, body).getPosition()));
         try {
-            facts.publish(once(1, start));
+            publish(facts, once(1, start));
         } catch (ApiException error) {
             Problem problem = JSON.readValue(error.getResponseBody(), Problem.class);
             tell(Map.of("refused", problem.getType(), "status", error.getCode()));
         }
-        tell(Map.of("replayed", facts.publish(body).getPosition()));
+        tell(Map.of("replayed", publish(facts, body).getPosition()));
+    }
+
+    private static PublishResult publish(FactsApi facts, PublishBody body) throws ApiException {
+        return facts.publish(APIPublishRequest.newBuilder().publishBody(body).build());
     }
 
     private static String page(FactsApi facts) throws Exception {
         List<NewFactBody> orders = IntStream.rangeClosed(2, 6).mapToObj(JavaOpenapiGenerator::order).toList();
-        facts.publish(new PublishBody().facts(orders));
+        publish(facts, new PublishBody().facts(orders));
         List<Long> paged = new ArrayList<>();
         Object labels = null;
         for (String cursor = "start"; ; ) {
