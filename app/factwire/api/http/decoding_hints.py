@@ -1,7 +1,4 @@
-"""Messages of a decoder in plain words, with hints for common mistakes.
-
-Only refused bodies come here, so the types are looked through again for each of them.
-"""
+"""Messages of a decoder in plain words, with hints for common mistakes. Only refused bodies come here."""
 
 import re
 from collections.abc import Sequence
