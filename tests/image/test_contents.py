@@ -40,8 +40,9 @@ def test_it_can_send_traces(image: str) -> None:
 
 
 def test_it_holds_what_runs_and_nothing_else_of_the_project(image: str) -> None:
-    assert output_of(image, "ls", "/factwire", "/factwire/openapi").split() == [
-        *("/factwire:", "alembic", "app", "openapi"),
+    assert output_of(image, "ls", "/factwire", "/factwire/docs", "/factwire/openapi").split() == [
+        *("/factwire:", "alembic", "app", "docs", "openapi"),
+        *("/factwire/docs:", "problems.md"),
         *("/factwire/openapi:", "examples"),
     ]
     assert output_of(image, "sh", "-c", "echo /wheels* /locks*").strip() == "/wheels* /locks*"
