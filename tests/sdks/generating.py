@@ -46,6 +46,19 @@ def typescript_openapi_typescript(directory: Path) -> list[str]:
     return typescript(directory, "typescript_openapi_typescript.mts")
 
 
+def typescript_hey_api(directory: Path) -> list[str]:
+    make(directory, "TypeScript, hey-api/openapi-ts")
+    return typescript(directory, "typescript_hey_api.mts")
+
+
+def go_openapi_generator(directory: Path) -> list[str]:
+    make(directory, "Go, openapi-generator")
+    (directory / "main.go").symlink_to(SDKS / "go_openapi_generator.go")
+    run(["go", "vet", "."], directory)
+    run(["go", "build", "-o", "scenario", "."], directory)
+    return [str(directory / "scenario")]
+
+
 def java_openapi_generator(directory: Path) -> list[str]:
     make(directory, "Java, openapi-generator")
     sources = [*(directory / "factwire-client" / "src" / "main").rglob("*.java"), SDKS / "JavaOpenapiGenerator.java"]
@@ -58,7 +71,9 @@ MAKERS: tuple[Callable[[Path], list[str]], ...] = (
     python_openapi_python_client,
     typescript_openapi_generator,
     typescript_openapi_typescript,
+    typescript_hey_api,
     java_openapi_generator,
+    go_openapi_generator,
 )
 
 

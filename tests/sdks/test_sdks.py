@@ -54,9 +54,9 @@ async def test_a_generated_client_does_what_a_user_needs(
 
 
 def test_what_the_page_shows_stands_in_a_scenario() -> None:
-    scenarios = [stripped(path.read_text()) for path in SDKS.glob("*openapi*") if path.suffix != ".json"]
-    scenarios += [stripped(path.read_text()) for path in SDKS.glob("*.java")]
-    shown = re.findall(r"^```(?:python|ts|java)\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    suffixes = {".py", ".mts", ".java", ".go"}
+    scenarios = [stripped(path.read_text()) for path in SDKS.iterdir() if path.suffix in suffixes]
+    shown = re.findall(r"^```(?:python|ts|java|go)\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
     assert len(shown) > len(MAKERS)
     for block in shown:
         assert any(stripped(block) in scenario for scenario in scenarios), block

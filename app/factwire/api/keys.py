@@ -33,7 +33,6 @@ from factwire.store.connection import Connection
 router = new_router("access")
 
 GRACE_SECONDS = 3600
-GRACE_SECONDS_MAX = 30 * 24 * 3600
 NO_STORE = {"cache-control": "no-store"}
 BODY_PROBLEMS = (
     errors.MalformedJson,
@@ -198,8 +197,8 @@ async def rotate_key(request: Request) -> Response:
     body, _ = ROTATION.decode(await context_of(request).bodies.read_json(request))
     given = body.grace_seconds
     grace_seconds = GRACE_SECONDS if given is UNSET or given is None else given
-    if not 0 <= grace_seconds <= GRACE_SECONDS_MAX:
-        detail = f"expected a number from 0 to {GRACE_SECONDS_MAX}"
+    if not 0 <= grace_seconds <= keys.GRACE_SECONDS_MAX:
+        detail = f"expected a number from 0 to {keys.GRACE_SECONDS_MAX}"
         raise InvalidRequest([FieldError(detail, pointer="/grace_seconds")])
     async with acquire_for_request(request) as connection:
         made = await keys.rotate(connection, creator_of(request), id_of(request), grace_seconds=grace_seconds)

@@ -20,7 +20,9 @@ from factwire.store.api_keys import StoredApiKey
 from factwire.store.connection import Connection
 
 KEYS_MAX = 10_000  # each process keeps all of them in memory
-NAME = re.compile(r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,100}")
+KEY_NAME_LENGTH_MAX = 100
+NAME = re.compile(rf"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]{{1,{KEY_NAME_LENGTH_MAX}}}")
+GRACE_SECONDS_MAX = 30 * 24 * 3600  # in which the previous secret of a rotated key stays valid
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +42,8 @@ async def create(
     credentials that end before it.
     """
     if not NAME.fullmatch(name):
-        raise InvalidRequest([FieldError("expected 1 to 100 characters, none of them control characters", "/name")])
+        detail = f"expected 1 to {KEY_NAME_LENGTH_MAX} characters, none of them control characters"
+        raise InvalidRequest([FieldError(detail, "/name")])
     if expires_at is not None and expires_at <= datetime.now(UTC):
         raise InvalidRequest([FieldError("must be in the future", "/expires_at")])
     check_covers(by, grants)

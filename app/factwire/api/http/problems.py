@@ -68,7 +68,8 @@ STATUSES: Mapping[type[FactwireError], int] = {
     errors.LogDamaged: 503,
 }
 
-SERVER_CODES = ("headers-too-large", "malformed-request")  # of server/uvicorn_protocol, before there is a request
+HEADERS_TOO_LARGE = "headers-too-large"
+SERVER_CODES = (HEADERS_TOO_LARGE, "malformed-request")  # of server/uvicorn_protocol, before there is a request
 
 # After these errors the rest of the body is not read, so the connection cannot carry another request.
 UNREAD_BODY = (errors.RequestTimeout,)

@@ -10,8 +10,10 @@ from factwire import __version__
 from factwire.api.http.models import Problem
 from factwire.api.http.problems import SERVER_CODES, STATUSES, TYPE_PREFIX, type_uri
 from factwire.api.http.routing import PlainRoute
+from factwire.api.openapi.bounds import merge, page_bounds, schema_bounds
 from factwire.api.openapi.operation import SECURITY_SCHEME, Declared
 from factwire.api.openapi.schemas import ITEM_SCHEMA, schemas_of
+from factwire.settings import Settings
 
 VERSION, NEWER_VERSION = "3.1.0", "3.2.0"
 DESCRIPTION = "Facts over plain HTTP, kept in PostgreSQL: publish, read, and follow over Server-Sent Events."
@@ -22,6 +24,7 @@ SECURITY_SCHEMES = {
         "description": "A key or a token. Not asked for by a service that is open (FACTWIRE_AUTH=none).",
     }
 }
+PAGES = ("read", "search")  # operations whose answer is a page of facts
 FIRST = ("/v1/facts", "/v1/facts/search", "/v1/stream")
 TAGS = [
     {"name": "facts", "description": "Publish and read facts."},
@@ -35,7 +38,11 @@ TAGS = [
 
 
 def document(app: FastAPI, version: str = VERSION) -> dict[str, Any]:
-    """The OpenAPI document of an application. From OpenAPI 3.2 on it describes the items of sequences."""
+    """The OpenAPI document of an application, with the limits of its settings.
+
+    From OpenAPI 3.2 on it describes the items of sequences.
+    """
+    settings: Settings = app.state.context.settings
     made = get_openapi(
         title="Factwire",
         version=__version__,
@@ -51,15 +58,23 @@ def document(app: FastAPI, version: str = VERSION) -> dict[str, Any]:
     for path in made["paths"].values():
         for operation in path.values():
             operation["responses"] = without_additions(operation["responses"])
+            if operation["operationId"] in PAGES:
+                add_page_bounds(operation["parameters"], settings)
     keep_examples(app, made)
     if version == VERSION:
         leave_out(ITEM_SCHEMA, made["paths"])
-    schemas = schemas_of(structs_of(app))
+    schemas = merge(schemas_of(structs_of(app)), schema_bounds(settings))
     schemas["Problem"]["properties"]["type"]["enum"] = sorted(
         {*map(type_uri, STATUSES), *(f"{TYPE_PREFIX}{code}" for code in SERVER_CODES)}
     )
     made["components"] = {"schemas": schemas, "securitySchemes": SECURITY_SCHEMES}
     return made
+
+
+def add_page_bounds(parameters: list[dict[str, Any]], settings: Settings) -> None:
+    bounds = page_bounds(settings)
+    for parameter in parameters:
+        parameter["schema"] = merge(parameter["schema"], bounds.get(parameter["name"], {}))
 
 
 def rank(path: str) -> int:

@@ -6,13 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
+from factwire.api.http import bodies, sse
 from factwire.api.http.authorization import Rule
-from factwire.api.http.bodies import NDJSON
 from factwire.api.http.direct_response import JSON
 from factwire.api.http.models import Problem
-from factwire.api.http.problems import HELP, MEDIA_TYPE, STATUSES, type_uri
+from factwire.api.http.problems import HEADERS_TOO_LARGE, HELP, MEDIA_TYPE, STATUSES, TYPE_PREFIX
 from factwire.api.http.routing import RULE
-from factwire.api.http.sse import MEDIA_TYPE as EVENT_STREAM
 from factwire.api.openapi.parameters import describe
 from factwire.api.openapi.schemas import ITEM_SCHEMA, LINES, LONG, TEXT, UUID_TEXT, event_of, ref
 from factwire.domain import errors
@@ -22,7 +21,6 @@ from factwire.paths import resource_path
 SECURITY_SCHEME = "credentials"
 EXAMPLE_ID = UUID("0193595a-7c5f-7e1a-8f31-2f6a3c7d9b10")
 EXAMPLES = resource_path("openapi") / "examples"
-SEQUENTIAL = frozenset({NDJSON, EVENT_STREAM})
 
 READ_PROBLEMS: tuple[type[FactwireError], ...] = (
     errors.MalformedParameter,
@@ -101,8 +99,8 @@ def operation(
     """
     content = {media_type: media(media_type, result, result_example)}
     responses: dict[str, Any] = {str(int(status)): {"description": summary, "content": content}}
-    for other, description in (other_results or {}).items():
-        responses[str(other)] = {"description": description, **({} if other == 304 else {"content": content})}
+    for other, meaning in (other_results or {}).items():
+        responses[str(other)] = {"description": meaning, **({} if other == 304 else {"content": content})}
     before = access_problems(rule, body=body is not None)
     responses.update(problem_responses(tuple(dict.fromkeys((*problems, *before, errors.InternalError)))))
     extra = Declared(
@@ -148,14 +146,27 @@ def access_problems(rule: Rule, *, body: bool) -> tuple[type[FactwireError], ...
 
 
 def media(media_type: str, type: type, example: str | None) -> dict[str, Any]:
-    """A media type object. OpenAPI 3.1 can describe a sequence only as text; its item schema is for OpenAPI 3.2."""
-    described: dict[str, Any] = {"schema": TEXT if type is str else reference(type)}
-    if media_type in SEQUENTIAL:
-        item = described["schema"]
-        described = {"schema": LINES, ITEM_SCHEMA: event_of(item) if media_type == EVENT_STREAM else item}
+    """A media type object. OpenAPI 3.1 can describe a sequence only as text; its item schema is for OpenAPI 3.2.
+
+    The schema of a stream is that of a fact: generators that can follow take it for the data of one event.
+    """
+    schema = TEXT if type is str else reference(type)
+    match media_type:
+        case sse.MEDIA_TYPE:
+            described = {"schema": schema, ITEM_SCHEMA: event_of(schema)}
+        case bodies.NDJSON:
+            described = {"schema": LINES, ITEM_SCHEMA: schema}
+        case _:
+            described = {"schema": schema}
     if example is not None:
-        described["example"] = load_example(example)
+        shown = load_example(example)
+        described["example"] = data_of(shown) if media_type == sse.MEDIA_TYPE else shown
     return described
+
+
+def data_of(events: str) -> Any:
+    """The data of the first of several events."""
+    return json.loads(next(line for line in events.splitlines() if line.startswith("data: ")).removeprefix("data: "))
 
 
 def reference(type: type) -> dict[str, str]:
@@ -176,23 +187,32 @@ def problem_responses(problems: Sequence[type[FactwireError]]) -> dict[str, Any]
     for problem in problems:
         by_status[STATUSES[problem]].append(problem)
     return {
-        str(status): {
-            "description": " ".join(f"`{kind.code}`: {kind.title()}" for kind in kinds),
-            "content": {
-                MEDIA_TYPE: {
-                    "schema": reference(Problem),
-                    "example": {
-                        "type": type_uri(kinds[0]),
-                        "title": kinds[0].title(),
-                        "status": status,
-                        "detail": kinds[0].title(),
-                        "help": f"{HELP}{kinds[0].code}",
-                    },
-                }
-            },
-            **({"headers": {"Retry-After": {"schema": {"type": "string"}}}} if status in {429, 503} else {}),
-        }
-        for status, kinds in sorted(by_status.items())
+        **{
+            str(status): problem_response(status, {kind.code: kind.title() for kind in kinds})
+            for status, kinds in sorted(by_status.items())
+        },
+        "431": problem_response(431, {HEADERS_TOO_LARGE: "The headers are too large, or too many."}),
+    }
+
+
+def problem_response(status: int, titles: Mapping[str, str]) -> dict[str, Any]:
+    """The response of a status, with its problems: their titles by code. The example is the first one."""
+    code, title = next(iter(titles.items()))
+    return {
+        "description": " ".join(f"`{code}`: {title}" for code, title in titles.items()),
+        "content": {
+            MEDIA_TYPE: {
+                "schema": reference(Problem),
+                "example": {
+                    "type": f"{TYPE_PREFIX}{code}",
+                    "title": title,
+                    "status": status,
+                    "detail": title,
+                    "help": f"{HELP}{code}",
+                },
+            }
+        },
+        **({"headers": {"Retry-After": {"schema": {"type": "string"}}}} if status in {429, 503} else {}),
     }
 
 

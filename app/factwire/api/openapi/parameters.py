@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from factwire.api.openapi.schemas import TEXT, TEXTS, ref
+from factwire.api.openapi.bounds import BOUND, NAME_TEXT, PAIR, PLAIN, values
+from factwire.api.openapi.schemas import TEXT, ref
 
 REQUIRED = frozenset({"namespace=one"})
 
@@ -11,7 +12,7 @@ REQUIRED = frozenset({"namespace=one"})
 def describe(name: str) -> dict[str, Any]:
     """OpenAPI description of a query parameter. A suffix after `=` distinguishes two parameters of the same name."""
     schema, description, example = DESCRIPTIONS[name]
-    repeatable: dict[str, Any] = {"style": "form", "explode": True} if schema is TEXTS else {}
+    repeatable: dict[str, Any] = {"style": "form", "explode": True} if schema.get("type") == "array" else {}
     return {
         "name": name.partition("=")[0],
         "in": "query",
@@ -23,15 +24,19 @@ def describe(name: str) -> dict[str, Any]:
     }
 
 
+TEXTS = {"type": "array", **values({**TEXT, **PLAIN})}
+PAIRS = {"type": "array", **values({**TEXT, **PAIR})}
+BOUND_TEXT = {**TEXT, **BOUND}
+
 DESCRIPTIONS: Mapping[str, tuple[dict[str, Any], str, Any]] = {
     "namespace": (TEXTS, "The namespace is one of these.", ["shop"]),
     "type": (TEXTS, "The type is one of these.", ["OrderPlaced"]),
     "aggregate_id": (TEXTS, "The fact has all of these aggregate ids.", ["order-1"]),
     "any_aggregate_id": (TEXTS, "The fact has at least one of these aggregate ids.", None),
-    "meta": (TEXTS, "The fact has all of these pairs, each `key:value`.", ["tenant:a"]),
+    "meta": (PAIRS, "The fact has all of these pairs, each `key:value`.", ["tenant:a"]),
     "query": (TEXT, "A query as JSON; not together with the other filters.", None),
-    "after": (TEXT, "Exclusive: a cursor, a position, the id of a fact, `start` or `head`.", "start"),
-    "until": (TEXT, "Inclusive: a cursor, a position, the id of a fact, or `head`.", None),
+    "after": (BOUND_TEXT, "Exclusive: a cursor, a position, the id of a fact, `start` or `head`.", "start"),
+    "until": (BOUND_TEXT, "Inclusive: a cursor, a position, the id of a fact, or `head`.", None),
     "limit": ({"type": "integer", "minimum": 1, "maximum": 1000, "default": 100}, "Facts of one page at most.", 100),
     "order": (ref("SortOrder"), "Oldest or newest first.", "asc"),
     "wait_seconds": (
@@ -50,7 +55,7 @@ DESCRIPTIONS: Mapping[str, tuple[dict[str, Any], str, Any]] = {
     ),
     "intervals": ({"type": "integer", "minimum": 1, "maximum": 120, "default": 60}, "How many intervals.", 60),
     "published_at_meta": (TEXT, "Keep the `published_at` of each line in meta, under this key.", None),
-    "namespace=one": (TEXT, "The namespace whose types are listed.", "shop"),
+    "namespace=one": ({**TEXT, **NAME_TEXT}, "The namespace whose types are listed.", "shop"),
     "type=one": (TEXT, "Only this type, with its versions; not together with the parameters of a list.", None),
     "prefix": (TEXT, "Only names that begin with this.", None),
     "after=name": (TEXT, "Exclusive: the last name that was listed; `next` of the answer before.", None),

@@ -6,6 +6,7 @@ always present (openapi-typescript, `defaultNonNullable`).
 """
 
 from collections.abc import Collection, Iterable
+from inspect import cleandoc
 from typing import Any
 
 import msgspec
@@ -63,6 +64,8 @@ def simplify_below(name: str, value: Any, required: Collection[str]) -> Any:
             return simplify(value)
         case "anyOf":
             return [simplify(schema) for schema in value]
+        case "description":
+            return cleandoc(value)
     return value
 
 
@@ -82,7 +85,7 @@ def simplify_member(name: str, schema: Schema, *, can_be_null: bool) -> Schema:
     if name.endswith("_at"):
         return {**simplify(schema, can_be_null=can_be_null), "format": "date-time"}
     if name in SHORT:
-        return {key: value for key, value in schema.items() if key != "default"}
+        return {name: value for name, value in simplify(schema, can_be_null=can_be_null).items() if name != "format"}
     return simplify(schema, can_be_null=can_be_null)
 
 
