@@ -9,6 +9,7 @@ DEVELOPMENT := .venv/development.stamp
 PEERS := .venv-peers/stamp
 PLOT := .venv-plot/stamp
 SDKS := .venv-sdks/stamp
+SUITES := .venv-suites/stamp
 SBOM := .venv-sbom/stamp
 SITE := .venv-site/stamp
 DEPLOY := .venv-deploy/stamp
@@ -16,7 +17,7 @@ DEPLOY_TOOLS := .venv-deploy/bin/kubectl .venv-deploy/bin/promtool
 PEERS_NODE := bench/peers/node_modules/.package-lock.json
 CODE := $(wildcard app tests bench docs locks)
 .DELETE_ON_ERROR:
-.PHONY: help run test test-clients faults test-image test-poolers test-proxies test-floods test-sdks check check-deploy format bench bench-growth bench-kinds bench-peers openapi docs image wheel lock clean
+.PHONY: help run test test-clients faults test-image test-poolers test-proxies test-floods test-sdks test-suites check check-deploy format bench bench-growth bench-kinds bench-peers openapi docs image wheel lock clean
 
 help: ## Show the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -25,7 +26,7 @@ run: $(RUNTIME) $(VENV)/factwire ## Start the service; settings come from the en
 	@exec $(VENV)/python -m factwire serve
 
 test: $(DEVELOPMENT) $(VENV)/factwire ## Run the tests (FACTWIRE_TEST_DATABASE_URL instead of a throw-away PostgreSQL)
-	@exec $(VENV)/python -m pytest -m "not clients and not image and not deploy and not poolers and not proxies and not floods and not sdks"
+	@exec $(VENV)/python -m pytest -m "not clients and not image and not deploy and not poolers and not proxies and not floods and not sdks and not suites"
 
 test-clients: $(DEVELOPMENT) $(VENV)/factwire ## Run the tests that need Node or a browser
 	@scripts/require $@
@@ -40,6 +41,11 @@ test-sdks: $(DEVELOPMENT) $(VENV)/factwire $(SDKS) ## Generate clients from the 
 # FAULTS='--seed 7 --only clock' runs some of them again.
 faults: $(DEVELOPMENT) $(VENV)/factwire ## Kill, stop, cut off and fill up what there is under load, and check what clients saw (root, Linux)
 	@exec $(VENV)/python -m tests.faults $(FAULTS)
+
+test-suites: $(DEVELOPMENT) $(VENV)/factwire $(SUITES) ## Run suites of other event stores, on adapters
+	@scripts/require $@
+	@cd tests/suites && npm ci --no-audit --no-fund
+	@exec $(VENV)/python -m pytest -m suites --numprocesses=0
 
 test-image: $(DEVELOPMENT) $(VENV)/factwire $(SBOM) ## Build the image and run it for real
 	@exec $(VENV)/python -m pytest -m image --numprocesses=0 --capture=no
@@ -107,8 +113,8 @@ lock: $(DEVELOPMENT) ## Choose the newest allowed versions and write the lock fi
 	@locks/compile
 
 clean: ## Remove what the other targets made
-	rm -rf dist .venv .venv-deploy .venv-peers .venv-plot .venv-sbom .venv-sdks .venv-site .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build *.egg-info \
-		tests/clients/node_modules tests/sdks/node_modules bench/peers/node_modules deploy/image/wheels/*.whl
+	rm -rf dist .venv .venv-deploy .venv-peers .venv-plot .venv-sbom .venv-sdks .venv-site .venv-suites .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build *.egg-info \
+		tests/clients/node_modules tests/sdks/node_modules tests/suites/node_modules bench/peers/node_modules deploy/image/wheels/*.whl
 	find app alembic bench tests -name __pycache__ -prune -exec rm -rf {} +
 
 # The newest Python waits for wheels of the embedded PostgreSQL.
@@ -138,10 +144,11 @@ $(DEVELOPMENT): locks/dev.txt locks/embedded.txt locks/core.txt | $(VENV)/python
 $(PEERS): locks/peers.txt
 $(PLOT): locks/growth.txt
 $(SDKS): locks/sdks.txt
+$(SUITES): locks/suites.txt
 $(SBOM): locks/sbom.txt
 $(SITE): locks/site.txt
 $(DEPLOY): locks/deploy.txt
-$(PEERS) $(PLOT) $(SDKS) $(SBOM) $(SITE) $(DEPLOY): | $(VENV)/python
+$(PEERS) $(PLOT) $(SDKS) $(SUITES) $(SBOM) $(SITE) $(DEPLOY): | $(VENV)/python
 	@echo "Installing $< into $(@D)"
 	@$(VENV)/python -m venv --clear $(@D)
 	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<

@@ -42,7 +42,7 @@ def values(text: Schema, *, least: int = 0, most: int = VALUES_MAX) -> Schema:
 
 
 def schema_bounds(settings: Settings) -> dict[str, Schema]:
-    """Bounds of schemas by name, in the shape of what they are merged into."""
+    """Bounds of schemas by name, nested as these schemas are."""
     pairs = {"propertyNames": {"maxLength": NAME_LENGTH_MAX, "pattern": f"^{META_KEY.pattern}$"}}
     items: Schema = {"minItems": 1, "maxItems": settings.query_items_max}
     fact: Members = {
@@ -74,7 +74,7 @@ def schema_bounds(settings: Settings) -> dict[str, Schema]:
 
 
 def item_bounds(*, least: int) -> Members:
-    """Bounds of an item of a query, whose lists have `least` values; a list of alternatives always has one."""
+    """Bounds of an item of a query, with at least `least` values in a list; a list of alternatives has at least one."""
     keys = {"propertyNames": {"maxLength": EVENT_TEXT_LENGTH_MAX, "pattern": "^[^:]*$"}}
     return {
         **{name: values(PLAIN, least=least) for name in ("namespaces", "types", "aggregate_ids")},
