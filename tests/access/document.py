@@ -110,8 +110,10 @@ QUERY_VALUES: dict[str, Callable[[Things], list[str]]] = {
     "heartbeat": lambda things: ["3"],
     "event": lambda things: ["type"],
     "ticket": lambda things: ["fwt_unknown"],
-    "interval_seconds": lambda things: ["1"],
-    "intervals": lambda things: ["2"],
+    "from": lambda things: ["2026-01-31T12:00:00Z"],
+    "to": lambda things: ["2026-01-31T13:00:00Z"],
+    "interval": lambda things: ["60"],
+    "by": lambda things: ["type"],
     "published_at_meta": lambda things: ["published"],
     "at": lambda things: ["2100-01-01T00:00:00Z"],
 }

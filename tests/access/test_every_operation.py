@@ -111,7 +111,7 @@ async def test_what_belongs_to_others_is_answered_as_what_does_not_exist(
         expected = await ask(stranger, other, guarded.ours.secret)
         assert told.status_code == expected.status_code, call
         if operation.path in {*LENDING, "/v1/activity"} and told.is_success:
-            continue  # what is lent is random, and activity goes by the clock and knows positions only
+            continue  # what is lent is random, and activity tells the time
         assert neutral(told, theirs) == neutral(expected, unknown), call
 
 
@@ -123,7 +123,7 @@ async def test_a_reader_of_everything_finds_what_others_do_not(
     theirs = guarded.theirs.things
     answers = [await ask(stranger, call, guarded.reader) for call in calls_of(operation, theirs)]
     assert operation.path in LENDING or all(answer.is_success for answer in answers)
-    if operation.path not in {"/v1/position", "/v1/activity", *LENDING}:
+    if operation.path not in {"/v1/position", "/v1/activity", *LENDING}:  # activity is of an hour long ago
         assert any(mark in answer.text for answer in answers for mark in theirs.marks)
 
 

@@ -17,9 +17,9 @@ from factwire.domain.condition import fail_if_match
 from factwire.domain.grants import NamespaceSet, new_namespace_set
 from factwire.domain.position import START, Cursor
 from factwire.domain.query import Query, new_item, restricted
-from factwire.store import catalogue
+from factwire.store.activity import Intervals, read_activity
 from factwire.store.append import append
-from factwire.store.catalogue import read_activity
+from factwire.store.catalogue import fold_counts
 from factwire.store.connection import Connection
 from factwire.store.log import read_position
 from factwire.store.query_arguments import query_arrays
@@ -223,41 +223,25 @@ async def test_what_a_stream_tells_on_its_way_says_nothing_of_what_others_publis
     assert body.count(b"event: ") == 1
 
 
-@pytest.mark.parametrize("foreign_late", [False, True])
-async def test_what_is_not_counted_says_nothing_of_when_others_published(
-    database_url: str, monkeypatch: pytest.MonkeyPatch, foreign_late: bool
-) -> None:
-    """More facts than are counted: which intervals are left out depends on one's own alone."""
-    monkeypatch.setattr(catalogue, "COUNTED_MAX", 2)
+async def test_activity_touches_no_row_of_others(database_url: str) -> None:
+    """The same counts from the same rows, whatever others have published in the same minutes."""
     connection = await asyncpg.connect(database_url)
+    readable = new_namespace_set(["a", "a.*"])
+    found = []
     try:
-        await append_alone(connection, a_fact(namespace="a"))
-        if not foreign_late:
-            await append_alone(connection, a_fact(namespace="payroll"))
-        await asyncio.sleep(1.1)
-        if foreign_late:
-            await append_alone(connection, a_fact(namespace="payroll"))
-        await append_alone(connection, a_fact(namespace="a"), a_fact(namespace="a"))
-        told = await read_activity(connection, new_namespace_set(["a"]), interval_seconds=1, intervals=3)
-        assert told.facts[-1] is None
-        assert not [each for each in told.facts if each is not None]
-    finally:
-        await connection.close()
-
-
-async def test_activity_counts_what_may_be_read(database_url: str) -> None:
-    connection = await asyncpg.connect(database_url)
-    try:
-        published = [a_fact(namespace="a" if number % 3 == 0 else "payroll") for number in range(30)]
-        await append_alone(connection, *published)
-        await asyncio.sleep(0.01)
-        for readable, expected in (
-            (new_namespace_set(["a"]), 10),
-            (new_namespace_set(["*"], ["a"]), 20),
-            (new_namespace_set(["b"]), 0),
-        ):
-            told = await read_activity(connection, readable, interval_seconds=60, intervals=5)
-            assert sum(each or 0 for each in told.facts) == expected
-            assert None not in told.facts
+        await append_alone(connection, a_fact(namespace="a"), a_fact(namespace="a.c"), a_fact(namespace="a"))
+        for foreign in (0, 500):
+            for number in range(foreign):
+                await append_alone(connection, a_fact(namespace=f"payroll.{number}", type=f"T{number}"))
+            while await fold_counts(connection, facts_max=1000):
+                pass
+            now = datetime.now(UTC).replace(second=0, microsecond=0)
+            intervals = Intervals(now - timedelta(hours=1), now + timedelta(hours=1), 7200)
+            await read_activity(connection, readable, intervals, by="type")  # plans it
+            async with touching(connection) as touched:
+                counts = await read_activity(connection, readable, intervals, by="type")
+            found.append((counts.series, counts.rest, touched.rows))
+        assert found[0] == found[1]
+        assert sum(series.total for series in counts.series) == 3
     finally:
         await connection.close()

@@ -26,9 +26,9 @@ EMPTY_THE_LOG = """
 begin;
 set local session_replication_role = replica;
 truncate factwire.facts, factwire.fact_tags, factwire.fact_ids, factwire.types, factwire.type_counts,
-  factwire.namespaces, factwire.creators, factwire.namespace_counts,
+  factwire.namespaces, factwire.creators, factwire.namespace_counts, factwire.activity,
   factwire.data_subjects, factwire.sealed, factwire.redactions, factwire.chain;
-update factwire.counted set through = 0;
+update factwire.counted set through = 0, activity_through = 0;
 update factwire.log
    set epoch = epoch + 1, floor = 0, partition_facts = default, erasures = 0, forked_at = null, forked_after = null;
 insert into factwire.epochs (epoch, forked_after) select epoch, 0 from factwire.log;

@@ -61,7 +61,8 @@ async def test_who_has_had_less_time_is_next() -> None:
 async def test_a_pause_saves_nothing_up() -> None:
     readers = Readers(FairSemaphore(1, share=1, wait_seconds=5))
     busy = [asyncio.create_task(readers.read("busy", passes=5)) for _ in range(6)]
-    await asyncio.sleep(0.012)
+    while len(readers.began) < 3:
+        await asyncio.sleep(0)
     late = [asyncio.create_task(readers.read("late", passes=5)) for _ in range(4)]
     await asyncio.gather(*busy, *late)
     first = readers.began.index("late")

@@ -15,14 +15,11 @@ from factwire.api.http.query_parameters import Parameters, parameters_of
 from factwire.api.http.routing import new_router
 from factwire.api.openapi.operation import READ_PROBLEMS, operation
 from factwire.domain.errors import MalformedParameter, NamespaceNotFound, TypeNotFound
-from factwire.domain.fact import utc
-from factwire.store.catalogue import ListedPage, read_activity, read_namespaces, read_types, read_versions
+from factwire.store.catalogue import ListedPage, read_namespaces, read_types, read_versions
 from factwire.store.connection import Connection
 
 router = new_router("catalogue")
 
-INTERVAL_SECONDS_MAX = 86_400
-INTERVALS_MAX = 120
 NAMES_DEFAULT, NAMES_MAX = 100, 1000
 LISTING = ("prefix", "after=name", "limit=names")  # their names in the document
 PAGING = ("prefix", "after", "limit")
@@ -76,49 +73,6 @@ class Types(msgspec.Struct):
     namespace: str
     types: list[TypeCount]
     next: str | None
-
-
-class Activity(msgspec.Struct):
-    """Number of readable facts published in each interval up to the time `until`, oldest interval first.
-
-    An interval is null if too many facts were published since then to count them in time. This does not happen with
-    read access to all namespaces.
-    """
-
-    until: Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
-    interval_seconds: float
-    facts: list[int | None]
-
-
-@router.get(
-    "/v1/activity",
-    **operation(
-        "get_activity",
-        "How many facts were published lately.",
-        description=(
-            "Counts of the facts that may be read. A count is null if there are too many facts to count in time."
-        ),
-        rule=Rule.READ,
-        parameters=("interval_seconds", "intervals"),
-        result=Activity,
-        result_example="activity",
-        problems=READ_PROBLEMS,
-    ),
-)
-async def get_activity(request: Request) -> Response:
-    parameters = parameters_of(request, "interval_seconds", "intervals")
-    interval_seconds = parameters.number("interval_seconds", default=60, least=1, most=INTERVAL_SECONDS_MAX)
-    intervals = parameters.whole("intervals", default=60, least=1, most=INTERVALS_MAX)
-    async with read_connection(request) as connection:
-        found = await read_activity(
-            connection,
-            principal_of(request).grants.readable,
-            interval_seconds=interval_seconds,
-            intervals=intervals,
-        )
-    return await encoded_response(
-        request, msgspec.json.encode(Activity(utc(found.until), interval_seconds, found.facts))
-    )
 
 
 @router.get(

@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 
 from factwire import __version__
 from factwire.api import (
+    activity,
     catalogue,
     cloudevents,
     erasure,
@@ -53,6 +54,7 @@ RESOURCES = (
     open_streams,
     positions,
     catalogue,
+    activity,
     keys,
     tickets,
     sessions,

@@ -26,6 +26,7 @@ def describe(name: str) -> dict[str, Any]:
 
 TEXTS = {"type": "array", **values({**TEXT, **PLAIN})}
 PAIRS = {"type": "array", **values({**TEXT, **PAIR})}
+TIME = {**TEXT, "format": "date-time"}
 BOUND_TEXT = {**TEXT, **BOUND}
 
 DESCRIPTIONS: Mapping[str, tuple[dict[str, Any], str, Any]] = {
@@ -48,12 +49,14 @@ DESCRIPTIONS: Mapping[str, tuple[dict[str, Any], str, Any]] = {
     "heartbeat": ({"type": "integer", "minimum": 3, "maximum": 60}, "Seconds between signs of life.", 15),
     "event": (ref("EventNames"), "`type` names each event `<namespace>/<type>`.", None),
     "ticket": (TEXT, "A ticket for this query, in place of other credentials.", None),
-    "interval_seconds": (
-        {"type": "number", "format": "double", "minimum": 1, "maximum": 86400, "default": 60},
-        "How long one interval is.",
+    "from": (TIME, "The beginning, which is in the first interval (default: 60 intervals before `to`).", None),
+    "to": (TIME, "The end, exclusive (default: now).", None),
+    "interval": (
+        {"type": "integer", "minimum": 60, "maximum": 604_800, "multipleOf": 60, "default": 60},
+        "How long one interval is, in seconds.",
         60,
     ),
-    "intervals": ({"type": "integer", "minimum": 1, "maximum": 120, "default": 60}, "How many intervals.", 60),
+    "by": (ref("ActivityGrouping"), "One series for each namespace, or for each type; without it, one for all.", None),
     "published_at_meta": (TEXT, "Keep the `published_at` of each line in meta, under this key.", None),
     "namespace=one": ({**TEXT, **NAME_TEXT}, "The namespace whose types are listed.", "shop"),
     "type=one": (TEXT, "Only this type, with its versions; not together with the parameters of a list.", None),
@@ -64,5 +67,5 @@ DESCRIPTIONS: Mapping[str, tuple[dict[str, Any], str, Any]] = {
         "Names of one page at most.",
         100,
     ),
-    "at": ({"type": "string", "format": "date-time"}, "The last fact published before this time.", None),
+    "at": (TIME, "The last fact published before this time.", None),
 }

@@ -172,7 +172,18 @@ counted = Table(
     METADATA,
     Column("one", Boolean, CheckConstraint("one"), primary_key=True, server_default=text("true")),
     Column("through", BigInteger, nullable=False, server_default=text("0")),
+    Column("activity_through", BigInteger, nullable=False, server_default=text("0")),
     comment="One row: the position up to which facts are counted.",
+)
+
+activity = Table(
+    "activity",
+    METADATA,
+    Column("namespace", Name, primary_key=True),
+    Column("minute", DateTime(timezone=True), primary_key=True),
+    Column("type", Name, primary_key=True),
+    Column("facts", BigInteger, nullable=False),
+    comment="Counts of facts by minute and type, up to activity_through in counted.",
 )
 
 tickets = Table(

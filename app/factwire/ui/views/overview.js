@@ -11,14 +11,14 @@ export default {
   async render(main) {
     const [position, { namespaces }, activity] = await Promise.all(
       ["/v1/position", "/v1/namespaces?limit=1", "/v1/activity"].map((path) => askJson(path)));
-    const sum = activity.facts.reduce((one, other) => one + other, 0);
+    const [{ total, facts }] = activity.series;
     main.append(
       h("div", { class: "row" }, h("h1", {}, "Contents of the log"),
         h("span", { class: "right" }, curlButton(() => curl("/v1/namespaces")))),
       h("div", { class: "cards" },
         card(count(position.head), "position of the head"),
-        card(activity.facts.includes(null) ? `more than ${count(sum)}` : count(sum), "published in the last hour")),
-      h("h2", {}, "The last hour"), sparkline(activity),
+        card(count(total), "published in the last hour")),
+      h("h2", {}, "The last hour"), sparkline(facts, activity.interval),
       h("h2", {}, "Namespaces"),
       namespaces.length ? await listOf("namespaces", "/v1/namespaces", (answer) => answer.namespaces.map(namespaceOf)) : first());
   },
@@ -27,7 +27,7 @@ export default {
 const card = (value, label) => h("div", { class: "card" }, h("b", {}, value), h("span", {}, label));
 
 // A bar for each interval. Its label has the same figures.
-function sparkline({ facts, interval_seconds: seconds }) {
+function sparkline(facts, seconds) {
   const most = Math.max(1, ...facts);
   const bars = facts.map((each, at) => svg("rect", { x: at, width: 0.8, y: 40 - (40 * each) / most, height: (40 * each) / most }));
   const label = `Facts published in each of the last ${facts.length} intervals of ${seconds} seconds: at most ${count(most)},`
