@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import quote
 
@@ -110,8 +111,8 @@ QUERY_VALUES: dict[str, Callable[[Things], list[str]]] = {
     "heartbeat": lambda things: ["3"],
     "event": lambda things: ["type"],
     "ticket": lambda things: ["fwt_unknown"],
-    "from": lambda things: ["2026-01-31T12:00:00Z"],
-    "to": lambda things: ["2026-01-31T13:00:00Z"],
+    "from": lambda things: [(datetime.now(UTC) - timedelta(hours=1)).isoformat()],
+    "to": lambda things: [(datetime.now(UTC) + timedelta(hours=1)).isoformat()],
     "interval": lambda things: ["60"],
     "by": lambda things: ["type"],
     "published_at_meta": lambda things: ["published"],

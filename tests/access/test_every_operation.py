@@ -123,7 +123,7 @@ async def test_a_reader_of_everything_finds_what_others_do_not(
     theirs = guarded.theirs.things
     answers = [await ask(stranger, call, guarded.reader) for call in calls_of(operation, theirs)]
     assert operation.path in LENDING or all(answer.is_success for answer in answers)
-    if operation.path not in {"/v1/position", "/v1/activity", *LENDING}:  # activity is of an hour long ago
+    if operation.path not in {"/v1/position", "/v1/activity", *LENDING}:  # activity is counted a moment later
         assert any(mark in answer.text for answer in answers for mark in theirs.marks)
 
 

@@ -18,6 +18,7 @@ from tests.support.waiting import until
 
 CLIENT, OTHER_CLIENT = "203.0.113.7", "203.0.113.8"
 LIMIT = 5
+LEFT = re.compile(r"r=(\d+);t=\d+")
 
 
 def asking_for(service: ServiceProcess, address: str) -> httpx.AsyncClient:
@@ -47,6 +48,35 @@ async def test_requests_of_an_address_beyond_its_limit_are_refused_and_others_ar
             return (await client.get("/v1/position")).status_code == 200
 
         await until(is_let_in_again)
+
+
+@pytest.mark.parametrize("method", ["POST", "GET"])
+async def test_each_answer_says_what_is_left_of_each_rate(start_service: StartService, method: str) -> None:
+    service = await start_service(
+        auth="none", address_requests_per_second=LIMIT, address_bytes_per_second=1000, address_facts_per_second=10
+    )
+    path, body = ("/v1/facts", json.dumps(publication())) if method == "POST" else ("/v1/position", None)
+    headers = {"content-type": "application/json"} if body else {}
+    async with httpx.AsyncClient(base_url=service.url, timeout=30, headers=headers) as client:
+        answers = [await client.request(method, path, content=body) for _ in range(LIMIT + 1)]
+        policies = {answer.headers["ratelimit-policy"] for answer in answers}
+        assert policies == {
+            f'"address_requests_per_second";q={LIMIT};w=1;qu="requests", '
+            '"address_bytes_per_second";q=10000;w=10;qu="content-bytes", '
+            '"address_facts_per_second";q=100;w=10;qu="facts"'
+        }
+        left = [[int(value) for value in LEFT.findall(answer.headers["ratelimit"])] for answer in answers]
+        refused = [each for each, answer in zip(left, answers, strict=True) if answer.status_code == 429]
+        assert [requests for requests, _, _ in refused] == [0] * len(refused)
+        assert max(requests for requests, _, _ in left) == LIMIT - 1
+        used = len(answers[0].request.content)
+        written = len(answers) - len(refused)
+        assert left[-1][1:] == ([10_000 - written * used, 100 - written] if method == "POST" else [10_000, 100])
+
+
+async def test_where_nothing_is_limited_nothing_is_said_of_it(client: httpx.AsyncClient) -> None:
+    for answer in (await client.get("/v1/position"), await client.post("/v1/facts", json=publication())):
+        assert not [name for name in answer.headers if name.startswith("ratelimit")]
 
 
 async def test_a_forged_header_makes_nobody_somebody_else(start_service: StartService) -> None:

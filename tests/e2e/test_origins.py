@@ -41,7 +41,10 @@ async def test_a_named_origin_is_answered_and_no_other_is_ever_named_and_none_wi
         for path in ("/v1/facts", "/v1/facts/at/999", "/nowhere", "/v1/facts?misspelt=1"):
             answer = await client.get(path, headers={"origin": NAMED})
             assert answer.headers["access-control-allow-origin"] == NAMED
-            assert "ETag, Link, Location, Retry-After" in answer.headers["access-control-expose-headers"]
+            assert (
+                "ETag, Link, Location, RateLimit, RateLimit-Policy, Retry-After"
+                in answer.headers["access-control-expose-headers"]
+            )
             answers.append(answer)
         published = await client.post("/v1/facts", json=publication(), headers={"origin": NAMED})
         assert published.headers["access-control-allow-origin"] == NAMED

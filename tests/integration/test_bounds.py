@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from factwire.domain.fact import utc
-from factwire.domain.position import Position
+from factwire.domain.position import EPOCH_MAX, Position
 from factwire.domain.query import EVERYTHING, Query, new_item
 from factwire.publish.batch import GROUP_REQUESTS_MAX
 from factwire.store.append import append
@@ -56,7 +56,9 @@ async def test_the_answer_to_the_largest_group_fits_into_the_buffer_of_a_socket(
     async with relayed(database_url) as (relay, connection):
         await append(connection, [([fact()], None)])
         before = relay.from_server_bytes
-        appended = await append(connection, [([fact()], unless("-", epoch=9)) for _ in range(GROUP_REQUESTS_MAX)])
+        appended = await append(
+            connection, [([fact()], unless("-", epoch=EPOCH_MAX)) for _ in range(GROUP_REQUESTS_MAX)]
+        )
         assert len(appended.refused) == GROUP_REQUESTS_MAX
         assert relay.from_server_bytes - before < SOCKET_BUFFER_BYTES
 

@@ -18,7 +18,7 @@ from factwire.domain.errors import (
     Unavailable,
 )
 from factwire.domain.fact import NewFact
-from factwire.domain.position import Cursor, Position
+from factwire.domain.position import EPOCH_MAX, Cursor, Position
 from factwire.domain.query import Item, Query, new_item
 from factwire.publish.batch import Published
 from factwire.publish.publisher import Publisher
@@ -146,7 +146,7 @@ async def test_a_failing_request_does_not_touch_the_others_of_its_group(fresh_da
         outcomes = await asyncio.gather(
             outcome(publisher, [a_fact()], unless(new_item(aggregate_ids=["order-1"]))),
             outcome(publisher, [a_fact(id=known.id, payload=b"2")]),
-            outcome(publisher, [a_fact()], unless(new_item(aggregate_ids=["order-2"]), epoch=9)),
+            outcome(publisher, [a_fact()], unless(new_item(aggregate_ids=["order-2"]), epoch=EPOCH_MAX)),
             outcome(publisher, [a_fact()], unless(new_item(aggregate_ids=["order-2"]), after=99)),
             *(outcome(publisher, [a_fact()]) for _ in range(5)),
         )

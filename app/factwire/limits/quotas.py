@@ -30,12 +30,20 @@ class QuotaLimits:
 
 
 class Quotas:
-    """Quotas of every user of one kind, `address` or `principal`, counted in this process alone."""
+    """Quotas of every user of one kind, `address` or `principal`, counted in this process alone.
+
+    `rates` are the limited rates by their unit.
+    """
 
     def __init__(self, kind: str, limits: QuotaLimits) -> None:
         self._requests = rate(f"{kind}_requests_per_second", limits.requests_per_second, REQUESTS_WINDOW_SECONDS)
         self._bytes = rate(f"{kind}_bytes_per_second", limits.bytes_per_second, AMOUNTS_WINDOW_SECONDS)
         self._facts = rate(f"{kind}_facts_per_second", limits.facts_per_second, AMOUNTS_WINDOW_SECONDS)
+        self.rates = {
+            unit: rate
+            for unit, rate in (("requests", self._requests), ("content-bytes", self._bytes), ("facts", self._facts))
+            if rate is not None
+        }
         self._streams_max = limits.streams_max
         self._streams: Counter[str] = Counter()
 

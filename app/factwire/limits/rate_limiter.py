@@ -77,7 +77,9 @@ class Rate:
 
     def __init__(self, name: str, per_second: int, *, window_seconds: int, users_max: int) -> None:
         self.name = name
-        self._item: RateLimitItem = RateLimitItemPerSecond(per_second * window_seconds, window_seconds)
+        self.window_seconds = window_seconds
+        self.quota = per_second * window_seconds
+        self._item: RateLimitItem = RateLimitItemPerSecond(self.quota, window_seconds)
         self._storage = BoundedStorage(windows_max=users_max)
         self._limiter = FixedWindowRateLimiter(self._storage)
 
@@ -90,6 +92,10 @@ class Rate:
 
     def is_left(self, user: str) -> bool:
         return self._limiter.test(self._item, user)
+
+    def remaining(self, user: str) -> int:
+        """Amount that is left for a user in the current window."""
+        return self._limiter.get_window_stats(self._item, user).remaining
 
     def seconds_left(self, user: str) -> float:
         """Seconds until the user gets a new window."""

@@ -1,13 +1,14 @@
 """Rate limits: the usage of a request, counted against the quotas of its address and of its principal, if any."""
 
-from collections.abc import Awaitable, Callable
+import math
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
-from factwire.api.http.direct_response import header
+from factwire.api.http.direct_response import ADDED, Headers, header
 from factwire.limits.quotas import Quotas
 
 QUOTA_USERS = "factwire.spenders"
@@ -23,11 +24,38 @@ class QuotaUser:
     user: str
 
 
+@dataclass(frozen=True, slots=True)
+class RateLimitHeaders:
+    """Headers that a response gets from middleware, with the rate limits as they are when it is sent.
+
+    The fields are those of draft-ietf-httpapi-ratelimit-headers-09: quota (q) of a window (w) in a unit (qu), and what
+    remains (r) until a time in seconds (t).
+    """
+
+    others: Headers
+    quota_users: list[QuotaUser]
+
+    def __iter__(self) -> Iterator[tuple[bytes, bytes]]:
+        yield from self.others
+        rates = [(unit, rate, each.user) for each in self.quota_users for unit, rate in each.quotas.rates.items()]
+        policies = [f'"{rate.name}";q={rate.quota};w={rate.window_seconds};qu="{unit}"' for unit, rate, _ in rates]
+        left = [
+            f'"{rate.name}";r={rate.remaining(user)};t={math.ceil(rate.seconds_left(user))}' for _, rate, user in rates
+        ]
+        if rates:
+            yield b"ratelimit-policy", ", ".join(policies).encode()
+            yield b"ratelimit", ", ".join(left).encode()
+
+
 def begin_request(scope: Scope, quotas: Quotas, user: str) -> None:
     """Count a request for one user, and from then on its usage. Raises RateLimited."""
     declared = header(scope, b"content-length")
+    state = scope["state"]
+    if QUOTA_USERS not in state:
+        state[QUOTA_USERS] = []
+        state[ADDED] = RateLimitHeaders(state.get(ADDED, ()), state[QUOTA_USERS])
+    state[QUOTA_USERS].append(QuotaUser(quotas, user))
     quotas.begin(user, int(declared) if declared.isdigit() else 0)
-    scope["state"].setdefault(QUOTA_USERS, []).append(QuotaUser(quotas, user))
 
 
 def quota_users_of(scope: Scope) -> list[QuotaUser]:

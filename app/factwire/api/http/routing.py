@@ -14,6 +14,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from factwire.api.http.authorization import Rule, authorize
 from factwire.api.http.context import Context, context_of
+from factwire.api.http.deprecation import Deprecation
+from factwire.api.http.direct_response import ADDED
 from factwire.api.http.problems import answer_unexpected, problem_response
 from factwire.api.http.stream_options import WITHOUT_HEAD
 from factwire.domain.errors import FactwireError
@@ -23,15 +25,23 @@ Endpoint = Callable[[Request], Awaitable[ASGIApp]]
 
 
 class PlainRoute(APIRoute):
-    """Route with its endpoint as the handler, for requests that its rule admits."""
+    """Route with its endpoint as the handler, for requests that its rule admits.
+
+    If the declaration of its operation has a `deprecation`, all answers announce it.
+    """
+
+    @property
+    def answering(self) -> Endpoint:
+        """The endpoint, with the headers of a deprecated operation."""
+        deprecation: Deprecation | None = getattr(self.openapi_extra, "deprecation", None)
+        return self.endpoint if deprecation is None else announcing(deprecation, self.endpoint)
 
     @property
     def rule(self) -> Rule:
         return Rule((self.openapi_extra or {})[RULE])
 
     def get_route_handler(self) -> Callable[[Request], Any]:
-        endpoint: Endpoint = self.endpoint
-        rule = self.rule
+        endpoint, rule = self.answering, self.rule
 
         async def handle(request: Request) -> ASGIApp:
             await authorize(context_of(request), request.scope, rule)
@@ -51,7 +61,7 @@ class DirectRouting:
         self._app = app
         self._context: Context = app.state.context
         self._endpoints: dict[tuple[str, str], tuple[Endpoint, Rule]] = {
-            (method, route.path): (route.endpoint, route.rule)
+            (method, route.path): (route.answering, route.rule)
             for route in app.routes
             if isinstance(route, PlainRoute) and not route.param_convertors
             for method in route.methods or ()
@@ -76,6 +86,17 @@ class DirectRouting:
             await (await answer_unexpected(request, error))(scope, receive, send)
             raise
         await response(scope, receive, send)
+
+
+def announcing(deprecation: Deprecation, endpoint: Endpoint) -> Endpoint:
+    """Endpoint that adds the headers of a deprecated operation to its answers and its refusals."""
+
+    async def announce(request: Request) -> ASGIApp:
+        state = request.scope["state"]
+        state[ADDED] = (*state.get(ADDED, ()), *deprecation.headers)
+        return await endpoint(request)
+
+    return announce
 
 
 def new_router(tag: str) -> APIRouter:

@@ -13,7 +13,10 @@ from factwire.api.http.direct_response import WRITER, ResponseWriter, header, wr
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 REQUEST_HEADERS = ("Authorization", "Idempotency-Key", "If-None-Match", "Last-Event-ID", "Traceparent", "X-Request-ID")
-EXPOSED_HEADERS = ("ETag", "Link", "Location", "Retry-After", "WWW-Authenticate", "X-Request-ID")
+EXPOSED_HEADERS = (
+    *("Deprecation", "ETag", "Link", "Location", "RateLimit", "RateLimit-Policy", "Retry-After", "Sunset"),
+    *("WWW-Authenticate", "X-Request-ID"),
+)
 PREFLIGHT_SECONDS = 7200  # browsers cache a preflight response for at most this time
 
 

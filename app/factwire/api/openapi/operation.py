@@ -8,6 +8,7 @@ from uuid import UUID
 
 from factwire.api.http import bodies, sse
 from factwire.api.http.authorization import Rule
+from factwire.api.http.deprecation import Deprecation
 from factwire.api.http.direct_response import JSON
 from factwire.api.http.models import Problem
 from factwire.api.http.problems import HEADERS_TOO_LARGE, HELP, MEDIA_TYPE, STATUSES, TYPE_PREFIX
@@ -20,6 +21,7 @@ from factwire.paths import resource_path
 
 SECURITY_SCHEME = "credentials"
 EXAMPLE_ID = UUID("0193595a-7c5f-7e1a-8f31-2f6a3c7d9b10")
+HEADERS_OF = {429: ("Retry-After", "RateLimit", "RateLimit-Policy"), 503: ("Retry-After",)}
 EXAMPLES = resource_path("openapi") / "examples"
 
 READ_PROBLEMS: tuple[type[FactwireError], ...] = (
@@ -67,9 +69,10 @@ PUBLISH_PROBLEMS = (
 
 
 class Declared(dict[str, Any]):
-    """The declaration of one operation, with the structs that it refers to by name."""
+    """The declaration of one operation, with the structs that it refers to by name, and its deprecation, if any."""
 
     structs: tuple[type, ...] = ()
+    deprecation: Deprecation | None = None
 
 
 def operation(
@@ -92,6 +95,7 @@ def operation(
     body_example: str | None = None,
     several_media_type: str | None = None,
     problems: Sequence[type[FactwireError]] = (),
+    deprecation: Deprecation | None = None,
 ) -> dict[str, Any]:
     """The arguments of a route's decorator. Structs are referenced by name.
 
@@ -115,14 +119,13 @@ def operation(
             "responses": responses,
         }
     )
+    if deprecation is not None:
+        extra["deprecated"] = True
+        extra.deprecation = deprecation
     extra.structs = tuple(struct for struct in (result, body) if struct not in (None, str))
     if body is not None:
-        bodies = {body_media_type: media(body_media_type, body, body_example)}
-        if several_media_type is not None:
-            array = {"type": "array", "items": reference(body)}
-            examples = [] if body_example is None else [load_example(body_example)]
-            bodies[several_media_type] = {"schema": array, "example": examples}
-        extra["requestBody"] = {"required": body_required, "content": bodies}
+        content = body_content(body, body_media_type, body_example, several_media_type)
+        extra["requestBody"] = {"required": body_required, "content": content}
     return {
         "operation_id": operation_id,
         "summary": summary,
@@ -130,6 +133,15 @@ def operation(
         "status_code": int(status),
         "openapi_extra": extra,
     }
+
+
+def body_content(body: type, media_type: str, example: str | None, several_media_type: str | None) -> dict[str, Any]:
+    """Media types of a request body, and of an array of such bodies if it has a media type."""
+    content = {media_type: media(media_type, body, example)}
+    if several_media_type is not None:
+        examples = [] if example is None else [load_example(example)]
+        content[several_media_type] = {"schema": {"type": "array", "items": reference(body)}, "example": examples}
+    return content
 
 
 def access_problems(rule: Rule, *, body: bool) -> tuple[type[FactwireError], ...]:
@@ -212,7 +224,7 @@ def problem_response(status: int, titles: Mapping[str, str]) -> dict[str, Any]:
                 },
             }
         },
-        **({"headers": {"Retry-After": {"schema": {"type": "string"}}}} if status in {429, 503} else {}),
+        **({"headers": {name: {"schema": TEXT} for name in HEADERS_OF[status]}} if status in HEADERS_OF else {}),
     }
 
 
