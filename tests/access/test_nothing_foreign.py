@@ -40,6 +40,7 @@ BREACHES = {
         "row is None",
     ),
     "catalogue": ("store/catalogue.py", "None if readable.are_all else readable.ranges", "None"),
+    "activity": ("store/activity.py", "None if readable.are_all else readable.ranges", "None"),
     "conditions": (
         "publish/intake.py",
         "item = restricted_item(precondition.item, readable)",
@@ -69,6 +70,11 @@ class Tenants(RuleBasedStateMachine):
     def publish_on_condition(self, where: tuple[str, str], tag: str, other: str) -> None:
         who, place = where
         self.world.conditional(who, place, tag, other)
+
+    @rule(where=OWN_PLACE, tag=TAG, other=TAG)
+    def publish_if_there_is(self, where: tuple[str, str], tag: str, other: str) -> None:
+        who, place = where
+        self.world.on_existence(who, place, tag, other)
 
     @rule(who=SOMEBODY, places=st.lists(PLACE, max_size=2), tags=st.lists(TAG, max_size=1), descending=st.booleans())
     def read(self, who: str, places: list[str], tags: list[str], descending: bool) -> None:
@@ -111,6 +117,10 @@ class Tenants(RuleBasedStateMachine):
     @rule(who=SOMEBODY, place=PLACE)
     def look_at_catalogue(self, who: str, place: str) -> None:
         self.world.look_at_catalogue(who, place)
+
+    @rule(who=SOMEBODY, by=st.sampled_from(["namespace", "type"]))
+    def look_at_activity(self, who: str, by: str) -> None:
+        self.world.look_at_activity(who, by)
 
     @rule(who=SOMEBODY)
     def look_at_positions(self, who: str) -> None:

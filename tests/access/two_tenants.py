@@ -144,6 +144,16 @@ class World:
         elif response.status_code != 201:
             raise self.leak(f"{who} was refused for what they may not read: {response.text}")
 
+    def on_existence(self, who: str, place: str, tag: str, other: str) -> None:
+        """Publish if a fact has another tag: it must succeed exactly where such a fact may be read."""
+        items = [{"aggregate_ids": [self.aggregate(other)]}]
+        needed = [fact for fact in self.mine(who) if self.aggregate(other) in fact.body["aggregate_ids"]]
+        response = self.publish(who, self.new_body(place, tag), {"fail_unless_match": items})
+        if needed:
+            assert response.status_code == 201, response.text
+        elif response.status_code != 409:
+            raise self.leak(f"{who} was let in by what they may not read: {response.text}")
+
     def repeat(self, who: str, fact: Known, *, changed: bool) -> None:
         """Publish an id again, perhaps with other content, in a namespace that may be published in."""
         body = fact.body
@@ -209,6 +219,9 @@ class World:
             if response.is_success and place not in MAY_READ[who]:
                 raise self.leak(f"{who} was shown the types of {namespace}: {response.text}")
             assert response.is_success or not is_shown
+
+    def look_at_activity(self, who: str, by: str) -> None:
+        self.ask(who, "GET", "/v1/activity", params={"by": by})
 
     def look_at_positions(self, who: str) -> None:
         self.ask(who, "GET", "/v1/position")
