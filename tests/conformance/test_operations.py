@@ -102,6 +102,8 @@ async def test_an_unknown_path_is_a_problem(client: httpx.AsyncClient, path: str
         ("POST", "/v1/position", {"GET"}),
         ("POST", "/v1/namespaces", {"GET"}),
         ("POST", "/readyz", {"GET"}),
+        ("GET", "/v1/facts/search", {"POST"}),
+        ("GET", "/v1/facts/import", {"POST"}),
     ],
 )
 async def test_another_method_is_a_problem_that_says_which_are_allowed(

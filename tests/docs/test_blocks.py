@@ -60,7 +60,11 @@ RUN_BY = {
     },
     "docs/performance.md": {"make bench": "bench"},
     "docs/problems.md": {"{": "test_blocks"},
-    "docs/protocol.md": {"{": "tests/docs/test_documents.py", "function": "tests/clients/test_browser_snippet.py"},
+    "docs/protocol.md": {
+        "curl": "test_blocks",
+        "{": "tests/docs/test_documents.py",
+        "function": "tests/clients/test_browser_snippet.py",
+    },
     "docs/recipes/README.md": {"python": "tests/recipes"},
     "docs/sdks.md": {"": "tests/sdks"},
     "docs/tutorial.md": {"": "tests/docs/test_tutorial.py"},
@@ -189,6 +193,16 @@ async def test_answers_are_counted_from_the_log(start_service: StartService, tmp
 
 @pytest.mark.skipif(shutil.which("make") is None, reason="make is not there")
 @pytest.mark.timeout(170)
+async def test_an_event_in_binary_mode_is_published(start_service: StartService, tmp_path: Path) -> None:
+    service = await start_service()
+    command = block("docs/protocol.md", "curl").replace("http://127.0.0.1:8000", service.url)
+    answer = json.loads(await asyncio.to_thread(shell, f"{command.strip()} -sS", clean_environment(), tmp_path))
+    async with httpx.AsyncClient(base_url=service.url) as client:
+        fact = (await client.get("/v1/facts/at/1")).json()
+    assert (fact["id"], fact["aggregate_ids"]) == (answer["facts"][0]["id"], ["order-1"])
+    assert fact["payload"] == {"total": 12.5}
+
+
 async def test_one_command_starts_a_service_with_a_database_of_its_own(tmp_path: Path) -> None:
     url = f"http://127.0.0.1:{(port := free_port())}"
     process = make_run({"FACTWIRE_PORT": str(port), "FACTWIRE_DATA_DIR": str(tmp_path / "data")}, tmp_path / "log")

@@ -133,6 +133,15 @@ def only_read(log: Log) -> None:
     assert log.decide(heading, "order-2") == 409
 
 
+def one_entity(log: Log) -> None:
+    heading = "One entity: this is there, that is not"
+    log.publish("order-1", type="OrderNoted")
+    assert log.decide(heading, "order-1", type="OrderPaid") == 409
+    log.publish("order-1", type="OrderPlaced")
+    assert log.decide(heading, "order-1", type="OrderPaid") == 201
+    assert log.decide(heading, "order-1", type="OrderPaid") == 409
+
+
 def any_of_many(log: Log) -> None:
     hall: Json = {"namespace": "hall", "type": "SeatTaken"}
     log.publish("seat-4", **hall)
@@ -159,6 +168,7 @@ SCENARIOS = {
     "A version from elsewhere": version,
     "Several streams, each as it was read": several,
     "A stream that is only read": only_read,
+    "One entity: this is there, that is not": one_entity,
     "Any of many": any_of_many,
     "A count, a sum, any rule": any_rule,
 }

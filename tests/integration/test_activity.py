@@ -1,5 +1,6 @@
 """Activity by minute: what it counts, in which interval, and that a database from before is counted as well."""
 
+import asyncio
 import random
 from collections import Counter
 from datetime import UTC, datetime, timedelta
@@ -137,11 +138,11 @@ async def test_facts_that_were_counted_before_there_was_activity_are_added(datab
         await connection.execute("update factwire.counted set activity_through = 0")
         intervals = Intervals(BEGIN, BEGIN + timedelta(minutes=MINUTES), 60)
         nothing = await read_activity(connection, EVERY_NAMESPACE, intervals)
-        assert (nothing.series, nothing.counted_until) == ([], None)
+        assert (nothing.series, nothing.counted_until) == ([], facts[0][0].replace(microsecond=0))
         assert await fold_counts(connection, facts_max=150) == 150
         partly = await read_activity(connection, EVERY_NAMESPACE, intervals)
         assert partly.series[0].total == 150
-        assert partly.counted_until == facts[149][0].replace(microsecond=0)
+        assert partly.counted_until == facts[150][0].replace(microsecond=0)
         assert await connection.fetch("select * from factwire.type_counts order by 1, 2, 3") == counts
 
         await insert(connection, facts[200:])
@@ -167,7 +168,24 @@ async def test_appended_facts_are_counted_in_this_minute(database_url: str) -> N
         intervals = Intervals(begin, begin + timedelta(minutes=2), 60)
         counts = await read_activity(connection, new_namespace_set(["a"]), intervals, by="namespace")
         assert [(each.namespace, each.total) for each in counts.series] == [("a", 1)]
-        assert counts.counted_until is not None
-        assert counts.counted_until > begin
+        assert counts.counted_until >= begin
+    finally:
+        await connection.close()
+
+
+async def test_the_time_up_to_which_all_is_counted_never_goes_back(database_url: str) -> None:
+    connection = await asyncpg.connect(database_url)
+    try:
+        times = []
+        for _ in range(3):
+            times.append(await connection.fetchval("select factwire.counted_until()"))
+            await append_alone(connection, a_fact())
+            await asyncio.sleep(1.1)
+            await append_alone(connection, a_fact())
+            times.append(await connection.fetchval("select factwire.counted_until()"))  # they are not counted yet
+            await fold_all(connection, 1)
+        assert times == sorted(times)
+        published_at = await connection.fetchval("select min(published_at) from factwire.facts")
+        assert times[1] <= published_at
     finally:
         await connection.close()

@@ -25,6 +25,7 @@ from tests.support.waiting import until
 IMPORTING = {python_openapi_generator, typescript_openapi_generator}
 EXPORTING = {*IMPORTING, java_openapi_generator}
 CUTS = 3
+STREAM_SECONDS = 4  # a client that follows a stream sees it end cleanly several times
 ROOM = 400  # bytes: less than an answer with a fact
 
 pytestmark = [pytest.mark.sdks, pytest.mark.timeout(240)]
@@ -35,7 +36,7 @@ async def test_a_generated_client_does_what_a_user_needs(
     start_service: StartService, tmp_path: Path, make: Callable[[Path], list[str]]
 ) -> None:
     command = make(tmp_path)
-    service = await start_service()
+    service = await start_service(stream_age_seconds_max=STREAM_SECONDS)
     async with (
         relaying(service.port) as (relay, relayed_url),
         running([*command, service.url, relayed_url], log_path=tmp_path / "log") as program,

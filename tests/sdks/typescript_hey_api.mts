@@ -45,15 +45,18 @@ async function page(client: Client): Promise<string> {
 async function followTheStream(client: Client, after: string): Promise<void> {
   tell({ following: true });
   const followed: number[] = [];
-  let named: string | undefined;
-  const { stream } = await follow({
-    client, query: { namespace: ["shop"], after }, sseMaxRetryDelay: 2000,
-    onSseEvent: ({ event }) => { named = event; },
-  });
-  for await (const fact of stream) {
-    if (named !== undefined) continue; // caught-up or position
-    followed.push(fact.position);
-    if (fact.type === "OrdersClosed") break;
+  for (let last: string | undefined; last !== "OrdersClosed";) { // a stream ends cleanly from time to time
+    let named: string | undefined;
+    const { stream } = await follow({
+      client, query: { namespace: ["shop"], after }, sseMaxRetryDelay: 2000,
+      onSseEvent: ({ event, id }) => { named = event; after = id ?? after; },
+    });
+    for await (const fact of stream) {
+      if (named !== undefined) continue; // caught-up, position or problem
+      followed.push(fact.position);
+      last = fact.type;
+      if (last === "OrdersClosed") break;
+    }
   }
   tell({ followed });
 }

@@ -86,7 +86,7 @@ async def get_activity(request: Request) -> Response:
         utc(intervals.begin),
         utc(intervals.end),
         intervals.seconds,
-        utc(counts.counted_until or intervals.begin),
+        utc(counts.counted_until),
         [series_body(each) for each in counts.series] or ([] if by else [ActivitySeries(0, [0] * intervals.count)]),
         UNSET if counts.rest is None else series_body(counts.rest),
     )
@@ -104,7 +104,10 @@ def intervals_of(parameters: Parameters) -> Intervals:
     if intervals.begin >= end:
         raise MalformedParameter("from", "expected a time before `to`")
     if intervals.count > INTERVALS_MAX:
-        detail = f"{intervals.count} intervals are more than the {INTERVALS_MAX} of activity_intervals_max"
+        detail = (
+            f"{intervals.count} intervals are more than the {INTERVALS_MAX} of activity_intervals_max: "
+            "choose longer intervals, or a later `from`"
+        )
         raise LimitExceeded("activity_intervals_max", INTERVALS_MAX, field=FieldError(detail, parameter="interval"))
     return intervals
 

@@ -39,6 +39,7 @@ from factwire.publish.intake import admit
 
 router = new_router("cloudevents")
 
+OR_BINARY = ", or in binary mode with the headers ce-specversion, ce-id, ce-source and ce-type"
 ONE = Decoder(Event)
 SEVERAL = Decoder(list[Event])
 
@@ -71,7 +72,7 @@ async def publish_events(request: Request) -> Response:
     if is_binary(request):
         facts = facts_of_binary(context, request, await context.bodies.read(request))
         return await answer_publish(request, admit(principal_of(request), facts, pointer=""))
-    media_type = check_media_type(request, EVENT, BATCH)
+    media_type = check_media_type(request, EVENT, BATCH, otherwise=OR_BINARY)
     raw = await context.bodies.read(request)
     if media_type == EVENT:
         return await answer_publish(request, admit(principal_of(request), facts_of_one(context, raw), pointer=""))
@@ -149,6 +150,7 @@ def facts_of_one(context: Context, raw: bytes) -> list[NewFact]:
 def facts_of_binary(context: Context, request: Request, body: bytes) -> list[NewFact]:
     """The fact of an event in binary mode; errors name the headers."""
     event = event_of(request, body)
+    check_headers(event, needs_namespace=context.settings.cloudevents_namespace is None)
     try:
         return [fact_from_event(event, VERBATIM, context.limits, namespace=context.settings.cloudevents_namespace)]
     except InvalidRequest as error:
@@ -156,6 +158,14 @@ def facts_of_binary(context: Context, request: Request, body: bytes) -> list[New
     except LimitExceeded as error:
         field = as_header(error.members["errors"][0])
         raise LimitExceeded(error.members["limit"], error.members["maximum"], field=field) from None
+
+
+def check_headers(event: Event, *, needs_namespace: bool) -> None:
+    """Raises InvalidRequest that names the headers of required attributes that are missing."""
+    needed = ("id", "source", "type", *(("namespace",) if needs_namespace else ()))
+    missing = [FieldError("expected this header", parameter=f"{PREFIX}{name}") for name in needed if name not in event]
+    if missing:
+        raise InvalidRequest(missing)
 
 
 def as_header(field: FieldError) -> FieldError:

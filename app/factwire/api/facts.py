@@ -120,7 +120,8 @@ async def get_fact(request: Request) -> Response:
     parameters_of(request)
     text = request.path_params["id"]
     if not FACT_ID.fullmatch(text):
-        raise MalformedParameter("id", "expected the id of a fact, a UUID")
+        place = f": the fact at that position is /v1/facts/at/{text}" if text.isdecimal() and text.isascii() else ""
+        raise MalformedParameter("id", f"expected the id of a fact, a UUID{place}")
     return await answer_fact(request, UUID(text))
 
 

@@ -62,6 +62,13 @@ async def get_index(request: Request) -> Response:
     return await encoded_response(request, msgspec.json.encode(index))
 
 
+@router.get(HELP, include_in_schema=False, openapi_extra={RULE: Rule.OPEN})
+async def list_problems(request: Request) -> Response:
+    """Paths of the explanations of all problems, one in each line."""
+    lines = "".join([f"{HELP}{code}\n" for code in sorted(explanations())])
+    return await encoded_response(request, lines.encode(), media_type="text/plain; charset=utf-8")
+
+
 @router.get(f"{HELP}{{code}}", include_in_schema=False, openapi_extra={RULE: Rule.OPEN})
 async def explain_problem(request: Request) -> Response:
     """The section of docs/problems.md about a problem, as plain text."""

@@ -101,8 +101,8 @@ class UnsupportedMediaType(FactwireError):
 
     code = "unsupported-media-type"
 
-    def __init__(self, expected: str) -> None:
-        super().__init__(f"Send the body with content-type: {expected}.", expected=expected)
+    def __init__(self, expected: str, *, otherwise: str = "") -> None:
+        super().__init__(f"Send the body with content-type: {expected}{otherwise}.", expected=expected)
 
 
 class MalformedBody(FactwireError):
@@ -191,11 +191,21 @@ class ConditionFailed(FactwireError):
 
     code = "condition-failed"
 
-    def __init__(self, item: str, position: int | None, fact_id: str | None, *, head_cursor: str) -> None:
+    def __init__(
+        self, item: str, position: int | None, fact_id: str | None, *, head_cursor: str, whole_log: bool = False
+    ) -> None:
         if position is None:
             detail = f"{item}: no fact matches."
+        elif whole_log:
+            detail = (
+                f"{item}: the fact {fact_id} at position {position} matches, and none in the log may. "
+                "It may be of your own first attempt."
+            )
         else:
-            detail = f"{item}: the fact {fact_id} at position {position} matches."
+            detail = (
+                f"{item}: the fact {fact_id} at position {position} matches, and came after what was read. "
+                "Read and decide again."
+            )
         super().__init__(detail, item=item, position=position, id=fact_id, head_cursor=head_cursor)
 
 

@@ -7,7 +7,7 @@ from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
 from time import perf_counter
 
-from factwire.domain.condition import Condition, Searched
+from factwire.domain.condition import WHOLE_LOG, Condition, Searched
 from factwire.domain.errors import (
     ConditionFailed,
     ConditionTooExpensive,
@@ -38,7 +38,9 @@ log = logging.getLogger(__name__)
 SLOW_CONDITIONS_MAX = 2
 NAMES_LISTED = 3
 NEW_MAX = 200  # facts that a call checks for an item of a condition in negligible time
-KEY_OF_MORE = "The key was used for a request with more facts. Nothing was written."
+KEY_OF_MORE = "The Idempotency-Key was used for a request with more facts. Nothing was written."
+KEY_OF_OTHERS = "The Idempotency-Key was used for other facts. Nothing was written: use another key for new facts."
+OTHER_CONTENT = "These ids are stored with other content. Nothing was written."
 WAITED_TOO_LONG = "The publish waited too long for its turn."
 
 
@@ -166,7 +168,7 @@ class Refusals:
             if request.next_id in known:
                 request.end(FactIdConflict([fact.id for fact in each], detail=KEY_OF_MORE))
             elif any(fact.id in known for fact in each):
-                request.end(replay_or_conflict(each, known))
+                request.end(replay_or_conflict(each, known, keyed=bool(request.next_id)))
             else:
                 request.end(OutcomeUnknown([fact.id for fact in each]))
 
@@ -203,7 +205,8 @@ class Refusals:
                 fact_id = await append.fact_id_at(connection, position)
             if fact_id is None:
                 return LogDamaged(f"The fact at position {position} is missing.")
-        return ConditionFailed(precondition.pointer, position, fact_id, head_cursor=str(head))
+        whole_log = precondition.after == WHOLE_LOG
+        return ConditionFailed(precondition.pointer, position, fact_id, head_cursor=str(head), whole_log=whole_log)
 
     async def _search_without_lock(self, request: Request, refused: RefusedRequest, appended: Appended) -> None:
         """Search for matches of an expensive condition without the lock, then retry with only new facts left to check.
@@ -267,15 +270,20 @@ def catalogue_limit_exceeded(limit: str, maximum: int | None, what: str, request
     return LimitExceeded(limit, maximum, field=FieldError(detail, pointer="/facts"))
 
 
-def replay_or_conflict(facts: Sequence[NewFact], known: Mapping[str, KnownFact]) -> Published | FactIdConflict:
-    """Positions of the facts of a retry, or the conflict if it is not a retry. At least one fact is known."""
+def replay_or_conflict(
+    facts: Sequence[NewFact], known: Mapping[str, KnownFact], *, keyed: bool = False
+) -> Published | FactIdConflict:
+    """Positions of the facts of a retry, or the conflict if it is not a retry. At least one fact is known.
+
+    `keyed` is True if an idempotency key gave the facts their ids.
+    """
     gone = [fact.id for fact in facts if fact.id in known and known[fact.id].redacted]
     if gone:
         # No comparison of the content is reported: it would allow guesses at the redacted content.
         return FactIdConflict(gone, detail="The content of these ids was redacted. Nothing was written.")
     other = [str(fact.id) for fact in facts if fact.id in known and known[fact.id].digest != fact.digest]
     if other:
-        return FactIdConflict(other, detail="These ids are stored with other content. Nothing was written.")
+        return FactIdConflict(other, detail=KEY_OF_OTHERS if keyed else OTHER_CONTENT)
     stored = [known[fact.id] for fact in facts if fact.id in known]
     if len(stored) < len(facts):
         ids = [str(fact.id) for fact in facts if fact.id in known]

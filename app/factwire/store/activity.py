@@ -51,10 +51,10 @@ class Series:
 class ActivityCounts:
     """The series with most facts, most facts first, and all others added up in `rest`.
 
-    Facts published before `counted_until` are counted. None: no fact is counted yet.
+    Facts published before `counted_until` are counted.
     """
 
-    counted_until: datetime | None
+    counted_until: datetime
     series: list[Series] = field(default_factory=list)
     rest: Series | None = None
 
@@ -80,7 +80,7 @@ async def read_activity(
     return counts_of(rows, until, intervals.count)
 
 
-def counts_of(rows: Iterable[asyncpg.Record], until: datetime | None, count: int) -> ActivityCounts:
+def counts_of(rows: Iterable[asyncpg.Record], until: datetime, count: int) -> ActivityCounts:
     counts = ActivityCounts(until)
     for row in rows:
         if row["total"] is None:

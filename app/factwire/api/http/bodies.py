@@ -21,7 +21,7 @@ TOO_MANY = "Too many request bodies are under way: FACTWIRE_BODIES_BYTES_MAX bou
 STOPPED_FIRST = "The service stopped before the body was complete."
 
 
-def check_media_type(request: Request, *expected: str) -> str:
+def check_media_type(request: Request, *expected: str, otherwise: str = "") -> str:
     """Media type of the body, one of those expected. Raises UnsupportedMediaType for any other.
 
     Without this check a page of another origin could publish with a form: browsers ask this service for permission
@@ -31,7 +31,7 @@ def check_media_type(request: Request, *expected: str) -> str:
     for media_type in expected:
         if given == media_type.encode() or media_type_of(request) == media_type:
             return media_type
-    raise UnsupportedMediaType(" or ".join(expected))
+    raise UnsupportedMediaType(" or ".join(expected), otherwise=otherwise)
 
 
 def media_type_of(request: Request) -> str:

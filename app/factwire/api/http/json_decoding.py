@@ -6,6 +6,7 @@ refused: a body may have megabytes, and while one is decoded the process does no
 
 import re
 import secrets
+from collections.abc import Sequence
 from itertools import islice
 from typing import Any, Generic, TypeVar
 
@@ -13,7 +14,13 @@ import msgspec
 
 from factwire.api.http.decoding_hints import UNKNOWN as UNKNOWN_FIELD
 from factwire.api.http.decoding_hints import plain_message
-from factwire.api.http.duplicate_members import ESCAPED_BACKSLASH, NAME_SHOWN_MAX, has_repeated_member, repeated_member
+from factwire.api.http.duplicate_members import (
+    ESCAPED_BACKSLASH,
+    NAME_SHOWN_MAX,
+    SEARCHED_BYTES_MAX,
+    has_repeated_member,
+    repeated_member,
+)
 from factwire.domain.errors import FactwireError, FieldError, InvalidRequest, MalformedJson
 from factwire.domain.fact import escape_pointer
 
@@ -89,7 +96,7 @@ class Decoder(Generic[T]):
             SYNTAX.decode(with_lone_surrogates_marked(body, b"\\u0001"))
         except (msgspec.DecodeError, RecursionError) as wrong:
             return malformed(body, wrong)
-        return invalid_request(str(error), self._decoder.type)
+        return invalid_request(str(error), self._decoder.type, body=body)
 
 
 class Payloads:
@@ -125,21 +132,28 @@ def with_lone_surrogates_marked(body: bytes, mark: bytes) -> bytes:
 def malformed(body: bytes, error: Exception) -> MalformedJson:
     if body.startswith(BYTE_ORDER_MARK):
         return MalformedJson("The body begins with a byte order mark (U+FEFF). Send UTF-8 without it.")
+    if not body.strip():
+        return MalformedJson("The body is empty.")
     return MalformedJson(
         "The body is nested too deeply." if isinstance(error, RecursionError) else sentence(str(error))
     )
 
 
-def invalid_request(message: str, body_type: Any, *, mark: str | None = None) -> InvalidRequest:
+def invalid_request(
+    message: str, body_type: Any, *, mark: str | None = None, body: bytes | None = None
+) -> InvalidRequest:
     """Error with a decoder's message in plain words, and its location as a JSON pointer into the body that was sent.
 
     The pointer leads to the member itself if it exists, and to the object if a member is missing, or if its name cannot
-    be sent back: it is too long, or has a lone surrogate, which appears as `mark` in the message.
+    be sent back: it is too long, or has a lone surrogate, which appears as `mark` in the message. The decoder does not
+    name a key of meta: it is searched for in the `body`, if that is given and not large.
     """
     location = LOCATION.search(message)
     path: list[str] = []
     for index, name in STEP.findall(location[1] if location else ""):
         if index == "...":
+            wrong = None if body is None else wrong_key(body, path)
+            path += [] if wrong is None else [escape_pointer(wrong)]
             break
         path.append(index or name)
     text = message[: location.start()] if location else message
@@ -152,6 +166,23 @@ def invalid_request(message: str, body_type: Any, *, mark: str | None = None) ->
     if mark is not None:
         detail = detail.replace(mark, "\\u")
     return InvalidRequest([FieldError(detail, pointer="".join([f"/{step}" for step in path]))])
+
+
+def wrong_key(body: bytes, path: Sequence[str]) -> str | None:
+    """First key of the meta at a path of a body with a value that is neither a text nor a list of texts."""
+    if len(body) > SEARCHED_BYTES_MAX:
+        return None
+    try:
+        found = msgspec.json.decode(body)
+    except (msgspec.DecodeError, RecursionError):
+        return None  # a lone surrogate elsewhere
+    for step in path:
+        found = found[int(step) if isinstance(found, list) else step]
+    return next((key for key, value in found.items() if not is_meta_value(value) and len(key) <= NAME_SHOWN_MAX), None)
+
+
+def is_meta_value(value: Any) -> bool:
+    return isinstance(value, str) or (isinstance(value, list) and all(isinstance(each, str) for each in value))
 
 
 def sentence(text: str) -> str:

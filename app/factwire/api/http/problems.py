@@ -165,13 +165,19 @@ async def answer_http_exception(request: Request, error: Exception) -> Response:
         detail = f"{request.url.path} takes {allowed}, not {request.method}."
         return problem_response(errors.MethodNotAllowed(detail), {"allow": allowed})
     if error.status_code == 404:
-        return problem_response(errors.PathNotFound(f"There is no {request.url.path}."), error.headers)
+        detail = f"There is no {request.url.path}. GET /v1 lists the paths."
+        return problem_response(errors.PathNotFound(detail), error.headers)
     return problem_response(errors.InternalError("The request could not be handled."), error.headers)
 
 
 def methods_of(request: Request) -> set[str]:
-    """Methods of all routes that have the path; the router itself reports those of the first route only."""
+    """Methods of all routes that have the path; the router itself reports those of the first route only.
+
+    A route with a parameter that the path would fit into is left out if others have exactly this path.
+    """
     matching = [route for route in request.app.routes if route.matches(request.scope)[0] is not Match.NONE]
+    exact = [route for route in matching if getattr(route, "path", None) == request.url.path]
+    matching = exact or matching
     methods = {method for route in matching for method in getattr(route, "methods", None) or ()}
     return methods | ({"HEAD"} if "GET" in methods and request.url.path not in WITHOUT_HEAD else set())
 

@@ -120,7 +120,7 @@ class Parameters:
         for text in self.values.get("meta", ()):
             key, colon, value = text.partition(":")
             if not (key and colon):
-                raise MalformedParameter("meta", "expected key:value")
+                raise MalformedParameter("meta", f"expected key:value{meant_pair(text)}")
             pairs.setdefault(key, []).append(value)
         return dict(pairs)
 
@@ -164,6 +164,12 @@ def parameters_of(request: Request, *known: str) -> Parameters:
     return Parameters(values)
 
 
+def meant_pair(text: str) -> str:
+    """The pair that was probably meant, if it has another separator."""
+    key, equals, value = text.partition("=")
+    return f": did you mean {key}:{value}?" if key and equals and len(text) <= NAME_LENGTH_MAX else ""
+
+
 def check_encoding(query_string: bytes) -> None:
     """Raises MalformedParameter if a value is not UTF-8: the framework would read a replacement character."""
     if b"%" in query_string or not query_string.isascii():
@@ -176,7 +182,7 @@ def check_encoding(query_string: bytes) -> None:
 
 
 def parse_number(text: str) -> float:
-    if not text.replace(".", "", 1).isdecimal() or not text.isascii() or len(text) > 20:
+    if not text.removeprefix("-").replace(".", "", 1).isdecimal() or not text.isascii() or len(text) > 20:
         raise ValueError("expected a number")
     return float(text)
 
@@ -192,7 +198,9 @@ def parse_time(text: str) -> datetime:
     """Parse a date-time of RFC 3339, section 5.6, to UTC; digits after microseconds are cut. Raises ValueError."""
     found = DATE_TIME.fullmatch(text)
     if found is None:
-        raise ValueError("expected a time such as 2026-01-31T12:00:00Z")
+        lost_plus = DATE_TIME.fullmatch(text.replace(" ", "+", 1)) is not None
+        hint = ": write %2B for the + in a URL" if lost_plus else ""
+        raise ValueError(f"expected a time such as 2026-01-31T12:00:00Z{hint}")
     date, minute, second, fraction, offset = found.groups(default="")
     if second == "60":  # datetime has no leap second: use the end of the minute
         second, fraction = "59", "999999"

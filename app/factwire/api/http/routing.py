@@ -5,10 +5,12 @@ serialisation are left out: bodies are decoded into the structs of `models`, and
 """
 
 from collections.abc import Awaitable, Callable
+from http import HTTPStatus
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
 from fastapi.routing import APIRoute
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -16,7 +18,7 @@ from factwire.api.http.authorization import Rule, authorize
 from factwire.api.http.context import Context, context_of
 from factwire.api.http.deprecation import Deprecation
 from factwire.api.http.direct_response import ADDED
-from factwire.api.http.problems import answer_unexpected, problem_response
+from factwire.api.http.problems import answer_http_exception, answer_unexpected, problem_response
 from factwire.api.http.stream_options import WITHOUT_HEAD
 from factwire.domain.errors import FactwireError
 
@@ -66,13 +68,17 @@ class DirectRouting:
             if isinstance(route, PlainRoute) and not route.param_convertors
             for method in route.methods or ()
         }
+        self._paths = frozenset(path for _, path in self._endpoints)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["method"] == "HEAD" and scope["path"] not in WITHOUT_HEAD:
             scope = {**scope, "method": "GET"}  # the server knows the method and sends no body
         found = self._endpoints.get((scope["method"], scope["path"])) if scope["type"] == "http" else None
         if found is None:
-            await self._app(scope, receive, send)
+            if scope["type"] == "http" and scope["path"] in self._paths:
+                await self._refuse_method(scope, receive, send)  # a path with a parameter may match it as well
+            else:
+                await self._app(scope, receive, send)
             return
         endpoint, rule = found
         scope["app"] = self._app
@@ -86,6 +92,11 @@ class DirectRouting:
             await (await answer_unexpected(request, error))(scope, receive, send)
             raise
         await response(scope, receive, send)
+
+    async def _refuse_method(self, scope: Scope, receive: Receive, send: Send) -> None:
+        scope["app"] = self._app
+        refused = HTTPException(HTTPStatus.METHOD_NOT_ALLOWED)
+        await (await answer_http_exception(Request(scope), refused))(scope, receive, send)
 
 
 def announcing(deprecation: Deprecation, endpoint: Endpoint) -> Endpoint:
