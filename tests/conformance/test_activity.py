@@ -96,6 +96,9 @@ async def test_a_range_is_extended_to_whole_intervals(
         ({"interval": "90"}, 400, "malformed-parameter", "interval"),
         ({"interval": "604860"}, 422, "limit-exceeded", "interval"),
         ({"by": "principal"}, 400, "malformed-parameter", "by"),
+        ({"namespace": "a b"}, 422, "invalid-request", "namespace"),
+        ({"namespace": "\x00"}, 422, "invalid-request", "namespace"),
+        ({"namespace": "x" * 5000}, 422, "invalid-request", "namespace"),
         ({"from": "2026-01-01T00:00:00Z", "to": "2026-01-31T12:00:00Z"}, 422, "limit-exceeded", "interval"),
     ],
 )

@@ -29,6 +29,7 @@ REFUSED: dict[str, list[tuple[dict[str, str], bytes]]] = {
     "single_headers": [
         ({"authorization": "Bearer a", "Authorization": "Bearer a"}, BODY),
         ({"last-event-id": "1:1", "Last-Event-ID": "1:2"}, BODY),
+        ({"Content-Type": "text/plain"}, BODY),
     ],
     "allowed_host": [({"host": "evil.example"}, BODY)],
     "not_forwarded": [({"x-forwarded-for": "192.0.2.1"}, BODY), ({"via": "1.1 proxy"}, BODY)],

@@ -189,3 +189,25 @@ async def test_the_time_up_to_which_all_is_counted_never_goes_back(database_url:
         assert times[1] <= published_at
     finally:
         await connection.close()
+
+
+async def test_an_append_that_is_under_way_is_not_passed_by(database_url: str) -> None:
+    """It has its time already, and becomes visible later: no time after its own may be told."""
+    reading, publishing = await asyncpg.connect(database_url), await asyncpg.connect(database_url)
+    try:
+        await append_alone(publishing, a_fact())
+        await fold_all(reading, 1000)
+        transaction = publishing.transaction()
+        await transaction.start()
+        await append_alone(publishing, a_fact())
+        published_at = await publishing.fetchval("select max(published_at) from factwire.facts")
+        await asyncio.sleep(1.1)
+        told = await reading.fetchval("select factwire.counted_until()")
+        await transaction.commit()
+        assert told <= published_at
+        await fold_all(reading, 1000)
+        await asyncio.sleep(1)
+        assert await reading.fetchval("select factwire.counted_until()") > published_at
+    finally:
+        await reading.close()
+        await publishing.close()

@@ -11,6 +11,7 @@ from factwire.domain.condition import Condition, Searched, fail_if_match
 from factwire.domain.errors import ConditionFailed, ConditionTooExpensive
 from factwire.domain.position import START, Cursor, Position
 from factwire.domain.query import Item, Query, new_item
+from factwire.publish import refusals as refusing
 from factwire.publish.batch import Published
 from factwire.store import append as appending
 from factwire.store import condition_search
@@ -225,3 +226,33 @@ async def test_a_call_ends_in_time_whatever_its_conditions_are(fresh_database_ur
         assert refused.refusal is Refusal.SLOW
     finally:
         await connection.close()
+
+
+OWN_FACT, OTHER_FACT, NOTHING = "its own fact", "another fact", "nothing"
+
+
+@pytest.mark.parametrize("matching", [OWN_FACT, OTHER_FACT, NOTHING])
+async def test_a_retry_is_one_though_it_was_stored_while_its_condition_was_searched(
+    fresh_database_url: str, monkeypatch: pytest.MonkeyPatch, matching: str
+) -> None:
+    """The attempt before is stored meanwhile: its fact matches the condition, or another one, or it takes too long."""
+    await execute(fresh_database_url, TWO_LONG_POSTING_LISTS)
+    own = a_fact(aggregate_ids=["even", "odd"] if matching == OWN_FACT else ["own"])
+    stored: list[Position] = []
+
+    async def search_late(connection: Connection, condition: Condition) -> object:
+        if not stored:
+            async with connected(fresh_database_url) as [other]:
+                stored.append(await append_alone(other, own))
+                if matching == OTHER_FACT:
+                    await append_alone(other, a_fact(aggregate_ids=["even", "odd"]))
+        return await search(connection, condition)
+
+    monkeypatch.setattr(refusing, "search", search_late)
+    if matching == NOTHING:
+        monkeypatch.setattr(condition_search, "WORK_MAX", 10)
+    seconds = 0.0 if matching == NOTHING else 10.0
+    async with publishers(fresh_database_url, 1, condition_seconds=seconds, wait_seconds=60) as (publisher,):
+        published = await outcome(publisher, [own], unless(BOTH))
+    assert isinstance(published, Published), published
+    assert (list(published.positions), published.replayed) == (stored, True)

@@ -8,7 +8,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from factwire.domain.errors import InvalidRequest, LimitExceeded
-from factwire.domain.fact import NewFact, aggregate_tag, find_repeated, kind_lists, meta_tag, new_fact, posting_lists
+from factwire.domain.fact import (
+    NewFact,
+    aggregate_tag,
+    find_repeated,
+    is_type,
+    kind_lists,
+    meta_tag,
+    new_fact,
+    normal_meta,
+    posting_lists,
+)
 from factwire.domain.limits import Limits
 
 ID = "0193595a-7c5f-7e1a-8f31-2f6a3c7d9b10"
@@ -167,3 +177,15 @@ def test_beyond_a_limit_the_refusal_says_which_and_its_value(changes: dict[str, 
 def test_the_first_repeated_id_is_found() -> None:
     assert find_repeated([ID, OTHER_ID, ID]) == ID
     assert find_repeated([ID, OTHER_ID]) is None
+
+
+@pytest.mark.parametrize("type", ["\ufeffA", "A\ufeff", " A", "A\u00a0", "A\u2028B"])
+def test_a_type_has_no_blank_at_its_ends_in_any_notion_of_blanks(type: str) -> None:
+    assert not is_type(type)
+    assert is_type(f"A{type.strip()[1:]}B") == ("\u2028" not in type)
+
+
+def test_values_of_meta_are_counted_before_they_are_compared() -> None:
+    with pytest.raises(LimitExceeded):
+        normal_meta({"a": ["x"] * 65}, Limits())
+    assert normal_meta({"a": ["x"] * 64}, Limits()) == {"a": "x"}

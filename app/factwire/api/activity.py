@@ -14,9 +14,10 @@ from factwire.api.http.context import context_of
 from factwire.api.http.query_parameters import Parameters, parameters_of, parse_time
 from factwire.api.http.routing import new_router
 from factwire.api.openapi.operation import READ_PROBLEMS, operation
-from factwire.domain.errors import FieldError, LimitExceeded, MalformedParameter
+from factwire.domain.errors import FieldError, InvalidRequest, LimitExceeded, MalformedParameter
 from factwire.domain.fact import is_name, utc
 from factwire.domain.grants import NamespaceSet, new_namespace_set
+from factwire.domain.limits import VALUES_MAX
 from factwire.store.activity import Grouping, Intervals, Series, read_activity
 
 router = new_router("catalogue")
@@ -139,7 +140,15 @@ def readable_of(request: Request, parameters: Parameters) -> NamespaceSet:
     if "namespace" not in parameters.values:
         return readable
     named = parameters.values["namespace"]
-    return new_namespace_set([name for name in named if is_name(name) and name in readable])
+    if len(named) > VALUES_MAX:
+        field = FieldError(
+            f"{len(named)} values are more than the {VALUES_MAX} of query_values_max", parameter="namespace"
+        )
+        raise LimitExceeded("query_values_max", VALUES_MAX, field=field)
+    for name in named:
+        if not is_name(name):
+            raise InvalidRequest([FieldError("expected the name of a namespace", parameter="namespace")])
+    return new_namespace_set([name for name in named if name in readable])
 
 
 def series_body(series: Series) -> ActivitySeries:

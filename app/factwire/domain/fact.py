@@ -15,6 +15,7 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]*", re.ASCII)
 META_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*", re.ASCII)
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 NOT_IN_TYPES = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\u2028\u2029]")
+BYTE_ORDER_MARK = "\ufeff"  # a blank in the patterns of JSON Schema (ECMA-262), though not in Python
 LINE_FEED, CARRIAGE_RETURN = b"\n\r"  # as integers they are found several times as fast
 PAYLOAD_MARK = b'},"payload":'  # unique: in the texts before the payload its quotes would be escaped
 LINE_BREAKS = bytes.maketrans(b"\r\n", b"  ")
@@ -212,8 +213,11 @@ def normal_meta(meta: Mapping[str, str | list[str]], limits: Limits) -> dict[str
     pairs: dict[str, str | list[str]] = {}
     total = 0
     for key in sorted(meta) if len(meta) > 1 else meta:
-        values = pairs[key] = normal_values(key, meta[key])
-        total += 1 if isinstance(values, str) else len(values)
+        given = meta[key]
+        total += 1 if isinstance(given, str) else len(given)
+        if total > limits.meta_values_max:
+            break  # before they are sorted and compared
+        pairs[key] = normal_values(key, given)
     if total > limits.meta_values_max:
         check_maximum(total, "meta_values_max", limits.meta_values_max, "/meta", "values")
     return pairs
@@ -249,7 +253,9 @@ def check_namespace(namespace: str) -> None:
 
 def is_type(text: str) -> bool:
     """True if a text may be a type. It is kept as it is, without normalization: names of classes are types too."""
-    return 0 < len(text) <= NAME_LENGTH_MAX and NOT_IN_TYPES.search(text) is None and text.strip() == text
+    if not 0 < len(text) <= NAME_LENGTH_MAX or NOT_IN_TYPES.search(text) is not None:
+        return False
+    return text.strip() == text and BYTE_ORDER_MARK not in (text[0], text[-1])
 
 
 def check_type(type: str) -> None:

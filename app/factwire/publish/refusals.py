@@ -77,7 +77,7 @@ class Refusals:
             case Refusal.FAILED:
                 self.spawn([request], self._name_conflict(request, refused, appended))
             case Refusal.SLOW:
-                self.spawn([request], self._search_without_lock(request, refused, appended))
+                self.spawn([request], self._search_or_compare(request, refused, appended))
             case Refusal.UNKEYED:
                 self.spawn([request], self._encrypt_again(request))
             case Refusal.RESTARTED | Refusal.FORKED if request.condition and request.condition.searched:
@@ -207,6 +207,19 @@ class Refusals:
                 return LogDamaged(f"The fact at position {position} is missing.")
         whole_log = precondition.after == WHOLE_LOG
         return ConditionFailed(precondition.pointer, position, fact_id, head_cursor=str(head), whole_log=whole_log)
+
+    async def _search_or_compare(self, request: Request, refused: RefusedRequest, appended: Appended) -> None:
+        """Search without the lock; but a request that is stored by now is a retry, whatever its condition.
+
+        Append looks up ids before conditions, at one moment. Here the ids may have been stored since that look: by the
+        attempt before, whose fact then matches the condition. Only what is unknown after the search is refused by it.
+        """
+        try:
+            await self._search_without_lock(request, refused, appended)
+        except FactwireError:
+            if not await self.is_known(request):
+                raise
+            self.compare([request])
 
     async def _search_without_lock(self, request: Request, refused: RefusedRequest, appended: Appended) -> None:
         """Search for matches of an expensive condition without the lock, then retry with only new facts left to check.

@@ -4,7 +4,7 @@ from starlette.types import Scope
 
 from factwire.domain.errors import MalformedParameter
 
-SINGLE = {b"authorization": "Authorization", b"last-event-id": "Last-Event-ID"}
+SINGLE = {b"authorization": "Authorization", b"content-type": "Content-Type", b"last-event-id": "Last-Event-ID"}
 
 
 def single_headers(scope: Scope) -> None:
