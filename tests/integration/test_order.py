@@ -19,7 +19,7 @@ from factwire.store.pools import Pools
 from factwire.store.read import Form, PageBounds, read_page
 from tests.integration.store import a_fact, append_alone, execute, opened, read_ids
 
-APPEND = Path(__file__).parents[2] / "alembic" / "sql" / "append_v1.sql"
+APPEND = Path(__file__).parents[2] / "alembic" / "sql" / "append_v2.sql"
 LOCK = "  perform pg_advisory_xact_lock(v_lock_key);\n"
 BEFORE_THE_INSERTS = "  -- One entry of the chain for each append:"
 PUBLISHERS = 6

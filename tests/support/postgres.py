@@ -26,7 +26,7 @@ EMPTY_THE_LOG = """
 begin;
 set local session_replication_role = replica;
 truncate factwire.facts, factwire.fact_tags, factwire.fact_ids, factwire.types, factwire.type_counts,
-  factwire.namespaces, factwire.creators, factwire.namespace_counts, factwire.activity,
+  factwire.namespaces, factwire.creators, factwire.namespace_counts, factwire.activity, factwire.job_leases,
   factwire.data_subjects, factwire.sealed, factwire.redactions, factwire.chain;
 update factwire.counted set through = 0, activity_through = 0;
 update factwire.log

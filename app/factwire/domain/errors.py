@@ -338,6 +338,13 @@ class Unavailable(FactwireError):
     code = "unavailable"
 
 
+class LeaseLost(Unavailable):
+    """The job that publishes has lost its lease. Nothing was written. No request of a client has a lease."""
+
+    def __init__(self) -> None:
+        super().__init__("The job has lost its lease: another process may be doing it.")
+
+
 class OutcomeUnknown(FactwireError):
     """The connection was lost while publishing; repeat the request with these ids to learn the outcome."""
 

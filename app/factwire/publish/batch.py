@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from factwire.domain.condition import Condition
+from factwire.domain.effect import Effect
 from factwire.domain.errors import FactwireError
 from factwire.domain.fact import NewFact
 from factwire.domain.position import Cursor, Position
@@ -59,6 +60,7 @@ class Request:
     tenant: str
     on_end: Callable[["Request", Outcome | None], None]
     next_id: str = ""
+    effects: Sequence[Effect] = ()
     unsealed: Sequence[NewFact] = ()
     bytes: int = field(init=False)
     postings: int = field(init=False)

@@ -10,7 +10,7 @@ from factwire.domain.fact import NewFact
 from factwire.publish.batch import Outcome, Published
 from factwire.publish.refusals import replay_or_conflict
 from factwire.store import append
-from factwire.store.append import KnownFact
+from factwire.store.known_facts import KnownFact
 from factwire.store.pools import CONNECTION_FAILURES
 
 OUTCOMES = (

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from functools import partial
 from time import perf_counter
 from typing import cast
@@ -11,6 +11,7 @@ from typing import cast
 import asyncpg
 
 from factwire.domain.condition import Condition
+from factwire.domain.effect import Effect
 from factwire.domain.errors import (
     DataSubjectErased,
     FactIdConflict,
@@ -30,17 +31,15 @@ from factwire.publish.condition_bounds import resolve_bounds
 from factwire.publish.encryption import PayloadEncryption, needs_seal
 from factwire.publish.fair_queue import DROP, HOLD, STOP, TAKE, FairQueue, QueueTurn
 from factwire.publish.outcomes import outcome_label, outcomes_of_known, refusal_of, split_outcome
+from factwire.publish.refusal_log import RefusalLog
 from factwire.publish.refusals import WAITED_TOO_LONG, Refusals
 from factwire.store import append
 from factwire.store.append import NO_LIMITS, Appended, CatalogueLimits
 from factwire.store.pools import Pools, damage_of
-from factwire.store.privileges import missing_privileges
-from factwire.telemetry.logs import describe_error
 from factwire.telemetry.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
-LOG_SECONDS = 10.0
 NOTICE_SECONDS = 2.0
 LOOKS_MAX = 10
 REQUEST_BYTES_MAX = 8 * 1024 * 1024  # of one request, with its condition
@@ -98,9 +97,7 @@ class Publisher:
         )
         self._connection = pools.append.held_connection()
         self._pools = pools
-        self._refused = 0
-        self._reason = ""
-        self._logged_at = 0.0
+        self._refusal_log = RefusalLog(pools)
 
     @property
     def waiting(self) -> int:
@@ -108,11 +105,18 @@ class Publisher:
         return self._backlog.requests
 
     async def publish(
-        self, facts: Sequence[NewFact], condition: Condition | None = None, *, tenant: str = "", next_id: str = ""
+        self,
+        facts: Sequence[NewFact],
+        condition: Condition | None = None,
+        *,
+        tenant: str = "",
+        next_id: str = "",
+        effects: Sequence[Effect] = (),
     ) -> Published:
         """Publish facts together. Raises FactwireError; each error says if the facts are certainly not written."""
         waiting = asyncio.get_running_loop().create_future()
-        request = self.submit(facts, condition, partial(set_outcome, waiting), tenant=tenant, next_id=next_id)
+        on_outcome = partial(set_outcome, waiting)
+        request = self.submit(facts, condition, on_outcome, tenant=tenant, next_id=next_id, effects=effects)
         try:
             outcome: Outcome = await waiting
         finally:
@@ -158,6 +162,7 @@ class Publisher:
         *,
         tenant: str = "",
         next_id: str = "",
+        effects: Sequence[Effect] = (),
     ) -> Request:
         """Publish facts together. `on_outcome` is called when the outcome is known, perhaps before this returns.
 
@@ -167,7 +172,7 @@ class Publisher:
         # The loop's clock counts whole milliseconds: enough for time limits, too coarse for measurements.
         give_up_at = asyncio.get_running_loop().time() + self._wait_seconds
         finish = partial(self._finish, on_outcome)
-        request = Request(facts, condition, perf_counter(), give_up_at, tenant, finish, next_id)
+        request = Request(facts, condition, perf_counter(), give_up_at, tenant, finish, next_id, effects)
         fits = self._backlog.enter(request)
         refusal = self._refusal_at_once() or (None if fits else Unavailable(TOO_MANY))
         self._idle.clear()
@@ -287,6 +292,7 @@ class Publisher:
             # Requests from before the fork detection may still wait, and the detection may not be stored yet.
             self._tail.refuse_fork()
             witness = self._tail.witness
+        effects = [request.effects for request in requests]
         async with self._connection.borrow() as connection:
             call = append.append_in_time if requests[0].alone else append.append
             return await call(
@@ -295,6 +301,7 @@ class Publisher:
                 witness=witness,
                 principals=[request.tenant for request in requests],
                 limits=self._limits,
+                effects=effects if any(effects) else (),
             )
 
     def _notify_appended(self, appended: Appended, facts: Sequence[NewFact]) -> None:
@@ -347,7 +354,7 @@ class Publisher:
             log.error("a publish failed", exc_info=error)
             refusal = InternalError("The facts were not published.")
         else:
-            await self._log_refused(len(requests), refusal, error.__cause__ or error)
+            await self._refusal_log.note(len(requests), refusal, error.__cause__ or error)
         for request in requests:
             unknown = isinstance(refusal, OutcomeUnknown)
             request.end(OutcomeUnknown([str(fact.id) for fact in request.facts]) if unknown else refusal)
@@ -371,26 +378,6 @@ class Publisher:
             self._queue.return_first(request)
         await self._append([request for request in requests if not request.alone])
         return True
-
-    async def _log_refused(self, count: int, refusal: FactwireError, cause: BaseException) -> None:
-        """Log the reason for refused publishes: at once if it is new, else at intervals with the count."""
-        reason = f"{refusal.code}: {describe_error(cause)}"
-        self._refused = count if reason != self._reason else self._refused + count
-        if reason != self._reason or perf_counter() > self._logged_at + LOG_SECONDS:
-            log.warning(
-                "%d publishes were refused as %s%s", self._refused, reason, await self._missing_rights_hint(cause)
-            )
-            self._refused, self._reason, self._logged_at = 0, reason, perf_counter()
-
-    async def _missing_rights_hint(self, cause: BaseException) -> str:
-        """Hint at missing database privileges, if they are the cause; otherwise empty."""
-        if isinstance(cause, asyncpg.InsufficientPrivilegeError):
-            with suppress(Unavailable):
-                async with self._pools.read.acquire() as connection:
-                    lacking = await missing_privileges(connection)
-                if lacking and lacking.grants:
-                    return f"; as {lacking.owner}: {'; '.join(lacking.grants)}"
-        return ""
 
 
 def set_outcome(waiting: asyncio.Future[Outcome], outcome: Outcome) -> None:

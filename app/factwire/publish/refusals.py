@@ -18,6 +18,7 @@ from factwire.domain.errors import (
     FactwireError,
     FieldError,
     InternalError,
+    LeaseLost,
     LimitExceeded,
     LogDamaged,
     OutcomeUnknown,
@@ -27,10 +28,10 @@ from factwire.domain.fact import NewFact
 from factwire.domain.position import Cursor, Position
 from factwire.publish.batch import Published, Request
 from factwire.publish.encryption import PayloadEncryption
-from factwire.store import append
-from factwire.store.append import NO_LIMITS, Appended, CatalogueLimits, KnownFact, Refusal, RefusedRequest
+from factwire.store.append import NO_LIMITS, Appended, CatalogueLimits, Refusal, RefusedRequest
 from factwire.store.condition_search import SearchProgress, search
 from factwire.store.fair_semaphore import FairSemaphore
+from factwire.store.known_facts import KnownFact, fact_id_at, read_known_facts, wait_for_standby
 from factwire.store.pools import Pools
 
 log = logging.getLogger(__name__)
@@ -95,6 +96,8 @@ class Refusals:
                 return CursorAhead(epoch=appended.epoch, head=refused.position or 0)
             case Refusal.ERASED:
                 return DataSubjectErased(next(fact.data_subject for fact in request.facts if fact.data_subject))
+            case Refusal.LOST:
+                return LeaseLost()
             case Refusal.TYPES:
                 most = self._limits.namespace_types_max
                 return catalogue_limit_exceeded("namespace_types_max", most, "types in a namespace", request)
@@ -121,7 +124,7 @@ class Refusals:
         if not ids:
             return {}
         async with self._pools.read.acquire() as connection:
-            known = await append.known_facts(connection, ids)
+            known = await read_known_facts(connection, ids)
         if known:
             await self._make_sure()
         return known
@@ -133,7 +136,7 @@ class Refusals:
         """
         try:
             async with aclosing(self._pools.read.held_connection()) as keeper, keeper.borrow() as connection:
-                await append.wait_for_standby(connection)
+                await wait_for_standby(connection)
         except Exception as error:
             # Unavailable is not passed on either: it would say that nothing is written.
             log.warning("it is unknown if known facts are durable: %s", type(error).__name__)
@@ -202,7 +205,7 @@ class Refusals:
         fact_id = None
         if position is not None:
             async with self._pools.read.acquire() as connection:
-                fact_id = await append.fact_id_at(connection, position)
+                fact_id = await fact_id_at(connection, position)
             if fact_id is None:
                 return LogDamaged(f"The fact at position {position} is missing.")
         whole_log = precondition.after == WHOLE_LOG

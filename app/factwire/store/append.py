@@ -1,8 +1,9 @@
-"""Append the facts of many requests in one call. alembic/sql/append_v1.sql takes the advisory lock of the log."""
+"""Append the facts of many requests in one call. alembic/sql/append_v2.sql takes the advisory lock of the log."""
 
+import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 from itertools import accumulate, repeat
 from typing import Any, NamedTuple
@@ -10,75 +11,63 @@ from typing import Any, NamedTuple
 import asyncpg
 
 from factwire.domain.condition import Condition, Precondition, Searched
-from factwire.domain.errors import HistoryForked
+from factwire.domain.effect import Effect, HeldLease
 from factwire.domain.fact import IN, NewFact, kind_lists, utc
 from factwire.domain.position import Position
 from factwire.store.connection import Connection
 from factwire.store.query_arguments import SEPARATOR, precondition_texts
 
-# The order of the log is explained in alembic/sql/append_v1.sql, at the line that makes it.
+# The order of the log is explained in alembic/sql/append_v2.sql, at the line that makes it.
 # Lists are sent as text and split by the server: asyncpg checks the type of array elements one by one, which costs
 # more than everything else that is done with them. No name, id or value contains U+001F or U+001E.
 APPEND_FACTS = """
 select head, head_id, epoch, published_at, refused, outcomes, positions, places, erasures
   from factwire.append(
-    $1::text::integer[],
-    $2::text::uuid[],
-    string_to_array($3, e'\\x1f'),
-    string_to_array($4, e'\\x1f'),
-    $5::text::integer[],
-    $6,
-    $7,
-    $8::text::integer[],
-    $9::text::integer[],
-    string_to_array($10, e'\\x1f'),
-    $11::text::integer[],
-    string_to_array($12, e'\\x1f', ''),
-    string_to_array($13, e'\\x1f'),
-    string_to_array($14, e'\\x1f'),
-    $15::text::integer[],
-    $16::text::integer[],
-    $17::text::uuid[],
-    $18::text::integer[],
-    $19::text::integer[],
-    $20::text::bigint[],
-    $21::text::uuid[],
-    (string_to_array($22, e'\\x1e'))[2:],
-    (string_to_array($23, e'\\x1e'))[2:],
-    (string_to_array($24, e'\\x1e'))[2:],
-    $25,
-    $26,
-    string_to_array($27, e'\\x1f'),
-    $28::text::uuid[],
-    $29,
-    $30::text::integer[],
-    $31::text::integer[],
-    $32,
-    $33,
-    $34,
-    $35::text[],
-    $36::text::uuid[],
-    $37::bytea[],
-    $38::text[],
-    string_to_array($39, e'\\x1f'),
-    $40,
-    $41)
+    p_requests => $1::text::integer[],
+    p_ids => $2::text::uuid[],
+    p_namespaces => string_to_array($3, e'\\x1f'),
+    p_types => string_to_array($4, e'\\x1f'),
+    p_versions => $5::text::integer[],
+    p_digests => $6,
+    p_documents => $7,
+    p_starts => $8::text::integer[],
+    p_lengths => $9::text::integer[],
+    p_tags => string_to_array($10, e'\\x1f'),
+    p_tag_places => $11::text::integer[],
+    p_tag_earlier => string_to_array($12, e'\\x1f', ''),
+    p_kind_namespaces => string_to_array($13, e'\\x1f'),
+    p_kind_types => string_to_array($14, e'\\x1f'),
+    p_kind_versions => $15::text::integer[],
+    p_chosen_requests => $16::text::integer[],
+    p_chosen_ids => $17::text::uuid[],
+    p_condition_requests => $18::text::integer[],
+    p_condition_epochs => $19::text::integer[],
+    p_condition_afters => $20::text::bigint[],
+    p_condition_ids => $21::text::uuid[],
+    p_condition_scopes => (string_to_array($22, e'\\x1e'))[2:],
+    p_condition_types => (string_to_array($23, e'\\x1e'))[2:],
+    p_condition_tags => (string_to_array($24, e'\\x1e'))[2:],
+    p_work_max => $25,
+    p_condition_seconds => $26,
+    p_data_subjects => string_to_array($27, e'\\x1f'),
+    p_key_ids => $28::text::uuid[],
+    p_seals => $29,
+    p_seal_starts => $30::text::integer[],
+    p_seal_lengths => $31::text::integer[],
+    p_witness_epoch => $32,
+    p_witness_position => $33,
+    p_witness_id => $34,
+    p_new_subjects => $35::text[],
+    p_new_key_ids => $36::text::uuid[],
+    p_new_wrapped_keys => $37::bytea[],
+    p_new_master_keys => $38::text[],
+    p_principals => string_to_array($39, e'\\x1f'),
+    p_types_max => $40,
+    p_namespaces_max => $41,
+    p_effects => $42::text::jsonb)
 """
-
-KNOWN_FACTS = """
-select k.id, k.position, k.digest, f.published_at, l.epoch, r.position is not null as redacted,
-       l.forked_at is not null as forked, l.forked_after
-  from factwire.log l
-  join factwire.fact_ids k on k.id = any ($1)
-  left join factwire.facts f on f.position = k.position
-  left join factwire.redactions r on r.position = k.position
-"""
-
-WAIT_FOR_STANDBY = "select factwire.wait_for_standby()"
 
 LIMIT_TIME = "select set_config('statement_timeout', $1, true)"
-
-FACT_ID_AT = "select id from factwire.facts where position = $1"
 
 NO_SEALS = ("", "{}", b"", "{}", "{}")
 NO_NEW_KEYS = (None, "{}", None, None)
@@ -91,7 +80,7 @@ UNDER_LOCK_SECONDS = 0.03
 
 
 class Refusal(StrEnum):
-    """Reason for which append refuses a request; see alembic/sql/append_v1.sql for the meanings."""
+    """Reason for which append refuses a request; see alembic/sql/append_v2.sql for the meanings."""
 
     KNOWN = "known"
     FAILED = "failed"
@@ -101,6 +90,7 @@ class Refusal(StrEnum):
     AHEAD = "ahead"
     ERASED = "erased"
     UNKEYED = "unkeyed"
+    LOST = "lost"
     RESTARTED = "restarted"
     TYPES = "types"
     NAMESPACES = "namespaces"
@@ -148,17 +138,6 @@ NO_WITNESS = (None, None, None)
 
 
 @dataclass(frozen=True, slots=True)
-class KnownFact:
-    """Fact with an id that is stored already. `published_at`: None if the fact itself was archived."""
-
-    position: Position
-    digest: bytes
-    published_at: str | None
-    epoch: int
-    redacted: bool
-
-
-@dataclass(frozen=True, slots=True)
 class CatalogueLimits:
     """Maximum number of types in a namespace, and of namespaces that belong to one principal; None for no limit."""
 
@@ -177,9 +156,11 @@ async def append(
     witness: Witness | None = None,
     principals: Sequence[str] = (),
     limits: CatalogueLimits = NO_LIMITS,
+    effects: Sequence[Sequence[Effect]] = (),
 ) -> Appended:
-    """Append the facts of all requests that are not refused, in one transaction. `principals` are their authors.
+    """Append the facts of all requests that are not refused, in one transaction.
 
+    `principals` are their authors, and `effects` those of each request, in order; empty if no request has any.
     No two requests may share an id, and no condition may forbid a fact of an earlier request: such a request belongs
     in the next call. Raises the errors of asyncpg: `is_certainly_not_written` shows their meaning, and `is_forked`
     is true if nothing was appended because history was replaced, as detected earlier or shown by the `witness`.
@@ -204,9 +185,7 @@ async def append(
         array_text(accumulate(lengths[:-1], initial=1)),
         array_text(lengths),
         *posting_texts(facts),
-        SEPARATOR.join([namespace for namespace, _, _ in kinds]),
-        SEPARATOR.join([type for _, type, _ in kinds]),
-        array_text(version for _, _, version in kinds),
+        *kind_texts(kinds),
         array_text(index for index, _ in chosen),
         array_text(id for _, id in chosen),
         *condition_texts(requests),
@@ -218,6 +197,7 @@ async def append(
         SEPARATOR.join(principals),
         limits.namespace_types_max,
         limits.principal_namespaces_max,
+        effects_text(effects) if effects else None,
     )
     assert row is not None
     return Appended(
@@ -248,9 +228,27 @@ def preconditions_before(requests: Sequence[tuple[Sequence[NewFact], Condition |
     return sum([len(condition.preconditions) for _, condition in requests[:request] if condition is not None])
 
 
+def effects_text(effects: Sequence[Sequence[Effect]]) -> str:
+    """Effects of all requests as JSON: an object for each, with the index of its request."""
+    return json.dumps([effect_json(index, effect) for index, each in enumerate(effects) for effect in each])
+
+
+def effect_json(request: int, effect: Effect) -> dict[str, object]:
+    """One effect as alembic/sql/refuse_effects_v1.sql reads it."""
+    match effect:
+        case HeldLease():
+            return {"request": request, "kind": "lease", **asdict(effect)}
+
+
 def array_text(values: Iterable[object]) -> str:
     """Array literal of PostgreSQL, for values that need no quotes."""
     return f"{{{','.join(map(str, values))}}}"
+
+
+def kind_texts(kinds: Sequence[tuple[str, str, int]]) -> tuple[str, str, str]:
+    """Namespaces, types and versions of kinds."""
+    namespaces, types, versions = zip(*kinds, strict=True)
+    return SEPARATOR.join(namespaces), SEPARATOR.join(types), array_text(versions)
 
 
 def posting_texts(facts: Sequence[NewFact]) -> tuple[str, str, str]:
@@ -355,30 +353,3 @@ async def append_in_time(
     async with connection.transaction(isolation="read_committed"):
         await connection.fetchval(LIMIT_TIME, f"{int(ALONE_SECONDS * 1000)}ms")
         return await append(connection, requests, **options)
-
-
-async def known_facts(connection: Connection, ids: Sequence[str]) -> dict[str, KnownFact]:
-    """Facts that are stored under the given ids. Raises HistoryForked if a fork was detected."""
-    rows = await connection.fetch(KNOWN_FACTS, list(ids))
-    if any(row["forked"] for row in rows):
-        raise HistoryForked(forked_after=rows[0]["forked_after"])
-    return {
-        str(row["id"]): KnownFact(
-            row["position"],
-            row["digest"],
-            row["published_at"] and utc(row["published_at"]),
-            row["epoch"],
-            row["redacted"],
-        )
-        for row in rows
-    }
-
-
-async def wait_for_standby(connection: Connection) -> None:
-    """Wait until the synchronous standby, if there is one, has everything that is committed."""
-    await connection.fetchval(WAIT_FOR_STANDBY)
-
-
-async def fact_id_at(connection: Connection, position: Position) -> str | None:
-    id = await connection.fetchval(FACT_ID_AT, position)
-    return None if id is None else str(id)

@@ -186,6 +186,16 @@ activity = Table(
     comment="Counts of facts by minute and type, up to activity_through in counted.",
 )
 
+job_leases = Table(
+    "job_leases",
+    METADATA,
+    Column("name", Name, primary_key=True),
+    Column("holder", Uuid, nullable=False),
+    Column("fence", BigInteger, nullable=False),
+    Column("until", DateTime(timezone=True), nullable=False),
+    comment="Leases of jobs: one process does a job at a time.",
+)
+
 tickets = Table(
     "tickets",
     METADATA,
