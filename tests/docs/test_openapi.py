@@ -205,3 +205,16 @@ async def test_a_stream_answers_only_what_is_documented(client: httpx.AsyncClien
     async with client.stream("GET", f"/v1/stream{parameters}") as response:
         documented = responses[str(response.status_code)]["content"]
         assert response.headers["content-type"].partition(";")[0] in documented
+
+
+def test_no_two_named_enums_have_a_value_in_common() -> None:
+    """The generator of clients in Go makes a constant of each value, without the name of its enum."""
+    values = [value for schema in document()["components"]["schemas"].values() for value in schema.get("enum", ())]
+    assert values
+    assert len(values) == len(set(values))
+
+
+def test_no_schema_is_named_as_the_constructor_of_another() -> None:
+    """In Go, the constructor of `Key` is `NewKey`."""
+    names = set(document()["components"]["schemas"])
+    assert not {f"New{name}" for name in names} & names

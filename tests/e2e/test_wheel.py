@@ -97,6 +97,7 @@ async def test_an_installed_wheel_serves_in_an_empty_directory(
             await until(is_ready, seconds=60)
             assert "Factwire" in (await client.get("/")).text
             assert (await client.get("/docs")).is_success
+            assert (await client.get("/problems/condition-failed")).is_success
             publishing = await factwire("publish", "shop", "Noted", "1", stdout=PIPE)
             published, _ = await asyncio.wait_for(publishing.communicate(), 30)
             assert json.loads(published)["position"] == 1

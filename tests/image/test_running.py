@@ -58,6 +58,9 @@ async def test_it_migrates_serves_follows_and_stops_cleanly(image: str, empty_da
         assert await asyncio.to_thread(migrating.exit_code) == 0, migrating.log
     with Serving(image, empty_database_url) as serving:
         await serving.ready()
+        async with httpx.AsyncClient(base_url=serving.url, timeout=30, verify=False) as client:
+            for path in ("/", "/docs", "/openapi.json", "/problems/condition-failed"):
+                assert await answers(client, path), path
         early = await published(serving.url)
         async with streaming(serving.url, "?after=start") as stream:
             await stream.read_until(lambda body: b"event: caught-up" in body)

@@ -56,7 +56,12 @@ DESCRIPTIONS: Mapping[str, tuple[dict[str, Any], str, Any]] = {
         "How long one interval is, in seconds.",
         60,
     ),
-    "by": (ref("ActivityGrouping"), "One series for each namespace, or for each type; without it, one for all.", None),
+    # Not a schema with a name: Go would have two constants TYPE.
+    "by": (
+        {**TEXT, "enum": ["namespace", "type"]},
+        "One series for each namespace, or for each type; without it, one for all.",
+        None,
+    ),
     "published_at_meta": (TEXT, "Keep the `published_at` of each line in meta, under this key.", None),
     "namespace=one": ({**TEXT, **NAME_TEXT}, "The namespace whose types are listed.", "shop"),
     "type=one": (TEXT, "Only this type, with its versions; not together with the parameters of a list.", None),

@@ -27,7 +27,6 @@ SHORT = {"version", "versions", "factversion", "status"}  # members whose intege
 
 # Schemas that several structs and parameters share and that are not structs, by the name of the generated class.
 SHARED: dict[str, Schema] = {
-    "ActivityGrouping": {"title": "ActivityGrouping", "type": "string", "enum": ["namespace", "type"]},
     "Bound": {"title": "Bound", "description": "A cursor, or a position.", "oneOf": [LONG, TEXT]},
     "EventNames": {"title": "EventNames", "type": "string", "enum": ["type"]},
     "MetaValue": {"title": "MetaValue", "description": "One value, or several.", "oneOf": [TEXT, TEXTS]},
