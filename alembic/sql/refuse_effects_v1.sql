@@ -3,8 +3,7 @@
 -- the row that was to be checked: the next call decides). It waits for no row lock, since everybody else waits for it.
 create function factwire.refuse_effects(p_effects jsonb, p_refused integer[]) returns table (request integer, outcome text)
 language plpgsql
-security definer
-set search_path = factwire, pg_temp
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_effect record;

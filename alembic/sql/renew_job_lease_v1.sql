@@ -2,8 +2,7 @@
 create function factwire.renew_job_lease(p_name text, p_holder uuid, p_fence bigint, p_seconds double precision)
 returns boolean
 language plpgsql
-security definer
-set search_path = factwire, pg_temp
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   update factwire.job_leases

@@ -3,8 +3,7 @@
 -- append checks the lease waits until that append is visible: see refuse_effects.
 create function factwire.take_job_lease(p_name text, p_holder uuid, p_seconds double precision) returns bigint
 language plpgsql
-security definer
-set search_path = factwire, pg_temp
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_fence bigint;

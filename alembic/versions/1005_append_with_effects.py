@@ -32,34 +32,6 @@ APPEND_ARGUMENTS = """
 
 NEW = ("take_job_lease_v1", "renew_job_lease_v1", "refuse_effects_v1")
 
-# PostgreSQL lets everybody execute a new function. Only the roles that append need these.
-GRANT_TO_APPENDING_ROLES = """
-do $$
-declare
-  v_function regprocedure;
-  v_role regrole;
-begin
-  for v_function in
-    select p.oid
-      from pg_proc p
-     where p.pronamespace = 'factwire'::regnamespace
-       and p.prosecdef
-       and has_function_privilege('public', p.oid, 'execute')
-  loop
-    execute format('revoke execute on function %s from public', v_function);
-    for v_role in
-      select distinct a.grantee
-        from pg_class c
-       cross join lateral aclexplode(c.relacl) a
-       where c.oid = 'factwire.facts'::regclass and a.privilege_type = 'INSERT' and a.grantee <> 0
-    loop
-      execute format('grant execute on function %s to %s', v_function, v_role);
-    end loop;
-  end loop;
-end
-$$
-"""
-
 DROP_NEW = """
 drop function factwire.refuse_effects(jsonb, integer[]);
 drop function factwire.renew_job_lease(text, uuid, bigint, double precision);
@@ -74,7 +46,6 @@ def upgrade() -> None:
         execute_file(name)
     op.execute(f"drop function factwire.append({APPEND_ARGUMENTS})")
     execute_file("append_v2")
-    op.get_bind().exec_driver_sql(GRANT_TO_APPENDING_ROLES)
 
 
 def downgrade() -> None:

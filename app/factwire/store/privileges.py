@@ -13,10 +13,11 @@ _PASSING = ("key_secrets", "tickets", "sessions")
 
 # Privilege, table, and the column that it is limited to, if any; docs/operations.md has the same list.
 WRITING = (
-    *(("insert", name, "") for name in (*_APPENDED, "keys", *_PASSING)),
+    *(("insert", name, "") for name in (*_APPENDED, "keys", "job_leases", *_PASSING)),
     *(("update", "log", column) for column in ("forked_at", "forked_after", "system_identifier", "timeline")),
     ("update", "namespaces", "types"),
     ("update", "creators", "namespaces"),
+    ("update", "job_leases", ""),
     *(("update", "keys", column) for column in ("last_used_at", "revoked_at")),
     *((privilege, name, "") for privilege in ("update", "delete") for name in _PASSING),
 )
