@@ -44,14 +44,14 @@ async def repeat(job: Job) -> None:
         failure = await failure_of(job)
         if failure and failure != cause:
             log.error("the job %s failed: %s", job.name, failure)
-        elif cause and not failure:
+        elif cause and failure == "":
             log.info("the job %s works again", job.name)
-        cause = failure
+        cause = cause if failure is None else failure
         await asyncio.sleep(job.interval_seconds)
 
 
-async def failure_of(job: Job) -> str:
-    """Run a job once. Returns the cause of its failure; empty if it did not fail, or the database is unreachable.
+async def failure_of(job: Job) -> str | None:
+    """Run a job once. Returns the cause of its failure, empty if it did not fail; None if the database is unreachable.
 
     The tail reports a database that cannot be reached, but it needs fewer privileges than some jobs.
     """
@@ -60,7 +60,7 @@ async def failure_of(job: Job) -> str:
     except (Unavailable, *CONNECTION_FAILURES) as error:
         job.on_failure()
         cause = error.__cause__ or error
-        return describe_error(cause) if isinstance(cause, asyncpg.InsufficientPrivilegeError) else ""
+        return describe_error(cause) if isinstance(cause, asyncpg.InsufficientPrivilegeError) else None
     except Exception as error:
         job.on_failure()
         return describe_error(error)

@@ -176,9 +176,13 @@ def wrong_key(body: bytes, path: Sequence[str]) -> str | None:
         found = msgspec.json.decode(body)
     except (msgspec.DecodeError, RecursionError):
         return None  # a lone surrogate elsewhere
-    for step in path:
-        found = found[int(step) if isinstance(found, list) else step]
-    return next((key for key, value in found.items() if not is_meta_value(value) and len(key) <= NAME_SHOWN_MAX), None)
+    try:
+        for step in path:
+            found = found[int(step) if isinstance(found, list) else step]
+        wrong = [key for key, value in found.items() if not is_meta_value(value)]
+    except (LookupError, TypeError, AttributeError):
+        return None  # a repeated member: the error is in the first of them, and this is the last
+    return next((key for key in wrong if len(key) <= NAME_SHOWN_MAX), None)
 
 
 def is_meta_value(value: Any) -> bool:
