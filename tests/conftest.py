@@ -1,6 +1,7 @@
 """What every test may ask for: databases, services and clients."""
 
 import asyncio
+import re
 import shutil
 import signal
 import sys
@@ -9,6 +10,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
+from uuid import uuid4
 
 import httpx
 import pytest
@@ -16,8 +18,10 @@ import pytest
 from tests.support import postgres
 from tests.support.forks import Forks
 from tests.support.issuer import IssuerServer
-from tests.support.postgres import Databases, ThrowawayPostgres
+from tests.support.postgres import Databases, ThrowawayPostgres, run_sql, url_as
 from tests.support.service import FORKS, ROOT, SERVE, ServiceProcess, settings_of
+
+SERVING_GRANTS = re.compile(r"^(?:grant .* to app;\n)+", re.MULTILINE)
 
 RUN_DIRECTORY = pytest.StashKey[Path]()
 
@@ -77,6 +81,19 @@ def fresh_database_url(databases: Databases) -> Iterator[str]:
     url = databases.create()
     yield url
     databases.drop(url)
+
+
+@pytest.fixture
+def serving_url(databases: Databases, fresh_database_url: str) -> Iterator[str]:
+    """The test's database as a role opens it that has only the rights of docs/operations.md."""
+    role = f"{databases.prefix}_{uuid4().hex[:6]}_serving"
+    run_sql(fresh_database_url, f"create role {role} login password 'serving'")
+    grants = SERVING_GRANTS.search((ROOT / "docs" / "operations.md").read_text())
+    assert grants is not None
+    run_sql(fresh_database_url, grants[0].replace(" to app;", f" to {role};"))
+    yield url_as(fresh_database_url, role, "serving")
+    run_sql(fresh_database_url, f"drop owned by {role}")
+    run_sql(fresh_database_url, f"drop role {role}")
 
 
 @pytest.fixture

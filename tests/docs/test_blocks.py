@@ -27,7 +27,7 @@ from tests.conftest import StartService
 from tests.docs.shell import shell
 from tests.docs.test_documents import DOCUMENTS, ROOT
 from tests.support.builders import publication
-from tests.support.postgres import run_sql
+from tests.support.postgres import run_sql, url_as
 from tests.support.service import POLL_SECONDS, clean_environment, free_port
 
 BLOCK = re.compile(r"^```([^\n]*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -122,8 +122,7 @@ def readme_url(database_url: str) -> Iterator[str]:
             run_sql(database_url, statement)
     except asyncpg.InsufficientPrivilegeError:
         pytest.skip("the role of the tests may not create roles")
-    at = urlsplit(database_url)
-    yield urlunsplit(at._replace(netloc=f"{name}:secret@{at.netloc.rpartition('@')[2]}", path=f"/{name}"))
+    yield urlunsplit(urlsplit(url_as(database_url, name, "secret"))._replace(path=f"/{name}"))
     run_sql(database_url, f"drop database {name} with (force)")
     run_sql(database_url, f"drop role {name}")
 

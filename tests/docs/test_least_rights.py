@@ -1,10 +1,8 @@
 """The rights that docs/operations.md lists for a role that only serves are enough."""
 
 import re
-from collections.abc import Iterator
-from contextlib import suppress
 from datetime import UTC, datetime
-from urllib.parse import quote, urlsplit, urlunsplit
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import asyncpg
@@ -16,30 +14,11 @@ from factwire.store.schema.migrate import migrate
 from tests.access.keys import EVERYTHING_GRANTED, known, make_key, new_client
 from tests.conftest import StartService
 from tests.support.builders import new_facts, publication
-from tests.support.postgres import Databases, name_of, run_sql
+from tests.support.postgres import Databases, name_of, run_sql, url_as
 from tests.support.service import ROOT
 
-GRANTS = re.compile(r"^```sql\n(grant .*?)^```", re.MULTILINE | re.DOTALL)
 CHANGING = re.compile(r"^```sql\n(create role facts_owner.*?)^```", re.MULTILINE | re.DOTALL)
 CONNECTING = re.compile(r"^```sql\n(revoke connect .*?)^```", re.MULTILINE | re.DOTALL)
-
-
-@pytest.fixture
-def serving_url(fresh_database_url: str) -> Iterator[str]:
-    """The database as a new role sees it that has only the documented rights."""
-    role = f"serving_{uuid4().hex[:12]}"
-    found = GRANTS.search((ROOT / "docs" / "operations.md").read_text())
-    assert found is not None
-    try:
-        run_sql(fresh_database_url, f"create role {role} login password 'secret'")
-    except asyncpg.InsufficientPrivilegeError:
-        pytest.skip("the role of the tests may not create roles")
-    run_sql(fresh_database_url, re.sub(r"\bto app;", f"to {role};", found[1]))
-    parts = urlsplit(fresh_database_url)
-    yield urlunsplit(parts._replace(netloc=f"{role}:{quote('secret')}@{parts.netloc.rpartition('@')[2]}"))
-    with suppress(asyncpg.PostgresError):
-        run_sql(fresh_database_url, f"drop owned by {role}")
-        run_sql(fresh_database_url, f"drop role {role}")
 
 
 async def test_the_documented_rights_are_enough_to_serve(start_service: StartService, serving_url: str) -> None:
@@ -97,8 +76,7 @@ def test_a_role_of_a_lease_owns_nothing_of_the_log(databases: Databases) -> None
     url = databases.url(database)
     try:
         run_sql(url, statements.replace("database factwire", f"database {database}").replace("…", "secret"))
-        parts = urlsplit(url)
-        migrate(urlunsplit(parts._replace(netloc=f"lease_1_{mark}:secret@{parts.netloc.rpartition('@')[2]}")))
+        migrate(url_as(url, f"lease_1_{mark}", "secret"))
         owners = run_sql(
             url, "select distinct relowner::regrole::text from pg_class where relname = any ($1)", ["facts"]
         )

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import mkdtemp
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import asyncpg
@@ -21,7 +21,7 @@ from tests.e2e.proxy import Proxy, proxied
 from tests.e2e.wire import Acknowledged, exported, keep_publishing
 from tests.faults.pair import Pair
 from tests.integration.store import a_fact, append_alone
-from tests.support.postgres import Databases, give_stub_locks, name_of, run_sql
+from tests.support.postgres import Databases, give_stub_locks, name_of, run_sql, url_as
 from tests.support.service import ROOT, clean_environment, free_port, settings_of
 
 SMALL_PARTITIONS = """
@@ -72,8 +72,7 @@ def poor_url(fresh_database_url: str) -> Iterator[str]:
     """The test's database as a role sees it that has no rights there."""
     role = f"poor_{uuid4().hex[:12]}"
     run_sql(fresh_database_url, f"create role {role} login password '{PASSWORD}'")
-    parts = urlsplit(fresh_database_url)
-    yield urlunsplit(parts._replace(netloc=f"{role}:{PASSWORD}@{parts.netloc.rpartition('@')[2]}"))
+    yield url_as(fresh_database_url, role, PASSWORD)
     run_sql(fresh_database_url, f"drop owned by {role}")
     run_sql(fresh_database_url, f"drop role {role}")
 

@@ -169,6 +169,12 @@ def name_of(database_url: str) -> str:
     return urlsplit(database_url).path.removeprefix("/")
 
 
+def url_as(database_url: str, role: str, password: str) -> str:
+    """The same database, opened by another role."""
+    parts = urlsplit(database_url)
+    return urlunsplit(parts._replace(netloc=f"{role}:{password}@{parts.netloc.rpartition('@')[2]}"))
+
+
 def prefix_of(run_directory: Path) -> str:
     return f"factwire_test_{run_directory.name.rpartition('-')[2]}"
 

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
@@ -230,11 +230,9 @@ class ImportRun:
     async def _publish_unit(self, facts: Sequence[NewFact | None], skipped: Sequence[str | None]) -> None:
         new = [fact for fact in facts if fact is not None]
         await self.pace(len(new))
+        outcomes: Iterator[Published | FactwireError] = iter(())
         if new:
             outcomes = iter(await self.context.intake.publish_in_order(Admitted(new), tenant=self.tenant))
-        else:  # a few bytes of zstd can be millions of lines without a fact, and nothing else here yields
-            outcomes = iter(())
-            await asyncio.sleep(0)
         for fact, reason in zip(facts, skipped, strict=True):
             if fact is not None:
                 self._count(next(outcomes))
