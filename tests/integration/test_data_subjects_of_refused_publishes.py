@@ -59,7 +59,7 @@ async def data_subjects(connection: Connection) -> list[str]:
 
 async def payloads(url: str) -> list[Any]:
     """The payloads of all facts, opened."""
-    async with opened_database(url) as database, database.read.acquire() as connection:
+    async with opened_database(url) as database, database.read() as connection:
         page = await read_page(
             connection, EVERYTHING, after=START, form=Form.LINES, bounds=PageBounds(), master_keys=MASTER_KEYS
         )

@@ -18,7 +18,7 @@ async def test_no_server_of_the_wanted_role_is_unavailable(fresh_database_url: s
     separator = "&" if "?" in fresh_database_url else "?"
     async with opened_database(f"{fresh_database_url}{separator}target_session_attrs=standby") as database:
         with pytest.raises(Unavailable):
-            async with database.read.acquire():
+            async with database.read():
                 pass
 
 

@@ -97,7 +97,7 @@ async def test_a_history_that_changed_is_noticed_and_not_served(fresh_database_u
         with pytest.raises(HistoryForked):
             await find_page(running.database, running.tail, a_read(6))
 
-        async with running.database.read.acquire() as connection:
+        async with running.database.read() as connection:
             assert await raise_epoch(connection, forked_after=Position(3), by="test") == (2, 3)
         await until(lambda: running.tail.epoch == 2)
         assert running.tail.fork is None
@@ -148,7 +148,7 @@ async def test_a_fork_below_an_equal_head_is_noticed(fresh_database_url: str) ->
 
 async def test_cursors_of_older_epochs_are_good_up_to_the_lowest_fork_after_them(fresh_database_url: str) -> None:
     await publish(fresh_database_url, 10, 1)
-    async with opened(fresh_database_url) as database, database.read.acquire() as connection:
+    async with opened(fresh_database_url) as database, database.read() as connection:
         await raise_epoch(connection, forked_after=Position(6), by="test")
         await raise_epoch(connection, forked_after=Position(8), by="test")
         for cursor in ("1:6", "2:8", "3:10", "0:10", "1:0"):

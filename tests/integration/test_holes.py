@@ -50,7 +50,7 @@ async def page_of(
     database: Pools, query: Query, *, after: int, descending: bool, form: Form, **bounds: int
 ) -> HistoryPage:
     upper = bounds.pop("until", None)
-    async with database.read.acquire() as connection:
+    async with database.read() as connection:
         return await read_page(
             connection,
             query,

@@ -289,7 +289,7 @@ async def test_a_repeated_publish_while_all_reads_are_taken_is_not_said_to_be_un
     async with process(database_url, read_connections_max=1) as (database, publisher, _), AsyncExitStack() as taken:
 
         async def take_all_reads() -> None:
-            await taken.enter_async_context(database.read.connection())
+            await taken.enter_async_context(database.reads.connection())
 
         await publish_twice(publisher, facts, take_all_reads)
         await taken.aclose()

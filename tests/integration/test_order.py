@@ -44,7 +44,7 @@ async def test_live_readers_see_exactly_the_final_log_in_order(fresh_database_ur
     await execute(fresh_database_url, SLOW_COMMITS)
     async with opened(fresh_database_url) as database, following(database) as seen_by_tail:
         seen_by_pages = await publish_and_read(fresh_database_url, database)
-        async with database.read.acquire() as connection:
+        async with database.read() as connection:
             final = await read_ids(connection)
         assert seen_by_pages == final
         async with asyncio.timeout(10):
@@ -58,7 +58,7 @@ async def test_positions_are_dense_and_in_commit_order(fresh_database_url: str) 
     await execute(fresh_database_url, SLOW_COMMITS)
     async with opened(fresh_database_url) as database:
         await publish_and_read(fresh_database_url, database)
-        async with database.read.acquire() as connection:
+        async with database.read() as connection:
             rows = await connection.fetch("select position, published_at from factwire.facts order by position")
     assert [row["position"] for row in rows] == list(range(1, PUBLISHERS * BATCHES * 2 + 1))
     times = [row["published_at"] for row in rows]
@@ -133,7 +133,7 @@ async def read_live(database: Pools, done: asyncio.Event) -> list[str]:
     after = START
     while True:
         was_done = done.is_set()
-        async with database.read.acquire() as connection:
+        async with database.read() as connection:
             after = await read_on(connection, after, seen)
         if was_done:
             return seen

@@ -28,7 +28,7 @@ async def test_partitions_are_made_while_others_publish_and_read(fresh_database_
 
     async with opened(fresh_database_url) as database:
         keepers = [asyncio.create_task(look_after()) for _ in range(3)]
-        async with database.read.acquire() as connection:
+        async with database.read() as connection:
             while (await read_room(connection))[0] < 100:
                 await asyncio.sleep(0)
         async with database.append.connection() as connection:
@@ -41,7 +41,7 @@ async def test_partitions_are_made_while_others_publish_and_read(fresh_database_
                 published += [fact.id for fact in facts]
         done.set()
         await asyncio.gather(*keepers)
-        async with database.read.acquire() as connection:
+        async with database.read() as connection:
             assert await read_ids(connection) == published
 
 

@@ -135,7 +135,7 @@ async def test_other_content_or_a_part_of_known_ids_is_a_conflict_and_writes_not
             with pytest.raises(FactIdConflict) as conflict:
                 await publisher.publish(facts)
             assert conflict.value.members["ids"] == [str(fact.id)]
-        async with database.read.acquire() as connection:
+        async with database.read() as connection:
             assert await read_ids(connection) == [fact.id]
 
 
@@ -161,7 +161,7 @@ async def test_facts_published_in_order_stop_at_the_first_conflict(fresh_databas
         await publisher.publish([known])
         outcomes = await publisher.publish_in_order([fresh, a_fact(id=known.id, payload=b"2"), behind])
         assert [type(each) for each in outcomes] == [Published, FactIdConflict]
-        async with database.read.acquire() as connection:
+        async with database.read() as connection:
             assert await read_ids(connection) == [known.id, fresh.id]
 
 

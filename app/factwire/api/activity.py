@@ -81,7 +81,7 @@ async def get_activity(request: Request) -> Response:
     context = context_of(request)
     intervals = intervals_of(parameters)
     by = parameters.get("by", parse_grouping, None)
-    async with context.pools.read.acquire(context.tenants.tenant_of(request.scope)) as connection:
+    async with context.pools.read(context.tenants.tenant_of(request.scope)) as connection:
         counts = await read_activity(connection, readable_of(request, parameters), intervals, by=by)
     result = Activity(
         utc(intervals.begin),

@@ -185,4 +185,4 @@ def could_be_read(request: Request, namespace: str) -> bool:
 
 def read_connection(request: Request) -> AbstractAsyncContextManager[Connection]:
     context = context_of(request)
-    return context.pools.read.acquire(context.tenants.tenant_of(request.scope))
+    return context.pools.read(context.tenants.tenant_of(request.scope))

@@ -127,7 +127,7 @@ async def get_fact(request: Request) -> Response:
 
 async def answer_fact(request: Request, at: UUID | Position) -> Response:
     context = context_of(request)
-    async with context.pools.read.acquire(context.tenants.tenant_of(request.scope)) as connection:
+    async with context.pools.read(context.tenants.tenant_of(request.scope)) as connection:
         position, body = await read_fact(
             connection, at, principal_of(request).grants.readable, master_keys=context.pools.master_keys
         )

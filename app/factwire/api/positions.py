@@ -38,7 +38,7 @@ async def get_position(request: Request) -> Response:
     context = context_of(request)
     readable = principal_of(request).grants.readable
     time = parameters.get("at", parse_time, None) if "at" in parameters.values else None
-    async with context.pools.read.acquire(context.tenants.tenant_of(request.scope)) as connection:
+    async with context.pools.read(context.tenants.tenant_of(request.scope)) as connection:
         state, published_at = await read_position(connection, time, readable)
     context.tail.refuse_fork()
     result = LogPosition(

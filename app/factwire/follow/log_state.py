@@ -48,7 +48,7 @@ class LogStateReader:
 
     async def _locate(self, bound: Bound, readable: NamespaceSet) -> LogState:
         if not isinstance(bound, str | Cursor):
-            async with self._pools.read.acquire() as connection:
+            async with self._pools.read() as connection:
                 return await resolve(connection, bound, readable)
         if self._next is None:
             self._next = asyncio.create_task(self._read())
@@ -58,5 +58,5 @@ class LogStateReader:
         async with self._reading:
             # A caller from here on may ask for facts that this read does not see, and gets the next read.
             self._next = None
-            async with self._pools.read.acquire() as connection:
+            async with self._pools.read() as connection:
                 return await read_log(connection)

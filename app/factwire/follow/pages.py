@@ -54,7 +54,7 @@ async def find_page(pools: Pools, tail: Tail, page_request: PageRequest) -> Foun
     wait_until = loop.time() + page_request.wait_seconds
 
     async def look() -> tuple[FoundPage, bool]:
-        async with pools.read.acquire(page_request.tenant) as connection:
+        async with pools.read(page_request.tenant) as connection:
             state, until, cut_short = await _resolve(connection, tail, page_request)
             return await _search(connection, pools.master_keys, page_request, state, until), cut_short
 
@@ -81,7 +81,7 @@ async def find_page(pools: Pools, tail: Tail, page_request: PageRequest) -> Foun
                 await asyncio.sleep(0)
                 continue
         if tail.head > seen:
-            async with pools.read.acquire(page_request.tenant) as connection:
+            async with pools.read(page_request.tenant, at_least=tail.head) as connection:
                 seen_state = LogState(found.page.head, found.page.epoch, found.page.through)
                 found = await _search(connection, pools.master_keys, page_request, seen_state, None)
     return found
@@ -123,7 +123,7 @@ async def export(pools: Pools, tail: Tail, page_request: PageRequest) -> AsyncGe
     """Yield the lines of all facts up to `until`, or to the head at the time of the start. Raises any failure."""
 
     async def look() -> tuple[LogState, Position | None, bool]:
-        async with pools.read.acquire(page_request.tenant) as connection:
+        async with pools.read(page_request.tenant) as connection:
             return await _resolve(connection, tail, page_request)
 
     state, until, cut_short = await retry_until_received(look)
@@ -133,7 +133,7 @@ async def export(pools: Pools, tail: Tail, page_request: PageRequest) -> AsyncGe
     end = min(state.head, until) if until is not None else state.head
 
     async def read_lines(cursor: Position) -> HistoryPage:
-        async with pools.read.acquire(page_request.tenant) as connection:
+        async with pools.read(page_request.tenant, at_least=end) as connection:
             return await read_page(
                 connection,
                 page_request.query,

@@ -267,7 +267,7 @@ class Streams:
         bounds = PageBounds(bytes_max=page_bytes)
         async with (
             self._history.turn(request.tenant),
-            self._pools.read.acquire(request.tenant) as connection,
+            self._pools.read(request.tenant, at_least=cursor) as connection,
         ):
             self._metrics.page_read()
             return await read_page(

@@ -7,7 +7,7 @@ from factwire.store.pools import Pools
 
 async def resolve_bounds(pools: Pools, condition: Condition, tenant: str) -> Condition:
     """The condition with a cursor for each bound. Raises FactNotFound for an id that its author may not read."""
-    async with pools.read.acquire(tenant) as connection:
+    async with pools.read(tenant) as connection:
         cursors = {
             bound: (await resolve(connection, bound.id, bound.readable)).cursor for bound in set(condition.unresolved)
         }

@@ -53,7 +53,7 @@ class PayloadEncryption:
         master_keys = self._pools.master_keys
         if not master_keys:
             raise EncryptionNotConfigured("Set FACTWIRE_MASTER_KEY or FACTWIRE_MASTER_KEY_FILE to publish such facts.")
-        async with self._pools.read.acquire() as connection:
+        async with self._pools.read() as connection:
             stored = await read_keys(connection, data_subjects)
         new = {each: new_stored_key(master_keys.new_key(each)) for each in data_subjects if each not in stored}
         return {**stored, **new}

@@ -39,7 +39,7 @@ class RefusalLog:
         """Hint at missing database privileges, if they are the cause; otherwise empty."""
         if isinstance(cause, asyncpg.InsufficientPrivilegeError):
             with suppress(Unavailable):
-                async with self._pools.read.acquire() as connection:
+                async with self._pools.read() as connection:
                     lacking = await missing_privileges(connection)
                 if lacking and lacking.grants:
                     return f"; as {lacking.owner}: {'; '.join(lacking.grants)}"

@@ -123,7 +123,7 @@ class Refusals:
     async def known_ids(self, ids: Sequence[str]) -> dict[str, KnownFact]:
         if not ids:
             return {}
-        async with self._pools.read.acquire() as connection:
+        async with self._pools.read() as connection:
             known = await read_known_facts(connection, ids)
         if known:
             await self._make_sure()
@@ -135,7 +135,7 @@ class Refusals:
         Their wait for the synchronous standby may have been cancelled: that a retry finds them proves nothing.
         """
         try:
-            async with aclosing(self._pools.read.held_connection()) as keeper, keeper.borrow() as connection:
+            async with aclosing(self._pools.reads.held_connection()) as keeper, keeper.borrow() as connection:
                 await wait_for_standby(connection)
         except Exception as error:
             # Unavailable is not passed on either: it would say that nothing is written.
@@ -204,7 +204,7 @@ class Refusals:
         precondition = request.condition.preconditions[place]
         fact_id = None
         if position is not None:
-            async with self._pools.read.acquire() as connection:
+            async with self._pools.read() as connection:
                 fact_id = await fact_id_at(connection, position)
             if fact_id is None:
                 return LogDamaged(f"The fact at position {position} is missing.")
@@ -254,7 +254,7 @@ class Refusals:
         clock = asyncio.get_running_loop().time
         if clock() > request.give_up_at:
             raise Unavailable(WAITED_TOO_LONG)
-        async with self._slow.turn(request.tenant), self._pools.read.acquire(request.tenant) as connection:
+        async with self._slow.turn(request.tenant), self._pools.read(request.tenant) as connection:
             began_at = perf_counter()
             found = await search(connection, condition)
             request.searched_seconds += perf_counter() - began_at

@@ -16,6 +16,7 @@ import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 
 from factwire.domain.errors import LogDamaged, Unavailable
+from factwire.domain.position import Position
 from factwire.postgres_url import target_of
 from factwire.store.connection import CONNECT_SECONDS, SESSION, Connection, connect_arguments, keep_from_switching
 from factwire.store.encryption.keys import NO_KEYS, MasterKeys
@@ -320,7 +321,7 @@ class Pools:
 
     url: str
     append: Pool
-    read: Pool
+    reads: Pool
     manage: Pool
     watch: Pool
     master_keys: MasterKeys = NO_KEYS
@@ -333,8 +334,16 @@ class Pools:
         for pool in self.all():
             await pool.close()
 
+    def read(self, tenant: str = "", *, at_least: Position | None = None) -> AbstractAsyncContextManager[Connection]:
+        """Lend a connection for reads, to a server that has the log at least up to a position; see Pool.acquire.
+
+        None asks for every commit that was acknowledged before the call. At present all reads go to the primary, which
+        has both; a standby may serve those whose position it has.
+        """
+        return self.reads.acquire(tenant)
+
     def all(self) -> tuple[Pool, ...]:
-        return (self.append, self.read, self.manage, self.watch)
+        return (self.append, self.reads, self.manage, self.watch)
 
 
 def new_pools(
@@ -348,7 +357,7 @@ def new_pools(
     return Pools(
         url=url,
         append=Pool(url, name="append", connections_max=1, statement_seconds=append_seconds, wait_seconds=5.0),
-        read=Pool(
+        reads=Pool(
             url,
             name="read",
             connections_max=read_connections_max,

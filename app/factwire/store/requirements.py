@@ -64,7 +64,7 @@ class Requirements:
         """Return when the database has passed the check. Raises Unavailable if it fails or cannot be checked."""
         if self._seen:
             return
-        async with self._pools.watch.acquire() as holder, self._pools.read.acquire() as other:
+        async with self._pools.watch.acquire() as holder, self._pools.read() as other:
             reason = await unmet_requirement(holder, other)
         self._seen = reason is None
         if reason is None:

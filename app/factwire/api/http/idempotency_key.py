@@ -43,7 +43,7 @@ async def give_ids(request: Request, facts: Sequence[NewFactBody], key: str) -> 
     if chosen:
         detail = f"a fact has no id beside {NAME}, which gives it one"
         raise InvalidRequest([FieldError(detail, pointer=f"/facts/{chosen[0]}/id")])
-    async with context_of(request).pools.read.acquire() as connection:
+    async with context_of(request).pools.read() as connection:
         secret = await read_idempotency_secret(connection)
     keyed = keyed_ids(secret, principal=principal_of(request).name, key=key, count=len(facts))
     for fact, id in zip(facts, keyed.ids, strict=True):
