@@ -15,9 +15,8 @@
 -- and place = how far the search came) and 'again' (see check_conditions), 'restarted' (see refuse_conditions), 'forked'
 -- (the condition's cursor is of another epoch), 'ahead' (it is after the head), 'erased' (a data subject was erased),
 -- 'unkeyed' (the key of a data subject is not the stored one), 'types' and 'namespaces' (see register_kinds;
--- `p_principals` has the author of each request), 'lost' (see refuse_effects, of which 'again' may come as well). The facts
--- of all other requests follow the head in the order of the
--- arrays. `erasures` is log.erasures.
+-- `p_principals` has the author of each request), 'lost' and 'void' (see refuse_effects, of which 'again' may come as
+-- well). The facts of all other requests follow the head in the order of the arrays. `erasures` is log.erasures.
 create function factwire.append(
   p_requests integer[],
   p_ids uuid[],
@@ -269,6 +268,9 @@ begin
            substr(p_seals, p_seal_starts[k.place], p_seal_lengths[k.place])
       from unnest(v_places) with ordinality k (place, new_place)
      where p_seal_lengths[k.place] > 0;
+  end if;
+  if p_effects is not null then
+    perform factwire.apply_effects(p_effects, refused, published_at);
   end if;
 end
 $$;

@@ -20,7 +20,11 @@ create table factwire.job_leases (
   fence bigint not null,
   until timestamptz not null
 );
-comment on table factwire.job_leases is 'Leases of jobs: one process does a job at a time.'
+comment on table factwire.job_leases is 'Leases of jobs: one process does a job at a time.';
+alter table factwire.keys add column expiry_recorded_at timestamptz;
+create index keys_by_unrecorded_expiry on factwire.keys (expires_at)
+ where revoked_at is null and expiry_recorded_at is null;
+update factwire.keys set expiry_recorded_at = expires_at where expires_at <= now()
 """
 
 APPEND_ARGUMENTS = """
@@ -30,13 +34,15 @@ APPEND_ARGUMENTS = """
   uuid, text[], uuid[], bytea[], text[], text[], integer, integer
 """
 
-NEW = ("take_job_lease_v1", "renew_job_lease_v1", "refuse_effects_v1")
+NEW = ("take_job_lease_v1", "renew_job_lease_v1", "refuse_effects_v1", "apply_effects_v1")
 
 DROP_NEW = """
+drop function factwire.apply_effects(jsonb, integer[], timestamptz);
 drop function factwire.refuse_effects(jsonb, integer[]);
 drop function factwire.renew_job_lease(text, uuid, bigint, double precision);
 drop function factwire.take_job_lease(text, uuid, double precision);
-drop table factwire.job_leases
+drop table factwire.job_leases;
+alter table factwire.keys drop column expiry_recorded_at
 """
 
 

@@ -1,6 +1,7 @@
 """What managers do is a fact that only managers can read and nobody can publish."""
 
 import asyncio
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
@@ -10,6 +11,7 @@ from tests.access.keys import EVERYTHING_GRANTED, known, make_key, new_client, n
 from tests.access.test_keys import run
 from tests.conftest import StartService
 from tests.support.builders import new_fact, publication
+from tests.support.waiting import until
 
 
 async def audit(client: httpx.AsyncClient, **parameters: Any) -> list[dict[str, Any]]:
@@ -33,6 +35,24 @@ async def test_every_change_of_a_key_is_a_fact_that_says_who_made_it(start_servi
         assert {fact["payload"]["by"] for fact in facts} == {f"key:{made.key.id}"}
         assert facts[0]["payload"]["grants"]["read"]["include"] == ["shop"]
         assert key["secret"] not in str(facts)
+
+
+async def test_the_expiry_of_a_key_is_a_fact(start_service: StartService) -> None:
+    service = await start_service(auth="keys", workers=2)
+    made = await make_key(service.database_url, EVERYTHING_GRANTED)
+    await known(service.url, made.secret)
+    async with new_client(service.url, made.secret) as client:
+        expires_at = (datetime.now(UTC) + timedelta(seconds=1)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        body = {"name": "shop", "grants": {"read": {"include": ["shop"]}}, "expires_at": expires_at}
+        key = (await client.post("/v1/keys", json=body)).json()
+
+        async def has_ended() -> bool:
+            return bool(await audit(client, aggregate_id=f"key:{key['id']}", type="KeyExpired"))
+
+        await until(has_ended)
+        _, fact = await audit(client, aggregate_id=f"key:{key['id']}")
+        assert fact["payload"] == {"by": "key-expiries", "expires_at": key["expires_at"]}
+        assert fact["published_at"] > key["expires_at"]
 
 
 async def test_an_epoch_that_is_raised_begins_with_the_fact_of_it(start_service: StartService) -> None:

@@ -28,6 +28,7 @@ from factwire.follow.streams import Streams
 from factwire.follow.tail import Tail
 from factwire.follow.traces import note_traces
 from factwire.jobs.history_check import HistoryCheck
+from factwire.jobs.key_expiries import KeyExpiries
 from factwire.jobs.runner import JobRunner
 from factwire.jobs.upkeep import Upkeep
 from factwire.limits.client_address import Proxies
@@ -100,7 +101,7 @@ def build(settings: Settings) -> tuple[Context, dict[str, Callable[[], Awaitable
         "listener": listener.run,
         "notifier": notifier.run,
         "publisher": context.publisher.run,
-        "jobs": JobRunner(upkeep.jobs).run,
+        "jobs": JobRunner((*upkeep.jobs, KeyExpiries(pools, context.publisher).job)).run,
         "schema": lambda: wait_for_schema(context, requirements),
         "sessions": context.sessions.run,
         **{f"{name} authenticator": authenticator.run for name, authenticator in authenticators.items()},

@@ -16,5 +16,16 @@ class HeldLease:
     fence: int
 
 
-Effect = HeldLease
-"""The kinds of effects. Each has an encoding in `store/append` and a branch in alembic/sql/refuse_effects_v1.sql."""
+@dataclass(frozen=True, slots=True)
+class RecordedExpiry:
+    """Mark of an API key: its expiry is recorded by the facts of the request.
+
+    They are not written if the key has not expired, was revoked, or has the mark.
+    """
+
+    key_id: str
+
+
+Effect = HeldLease | RecordedExpiry
+"""The kinds of effects. Each has an encoding in `store/append`, and its check and its write in alembic/sql:
+refuse_effects_v1.sql, apply_effects_v1.sql."""

@@ -345,6 +345,13 @@ class LeaseLost(Unavailable):
         super().__init__("The job has lost its lease: another process may be doing it.")
 
 
+class EffectVoid(Unavailable):
+    """An effect of the publish would have written what has no object any more. Nothing was written."""
+
+    def __init__(self) -> None:
+        super().__init__("What was to be recorded is recorded already, or has changed.")
+
+
 class OutcomeUnknown(FactwireError):
     """The connection was lost while publishing; repeat the request with these ids to learn the outcome."""
 

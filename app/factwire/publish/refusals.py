@@ -14,6 +14,7 @@ from factwire.domain.errors import (
     CursorAhead,
     CursorForked,
     DataSubjectErased,
+    EffectVoid,
     FactIdConflict,
     FactwireError,
     FieldError,
@@ -98,6 +99,8 @@ class Refusals:
                 return DataSubjectErased(next(fact.data_subject for fact in request.facts if fact.data_subject))
             case Refusal.LOST:
                 return LeaseLost()
+            case Refusal.VOID:
+                return EffectVoid()
             case Refusal.TYPES:
                 most = self._limits.namespace_types_max
                 return catalogue_limit_exceeded("namespace_types_max", most, "types in a namespace", request)

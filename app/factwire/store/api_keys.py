@@ -62,6 +62,16 @@ update factwire.key_secrets
 
 FORGET_SECRETS = "delete from factwire.key_secrets where key_id = $1"
 
+UNRECORDED_EXPIRIES = """
+select id, expires_at
+  from factwire.keys
+ where revoked_at is null
+   and expiry_recorded_at is null
+   and expires_at <= now()
+ order by expires_at
+ limit $1
+"""
+
 # Each further secret is one more that may leak.
 FORGET_OLD_SECRETS = """
 delete from factwire.key_secrets
@@ -142,6 +152,11 @@ async def stored_keys(connection: Connection) -> list[StoredApiKey]:
 async def find_key(connection: Connection, id: str) -> StoredApiKey | None:
     row = await connection.fetchrow(KEY, id)
     return None if row is None else stored_key(row)
+
+
+async def unrecorded_expiries(connection: Connection, *, keys_max: int) -> list[tuple[str, datetime]]:
+    """Ids and times of keys that have expired, and whose expiry no fact records."""
+    return [(row["id"], row["expires_at"]) for row in await connection.fetch(UNRECORDED_EXPIRIES, keys_max)]
 
 
 async def count_keys(connection: Connection) -> int:

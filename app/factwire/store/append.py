@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import asyncpg
 
 from factwire.domain.condition import Condition, Precondition, Searched
-from factwire.domain.effect import Effect, HeldLease
+from factwire.domain.effect import Effect, HeldLease, RecordedExpiry
 from factwire.domain.fact import IN, NewFact, kind_lists, utc
 from factwire.domain.position import Position
 from factwire.store.connection import Connection
@@ -91,6 +91,7 @@ class Refusal(StrEnum):
     ERASED = "erased"
     UNKEYED = "unkeyed"
     LOST = "lost"
+    VOID = "void"
     RESTARTED = "restarted"
     TYPES = "types"
     NAMESPACES = "namespaces"
@@ -238,6 +239,8 @@ def effect_json(request: int, effect: Effect) -> dict[str, object]:
     match effect:
         case HeldLease():
             return {"request": request, "kind": "lease", **asdict(effect)}
+        case RecordedExpiry():
+            return {"request": request, "kind": "expiry", **asdict(effect)}
 
 
 def array_text(values: Iterable[object]) -> str:

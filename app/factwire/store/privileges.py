@@ -18,7 +18,7 @@ WRITING = (
     ("update", "namespaces", "types"),
     ("update", "creators", "namespaces"),
     ("update", "job_leases", ""),
-    *(("update", "keys", column) for column in ("last_used_at", "revoked_at")),
+    *(("update", "keys", column) for column in ("last_used_at", "revoked_at", "expiry_recorded_at")),
     *((privilege, name, "") for privilege in ("update", "delete") for name in _PASSING),
 )
 

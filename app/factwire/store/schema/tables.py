@@ -135,6 +135,12 @@ keys = Table(
     Column("expires_at", DateTime(timezone=True)),
     Column("revoked_at", DateTime(timezone=True)),
     Column("last_used_at", DateTime(timezone=True)),
+    Column("expiry_recorded_at", DateTime(timezone=True)),
+    Index(
+        "keys_by_unrecorded_expiry",
+        "expires_at",
+        postgresql_where=text("revoked_at is null and expiry_recorded_at is null"),
+    ),
     comment="API keys without their secrets.",
 )
 
