@@ -80,9 +80,8 @@ set jit = off
 as $$
 #variable_conflict use_column
 declare
-  v_lock_key bigint;
   v_count integer := cardinality(p_ids);
-  v_places integer[] := array(select generate_series(1, cardinality(p_ids)));
+  v_places integer[];
   v_time timestamptz;
   v_known_kinds integer;
   v_prefix text;
@@ -94,53 +93,7 @@ declare
   v_floor bigint;
   v_witness uuid;
 begin
-  if current_setting('transaction_isolation') <> 'read committed' then
-    raise exception sqlstate 'FW002' using message = 'append needs READ COMMITTED';
-  end if;
-  if v_count > 1000 then
-    raise exception sqlstate 'FW003' using message = 'append takes at most 1000 facts: readers of fact_tags look no further back';
-  end if;
-
-  -- PostgreSQL reports a cancelled wait for the synchronous standby by a warning only, at the commit, when the settings of
-  -- functions have ended. A role may have switched warnings off.
-  if current_setting('client_min_messages') = 'error' then
-    perform set_config('client_min_messages', 'warning', true);
-  end if;
-
-  -- The order of the log is made here (P2). The lock is held until the commit is visible, so positions are assigned and
-  -- become visible one call after the other: a reader of position n sees everything before it. The lock must be a
-  -- statement of its own: the next statement then takes its snapshot after the wait. In one statement with the read
-  -- of the head, the snapshot would be older than the wait, and the head would lack the facts of the transaction that
-  -- held the lock; likewise under REPEATABLE READ, hence the check above. A sequence without the lock would let a
-  -- reader pass position n while n - 1 is not committed yet, and never return to it.
-  select l.lock_key into v_lock_key from factwire.log l;
-  perform pg_advisory_xact_lock(v_lock_key);
-
-  select l.epoch, l.erasures, l.forked_at, l.forked_after, l.floor, w.id,
-         coalesce(f.position, l.floor), f.id, f.published_at, c.hash, c.last_position, c.bytes_so_far,
-         (select count(*)
-            from unnest(p_kind_namespaces, p_kind_types, p_kind_versions) k (namespace, type, version)
-           where exists (
-                   select from factwire.types t
-                    where t.namespace = k.namespace and t.type = k.type and t.version = k.version))
-    into epoch, erasures, v_forked_at, v_forked_after, v_floor, v_witness,
-         head, head_id, v_time, v_hash, v_chained_to, v_bytes, v_known_kinds
-    from factwire.log l
-    left join lateral (
-           select s.position, s.id, s.published_at from factwire.facts s order by s.position desc limit 1) f on true
-    left join factwire.facts w on w.position = p_witness_position
-    left join lateral (
-           select h.hash, h.last_position, h.bytes_so_far from factwire.chain h order by h.last_position desc limit 1) c on true;
-  if v_forked_at is not null then
-    raise exception sqlstate 'FW006'
-      using message = 'history was replaced: raise the epoch', detail = coalesce(v_forked_after::text, '');
-  end if;
-  if p_witness_epoch > epoch
-     or (p_witness_epoch = epoch and p_witness_position > v_floor and v_witness is distinct from p_witness_id) then
-    raise exception sqlstate 'FW006' using message = 'history was replaced since this process read it', detail = '';
-  end if;
-  -- greatest() ignores a null, and the clock of a server may step back: published_at must not.
-  published_at := greatest(clock_timestamp(), v_time);
+  -- include append_begin_v1
   refused := '{}';
   outcomes := '{}';
   positions := '{}';
@@ -214,55 +167,14 @@ begin
     return;
   end if;
 
-  -- One entry of the chain for each append: a copy of its hash proves later that nothing up to here was changed.
-  if v_chained_to > head then
-    -- History was removed outside the service. Its entries stay, so that `factwire verify` reports it.
-    v_bytes := null;
-    select h.hash into v_hash
-      from factwire.chain h where h.last_position <= head order by h.last_position desc limit 1;
-  end if;
-  v_hash := sha256(
-    coalesce(v_hash, ''::bytea) || int8send(head + 1) || int8send(head + v_count) || timestamptz_send(published_at)
-      || array_send(p_ids) || p_digests);
-  -- The arrays are unnested side by side in a select list: as functions in FROM, each would first be copied whole.
-  -- A fact is stored as it is sent, so that reading history is concatenating documents; see compose_page.
-  v_prefix := ',"published_at":"' || to_char(published_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') || '",';
-  -- The running sum of document_bytes_max: at least the bytes stored. Where the sum restarts, it starts so high that no
-  -- difference across that place is small.
-  v_bytes := coalesce(v_bytes, head << 24) + octet_length(p_documents) + v_count * (60 + length(v_prefix));
-  with stored as (
-    insert into factwire.facts (position, id, published_at, namespace, type, version, document)
-    select f.position, f.id, published_at, f.namespace, f.type, f.version,
-           convert_to((f.position - 1) || e'\n\ndata: {"position":' || f.position || v_prefix, 'UTF8')
-             || substr(p_documents, f.start, f.length)
-      from (select generate_series(head + 1, head + v_count) as position, unnest(p_ids) as id,
-                   unnest(p_namespaces) as namespace, unnest(p_types) as type, unnest(p_versions) as version,
-                   unnest(p_starts) as start, unnest(p_lengths) as length) f
-  ), known as (
-    insert into factwire.fact_ids (id, position, digest)
-    select f.id, f.position, substr(p_digests, 32 * f.place - 31, 32)
-      from (select unnest(p_ids) as id, generate_series(head + 1, head + v_count) as position,
-                   generate_series(1, v_count) as place) f
-  ), chained as (
-    insert into factwire.chain (last_position, first_position, published_at, hash, bytes_so_far)
-    select head + v_count, head + 1, published_at, v_hash, v_bytes
-     where v_chained_to is null or v_chained_to <= head
-  )
-  insert into factwire.fact_tags (tag, position, earlier)
-  select unnest(p_tags), head + unnest(p_tag_places), unnest(p_tag_earlier)::smallint[];
-  if v_chained_to > head then
-    insert into factwire.chain (last_position, first_position, published_at, hash)
-    values (head + v_count, head + 1, published_at, v_hash)
-        on conflict do nothing;
-  end if;
-  if cardinality(p_new_key_ids) > 0 then
+  -- include append_store_v1
+  if cardinality(p_seal_lengths) > 0 then
+    v_places := coalesce(v_places, array(select generate_series(1, v_count)));
     insert into factwire.data_subjects (id, key_id, wrapped_key, master_key)
     select n.id, n.key_id, n.wrapped_key, n.master_key
       from unnest(p_new_subjects, p_new_key_ids, p_new_wrapped_keys, p_new_master_keys)
              n (id, key_id, wrapped_key, master_key)
      where n.key_id = any (array(select p_key_ids[k.place] from unnest(v_places) k (place) where k.place > 0));
-  end if;
-  if cardinality(p_seal_lengths) > 0 then
     insert into factwire.sealed (position, data_subject, seal)
     select head + k.new_place, p_data_subjects[k.place],
            substr(p_seals, p_seal_starts[k.place], p_seal_lengths[k.place])

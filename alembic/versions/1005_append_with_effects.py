@@ -4,6 +4,7 @@ Safe beside running services of the version before: the function that they call 
 which has a default.
 """
 
+import re
 from pathlib import Path
 
 from alembic import op
@@ -11,6 +12,7 @@ from alembic import op
 revision = "1005"
 down_revision = "1004"
 
+INCLUDE = re.compile(r"^ *-- include (\w+)\n", re.MULTILINE)
 SQL = Path(__file__).parent.parent / "sql"
 
 CREATE_TABLE = """
@@ -37,6 +39,9 @@ APPEND_ARGUMENTS = """
 NEW = ("take_job_lease_v1", "renew_job_lease_v1", "refuse_effects_v1", "apply_effects_v1")
 
 DROP_NEW = """
+drop function factwire.append_plain(
+  uuid[], text[], text[], integer[], bytea, bytea, integer[], integer[], text[], integer[], text[], text[], text[],
+  integer[], integer, bigint, uuid);
 drop function factwire.apply_effects(jsonb, integer[], timestamptz);
 drop function factwire.refuse_effects(jsonb, integer[]);
 drop function factwire.renew_job_lease(text, uuid, bigint, double precision);
@@ -52,6 +57,7 @@ def upgrade() -> None:
         execute_file(name)
     op.execute(f"drop function factwire.append({APPEND_ARGUMENTS})")
     execute_file("append_v2")
+    execute_file("append_plain_v1")
 
 
 def downgrade() -> None:
@@ -61,7 +67,9 @@ def downgrade() -> None:
 
 
 def execute_file(name: str) -> None:
-    op.get_bind().exec_driver_sql((SQL / f"{name}.sql").read_text())
+    """Run a file of alembic/sql. A line `-- include NAME` stands for the text of another file."""
+    statement = INCLUDE.sub(lambda line: (SQL / f"{line[1]}.sql").read_text(), (SQL / f"{name}.sql").read_text())
+    op.get_bind().exec_driver_sql(statement)
 
 
 def execute_each(statements: str) -> None:

@@ -4,7 +4,6 @@ import asyncio
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 import asyncpg
 import pytest
@@ -18,9 +17,12 @@ from factwire.store.connection import Connection
 from factwire.store.pools import Pools
 from factwire.store.read import Form, PageBounds, read_page
 from tests.integration.store import a_fact, append_alone, execute, opened, read_ids
+from tests.support.postgres import run_sql
 
-APPEND = Path(__file__).parents[2] / "alembic" / "sql" / "append_v2.sql"
-LOCK = "  perform pg_advisory_xact_lock(v_lock_key);\n"
+APPENDING = """
+select pg_get_functiondef(oid) from pg_proc where pronamespace = 'factwire'::regnamespace and proname = any ($1)
+"""
+LOCK = "  perform pg_advisory_xact_lock(l.lock_key) from factwire.log l;\n"
 BEFORE_THE_INSERTS = "  -- One entry of the chain for each append:"
 PUBLISHERS = 6
 BATCHES = 40
@@ -36,14 +38,15 @@ create constraint trigger commit_slowly after insert on factwire.fact_ids
 
 # What the function would be with a sequence and without its lock.
 WITHOUT_THE_LOCK = """
-create sequence factwire.loose_positions minvalue 0;
+create sequence if not exists factwire.loose_positions minvalue 0;
 """
 
 
-async def test_live_readers_see_exactly_the_final_log_in_order(fresh_database_url: str) -> None:
+@pytest.mark.parametrize("plain", [True, False])
+async def test_live_readers_see_exactly_the_final_log_in_order(fresh_database_url: str, plain: bool) -> None:
     await execute(fresh_database_url, SLOW_COMMITS)
     async with opened(fresh_database_url) as database, following(database) as seen_by_tail:
-        seen_by_pages = await publish_and_read(fresh_database_url, database)
+        seen_by_pages = await publish_and_read(fresh_database_url, database, plain=plain)
         async with database.read() as connection:
             final = await read_ids(connection)
         assert seen_by_pages == final
@@ -54,10 +57,11 @@ async def test_live_readers_see_exactly_the_final_log_in_order(fresh_database_ur
     assert len(final) == PUBLISHERS * BATCHES * 2
 
 
-async def test_positions_are_dense_and_in_commit_order(fresh_database_url: str) -> None:
+@pytest.mark.parametrize("plain", [True, False])
+async def test_positions_are_dense_and_in_commit_order(fresh_database_url: str, plain: bool) -> None:
     await execute(fresh_database_url, SLOW_COMMITS)
     async with opened(fresh_database_url) as database:
-        await publish_and_read(fresh_database_url, database)
+        await publish_and_read(fresh_database_url, database, plain=plain)
         async with database.read() as connection:
             rows = await connection.fetch("select position, published_at from factwire.facts order by position")
     assert [row["position"] for row in rows] == list(range(1, PUBLISHERS * BATCHES * 2 + 1))
@@ -65,15 +69,16 @@ async def test_positions_are_dense_and_in_commit_order(fresh_database_url: str) 
     assert times == sorted(times)
 
 
-async def test_a_reader_notices_facts_that_become_visible_out_of_order(fresh_database_url: str) -> None:
+@pytest.mark.parametrize("plain", [True, False])
+async def test_a_reader_notices_facts_that_become_visible_out_of_order(fresh_database_url: str, plain: bool) -> None:
     """With a sequence instead of the lock live readers would lose facts: the hole is reported, not passed over."""
     await execute(fresh_database_url, SLOW_COMMITS)
-    await execute(fresh_database_url, without_the_lock())
+    await take_the_lock_away(fresh_database_url)
     async with opened(fresh_database_url) as database:
         async with database.append.connection() as connection:
             await append_alone(connection, a_fact())  # registers the type, which takes the lock's protection as well
         with pytest.raises(LogDamaged, match="is missing"):
-            await publish_and_read(fresh_database_url, database)
+            await publish_and_read(fresh_database_url, database, plain=plain)
 
 
 async def test_a_second_append_waits_until_the_first_is_visible(fresh_database_url: str) -> None:
@@ -99,31 +104,31 @@ async def test_appending_is_refused_under_repeatable_read(fresh_database_url: st
     await connection.close()
 
 
-def without_the_lock() -> str:
-    """append with positions from a sequence and no lock: the classic way to lose facts."""
-    text = APPEND.read_text().replace("create function", "create or replace function")
-    broken = text.replace(LOCK, "").replace(
-        BEFORE_THE_INSERTS, "  head := 2 * nextval('factwire.loose_positions');\n" + BEFORE_THE_INSERTS
-    )
-    assert broken.count("loose_positions") == 1
-    assert "pg_advisory_xact_lock(" not in re.sub(r"--.*", "", broken)
-    return WITHOUT_THE_LOCK + broken
+async def take_the_lock_away(url: str) -> None:
+    """Give both ways to append positions from a sequence and no lock: the classic way to lose facts."""
+    for (text,) in await asyncio.to_thread(run_sql, url, APPENDING, ["append", "append_plain"]):
+        broken = text.replace(LOCK, "").replace(
+            BEFORE_THE_INSERTS, "  head := 2 * nextval('factwire.loose_positions');\n" + BEFORE_THE_INSERTS
+        )
+        assert broken.count("loose_positions") == 1
+        assert "pg_advisory_xact_lock(" not in re.sub(r"--.*", "", broken)
+        await execute(url, WITHOUT_THE_LOCK + broken)
 
 
-async def publish_and_read(url: str, database: Pools) -> list[str]:
+async def publish_and_read(url: str, database: Pools, *, plain: bool) -> list[str]:
     """Publish from many connections while one reader pages along; what the reader saw when all is written."""
     done = asyncio.Event()
     reading = asyncio.create_task(read_live(database, done))
-    await asyncio.gather(*(publish(url) for _ in range(PUBLISHERS)))
+    await asyncio.gather(*(publish(url, plain=plain) for _ in range(PUBLISHERS)))
     done.set()
     return await reading
 
 
-async def publish(url: str) -> None:
+async def publish(url: str, *, plain: bool) -> None:
     connection = await asyncpg.connect(url)
     try:
         for _ in range(BATCHES):
-            await append_alone(connection, a_fact(), a_fact())
+            await append_alone(connection, a_fact(chosen_id=not plain), a_fact(chosen_id=not plain))
     finally:
         await connection.close()
 

@@ -1,25 +1,32 @@
 """Append the facts of many requests in one call. alembic/sql/append_v2.sql takes the advisory lock of the log."""
 
-import json
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
-from itertools import accumulate, repeat
 from typing import Any, NamedTuple
 
 import asyncpg
 
-from factwire.domain.condition import Condition, Precondition, Searched
-from factwire.domain.effect import Effect, HeldLease, RecordedExpiry
-from factwire.domain.fact import IN, NewFact, kind_lists, utc
+from factwire.domain.condition import Condition
+from factwire.domain.effect import Effect
+from factwire.domain.fact import NewFact, utc
 from factwire.domain.position import Position
+from factwire.store.append_arguments import (
+    NO_NEW_KEYS,
+    NO_SEALS,
+    array_text,
+    condition_texts,
+    effects_text,
+    fact_texts,
+    kind_texts,
+    new_key_arrays,
+    posting_texts,
+    seal_texts,
+)
 from factwire.store.connection import Connection
-from factwire.store.query_arguments import SEPARATOR, precondition_texts
+from factwire.store.query_arguments import SEPARATOR
 
 # The order of the log is explained in alembic/sql/append_v2.sql, at the line that makes it.
-# Lists are sent as text and split by the server: asyncpg checks the type of array elements one by one, which costs
-# more than everything else that is done with them. No name, id or value contains U+001F or U+001E.
 APPEND_FACTS = """
 select head, head_id, epoch, published_at, refused, outcomes, positions, places, erasures
   from factwire.append(
@@ -67,10 +74,29 @@ select head, head_id, epoch, published_at, refused, outcomes, positions, places,
     p_effects => $42::text::jsonb)
 """
 
-LIMIT_TIME = "select set_config('statement_timeout', $1, true)"
+APPEND_PLAIN_FACTS = """
+select head, head_id, epoch, published_at, erasures
+  from factwire.append_plain(
+    p_ids => $1::text::uuid[],
+    p_namespaces => string_to_array($2, e'\\x1f'),
+    p_types => string_to_array($3, e'\\x1f'),
+    p_versions => $4::text::integer[],
+    p_digests => $5,
+    p_documents => $6,
+    p_starts => $7::text::integer[],
+    p_lengths => $8::text::integer[],
+    p_tags => string_to_array($9, e'\\x1f'),
+    p_tag_places => $10::text::integer[],
+    p_tag_earlier => string_to_array($11, e'\\x1f', ''),
+    p_kind_namespaces => string_to_array($12, e'\\x1f'),
+    p_kind_types => string_to_array($13, e'\\x1f'),
+    p_kind_versions => $14::text::integer[],
+    p_witness_epoch => $15,
+    p_witness_position => $16,
+    p_witness_id => $17)
+"""
 
-NO_SEALS = ("", "{}", b"", "{}", "{}")
-NO_NEW_KEYS = (None, "{}", None, None)
+LIMIT_TIME = "select set_config('statement_timeout', $1, true)"
 
 FORKED_SQLSTATE = "FW006"
 
@@ -127,6 +153,9 @@ class Appended:
     erasures: int
 
 
+Requests = Sequence[tuple[Sequence[NewFact], Condition | None]]
+
+
 class Witness(NamedTuple):
     """Fact seen at a position in an epoch, for fork detection: it is there as long as history is not replaced."""
 
@@ -152,7 +181,7 @@ ALONE_SECONDS = 2.0
 
 async def append(
     connection: Connection,
-    requests: Sequence[tuple[Sequence[NewFact], Condition | None]],
+    requests: Requests,
     *,
     witness: Witness | None = None,
     principals: Sequence[str] = (),
@@ -167,26 +196,18 @@ async def append(
     is true if nothing was appended because history was replaced, as detected earlier or shown by the `witness`.
     """
     facts = [fact for facts, _ in requests for fact in facts]
+    if not effects and is_plain(requests):
+        appended = await append_plain(connection, facts, witness)
+        if appended is not None:
+            return appended
     indexes = [index for index, (facts, _) in enumerate(requests) for _ in facts]
-    namespaces = [fact.namespace for fact in facts]
-    types = [fact.type for fact in facts]
-    versions = [fact.version for fact in facts]
-    kinds = list(set(zip(namespaces, types, versions, strict=True)))
     chosen = [(index, fact.id) for index, fact in zip(indexes, facts, strict=True) if fact.chosen_id]
-    lengths = [len(fact.document) for fact in facts]
     row = await connection.fetchrow(
         APPEND_FACTS,
         array_text(indexes),
-        f"{{{','.join([fact.id for fact in facts])}}}",
-        SEPARATOR.join(namespaces),
-        SEPARATOR.join(types),
-        array_text(versions),
-        b"".join([fact.digest for fact in facts]),
-        b"".join([fact.document for fact in facts]),
-        array_text(accumulate(lengths[:-1], initial=1)),
-        array_text(lengths),
+        *fact_texts(facts),
         *posting_texts(facts),
-        *kind_texts(kinds),
+        *kind_texts(facts),
         array_text(index for index, _ in chosen),
         array_text(id for _, id in chosen),
         *condition_texts(requests),
@@ -201,19 +222,41 @@ async def append(
         effects_text(effects) if effects else None,
     )
     assert row is not None
+    return appended_of(row, refused_requests(row, requests))
+
+
+def is_plain(requests: Requests) -> bool:
+    """True if no request can be refused, unless a type of its facts is new."""
+    for facts, condition in requests:
+        if condition is not None:
+            return False
+        for fact in facts:
+            if fact.chosen_id or fact.data_subject:
+                return False
+    return True
+
+
+async def append_plain(connection: Connection, facts: Sequence[NewFact], witness: Witness | None) -> Appended | None:
+    """Append facts of plain requests. Returns None, and appends nothing, if the catalogue lacks one of their types."""
+    row = await connection.fetchrow(
+        APPEND_PLAIN_FACTS,
+        *fact_texts(facts),
+        *posting_texts(facts),
+        *kind_texts(facts),
+        *(NO_WITNESS if witness is None else witness),
+    )
+    assert row is not None
+    return None if row["head"] is None else appended_of(row, {})
+
+
+def appended_of(row: asyncpg.Record, refused: Mapping[int, RefusedRequest]) -> Appended:
+    head_id = row["head_id"]
     return Appended(
-        row["head"],
-        row["head_id"] and str(row["head_id"]),
-        row["epoch"],
-        utc(row["published_at"]),
-        refused_requests(row, requests),
-        row["erasures"],
+        row["head"], head_id and str(head_id), row["epoch"], utc(row["published_at"]), refused, row["erasures"]
     )
 
 
-def refused_requests(
-    row: asyncpg.Record, requests: Sequence[tuple[Sequence[NewFact], Condition | None]]
-) -> dict[int, RefusedRequest]:
+def refused_requests(row: asyncpg.Record, requests: Requests) -> dict[int, RefusedRequest]:
     """Refused requests of a call, by index. `place` counts the preconditions of the request."""
     refused = zip(row["refused"], row["outcomes"], row["positions"], row["places"], strict=True)
     return {
@@ -224,103 +267,9 @@ def refused_requests(
     }
 
 
-def preconditions_before(requests: Sequence[tuple[Sequence[NewFact], Condition | None]], request: int) -> int:
+def preconditions_before(requests: Requests, request: int) -> int:
     """Total number of preconditions of the requests before `request`."""
     return sum([len(condition.preconditions) for _, condition in requests[:request] if condition is not None])
-
-
-def effects_text(effects: Sequence[Sequence[Effect]]) -> str:
-    """Effects of all requests as JSON: an object for each, with the index of its request."""
-    return json.dumps([effect_json(index, effect) for index, each in enumerate(effects) for effect in each])
-
-
-def effect_json(request: int, effect: Effect) -> dict[str, object]:
-    """One effect as alembic/sql/refuse_effects_v1.sql reads it."""
-    match effect:
-        case HeldLease():
-            return {"request": request, "kind": "lease", **asdict(effect)}
-        case RecordedExpiry():
-            return {"request": request, "kind": "expiry", **asdict(effect)}
-
-
-def array_text(values: Iterable[object]) -> str:
-    """Array literal of PostgreSQL, for values that need no quotes."""
-    return f"{{{','.join(map(str, values))}}}"
-
-
-def kind_texts(kinds: Sequence[tuple[str, str, int]]) -> tuple[str, str, str]:
-    """Namespaces, types and versions of kinds."""
-    namespaces, types, versions = zip(*kinds, strict=True)
-    return SEPARATOR.join(namespaces), SEPARATOR.join(types), array_text(versions)
-
-
-def posting_texts(facts: Sequence[NewFact]) -> tuple[str, str, str]:
-    """Posting lists of a call: their keys, the last place in each, and the distances of the others before it.
-
-    See next_postings in alembic/sql.
-    """
-    places: defaultdict[str, list[int]] = defaultdict(list)
-    kinds: defaultdict[tuple[str, str], list[int]] = defaultdict(list)  # facts of one kind share several lists
-    for place, fact in enumerate(facts, 1):
-        suffix = IN + fact.namespace
-        for tag in fact.tags:
-            places[tag + suffix].append(place)
-        kinds[fact.namespace, fact.type].append(place)
-    for kind, of_kind in kinds.items():
-        for key in kind_lists(*kind):
-            places[key] += of_kind
-    earlier = []
-    for given in places.values():
-        given.sort()  # a list may have places of several kinds
-        earlier.append(array_text([given[-1] - place for place in given[:-1]]) if len(given) > 1 else "")
-    return SEPARATOR.join(places), array_text([given[-1] for given in places.values()]), SEPARATOR.join(earlier)
-
-
-def seal_texts(facts: Sequence[NewFact]) -> tuple[str, str, bytes, str, str]:
-    """Data subject and key of each fact, all seals concatenated, and the offset and length of each fact's seal."""
-    # An unsealed payload of a data subject must not reach the database.
-    assert all(bool(fact.data_subject) == bool(fact.seal) for fact in facts)
-    lengths = [len(fact.seal) for fact in facts]
-    return (
-        SEPARATOR.join([fact.data_subject for fact in facts]),
-        array_text(fact.key_id or "null" for fact in facts),
-        b"".join([fact.seal for fact in facts]),
-        array_text(accumulate(lengths[:-1], initial=1)),
-        array_text(lengths),
-    )
-
-
-def new_key_arrays(facts: Sequence[NewFact]) -> tuple[list[str], str, list[bytes], list[str]]:
-    """New keys, stored with their first facts: data subject, id, the wrapped data key, its master key."""
-    new = {fact.key_id: (fact.data_subject, *fact.new_key) for fact in facts if fact.new_key}
-    data_subjects, wrapped, masters = zip(*new.values(), strict=True)
-    return list(data_subjects), array_text(new), list(wrapped), list(masters)
-
-
-def condition_texts(
-    requests: Sequence[tuple[Sequence[NewFact], Condition | None]],
-) -> tuple[str, str, str, str, str, str, str]:
-    """Preconditions: request, epoch, position to search after, id of the fact there if searched before, and parts."""
-    conditions = [(index, condition) for index, (_, condition) in enumerate(requests) if condition is not None]
-    if not conditions:
-        return "{}", "{}", "{}", "{}", "", "", ""
-    rows = [
-        (index, *_after(precondition, searched), *precondition_texts(precondition, searched))
-        for index, condition in conditions
-        for precondition, searched in zip(
-            condition.preconditions, condition.searched or repeat(None), strict=bool(condition.searched)
-        )
-    ]
-    indexes, epochs, afters, ids, *texts = zip(*rows, strict=True)
-    # A part may be empty, and a list of one empty text would be read as an empty list: hence the separator before each.
-    namespaces, types, tags = ("".join([f"\x1e{text}" for text in part]) for part in texts)
-    return array_text(indexes), array_text(epochs), array_text(afters), array_text(ids), namespaces, types, tags
-
-
-def _after(precondition: Precondition, searched: Searched | None) -> tuple[int, Position, str]:
-    if searched is None:
-        return precondition.cursor.epoch, precondition.cursor.position, "null"
-    return searched.epoch, searched.position, searched.id or "null"
 
 
 def is_certainly_not_written(error: Exception) -> bool:
@@ -349,9 +298,7 @@ def forked_after_of(error: Exception) -> Position | None:
     return Position(int(detail)) if detail else None
 
 
-async def append_in_time(
-    connection: Connection, requests: Sequence[tuple[Sequence[NewFact], Condition | None]], **options: Any
-) -> Appended:
+async def append_in_time(connection: Connection, requests: Requests, **options: Any) -> Appended:
     """Append with less time than others have: for a request that goes alone, since all others wait for it."""
     async with connection.transaction(isolation="read_committed"):
         await connection.fetchval(LIMIT_TIME, f"{int(ALONE_SECONDS * 1000)}ms")
