@@ -346,7 +346,7 @@ class LeaseLost(Unavailable):
 
 
 class EffectVoid(Unavailable):
-    """An effect of the publish would have written what has no object any more. Nothing was written."""
+    """The object of an effect has changed: it was recorded already, or must not be. Nothing was written."""
 
     def __init__(self) -> None:
         super().__init__("What was to be recorded is recorded already, or has changed.")

@@ -98,6 +98,7 @@ class Fanout:
         self._more_to_come = more_to_come
         self._on_passed = on_passed
         self._groups: dict[tuple[int, Query, bool], QueryGroup] = {}
+        self._followed = asyncio.Event()  # while there are groups
         self._query_index: QueryIndex[QueryGroup] = QueryIndex()
         self._order = self._order_of(tail)
         self._tick_seconds = TICK_SECONDS
@@ -151,6 +152,8 @@ class Fanout:
         clock = asyncio.get_running_loop().time
         changes, ticked_at = -1, clock()
         while True:
+            if self._on_passed is None:
+                await self._followed.wait()  # without streams, a publish wakes no task
             if changes == self._tail.changes:
                 await self._tail.wait(ticked_at + self._tick_seconds)
             if changes != self._tail.changes:
@@ -177,11 +180,14 @@ class Fanout:
         epoch, query, typed = key
         group = self._groups[key] = QueryGroup(epoch, query, typed, cursor)
         self._query_index.add(group, query)
+        self._followed.set()
         return group
 
     def _dissolve(self, key: tuple[int, Query, bool]) -> None:
         group = self._groups.pop(key)
         self._query_index.discard(group, group.query)
+        if not self._groups:
+            self._followed.clear()
 
     async def _gather(self) -> None:
         """Wait for publishes that are under way, if a pass over the streams takes long.
@@ -196,7 +202,8 @@ class Fanout:
 
     def push_to_few(self) -> None:
         """Push to a few streams immediately: if they waited for the task, the publisher would be answered first."""
-        if not self._passing and len(self._groups) <= FEW_STREAMS and self.streams <= FEW_STREAMS:
+        is_needed = self._groups or self._on_passed is not None
+        if is_needed and not self._passing and len(self._groups) <= FEW_STREAMS and self.streams <= FEW_STREAMS:
             for may_stop in self._push_next():
                 if may_stop:  # it takes long after all: the task does the rest
                     break

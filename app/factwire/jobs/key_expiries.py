@@ -27,7 +27,7 @@ IDS = UUID("f1c41d39-c75a-4581-9ec4-ca8c83895058")
 
 
 class KeyExpiries:
-    """Publishes `KeyExpired` for each key whose time has come and that was not revoked before."""
+    """Publishes `KeyExpired` for each key at its expiry, unless the key was revoked before."""
 
     def __init__(self, pools: Pools, publisher: Publisher) -> None:
         self._pools = pools

@@ -65,6 +65,12 @@ class FairQueue:
 
     def take(self, ask: Callable[[Request], QueueTurn]) -> None:
         """Give requests their turns in fair order, until all are taken or must wait, or `ask` returns STOP."""
+        if len(self._lines) == 1:  # no other tenant, and so no order to find
+            [line] = self._lines.values()
+            if line.requests:
+                self._serve(line, ask, until=inf)
+            self._forget_idle()
+            return
         waiting = [(line.starts_at, place, line) for place, line in enumerate(self._lines.values()) if line.requests]
         heapify(waiting)
         turn = None

@@ -293,7 +293,7 @@ class Publisher:
             self._tail.refuse_fork()
             witness = self._tail.witness
         effects = [request.effects for request in requests]
-        async with self._connection.borrow() as connection:
+        async with self._connection as connection:
             call = append.append_in_time if requests[0].alone else append.append
             return await call(
                 connection,

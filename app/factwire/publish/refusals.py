@@ -138,7 +138,7 @@ class Refusals:
         Their wait for the synchronous standby may have been cancelled: that a retry finds them proves nothing.
         """
         try:
-            async with aclosing(self._pools.reads.held_connection()) as keeper, keeper.borrow() as connection:
+            async with aclosing(self._pools.reads.held_connection()) as keeper, keeper as connection:
                 await wait_for_standby(connection)
         except Exception as error:
             # Unavailable is not passed on either: it would say that nothing is written.

@@ -155,7 +155,7 @@ async def find_key(connection: Connection, id: str) -> StoredApiKey | None:
 
 
 async def unrecorded_expiries(connection: Connection, *, keys_max: int) -> list[tuple[str, datetime]]:
-    """Ids and times of keys that have expired, and whose expiry no fact records."""
+    """Expired keys without a fact about their expiry: ids and times of expiry."""
     return [(row["id"], row["expires_at"]) for row in await connection.fetch(UNRECORDED_EXPIRIES, keys_max)]
 
 

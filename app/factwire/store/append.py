@@ -22,6 +22,7 @@ from factwire.store.append_arguments import (
     new_key_arrays,
     posting_texts,
     seal_texts,
+    single_fact_texts,
 )
 from factwire.store.connection import Connection
 from factwire.store.query_arguments import SEPARATOR
@@ -137,8 +138,7 @@ class RefusedRequest:
     place: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Appended:
+class Appended(NamedTuple):
     """Result of one call. The facts of all requests except the refused ones follow `head`, in their order.
 
     `head` and `head_id` are the last fact before them (None in an empty log). `refused` is keyed by the index of the
@@ -238,13 +238,11 @@ def is_plain(requests: Requests) -> bool:
 
 async def append_plain(connection: Connection, facts: Sequence[NewFact], witness: Witness | None) -> Appended | None:
     """Append facts of plain requests. Returns None, and appends nothing, if the catalogue lacks one of their types."""
-    row = await connection.fetchrow(
-        APPEND_PLAIN_FACTS,
-        *fact_texts(facts),
-        *posting_texts(facts),
-        *kind_texts(facts),
-        *(NO_WITNESS if witness is None else witness),
-    )
+    if len(facts) == 1:
+        texts = single_fact_texts(facts[0])
+    else:
+        texts = (*fact_texts(facts), *posting_texts(facts), *kind_texts(facts))
+    row = await connection.fetchrow(APPEND_PLAIN_FACTS, *texts, *(NO_WITNESS if witness is None else witness))
     assert row is not None
     return None if row["head"] is None else appended_of(row, {})
 

@@ -12,7 +12,7 @@ from itertools import accumulate, repeat
 
 from factwire.domain.condition import Condition, Precondition, Searched
 from factwire.domain.effect import Effect, HeldLease, RecordedExpiry
-from factwire.domain.fact import IN, NewFact, kind_lists
+from factwire.domain.fact import IN, NewFact, kind_lists, posting_lists
 from factwire.domain.position import Position
 from factwire.store.query_arguments import SEPARATOR, precondition_texts
 
@@ -38,6 +38,28 @@ def fact_texts(facts: Sequence[NewFact]) -> tuple[str, str, str, str, bytes, byt
         b"".join([fact.document for fact in facts]),
         array_text(accumulate(lengths[:-1], initial=1)),
         array_text(lengths),
+    )
+
+
+def single_fact_texts(fact: NewFact) -> tuple[str | bytes, ...]:
+    """Texts of one fact, of its posting lists and its kind: those of `fact_texts`, `posting_texts` and `kind_texts`."""
+    version = f"{{{fact.version}}}"
+    lists = posting_lists(fact.namespace, fact.type, fact.tags)
+    return (
+        f"{{{fact.id}}}",
+        fact.namespace,
+        fact.type,
+        version,
+        fact.digest,
+        fact.document,
+        "{1}",
+        f"{{{len(fact.document)}}}",
+        SEPARATOR.join(lists),
+        f"{{{','.join('1' * len(lists))}}}",
+        SEPARATOR * (len(lists) - 1),
+        fact.namespace,
+        fact.type,
+        version,
     )
 
 

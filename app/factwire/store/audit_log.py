@@ -47,7 +47,7 @@ async def acquire_for_change(lane: Pool) -> AsyncIterator[Connection]:
     Raises Unavailable if the change was certainly not made, and OutcomeUnknown if that cannot be determined.
     """
     try:
-        async with aclosing(lane.held_connection()) as keeper, keeper.borrow() as connection:
+        async with aclosing(lane.held_connection()) as keeper, keeper as connection:
             with raising_forks():
                 yield connection
     except (*CONNECTION_FAILURES, CommitInDoubt, asyncpg.QueryCanceledError, asyncpg.CheckViolationError) as error:

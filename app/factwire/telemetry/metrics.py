@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Iterable, Mapping
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client import CollectorRegistry, Counter
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
 
@@ -20,7 +20,6 @@ class Metrics:
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
-        self._facts = Counter("factwire_published_facts", "Facts that were appended.", registry=self._registry)
         self._publishes = LabelledCounter(
             "factwire_publishes",
             "Publishes that ended, by outcome: published, replayed, abandoned, or the code of a problem.",
@@ -39,9 +38,8 @@ class Metrics:
         )
         self._registry.register(self._publishes)
         self._registry.register(seconds)
-        self._group_facts = Histogram(
-            "factwire_append_group_facts", "Facts that one call appended.", buckets=GROUP_FACTS, registry=self._registry
-        )
+        self._group_facts = HistogramBuckets(GROUP_FACTS)
+        self._registry.register(AppendedFacts(self._group_facts))
         self._pages = Counter("factwire_history_pages", "Pages of history that were read.", registry=self._registry)
         self._refused = Counter(
             "factwire_refused_requests",
@@ -65,7 +63,6 @@ class Metrics:
             self._refused.labels(code)
 
     def group_appended(self, *, facts: int, wait_seconds: float, append_seconds: float) -> None:
-        self._facts.inc(facts)
         self._group_facts.observe(facts)
         self._waited.observe(wait_seconds)
         self._appended.observe(append_seconds)
@@ -94,6 +91,19 @@ class Metrics:
     def render(self) -> tuple[bytes, str]:
         """Metrics in the text format of Prometheus, and its media type."""
         return generate_latest(self._registry), CONTENT_TYPE_LATEST
+
+
+class AppendedFacts(Collector):
+    """Number of facts of all append calls, and their distribution over the calls."""
+
+    def __init__(self, calls: HistogramBuckets) -> None:
+        self._calls = calls
+
+    def collect(self) -> list[Metric]:
+        total = CounterMetricFamily("factwire_published_facts", "Facts that were appended.", value=self._calls.sum)
+        calls = HistogramMetricFamily("factwire_append_group_facts", "Facts that one call appended.")
+        calls.add_metric([], self._calls.buckets(), self._calls.sum)
+        return [total, calls]
 
 
 class Gauges(Collector):
