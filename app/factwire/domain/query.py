@@ -1,8 +1,7 @@
 """Queries: filters for facts. `Query.matches` is the reference for the SQL of the store."""
 
-from collections.abc import Set
+from collections.abc import Collection, Set
 from dataclasses import dataclass, field, replace
-from itertools import chain
 from typing import cast
 
 from factwire.domain.fact import aggregate_tag, meta_tag
@@ -127,11 +126,13 @@ def new_item(
     meta: list[tuple[str, str]] | None = None,
 ) -> Item:
     """An item in its normal form, from the parts as a client sends them."""
-    tags = chain(map(aggregate_tag, aggregate_ids or ()), (meta_tag(key, value) for key, value in meta or ()))
-    any_tags = map(aggregate_tag, any_aggregate_id or ())
-    return Item(
-        tuple(sorted(set(namespaces or ()))),
-        tuple(sorted(set(types or ()))),
-        tuple(sorted(set(tags))),
-        tuple(sorted(set(any_tags))),
-    )
+    tags = [aggregate_tag(aggregate_id) for aggregate_id in aggregate_ids or ()]
+    if meta:
+        tags += [meta_tag(key, value) for key, value in meta]
+    any_tags = [aggregate_tag(aggregate_id) for aggregate_id in any_aggregate_id or ()]
+    return Item(normal_values(namespaces), normal_values(types), normal_values(tags), normal_values(any_tags))
+
+
+def normal_values(values: Collection[str] | None) -> tuple[str, ...]:
+    """Values sorted and without duplicates."""
+    return () if not values else tuple(sorted(set(values)))

@@ -6,7 +6,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, replace
 
 from factwire.domain.errors import HistoryForked, Unavailable
-from factwire.domain.position import Bound, Cursor, Position
+from factwire.domain.position import START, Bound, Cursor, Position
 from factwire.domain.principal import ANY_READER, Reader
 from factwire.domain.query import Query
 from factwire.follow.log_state import retry_until_received
@@ -55,8 +55,7 @@ async def find_page(pools: Pools, tail: Tail, page_request: PageRequest) -> Foun
 
     async def look() -> tuple[FoundPage, bool]:
         async with pools.read(page_request.tenant) as connection:
-            state, until, cut_short = await _resolve(connection, tail, page_request)
-            return await _search(connection, pools.master_keys, page_request, state, until), cut_short
+            return await _look(connection, pools.master_keys, tail, page_request)
 
     found, cut_short = await retry_until_received(look)
     if cut_short:
@@ -188,13 +187,46 @@ async def _resolve(
     return state, served_until, True
 
 
+async def _look(
+    connection: Connection, master_keys: MasterKeys, tail: Tail, page_request: PageRequest
+) -> tuple[FoundPage, bool]:
+    """Read one page; the second value is True if a fork cuts short the range asked for."""
+    found = None if tail.fork else await _search_between_positions(connection, master_keys, page_request)
+    if found is not None:
+        return found, False
+    state, until, cut_short = await _resolve(connection, tail, page_request)
+    return await _search(connection, master_keys, page_request, state, until), cut_short
+
+
+async def _search_between_positions(
+    connection: Connection, master_keys: MasterKeys, page_request: PageRequest
+) -> FoundPage | None:
+    """Read a page whose bounds are positions without resolving them first, which would be another round trip.
+
+    The page shows if they were good: they are of its epoch, and between its floor and its head. Otherwise the result is
+    None, and resolving the bounds shows what is wrong with them.
+    """
+    after = Cursor(0, START) if page_request.after == "start" else page_request.after
+    until = page_request.until
+    if not isinstance(after, Cursor) or not isinstance(until, Cursor | None):
+        return None
+    upper = None if until is None else until.position
+    found = await _search(connection, master_keys, page_request, LogState(START, 0, after.position), upper)
+    page, bounds = found.page, [bound for bound in (after, until) if bound is not None]
+    are_good = all(bound.epoch in (0, page.epoch) and page.floor <= bound.position <= page.head for bound in bounds)
+    return found if are_good else None
+
+
 async def _search(
     connection: Connection, master_keys: MasterKeys, page_request: PageRequest, state: LogState, until: Position | None
 ) -> FoundPage:
-    """Read pages until one has facts, the end is reached, or a moment has passed: a short page may not be the last."""
+    """Read pages until one has facts, the end is reached, or a moment has passed: a short page may not be the last.
+
+    All are of the epoch of `state`; 0 is the epoch of the first one.
+    """
     loop = asyncio.get_running_loop()
     give_up_at = loop.time() + SEARCH_SECONDS
-    after, bounds = state.position, PageBounds(facts_max=page_request.facts_max)
+    epoch, after, bounds = state.epoch, state.position, PageBounds(facts_max=page_request.facts_max)
     head: Position | None = None
     while True:
         page = await read_page(
@@ -207,7 +239,8 @@ async def _search(
             bounds=bounds,
             master_keys=master_keys,
         )
-        if page.epoch != state.epoch:
+        epoch = epoch or page.epoch
+        if page.epoch != epoch:
             raise Unavailable("The epoch changed during the read.")
         if page_request.descending:
             # Of several statements only the first one looked at the newest facts.

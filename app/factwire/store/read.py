@@ -1,7 +1,7 @@
 """Reads of history: pages as ready bytes, and single facts."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from uuid import UUID
 
@@ -12,7 +12,7 @@ from factwire.domain.errors import (
     Unavailable,
 )
 from factwire.domain.grants import EVERY_NAMESPACE, NamespaceSet
-from factwire.domain.position import Cursor, Position
+from factwire.domain.position import START, Cursor, Position
 from factwire.domain.query import Query
 from factwire.store.connection import Connection
 from factwire.store.encryption.keys import NO_KEYS, MasterKeys
@@ -21,7 +21,7 @@ from factwire.store.query_arguments import query_arrays
 
 # One statement, so that head, epoch and facts are of one snapshot. A page with sealed payloads has no body.
 READ_PAGE = """
-select p.head, p.epoch, p.through, p.facts, p.last_position,
+select p.head, p.epoch, p.through, p.facts, p.last_position, (select l.floor from factwire.log l) as floor,
        case when not s.sealed then factwire.compose_page($13, p.epoch, $4, p.through, p.positions) end as body,
        case when s.sealed then p.positions end as positions
   from factwire.find_page($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) p
@@ -68,7 +68,7 @@ class HistoryPage:
     """A page of history as ready bytes.
 
     `through` is the position that the search reached, with or without matches; `last` is the position of the last fact
-    in the page. `head` is of the same snapshot.
+    in the page. `head` and `floor`, the last position without a fact at the start of the log, are of the same snapshot.
     """
 
     head: Position
@@ -77,6 +77,7 @@ class HistoryPage:
     facts: int
     last: Position | None
     body: bytes
+    floor: Position = START
 
     @property
     def cursor(self) -> Cursor:
@@ -136,7 +137,13 @@ async def read_page(
     if row["facts"] == 0 and after < top and row["through"] == (top if descending else after):
         raise Unavailable("The search made no progress in time.")
     page = HistoryPage(
-        row["head"], row["epoch"], row["through"], row["facts"], row["last_position"], row["body"] or b""
+        row["head"],
+        row["epoch"],
+        row["through"],
+        row["facts"],
+        row["last_position"],
+        row["body"] or b"",
+        row["floor"],
     )
     if row["body"] is not None:
         return page
@@ -145,9 +152,8 @@ async def read_page(
     last = listed[-1]["position"]
     # With their payloads, the facts may exceed the limit of one page.
     through = page.through if len(facts) == page.facts else last - descending
-    return HistoryPage(
-        page.head, page.epoch, through, len(facts), last, build_page(listed, facts, form, epoch=page.epoch)
-    )
+    body = build_page(listed, facts, form, epoch=page.epoch)
+    return replace(page, through=through, facts=len(facts), last=last, body=body)
 
 
 async def decrypt_facts(

@@ -20,7 +20,6 @@ from factwire.domain.errors import FieldError, InvalidRequest
 from factwire.domain.fact import check_maximum, invalid_field
 from factwire.domain.limits import Limits
 from factwire.domain.position import Cursor, parse_bound
-from factwire.domain.query import Item
 
 CONDITION = "/condition"
 T = TypeVar("T")
@@ -61,11 +60,12 @@ def preconditions_from(
         pointer = f"/{name}/{index}"
         within = f"{CONDITION}{pointer}"
         for part in PARTS:
-            if getattr(body, part) in ([], {}):
+            values = getattr(body, part)
+            if not values and values is not UNSET and values is not None:
                 detail = "expected at least one value: an empty part would not restrict the item"
                 raise invalid_field(f"{within}/{part}", detail)
         item = item_from(body, within)
-        if item == Item():
+        if not item.values:
             raise invalid_field(within, "an item of a condition needs at least one part")
         after = after_from(body.after, f"{within}/after", default=default)
         yield Precondition(item, after, pointer, must_match=name == FAIL_UNLESS_MATCH)

@@ -1,6 +1,6 @@
 """Conversion of the wire format to domain objects, and back; errors point into the body."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 from msgspec import UNSET
@@ -127,29 +127,43 @@ def check_total(values: int, limits: Limits, pointer: str) -> None:
 
 
 def item_from(body: QueryItemBody, pointer: str) -> Item:
-    given = body.meta or {}
-    if any(":" in key for key in given):
-        raise invalid_field(f"{pointer}/meta", "a meta key has no ':'")
-    if [] in given.values():
-        raise invalid_field(f"{pointer}/meta", "expected at least one value for each key")
+    """One item of a query or condition. Most items have one part: those that are left out cost a look each."""
     if body.any_aggregate_id == []:
         raise invalid_field(f"{pointer}/any_aggregate_id", "expected at least one aggregate id")
-    meta = [
+    namespaces, types, aggregate_ids, any_aggregate_id = [
+        values_from(values, name, pointer) if values else []
+        for name, values in (
+            ("namespaces", body.namespaces),
+            ("types", body.types),
+            ("aggregate_ids", body.aggregate_ids),
+            ("any_aggregate_id", body.any_aggregate_id),
+        )
+    ]
+    meta = meta_pairs_from(body.meta, f"{pointer}/meta") if body.meta else []
+    return new_item(
+        namespaces=namespaces, types=types, aggregate_ids=aggregate_ids, any_aggregate_id=any_aggregate_id, meta=meta
+    )
+
+
+def values_from(values: list[str], name: str, pointer: str) -> list[str]:
+    check_maximum(len(values), "query_values_max", VALUES_MAX, f"{pointer}/{name}", "values")
+    check_texts(values, f"{pointer}/{name}")
+    return values
+
+
+def meta_pairs_from(given: Mapping[str, str | list[str]], pointer: str) -> list[tuple[str, str]]:
+    """Each value of meta with its key."""
+    if any(":" in key for key in given):
+        raise invalid_field(pointer, "a meta key has no ':'")
+    if [] in given.values():
+        raise invalid_field(pointer, "expected at least one value for each key")
+    pairs = [
         (key, value) for key, values in given.items() for value in ([values] if isinstance(values, str) else values)
     ]
-    parts = {
-        "namespaces": body.namespaces or [],
-        "types": body.types or [],
-        "aggregate_ids": body.aggregate_ids or [],
-        "any_aggregate_id": body.any_aggregate_id or [],
-    }
-    for name, values in parts.items():
-        check_maximum(len(values), "query_values_max", VALUES_MAX, f"{pointer}/{name}", "values")
-        check_texts(values, f"{pointer}/{name}")
-    check_maximum(len(meta), "query_values_max", VALUES_MAX, f"{pointer}/meta", "values")
-    for key, value in meta:
-        check_texts((key, value), f"{pointer}/meta", length_max=value_length_max(key))
-    return new_item(**parts, meta=meta)
+    check_maximum(len(pairs), "query_values_max", VALUES_MAX, pointer, "values")
+    for key, value in pairs:
+        check_texts((key, value), pointer, length_max=value_length_max(key))
+    return pairs
 
 
 def query_body_from(query: Query) -> QueryBody:
