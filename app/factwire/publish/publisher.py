@@ -268,7 +268,11 @@ class Publisher:
         began_at = perf_counter()
         try:
             appended = await self._append_once(requests)
-            facts = self._set_outcomes(requests, appended)
+            kept = [request for place, request in enumerate(requests) if place not in appended.refused]
+            facts = [fact for request in kept for fact in request.facts]
+            if facts:  # streams before publishers: an answer takes as long to send as a push
+                self._notify_appended(appended, facts)
+            self._set_outcomes(requests, appended)
         except Exception as error:
             await self._refuse_all(requests, error)
         else:
@@ -277,8 +281,6 @@ class Publisher:
                 wait_seconds=began_at - min(request.arrived_at for request in requests),
                 append_seconds=perf_counter() - began_at,
             )
-            if facts:
-                self._notify_appended(appended, facts)
         finally:
             if requests[0].alone:
                 self._queue.charge(requests[0].tenant, (perf_counter() - began_at) * COST_OF_A_SECOND)
@@ -311,17 +313,16 @@ class Publisher:
         except Exception:
             log.exception("published facts could not be passed on to streams")
 
-    def _set_outcomes(self, requests: list[Request], appended: Appended) -> list[NewFact]:
-        """Report its outcome to each request, or have it settled. Returns the facts that were appended, in order."""
-        facts: list[NewFact] = []
+    def _set_outcomes(self, requests: list[Request], appended: Appended) -> None:
+        """Report its outcome to each request, or have it settled."""
+        first = appended.head + 1
         known: list[Request] = []
         again: list[Request] = []
         for index, request in enumerate(requests):
             refused = appended.refused.get(index)
             if refused is None:
-                first = appended.head + len(facts) + 1
                 positions = cast(Sequence[Position], range(first, first + len(request.facts)))
-                facts += request.facts
+                first += len(request.facts)
                 ids = [fact.id for fact in request.facts]
                 request.end(Published(ids, positions, appended.epoch, appended.published_at))
             elif refused.refusal is append.Refusal.KNOWN:
@@ -335,7 +336,6 @@ class Publisher:
             self._queue.return_first(request)
         if known:
             self._refusals.compare(known)
-        return facts
 
     async def _refuse_all(self, requests: list[Request], error: Exception) -> None:
         """Report a failure of an append call to each of its requests; retry some of them if that can help."""
