@@ -1,6 +1,6 @@
 """Direct responses: hot operations write to the connection, bypassing ASGI's send() and the framework around it."""
 
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from functools import lru_cache
 from typing import Any, Protocol, TypeVar
 
@@ -14,6 +14,7 @@ Headers = Iterable[tuple[bytes, bytes]]
 COMMENT = "factwire.comment"  # of a stream: bytes without meaning that may be written between two parts of its body
 JSON = "application/json"
 WRITER = "factwire.writer"
+ON_LEFT = "factwire.on-left"  # called when the client leaves before it has the whole response
 BY_NAME = "factwire.headers-by-name"  # of a scope: its headers, if no two of them share a name
 ADDED = "factwire.added-headers"
 REQUEST_ID = "factwire.request-id"
@@ -33,6 +34,8 @@ COPIED_BYTES_MAX = 16 * 1024
 
 class ResponseWriter(Protocol):
     """Writer of the response of one request to its connection. The server puts it into the scope."""
+
+    def watch(self, on_left: Callable[[], None]) -> None: ...
 
     def answer(self, status: int, headers: bytes, body: bytes) -> bool: ...
 

@@ -78,10 +78,10 @@ class StreamResponse(EventSourceResponse):
             if self._representation is ENVELOPE
             else lambda happening: client.push(self._representation.pushed(happening))
         )
-        leaving = asyncio.create_task(wait_for_disconnect(receive))
-        leaving.add_done_callback(lambda _: link.leave())
+        leaving = watch_client(scope, receive, link)
         try:
             await client.wait({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+            self.raw_headers = []  # sent; a kilobyte for as long as the stream is open
             await client.send(self.opening)
             scope.setdefault("state", {})[COMMENT] = NO_NEWS
             async with aclosing(self._follow(link)) as happenings:
@@ -92,7 +92,8 @@ class StreamResponse(EventSourceResponse):
             log.info("a stream was cut: its client read nothing for %s s", self._send_seconds)
             client.cut()
         finally:
-            leaving.cancel()
+            if leaving is not None:
+                leaving.cancel()
 
 
 class Client:
@@ -130,6 +131,8 @@ class Client:
 
         A client that reads slowly may take as long as it makes progress and a stream may last.
         """
+        if self._is_sent_at_once(dict(message)):
+            return
         sending = asyncio.ensure_future(self._send(message))
         give_up_at = asyncio.get_running_loop().time() + self._longest_seconds
         unread = self._unread()
@@ -153,8 +156,12 @@ class Client:
     def _push(self, body: bytes) -> bool:
         if self._writer is not None:
             return self._writer.push(chunk(body))
+        return self._is_sent_at_once(body_message(body))
+
+    def _is_sent_at_once(self, message: Message) -> bool:
+        """True if a message was sent without waiting; otherwise nothing of it was sent."""
         try:
-            at_once(cast(Coroutine[None, None, None], self._send(body_message(body))))
+            at_once(cast(Coroutine[None, None, None], self._send(message)))
         except WouldWait:
             return False
         return True
@@ -177,6 +184,17 @@ def stream_response(
         longest_seconds=longest_seconds,
         representation=representation,
     )
+
+
+def watch_client(scope: Scope, receive: Receive, link: StreamLink) -> asyncio.Task[None] | None:
+    """Let the link know when the client leaves. Our own server calls back: a task that waits takes a kilobyte."""
+    writer = writer_of(scope)
+    if writer is not None:
+        writer.watch(link.leave)
+        return None
+    leaving = asyncio.create_task(wait_for_disconnect(receive))
+    leaving.add_done_callback(lambda _: link.leave())
+    return leaving
 
 
 async def wait_for_disconnect(receive: Receive) -> None:

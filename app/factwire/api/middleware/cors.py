@@ -4,7 +4,7 @@ Cookies are not accepted across origins: CORS credentials are never allowed, so 
 token or ticket.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -52,6 +52,9 @@ class PushesOnly(ResponseWriter):
 
     def __init__(self, writer: ResponseWriter) -> None:
         self._writer = writer
+
+    def watch(self, on_left: Callable[[], None]) -> None:
+        self._writer.watch(on_left)
 
     def answer(self, status: int, headers: bytes, body: bytes) -> bool:
         return False

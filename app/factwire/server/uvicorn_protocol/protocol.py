@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from factwire.api.http.direct_response import BY_NAME, COMMENT, JSON, WRITER, Shortcut, chunk
+from factwire.api.http.direct_response import BY_NAME, COMMENT, JSON, ON_LEFT, WRITER, Shortcut, chunk
 from factwire.api.http.tenants import Tenants
 from factwire.domain.budget import Budget
 from factwire.domain.drain import Drain
@@ -69,6 +69,8 @@ class GuardedProtocol(PatientProtocol):
         for cycle in self._unfinished:
             if not cycle.response_complete:
                 cycle.disconnected = True
+                if ON_LEFT in cycle.scope["state"]:
+                    cycle.scope["state"][ON_LEFT]()
             cycle.message_event.set()
         if self._look_timer is not None:
             self._look_timer.cancel()

@@ -1,13 +1,13 @@
 """Response writers that bypass ASGI: OneAnswerCycle for requests that arrived whole, ConnectionWriter for others."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Protocol
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 from uvicorn.server import ServerState
 
-from factwire.api.http.direct_response import body_of, header_lines
+from factwire.api.http.direct_response import ON_LEFT, body_of, header_lines
 from factwire.domain.drain import Drain
 from factwire.server.uvicorn_protocol.timeouts import unread_bytes
 
@@ -80,6 +80,12 @@ class ConnectionWriter:
 
     def __init__(self, cycle: RequestResponseCycle) -> None:
         self._cycle = cycle
+
+    def watch(self, on_left: Callable[[], None]) -> None:
+        """Call back when the client closes the connection before the response is complete."""
+        self._cycle.scope["state"][ON_LEFT] = on_left
+        if self.has_left():
+            on_left()
 
     def answer(self, status: int, headers: bytes, body: bytes) -> bool:
         """Write a whole answer, with header lines that need no check. True if it was written."""

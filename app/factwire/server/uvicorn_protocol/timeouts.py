@@ -15,6 +15,7 @@ from factwire.api.http.tenants import Tenants
 from factwire.api.middleware.guards import PROBES
 from factwire.domain.budget import Budget
 from factwire.limits.connections import ConnectionLimiter
+from factwire.server.uvicorn_protocol.small_event import SmallEvent
 from factwire.server.uvicorn_protocol.upgrades import DowngradingProtocol
 
 DISCARDED_BYTES_MAX = 64 * 1024 * 1024
@@ -103,6 +104,9 @@ class PatientProtocol(DowngradingProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Accept a connection, or close it without a response: EventSource ends at an error status, but not at this."""
         super().connection_made(transport)
+        is_writable = SmallEvent()
+        is_writable.set()
+        self.flow._is_writable_event = is_writable
         address = self.client[0] if self.client else ""
         if self.connection_limiter.admit(address):
             self._guest = address
@@ -190,7 +194,10 @@ class PatientProtocol(DowngradingProtocol):
 
     def begin_request(self, by_name: Mapping[bytes, bytes]) -> None:
         """Continue a request after its headers have arrived; of headers with one name, `by_name` has the last."""
+        before = self.cycle
         super().on_headers_complete()
+        if self.cycle is not before:  # its task has not begun to wait
+            self.cycle.message_event = SmallEvent()
 
     def _has_one_host(self, by_name: Mapping[bytes, bytes]) -> bool:
         """True if there is one Host header, or none in HTTP/1.0 (RFC 9112, 3.2)."""
