@@ -128,14 +128,15 @@ async def test_an_idle_connection_is_closed_at_once(service: ServiceProcess) -> 
     writer.close()
 
 
+@pytest.mark.parametrize("origin", [b"", b"origin: https://app.example\r\n"])
 @pytest.mark.parametrize("begun", [True, False])
-async def test_streams_that_were_left_end_soon(start_service: StartService, begun: bool) -> None:
-    service = await start_service(heartbeat_seconds=60)
+async def test_streams_that_were_left_end_soon(start_service: StartService, begun: bool, origin: bytes) -> None:
+    service = await start_service(heartbeat_seconds=60, cors_origins="https://app.example")
     async with httpx.AsyncClient(base_url=service.url, timeout=30, verify=False) as client:
         writers = []
         for _ in range(LEFT_STREAMS):
             reader, writer = await connect(service.url)
-            writer.write(b"GET /v1/stream?after=head HTTP/1.1\r\n" + HOST + b"\r\n")
+            writer.write(b"GET /v1/stream?after=head HTTP/1.1\r\n" + HOST + origin + b"\r\n")
             if begun:
                 await reader.readuntil(b"event: caught-up\n")
             writers.append(writer)

@@ -305,7 +305,7 @@ async def test_reads_in_the_way_of_recovery_are_asked_to_come_back(site: Site) -
     await execute(url, "alter system set max_standby_streaming_delay = 0", "select pg_reload_conf()")
     async with client_of(site.standby) as client:
         async with in_the_way(site, "log", blocked_on="epochs", readers=2):
-            page = asyncio.create_task(client.get("/v1/facts"))
+            page = asyncio.create_task(client.get("/v1/facts?after=head"))
             stream = asyncio.create_task(ends_kindly(site.standby.url, "?after=start"))
         assert ((await page).status_code, kind_of(await page)) == (503, "unavailable")
         assert (await page).headers["retry-after"]

@@ -201,10 +201,10 @@ async def _look(
 async def _search_between_positions(
     connection: Connection, master_keys: MasterKeys, page_request: PageRequest
 ) -> FoundPage | None:
-    """Read a page whose bounds are positions without resolving them first, which would be another round trip.
+    """Read a page between positions, without another round trip to resolve them first. None if a bound is no position.
 
-    The page shows if they were good: they are of its epoch, and between its floor and its head. Otherwise the result is
-    None, and resolving the bounds shows what is wrong with them.
+    The page shows if they were good: they are of its epoch, and between its floor and its head. If they were not, the
+    result is None as well: to resolve them shows what is wrong.
     """
     after = Cursor(0, START) if page_request.after == "start" else page_request.after
     until = page_request.until
