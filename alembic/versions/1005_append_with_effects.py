@@ -36,6 +36,8 @@ APPEND_ARGUMENTS = """
   uuid, text[], uuid[], bytea[], text[], text[], integer, integer
 """
 
+REGISTER_ARGUMENTS = "integer[], text[], text[], integer[], text[], integer, integer, integer[]"
+
 NEW = ("take_job_lease_v1", "renew_job_lease_v1", "refuse_effects_v1", "apply_effects_v1")
 
 DROP_NEW = """
@@ -55,6 +57,8 @@ def upgrade() -> None:
     execute_each(CREATE_TABLE)
     for name in NEW:
         execute_file(name)
+    op.execute(f"drop function factwire.register_kinds({REGISTER_ARGUMENTS})")
+    execute_file("register_kinds_v2")
     op.execute(f"drop function factwire.append({APPEND_ARGUMENTS})")
     execute_file("append_v2")
     execute_file("append_plain_v1")
@@ -63,6 +67,8 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.execute(f"drop function factwire.append({APPEND_ARGUMENTS}, jsonb)")
     execute_file("append_v1")
+    op.execute(f"drop function factwire.register_kinds({REGISTER_ARGUMENTS})")
+    execute_file("register_kinds_v1")
     execute_each(DROP_NEW)
 
 

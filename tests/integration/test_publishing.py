@@ -41,7 +41,7 @@ select l.list, f.position
 
 
 @asynccontextmanager
-async def publishers(url: str, count: int = 2, **changes: float) -> AsyncIterator[list[Publisher]]:
+async def publishers(url: str, count: int = 2, **changes: object) -> AsyncIterator[list[Publisher]]:
     settings = {
         "wait_seconds": 20.0,
         "waiting_requests_max": 10_000,

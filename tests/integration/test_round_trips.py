@@ -18,6 +18,15 @@ from tests.integration.streams import process
 REQUEST = PageRequest(EVERYTHING, "start", None, False, facts_max=2)
 FACTS = 5
 
+ARCHIVED = """
+begin;
+set local session_replication_role = replica;
+delete from factwire.facts where position <= 3;
+delete from factwire.fact_tags where position <= 3;
+update factwire.log set floor = 3;
+commit
+"""
+
 
 def at(position: int, epoch: int = 1) -> Cursor:
     return Cursor(epoch, Position(position))
@@ -97,8 +106,9 @@ async def test_a_cursor_of_an_older_epoch_counts_up_to_the_fork(fresh_database_u
 
 async def test_what_is_below_the_floor_has_expired_and_the_start_is_above_it(fresh_database_url: str) -> None:
     async with process(fresh_database_url) as running, connected(fresh_database_url) as [connection]:
-        await append_alone(connection, *(a_fact() for _ in range(FACTS)))
-        await connection.execute("update factwire.log set floor = 3")
+        for _ in range(FACTS):
+            await append_alone(connection, a_fact())
+        await connection.execute(ARCHIVED)
         with pytest.raises(CursorExpired):
             await find_page(running.database, running.tail, replace(REQUEST, after=at(2)))
         assert (await find_page(running.database, running.tail, REQUEST)).page.facts == FACTS - 3

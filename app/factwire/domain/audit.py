@@ -10,12 +10,7 @@ from factwire.domain.fact import RESERVED_NAMESPACE, NewFact, build_fact
 ENCODER = msgspec.json.Encoder()
 
 
-def audit_fact(
-    type: str, *, id: str, by: str, about: str, payload: Mapping[str, Any], chosen_id: bool = False
-) -> NewFact:
-    """Fact about an action, its author (`by`, the name of a principal) and its object (`about`, the aggregate id).
-
-    `chosen_id` is true if a fact with this id may be stored already, by an earlier attempt.
-    """
+def audit_fact(type: str, *, id: str, by: str, about: str, payload: Mapping[str, Any]) -> NewFact:
+    """Fact about an action, its author (`by`, the name of a principal) and its object (`about`, the aggregate id)."""
     body = ENCODER.encode({"by": by, **payload})
-    return build_fact(id, RESERVED_NAMESPACE, type, 1, [about], {}, body, chosen_id=chosen_id)
+    return build_fact(id, RESERVED_NAMESPACE, type, 1, [about], {}, body, chosen_id=False)

@@ -26,6 +26,11 @@ class RecordedExpiry:
     key_id: str
 
 
+def writes(effect: "Effect") -> bool:
+    """True if the effect changes its object, so that two of the same must not be in one call: each checks it before."""
+    return not isinstance(effect, HeldLease)
+
+
 Effect = HeldLease | RecordedExpiry
 """The kinds of effects. Each has an encoding in `store/append`, and its check and its write in alembic/sql:
 refuse_effects_v1.sql, apply_effects_v1.sql."""

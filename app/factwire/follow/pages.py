@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 
-from factwire.domain.errors import HistoryForked, Unavailable
+from factwire.domain.errors import HistoryForked, KeyUnavailable, LogDamaged, Unavailable
 from factwire.domain.position import START, Bound, Cursor, Position
 from factwire.domain.principal import ANY_READER, Reader
 from factwire.domain.query import Query
@@ -53,11 +53,7 @@ async def find_page(pools: Pools, tail: Tail, page_request: PageRequest) -> Foun
     loop = asyncio.get_running_loop()
     wait_until = loop.time() + page_request.wait_seconds
 
-    async def look() -> tuple[FoundPage, bool]:
-        async with pools.read(page_request.tenant) as connection:
-            return await _look(connection, pools.master_keys, tail, page_request)
-
-    found, cut_short = await retry_until_received(look)
+    found, cut_short = await retry_until_received(lambda: _look(pools, tail, page_request))
     if cut_short:
         return FoundPage(found.page, caught_up=False)
     while (
@@ -187,31 +183,33 @@ async def _resolve(
     return state, served_until, True
 
 
-async def _look(
-    connection: Connection, master_keys: MasterKeys, tail: Tail, page_request: PageRequest
-) -> tuple[FoundPage, bool]:
+async def _look(pools: Pools, tail: Tail, page_request: PageRequest) -> tuple[FoundPage, bool]:
     """Read one page; the second value is True if a fork cuts short the range asked for."""
-    found = None if tail.fork else await _search_between_positions(connection, master_keys, page_request)
+    found = None if tail.fork else await _find_between_positions(pools, page_request)
     if found is not None:
         return found, False
-    state, until, cut_short = await _resolve(connection, tail, page_request)
-    return await _search(connection, master_keys, page_request, state, until), cut_short
+    async with pools.read(page_request.tenant) as connection:
+        state, until, cut_short = await _resolve(connection, tail, page_request)
+        return await _search(connection, pools.master_keys, page_request, state, until), cut_short
 
 
-async def _search_between_positions(
-    connection: Connection, master_keys: MasterKeys, page_request: PageRequest
-) -> FoundPage | None:
+async def _find_between_positions(pools: Pools, page_request: PageRequest) -> FoundPage | None:
     """Read a page between positions, without another round trip to resolve them first. None if a bound is no position.
 
-    The page shows if they were good: they are of its epoch, and between its floor and its head. If they were not, the
-    result is None as well: to resolve them shows what is wrong.
+    The page shows if they were good: they are of its epoch, and between its floor and its head. If they were not, or
+    the page cannot be composed, the result is None as well: to resolve them shows what is wrong. That needs another
+    connection, since behind a pooler the transaction of this one has failed.
     """
     after = Cursor(0, START) if page_request.after == "start" else page_request.after
     until = page_request.until
     if not isinstance(after, Cursor) or not isinstance(until, Cursor | None):
         return None
-    upper = None if until is None else until.position
-    found = await _search(connection, master_keys, page_request, LogState(START, 0, after.position), upper)
+    state, upper = LogState(START, 0, after.position), None if until is None else until.position
+    try:
+        async with pools.read(page_request.tenant, at_least=after.position) as connection:
+            found = await _search(connection, pools.master_keys, page_request, state, upper)
+    except (LogDamaged, KeyUnavailable):  # perhaps only because of facts below the floor, or of another history
+        return None
     page, bounds = found.page, [bound for bound in (after, until) if bound is not None]
     are_good = all(bound.epoch in (0, page.epoch) and page.floor <= bound.position <= page.head for bound in bounds)
     return found if are_good else None

@@ -1,10 +1,12 @@
 """Audit of API keys that expire: a fact for each, published by one process at a time."""
 
+import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime
 from functools import partial
-from uuid import UUID, uuid5
+
+from uuid_utils import uuid7
 
 from factwire.domain.audit import audit_fact
 from factwire.domain.effect import RecordedExpiry
@@ -21,9 +23,6 @@ NAME = "key-expiries"
 INTERVAL_SECONDS = 5.0
 LEASE_SECONDS = 30.0
 KEYS_MAX = 100  # in one run
-
-IDS = UUID("f1c41d39-c75a-4581-9ec4-ca8c83895058")
-"""The fact of a key has an id of its own, made from that of the key: no key can expire twice."""
 
 
 class KeyExpiries:
@@ -47,9 +46,14 @@ class KeyExpiries:
             await run_leased(self._pools, NAME, partial(self._publish, expired), seconds=LEASE_SECONDS)
 
     async def _publish(self, expired: Sequence[tuple[str, datetime]], lease: JobLease) -> None:
-        for key_id, expires_at in expired:
-            payload = {"expires_at": utc(expires_at)}
-            id = str(uuid5(IDS, key_id))
-            fact = audit_fact("KeyExpired", id=id, by=NAME, about=f"key:{key_id}", payload=payload, chosen_id=True)
-            with suppress(EffectVoid):  # another process was first, or the key was revoked meanwhile
-                await self._publisher.publish([fact], effects=(lease.held, RecordedExpiry(key_id)))
+        """Record all expiries together: a key that fails holds up no other."""
+        recording = [self._record(key_id, expires_at, lease) for key_id, expires_at in expired]
+        for outcome in await asyncio.gather(*recording, return_exceptions=True):
+            if isinstance(outcome, BaseException):
+                raise outcome
+
+    async def _record(self, key_id: str, expires_at: datetime, lease: JobLease) -> None:
+        about, payload = f"key:{key_id}", {"expires_at": utc(expires_at)}
+        fact = audit_fact("KeyExpired", id=str(uuid7()), by=NAME, about=about, payload=payload)
+        with suppress(EffectVoid):  # recorded before, with an outcome that was lost; or revoked meanwhile
+            await self._publisher.publish([fact], effects=(lease.held, RecordedExpiry(key_id)))

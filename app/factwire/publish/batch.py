@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from factwire.domain.condition import Condition
-from factwire.domain.effect import Effect
+from factwire.domain.effect import Effect, writes
 from factwire.domain.errors import FactwireError
 from factwire.domain.fact import NewFact
 from factwire.domain.position import Cursor, Position
@@ -120,6 +120,7 @@ class AppendBatch:
     tags: set[str] = field(default_factory=set)
     namespaces: set[str] = field(default_factory=set)
     types: set[str] = field(default_factory=set)
+    written: set[Effect] = field(default_factory=set)
     looked_through: int = 0
     comparisons: int = 0
 
@@ -137,12 +138,14 @@ class AppendBatch:
         """True if the request can only be decided after this batch is stored.
 
         It shares an id with the batch, so that its facts may turn out to be known; or the new key of a data subject; or
-        a fact of the batch may match its condition, and so fail or satisfy it: append compares with stored facts only.
-        A wrong True costs one more call.
+        an effect that writes; or a fact of the batch may match its condition, and so fail or satisfy it: append
+        compares with what is stored only. A wrong True costs one more call.
         """
         if self.chosen_ids and any(fact.chosen_id and fact.id in self.chosen_ids for fact in request.facts):
             return True
         if self.new_keys and any(fact.new_key and fact.data_subject in self.new_keys for fact in request.facts):
+            return True
+        if self.written and not self.written.isdisjoint(request.effects):
             return True
         if request.condition is None or not self.requests:
             return False
@@ -164,6 +167,8 @@ class AppendBatch:
                 self.chosen_ids.add(fact.id)
             if fact.new_key:
                 self.new_keys.add(fact.data_subject)
+        if request.effects:
+            self.written.update(effect for effect in request.effects if writes(effect))
 
     def _may_match(self, item: Item) -> bool:
         """True if each part of an item, taken alone, matches some fact of the batch."""

@@ -42,6 +42,7 @@ log = logging.getLogger(__name__)
 
 NOTICE_SECONDS = 2.0
 LOOKS_MAX = 10
+DEFERRED_SECONDS = 0.01
 REQUEST_BYTES_MAX = 8 * 1024 * 1024  # of one request, with its condition
 COST_OF_A_SECOND = 1 / 3.2e-6  # in postings, as measured for the design
 TOO_MANY = (
@@ -327,6 +328,9 @@ class Publisher:
                 request.end(Published(ids, positions, appended.epoch, appended.published_at))
             elif refused.refusal is append.Refusal.KNOWN:
                 known.append(request)
+            elif refused.refusal is append.Refusal.AGAIN and request.effects:
+                # Others hold the row of an effect. Without a pause, a request alone would ask all the time.
+                asyncio.get_running_loop().call_later(DEFERRED_SECONDS, self._retry, request)
             elif refused.refusal is append.Refusal.AGAIN:
                 again.append(request)
             else:

@@ -191,9 +191,10 @@ async def append(
     """Append the facts of all requests that are not refused, in one transaction.
 
     `principals` are their authors, and `effects` those of each request, in order; empty if no request has any.
-    No two requests may share an id, and no condition may forbid a fact of an earlier request: such a request belongs
-    in the next call. Raises the errors of asyncpg: `is_certainly_not_written` shows their meaning, and `is_forked`
-    is true if nothing was appended because history was replaced, as detected earlier or shown by the `witness`.
+    No two requests may share an id or an effect that writes, and no condition may forbid a fact of an earlier request:
+    such a request belongs in the next call. Raises the errors of asyncpg: `is_certainly_not_written` shows their
+    meaning, and `is_forked` is true if nothing was appended because history was replaced, as detected earlier or shown
+    by the `witness`.
     """
     facts = [fact for facts, _ in requests for fact in facts]
     if not effects and is_plain(requests):
