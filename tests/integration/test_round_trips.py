@@ -14,6 +14,7 @@ from factwire.store.connection import Connection
 from tests.integration.logs import connected
 from tests.integration.store import a_fact, append_alone
 from tests.integration.streams import process
+from tests.support.waiting import until
 
 REQUEST = PageRequest(EVERYTHING, "start", None, False, facts_max=2)
 FACTS = 5
@@ -108,6 +109,7 @@ async def test_what_is_below_the_floor_has_expired_and_the_start_is_above_it(fre
     async with process(fresh_database_url) as running, connected(fresh_database_url) as [connection]:
         for _ in range(FACTS):
             await append_alone(connection, a_fact())
+        await until(lambda: running.tail.head == FACTS)  # what it has not seen would be missing
         await connection.execute(ARCHIVED)
         with pytest.raises(CursorExpired):
             await find_page(running.database, running.tail, replace(REQUEST, after=at(2)))
