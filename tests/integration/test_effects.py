@@ -141,7 +141,7 @@ async def test_a_deferred_request_asks_at_intervals(fresh_database_url: str, mon
             await asyncio.sleep(DEFERRED_SECONDS)
         await transaction.rollback()
         await deferred
-        assert 1 < calls <= 25
+        assert 1 < calls <= 60  # without a pause: hundreds
 
 
 @pytest.mark.parametrize("state", ["revoked", "recorded", "valid", "unknown"])

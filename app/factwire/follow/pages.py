@@ -186,7 +186,7 @@ async def _resolve(
 async def _look(pools: Pools, tail: Tail, page_request: PageRequest) -> tuple[FoundPage, bool]:
     """Read one page; the second value is True if a fork cuts short the range asked for."""
     found = None if tail.fork else await _find_between_positions(pools, page_request)
-    if found is not None:
+    if found is not None and tail.fork is None:  # none was noticed during the read either
         return found, False
     async with pools.read(page_request.tenant) as connection:
         state, until, cut_short = await _resolve(connection, tail, page_request)

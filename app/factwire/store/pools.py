@@ -270,7 +270,7 @@ class HeldConnection:
     that sends it.
     """
 
-    # Methods instead of a generator with contextlib: every publish passes here, and they cost a third.
+    # Methods instead of a generator with contextlib, which costs more: every publish passes here.
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
