@@ -13,11 +13,12 @@ SUITES := .venv-suites/stamp
 SBOM := .venv-sbom/stamp
 SITE := .venv-site/stamp
 DEPLOY := .venv-deploy/stamp
+CLIENTS := .venv-clients/stamp
 DEPLOY_TOOLS := .venv-deploy/bin/kubectl .venv-deploy/bin/promtool
 PEERS_NODE := bench/peers/node_modules/.package-lock.json
-CODE := $(wildcard app tests bench docs locks)
+CODE := $(wildcard app tests bench docs locks clients/generate.py)
 .DELETE_ON_ERROR:
-.PHONY: help run test test-clients faults test-image test-poolers test-proxies test-floods test-sdks test-suites check check-deploy format bench bench-growth bench-kinds bench-peers openapi docs image wheel lock clean
+.PHONY: help run test test-clients faults test-image test-poolers test-proxies test-floods test-sdks test-suites check check-deploy clients format bench bench-growth bench-kinds bench-peers openapi docs image wheel lock clean
 
 help: ## Show the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -97,6 +98,9 @@ openapi: $(RUNTIME) $(VENV)/factwire ## Write the documents in openapi/
 	$(VENV)/python -m factwire openapi > openapi/openapi.json
 	$(VENV)/python -m factwire openapi --with-items > openapi/openapi-3.2.json
 
+clients: $(CLIENTS) ## Write the generated parts of the clients: models, errors by code, the Python client without tasks
+	@.venv-clients/bin/python clients/generate.py
+
 docs: $(SITE) ## Build the site of the documentation into build/site
 	@.venv-site/bin/sphinx-build --quiet --fail-on-warning --keep-going --fresh-env --conf-dir docs/site . build/site
 	@! grep -rE '(src|<link [^>]*href)="(https?:)?//' --include='*.html' build/site || \
@@ -113,7 +117,7 @@ lock: $(DEVELOPMENT) ## Choose the newest allowed versions and write the lock fi
 	@locks/compile
 
 clean: ## Remove what the other targets made
-	rm -rf dist .venv .venv-deploy .venv-peers .venv-plot .venv-sbom .venv-sdks .venv-site .venv-suites .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build *.egg-info \
+	rm -rf dist .venv .venv-clients .venv-deploy .venv-peers .venv-plot .venv-sbom .venv-sdks .venv-site .venv-suites .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build *.egg-info \
 		tests/clients/node_modules tests/sdks/node_modules tests/suites/node_modules bench/peers/node_modules deploy/image/wheels/*.whl
 	find app alembic bench tests -name __pycache__ -prune -exec rm -rf {} +
 
@@ -147,8 +151,9 @@ $(SDKS): locks/sdks.txt
 $(SUITES): locks/suites.txt
 $(SBOM): locks/sbom.txt
 $(SITE): locks/site.txt
+$(CLIENTS): locks/clients.txt
 $(DEPLOY): locks/deploy.txt
-$(PEERS) $(PLOT) $(SDKS) $(SUITES) $(SBOM) $(SITE) $(DEPLOY): | $(VENV)/python
+$(PEERS) $(PLOT) $(SDKS) $(SUITES) $(SBOM) $(SITE) $(DEPLOY) $(CLIENTS): | $(VENV)/python
 	@echo "Installing $< into $(@D)"
 	@$(VENV)/python -m venv --clear $(@D)
 	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<

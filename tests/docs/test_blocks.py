@@ -67,6 +67,7 @@ RUN_BY = {
     },
     "docs/recipes/README.md": {"python": "tests/recipes"},
     "docs/sdks.md": {"": "tests/sdks"},
+    "docs/testing.md": {"factwire serve": "tests/e2e/test_ephemeral.py", "{": "tests/e2e/test_ephemeral.py"},
     "docs/tutorial.md": {"": "tests/docs/test_tutorial.py"},
 }
 

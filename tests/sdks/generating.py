@@ -27,7 +27,7 @@ TSC = (
 
 def python_openapi_generator(directory: Path) -> list[str]:
     make(directory, "Python, openapi-generator")
-    (directory / "factwire_client").symlink_to(directory / "factwire-client" / "factwire_client")
+    (directory / "factwire_sdk").symlink_to(directory / "factwire-sdk" / "factwire_sdk")
     return python(directory, "python_openapi_generator.py")
 
 
@@ -61,7 +61,7 @@ def go_openapi_generator(directory: Path) -> list[str]:
 
 def java_openapi_generator(directory: Path) -> list[str]:
     make(directory, "Java, openapi-generator")
-    sources = [*(directory / "factwire-client" / "src" / "main").rglob("*.java"), SDKS / "JavaOpenapiGenerator.java"]
+    sources = [*(directory / "factwire-sdk" / "src" / "main").rglob("*.java"), SDKS / "JavaOpenapiGenerator.java"]
     run(["javac", "-nowarn", "-d", "classes", "-cp", JARS, *sources], directory)
     return ["java", "-cp", f"{directory / 'classes'}:{JARS}", "JavaOpenapiGenerator"]
 

@@ -9,7 +9,7 @@ import (
 	"os"
 	"strconv"
 
-	factwire "example/factwire-client"
+	factwire "example/factwire-sdk"
 
 	"crypto/rand"
 )

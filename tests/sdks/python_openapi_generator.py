@@ -4,7 +4,7 @@ import json
 import sys
 from uuid import uuid4
 
-from factwire_client import (
+from factwire_sdk import (
     ApiClient,
     Bound,
     ConditionBody,
@@ -15,7 +15,7 @@ from factwire_client import (
     NewFactBody,
     PublishBody,
 )
-from factwire_client.exceptions import ApiException
+from factwire_sdk.exceptions import ApiException
 from urllib3.exceptions import HTTPError
 
 

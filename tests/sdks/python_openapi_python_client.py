@@ -5,9 +5,9 @@ import sys
 from uuid import uuid4
 
 import httpx
-from factwire_client import Client
-from factwire_client.api.facts import get_position, publish, read
-from factwire_client.models import (
+from factwire_sdk import Client
+from factwire_sdk.api.facts import get_position, publish, read
+from factwire_sdk.models import (
     ConditionBody,
     ConditionItemBody,
     LogPosition,

@@ -38,11 +38,19 @@ def add_arguments(parser: Parser) -> None:
 def import_file(options: argparse.Namespace, settings: Settings) -> int:
     """Publish the lines of a file. Progress goes to standard error, the result to standard output."""
 
-    with open_input(options.file) as (raw, lines), client_of(settings) as client:
-        total = None if options.file == "-" else Path(options.file).stat().st_size
+    with client_of(settings) as client:
+        last = import_lines(client, options.file, published_at_meta=options.published_at_meta)
+    Printer(as_json=options.json).result(last, summary(last["result"]))
+    return Exit.DONE
+
+
+def import_lines(client: httpx.Client, file: str, *, published_at_meta: str | None = None) -> dict[str, Any]:
+    """Publish the lines of a file and return the last line of the answer, a result. Raises Stopped."""
+    with open_input(file) as (raw, lines):
+        total = None if file == "-" else Path(file).stat().st_size
         with progress("importing", total=total, in_bytes=True) as bar:
             try:
-                last = send(client, chunks_of(lines, raw, bar), published_at_meta=options.published_at_meta)
+                last = send(client, chunks_of(lines, raw, bar), published_at_meta=published_at_meta)
             except httpx.TransportError as error:
                 raise Stopped(
                     f"the import was interrupted: {describe_failure(error)}\n{AGAIN}", Exit.UNREACHABLE
@@ -53,9 +61,7 @@ def import_file(options: argparse.Namespace, settings: Settings) -> int:
         problem = last["problem"]
         reason = json.dumps(last) if not sys.stderr.isatty() else f"line {problem['line']}: {problem['detail']}"
         raise Stopped(reason, Exit.CONFLICT if problem["status"] == 409 else Exit.FAILED)
-    counts = last["result"]
-    Printer(as_json=options.json).result(last, summary(counts))
-    return Exit.DONE
+    return last
 
 
 def summary(counts: dict[str, Any]) -> str:

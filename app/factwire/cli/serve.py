@@ -2,9 +2,12 @@
 
 import argparse
 import logging
+import os
+import socket
 
 from factwire.auth.claims import by_value_from
 from factwire.cli.arguments import Parser
+from factwire.cli.ephemeral import Announcement, ephemeral_settings, with_ephemeral_database
 from factwire.cli.exit_codes import Exit, complain
 from factwire.cli.migrate import with_schema
 from factwire.server.server import bind, run
@@ -37,6 +40,18 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument("--host", help="the address to listen on (default: FACTWIRE_HOST)")
     parser.add_argument("--port", type=int, help="0 chooses a free one (default: FACTWIRE_PORT)")
     parser.add_argument("--workers", type=int, help="processes (default: FACTWIRE_WORKERS)")
+    parser.add_argument(
+        "--ephemeral",
+        action="store_true",
+        help="a new, empty log in a PostgreSQL of its own, removed at the end: for tests; the port is a free one",
+    )
+    parser.add_argument(
+        "--seed", metavar="FILE", help="with --ephemeral: facts to begin with, as `factwire import` takes them"
+    )
+    parser.add_argument(
+        "--announce", choices=["json"], help="print one line of JSON once requests are served: url, pid, database_url"
+    )
+    parser.add_argument("--with-parent", action="store_true", help="end when the process ends that started this one")
 
 
 def add_worker_arguments(parser: Parser) -> None:
@@ -46,6 +61,7 @@ def add_worker_arguments(parser: Parser) -> None:
 
 
 def serve(options: argparse.Namespace, settings: Settings) -> int:
+    settings = ephemeral_settings(options, settings)
     if settings.is_open_to_others:
         complain(OPEN_TO_OTHERS.format(host=settings.host))
         return Exit.USAGE
@@ -64,14 +80,23 @@ def serve(options: argparse.Namespace, settings: Settings) -> int:
     load_master_keys(*settings.master_key_sources)  # an invalid key fails here, not in each worker
     # Bind before a database is created: that would be useless if the port is in use.
     listening = bind(settings.host, settings.port, shared=False) if settings.workers == 1 else None
-    settings = with_schema(settings)
-    if listening is None:
-        workers = Workers(settings)
-        greet(reachable_url(settings, workers.port))
-        return workers.run()
-    greet(reachable_url(settings, listening.getsockname()[1]))
-    run(settings, listening)
-    return Exit.DONE
+    settings = with_ephemeral_database(settings) if options.ephemeral else with_schema(settings)
+    return serve_workers(settings) if listening is None else serve_alone(options, settings, listening)
+
+
+def serve_workers(settings: Settings) -> int:
+    workers = Workers(settings)
+    greet(reachable_url(settings, workers.port))
+    return workers.run()
+
+
+def serve_alone(options: argparse.Namespace, settings: Settings, listening: socket.socket) -> int:
+    url = reachable_url(settings, listening.getsockname()[1])
+    announcement = Announcement(url, settings, seed=options.seed, announces=options.announce is not None)
+    if options.announce is None:
+        greet(url)
+    run(settings, listening, parent=os.getppid() if options.with_parent else None, on_ready=announcement)
+    return announcement.code
 
 
 def work(options: argparse.Namespace, settings: Settings) -> int:

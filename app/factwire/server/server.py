@@ -8,6 +8,8 @@ import os
 import resource
 import signal
 import socket
+import time
+from collections.abc import Callable
 from contextlib import suppress
 from types import FrameType
 
@@ -34,6 +36,7 @@ log = logging.getLogger(__name__)
 OTHER_CONNECTIONS = 800  # requests that are not streams
 OTHER_FILES = 200  # connections to the database, and a few files
 KEPT_BLOCK_BYTES = 4 * 1024 * 1024
+READY_POLL_SECONDS = 0.01
 FINISH_SECONDS = 25  # rest of a usual grace period after the streams have ended
 
 # A vanished client is detected within 20 s, and one that stopped reading holds at most 256 KiB in the kernel. With the
@@ -68,8 +71,17 @@ def bind(host: str, port: int, *, shared: bool) -> socket.socket:
     return bound
 
 
-def run(settings: Settings, listening: socket.socket, *, parent: int | None = None) -> None:
-    """Serve until SIGTERM or SIGINT, or until the parent process is gone."""
+def run(
+    settings: Settings,
+    listening: socket.socket,
+    *,
+    parent: int | None = None,
+    on_ready: Callable[[], None] | None = None,
+) -> None:
+    """Serve until SIGTERM or SIGINT, or until the parent process is gone.
+
+    `on_ready` is called once, in a thread, when requests are served.
+    """
     app = create_app(settings)
     context: Context = app.state.context
     proxies = Proxies(settings.proxies, header=settings.forwarded_header)
@@ -114,7 +126,7 @@ def run(settings: Settings, listening: socket.socket, *, parent: int | None = No
         timeout_graceful_shutdown=FINISH_SECONDS,
     )
     logging.getLogger("uvicorn.error").addFilter(is_worth_logging)
-    DrainingServer(config, context, parent=parent).run(sockets=[listening])
+    DrainingServer(config, context, parent=parent, on_ready=on_ready).run(sockets=[listening])
 
 
 def connection_limiter_of(settings: Settings, proxies: Proxies) -> ConnectionLimiter:
@@ -138,11 +150,27 @@ def measure(connection_limiter: ConnectionLimiter, metrics: Metrics) -> None:
 class DrainingServer(uvicorn.Server):
     """Server that drains before it stops: uvicorn alone waits for open streams without end, or cuts them."""
 
-    def __init__(self, config: uvicorn.Config, context: Context, *, parent: int | None) -> None:
+    def __init__(
+        self, config: uvicorn.Config, context: Context, *, parent: int | None, on_ready: Callable[[], None] | None
+    ) -> None:
         super().__init__(config)
         self._context = context
         self._parent = parent
+        self._on_ready = on_ready
         self._drained_by: float | None = None
+        self._announcing: asyncio.Task[None] | None = None
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets=sockets)
+        if self._on_ready is not None:
+            self._announcing = asyncio.create_task(asyncio.to_thread(self._announce, self._on_ready))
+
+    def _announce(self, on_ready: Callable[[], None]) -> None:
+        while not self._context.schema_seen:
+            if self._context.tail.drain.begun:
+                return
+            time.sleep(READY_POLL_SECONDS)
+        on_ready()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Begin to drain; a second SIGINT stops at once. The signal is not raised again, so the exit code is 0."""

@@ -16,7 +16,7 @@ import socket
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from subprocess import Popen, TimeoutExpired
@@ -176,10 +176,10 @@ class EmbeddedServer:
             return False
         return True
 
-    def make(self) -> None:
+    def make(self, options: Sequence[str] = ()) -> None:
         """Create the database if it does not exist: in a folder of its own, then moved out of it once complete.
 
-        An unfinished database has no PG_VERSION, and is created again.
+        An unfinished database has no PG_VERSION, and is created again. `options` are further ones of initdb.
         """
         if (self.directory / VERSION_FILE).exists():
             check_version(self.directory)
@@ -190,7 +190,7 @@ class EmbeddedServer:
         new.mkdir(mode=0o700)
         if self.engine.user is not None:
             os.chown(new, self.engine.user.pw_uid, self.engine.user.pw_gid)
-        self.engine.run("initdb", [*INITDB, "-D", self.engine.place(new)], directory=new)
+        self.engine.run("initdb", [*INITDB, *options, "-D", self.engine.place(new)], directory=new)
         for each in sorted(new.iterdir(), key=lambda each: each.name == VERSION_FILE):
             each.rename(self.directory / each.name)
         new.rmdir()

@@ -1,0 +1,305 @@
+"""The client: publish, decide, read, follow and project over HTTP."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any, AsyncIterator, Awaitable, Callable, List, Mapping, Sequence, Union
+
+import anyio
+import httpx
+
+from .. import models
+from ..decisions import Decided, Deciding
+from ..events import HEARTBEAT_SECONDS, SILENCE_SECONDS, Event, Following, members_of
+from ..facts import (
+    AnyQuery,
+    Fact,
+    NewFact,
+    Page,
+    PayloadTypes,
+    Published,
+    body_of,
+    condition_of,
+    encode,
+    items_of,
+    published_of,
+)
+from ..retrying import Attempts
+from .closing import aclosing
+from .views import AsyncView
+
+VERSION = "0.1.0"
+ANSWER_SECONDS = 30.0
+URL_QUERY_LENGTH_MAX = 2000
+PAGE_FACTS = 500
+Key = Union[str, Callable[[], Awaitable[str]], None]
+
+
+class AsyncFactwire:
+    """A log, at the URL of the service or FACTWIRE_URL.
+
+    `key` is an API key or a token (default: FACTWIRE_KEY), or a function that is asked for one before each attempt.
+    `types` are the classes of payloads: `{"shop/OrderPlaced": OrderPlaced}`. `give_up_after` says for how many seconds
+    an operation is retried while the service cannot be reached; streams are retried without end. `http` is an HTTP
+    client of your own, with its proxies and certificates. One client serves all tasks of a program.
+    """
+
+    def __init__(
+        self,
+        url: str | None = None,
+        *,
+        key: Key = None,
+        types: Mapping[str, Any] | None = None,
+        give_up_after: float = 30.0,
+        http: httpx.AsyncClient | None = None,
+    ) -> None:
+        self.url = (url or os.environ.get("FACTWIRE_URL") or "http://127.0.0.1:8000").rstrip("/")
+        self._key = key or os.environ.get("FACTWIRE_KEY")
+        self._types = PayloadTypes(types)
+        self._give_up_after = give_up_after
+        self._owns_http = http is None
+        self._http = http or httpx.AsyncClient()
+
+    async def __aenter__(self) -> AsyncFactwire:
+        return self
+
+    async def __aexit__(self, *failure: object) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        if self._owns_http:
+            await self._http.aclose()
+
+    async def publish(
+        self,
+        namespace: str,
+        type: str,
+        payload: Any,
+        *,
+        aggregate_ids: Sequence[str] = (),
+        meta: Mapping[str, Any] | None = None,
+        version: int | None = None,
+        id: str | None = None,
+        data_subject: str | None = None,
+        fail_if_match: AnyQuery | None = None,
+        fail_unless_match: AnyQuery | None = None,
+        after: str | int | None = None,
+    ) -> Published:
+        """Publish a fact. Returns once it is in the log, whether by this attempt or an earlier one.
+
+        Raises ConditionFailed if the condition does not hold, another Problem if the fact was refused, Unreachable if
+        it was not written, and OutcomeUnknown if it may have been.
+        """
+        ids = aggregate_ids if isinstance(aggregate_ids, str) else list(aggregate_ids)
+        given = None if meta is None else dict(meta)
+        fact = NewFact(namespace, type, payload, id, version, ids, given, data_subject)  # type: ignore[arg-type]
+        return await self.publish_all(
+            [fact], fail_if_match=fail_if_match, fail_unless_match=fail_unless_match, after=after
+        )
+
+    async def publish_all(
+        self,
+        facts: Sequence[NewFact],
+        *,
+        fail_if_match: AnyQuery | None = None,
+        fail_unless_match: AnyQuery | None = None,
+        after: str | int | None = None,
+    ) -> Published:
+        """Publish facts as one: all of them, at consecutive positions, or none. Raises as `publish` does."""
+        body = body_of(facts, condition_of(fail_if_match, fail_unless_match, after))
+        response, members = await self._ask("POST", "/v1/facts", content=body, facts=list(facts))
+        return published_of(members, replayed=response.status_code == 200)
+
+    async def decide(
+        self, query: AnyQuery, decision: Callable[[List[Fact]], Decided], *, attempts: int = 10, facts_max: int = 10_000
+    ) -> Published | None:
+        """Read all facts that match, and publish what `decision` makes of them, unless another such fact came first.
+
+        If one came, the new facts are read too and `decision` is asked again: it must not change anything itself. It
+        returns a NewFact, several, or None. Raises ConditionFailed after the last attempt, and TooManyFacts.
+        """
+        deciding = Deciding(attempts, facts_max)
+        while True:
+            try:
+                while not deciding.is_informed:
+                    deciding.see(await self.page(query, after=deciding.after, limit=PAGE_FACTS))
+                facts = deciding.decided(decision)
+                if not facts:
+                    return None
+                return await self.publish_all(facts, fail_if_match=query, after=deciding.after)
+            except deciding.REPEATED as error:
+                deciding.overtaken(error)
+            await anyio.sleep(deciding.pause)
+
+    async def page(
+        self,
+        query: AnyQuery | None = None,
+        *,
+        after: str | int | None = None,
+        until: str | int | None = None,
+        limit: int = 100,
+        newest_first: bool = False,
+        wait_seconds: float = 0,
+    ) -> Page:
+        """A page of the facts that match. `wait_seconds` is how long an empty page waits for the first one."""
+        given: dict[str, Any] = {"after": after, "until": until, "limit": limit}
+        given |= {"order": "desc" if newest_first else None, "wait_seconds": wait_seconds or None}
+        parameters = {name: value for name, value in given.items() if value is not None}
+        method, path, more = asking(query, "/v1/facts", "/v1/facts/search", parameters)
+        _, members = await self._ask(method, path, seconds=wait_seconds, **more)
+        return self._types.page(members)
+
+    async def read(
+        self,
+        query: AnyQuery | None = None,
+        *,
+        after: str | int | None = None,
+        until: str | int | None = None,
+        limit: int | None = None,
+        newest_first: bool = False,
+    ) -> AsyncIterator[Fact]:
+        """The facts that match, up to the present head, page by page as they are taken."""
+        left = limit if limit is not None else 1 << 62
+        while left > 0:
+            page = await self.page(
+                query, after=after, until=until, limit=min(left, PAGE_FACTS), newest_first=newest_first
+            )
+            for fact in page.facts:
+                yield fact
+            left -= len(page.facts)
+            if page.caught_up:
+                return
+            after, until = (after, page.until) if newest_first else (page.cursor, until)
+
+    async def fact(self, id_or_position: str | int) -> Fact:
+        """The fact with an id or at a position. Raises FactNotFound."""
+        path = f"/v1/facts/at/{id_or_position}" if isinstance(id_or_position, int) else f"/v1/facts/{id_or_position}"
+        _, members = await self._ask("GET", path)
+        return self._types.fact(members, "")
+
+    async def position(self, at: str | None = None) -> models.LogPosition:
+        """The head of the log, or the last position before a time (RFC 3339)."""
+        _, members = await self._ask("GET", "/v1/position", params={} if at is None else {"at": at})
+        return models.LogPosition(**{name: members[name] for name in ("position", "cursor", "head", "published_at")})
+
+    async def ticket(self, query: AnyQuery | None = None) -> str:
+        """A ticket for a page: it opens one stream with this query, once."""
+        _, members = await self._ask("POST", "/v1/tickets", content=encode({"items": items_of(query)}).encode())
+        return str(members["ticket"])
+
+    async def follow(
+        self,
+        query: AnyQuery | None = None,
+        *,
+        after: str | int = "start",
+        until_caught_up: bool = False,
+        give_up_after: float | None = None,
+    ) -> AsyncIterator[Fact]:
+        """Facts that match, first those in the log, then each new one. Streams that end are opened again.
+
+        Keep `fact.cursor` to go on after a restart. Raises Problem where going on would be wrong, such as CursorForked,
+        and Unreachable after `give_up_after` seconds without a stream.
+        """
+        async with aclosing(self.events(query, after=after, give_up_after=give_up_after)) as events:
+            async for event in events:
+                if event.name == "fact":
+                    yield self.fact_of(event)
+                elif event.name == "caught-up" and until_caught_up:
+                    return
+
+    async def events(
+        self, query: AnyQuery | None = None, *, after: str | int = "start", give_up_after: float | None = None
+    ) -> AsyncIterator[Event]:
+        """As `follow`, with the events that move the cursor without a fact: `caught-up` and `position`."""
+        async with aclosing(self._batches(query, Following(after, give_up_after))) as batches:
+            async for batch in batches:
+                for event in batch:
+                    yield event
+
+    def fact_of(self, event: Event) -> Fact:
+        return self._types.fact(members_of(event), event.cursor.partition(":")[0])
+
+    async def project(
+        self,
+        view: AsyncView,
+        query: AnyQuery | None,
+        apply: Callable[[Any, Fact], Awaitable[None]],
+        *,
+        until_caught_up: bool = False,
+    ) -> None:
+        """Fold facts into a view: `apply` is called for each, in a transaction that also moves the view's cursor.
+
+        So each fact is applied exactly once, whatever is killed. Raises TakenOver if another process moves the same
+        cursor, and otherwise as `follow` does.
+        """
+        following = Following(await view.cursor(), None)
+        async with aclosing(self._batches(query, following)) as batches:
+            async for batch in batches:
+                async with view.moved(batch[-1].cursor) as target:
+                    for event in batch:
+                        if event.name == "fact":
+                            await apply(target, self.fact_of(event))
+                if until_caught_up and any(event.name == "caught-up" for event in batch):
+                    return
+
+    async def _batches(self, query: AnyQuery | None, following: Following) -> AsyncIterator[List[Event]]:
+        """Events as they arrive together, over as many streams as it takes."""
+        timeout = httpx.Timeout(10, read=SILENCE_SECONDS)
+        while True:
+            parameters = {"after": following.after, "heartbeat": HEARTBEAT_SECONDS}
+            method, path, more = asking(query, "/v1/stream", "/v1/stream", parameters)
+            following.begin()
+            try:
+                async with self._http.stream(
+                    method, self.url + path, headers=await self._headers(), timeout=timeout, **more
+                ) as response:
+                    if response.is_success:
+                        async for chunk in response.aiter_bytes():
+                            batch = following.feed(chunk)
+                            if batch:
+                                yield batch
+                        following.ended()
+                    else:
+                        await response.aread()
+                        following.refused(response)
+            except httpx.RequestError as error:
+                following.lost(error)
+            await anyio.sleep(following.pause)
+
+    async def _ask(
+        self, method: str, path: str, *, facts: List[NewFact] | None = None, seconds: float = 0, **more: Any
+    ) -> tuple[httpx.Response, Any]:
+        """An answer and its members, after as many attempts as it takes."""
+        attempts = Attempts(self._give_up_after + seconds, facts)
+        timeout = httpx.Timeout(10, read=ANSWER_SECONDS + seconds)
+        while True:
+            try:
+                response = await self._http.request(
+                    method, self.url + path, headers=await self._headers(), timeout=timeout, **more
+                )
+            except httpx.RequestError as error:
+                attempts.lost(error)
+            else:
+                members = attempts.members(response)
+                if members is not None:
+                    return response, members
+            await anyio.sleep(attempts.pause)
+
+    async def _headers(self) -> dict[str, str]:
+        headers = {"content-type": "application/json", "user-agent": f"factwire-client/{VERSION}"}
+        key = self._key if isinstance(self._key, str) or self._key is None else await self._key()
+        return headers if key is None else {**headers, "authorization": f"Bearer {key}"}
+
+
+def asking(
+    query: AnyQuery | None, path: str, path_of_large: str, parameters: Mapping[str, Any]
+) -> tuple[str, str, dict[str, Any]]:
+    """Method, path and arguments of a request with a query: in the URL, or in the body if it is large."""
+    items = items_of(query)
+    if not items:
+        return "GET", path, {"params": dict(parameters)}
+    text = json.dumps({"items": items}, separators=(",", ":"))
+    if len(text) <= URL_QUERY_LENGTH_MAX:
+        return "GET", path, {"params": {**parameters, "query": text}}
+    return "POST", path_of_large, {"params": dict(parameters), "content": text.encode()}

@@ -1,0 +1,299 @@
+"""The client: publish, decide, read, follow and project over HTTP."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any, Iterator, Callable, List, Mapping, Sequence, Union
+
+import time
+import httpx
+
+from .. import models
+from ..decisions import Decided, Deciding
+from ..events import HEARTBEAT_SECONDS, SILENCE_SECONDS, Event, Following, members_of
+from ..facts import (
+    AnyQuery,
+    Fact,
+    NewFact,
+    Page,
+    PayloadTypes,
+    Published,
+    body_of,
+    condition_of,
+    encode,
+    items_of,
+    published_of,
+)
+from ..retrying import Attempts
+from .closing import closing
+from .views import View
+
+VERSION = "0.1.0"
+ANSWER_SECONDS = 30.0
+URL_QUERY_LENGTH_MAX = 2000
+PAGE_FACTS = 500
+Key = Union[str, Callable[[], str], None]
+
+
+class Factwire:
+    """A log, at the URL of the service or FACTWIRE_URL.
+
+    `key` is an API key or a token (default: FACTWIRE_KEY), or a function that is asked for one before each attempt.
+    `types` are the classes of payloads: `{"shop/OrderPlaced": OrderPlaced}`. `give_up_after` says for how many seconds
+    an operation is retried while the service cannot be reached; streams are retried without end. `http` is an HTTP
+    client of your own, with its proxies and certificates. One client serves all tasks of a program.
+    """
+
+    def __init__(
+        self,
+        url: str | None = None,
+        *,
+        key: Key = None,
+        types: Mapping[str, Any] | None = None,
+        give_up_after: float = 30.0,
+        http: httpx.Client | None = None,
+    ) -> None:
+        self.url = (url or os.environ.get("FACTWIRE_URL") or "http://127.0.0.1:8000").rstrip("/")
+        self._key = key or os.environ.get("FACTWIRE_KEY")
+        self._types = PayloadTypes(types)
+        self._give_up_after = give_up_after
+        self._owns_http = http is None
+        self._http = http or httpx.Client()
+
+    def __enter__(self) -> Factwire:
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        if self._owns_http:
+            self._http.close()
+
+    def publish(
+        self,
+        namespace: str,
+        type: str,
+        payload: Any,
+        *,
+        aggregate_ids: Sequence[str] = (),
+        meta: Mapping[str, Any] | None = None,
+        version: int | None = None,
+        id: str | None = None,
+        data_subject: str | None = None,
+        fail_if_match: AnyQuery | None = None,
+        fail_unless_match: AnyQuery | None = None,
+        after: str | int | None = None,
+    ) -> Published:
+        """Publish a fact. Returns once it is in the log, whether by this attempt or an earlier one.
+
+        Raises ConditionFailed if the condition does not hold, another Problem if the fact was refused, Unreachable if
+        it was not written, and OutcomeUnknown if it may have been.
+        """
+        ids = aggregate_ids if isinstance(aggregate_ids, str) else list(aggregate_ids)
+        given = None if meta is None else dict(meta)
+        fact = NewFact(namespace, type, payload, id, version, ids, given, data_subject)  # type: ignore[arg-type]
+        return self.publish_all([fact], fail_if_match=fail_if_match, fail_unless_match=fail_unless_match, after=after)
+
+    def publish_all(
+        self,
+        facts: Sequence[NewFact],
+        *,
+        fail_if_match: AnyQuery | None = None,
+        fail_unless_match: AnyQuery | None = None,
+        after: str | int | None = None,
+    ) -> Published:
+        """Publish facts as one: all of them, at consecutive positions, or none. Raises as `publish` does."""
+        body = body_of(facts, condition_of(fail_if_match, fail_unless_match, after))
+        response, members = self._ask("POST", "/v1/facts", content=body, facts=list(facts))
+        return published_of(members, replayed=response.status_code == 200)
+
+    def decide(
+        self, query: AnyQuery, decision: Callable[[List[Fact]], Decided], *, attempts: int = 10, facts_max: int = 10_000
+    ) -> Published | None:
+        """Read all facts that match, and publish what `decision` makes of them, unless another such fact came first.
+
+        If one came, the new facts are read too and `decision` is asked again: it must not change anything itself. It
+        returns a NewFact, several, or None. Raises ConditionFailed after the last attempt, and TooManyFacts.
+        """
+        deciding = Deciding(attempts, facts_max)
+        while True:
+            try:
+                while not deciding.is_informed:
+                    deciding.see(self.page(query, after=deciding.after, limit=PAGE_FACTS))
+                facts = deciding.decided(decision)
+                if not facts:
+                    return None
+                return self.publish_all(facts, fail_if_match=query, after=deciding.after)
+            except deciding.REPEATED as error:
+                deciding.overtaken(error)
+            time.sleep(deciding.pause)
+
+    def page(
+        self,
+        query: AnyQuery | None = None,
+        *,
+        after: str | int | None = None,
+        until: str | int | None = None,
+        limit: int = 100,
+        newest_first: bool = False,
+        wait_seconds: float = 0,
+    ) -> Page:
+        """A page of the facts that match. `wait_seconds` is how long an empty page waits for the first one."""
+        given: dict[str, Any] = {"after": after, "until": until, "limit": limit}
+        given |= {"order": "desc" if newest_first else None, "wait_seconds": wait_seconds or None}
+        parameters = {name: value for name, value in given.items() if value is not None}
+        method, path, more = asking(query, "/v1/facts", "/v1/facts/search", parameters)
+        _, members = self._ask(method, path, seconds=wait_seconds, **more)
+        return self._types.page(members)
+
+    def read(
+        self,
+        query: AnyQuery | None = None,
+        *,
+        after: str | int | None = None,
+        until: str | int | None = None,
+        limit: int | None = None,
+        newest_first: bool = False,
+    ) -> Iterator[Fact]:
+        """The facts that match, up to the present head, page by page as they are taken."""
+        left = limit if limit is not None else 1 << 62
+        while left > 0:
+            page = self.page(query, after=after, until=until, limit=min(left, PAGE_FACTS), newest_first=newest_first)
+            for fact in page.facts:
+                yield fact
+            left -= len(page.facts)
+            if page.caught_up:
+                return
+            after, until = (after, page.until) if newest_first else (page.cursor, until)
+
+    def fact(self, id_or_position: str | int) -> Fact:
+        """The fact with an id or at a position. Raises FactNotFound."""
+        path = f"/v1/facts/at/{id_or_position}" if isinstance(id_or_position, int) else f"/v1/facts/{id_or_position}"
+        _, members = self._ask("GET", path)
+        return self._types.fact(members, "")
+
+    def position(self, at: str | None = None) -> models.LogPosition:
+        """The head of the log, or the last position before a time (RFC 3339)."""
+        _, members = self._ask("GET", "/v1/position", params={} if at is None else {"at": at})
+        return models.LogPosition(**{name: members[name] for name in ("position", "cursor", "head", "published_at")})
+
+    def ticket(self, query: AnyQuery | None = None) -> str:
+        """A ticket for a page: it opens one stream with this query, once."""
+        _, members = self._ask("POST", "/v1/tickets", content=encode({"items": items_of(query)}).encode())
+        return str(members["ticket"])
+
+    def follow(
+        self,
+        query: AnyQuery | None = None,
+        *,
+        after: str | int = "start",
+        until_caught_up: bool = False,
+        give_up_after: float | None = None,
+    ) -> Iterator[Fact]:
+        """Facts that match, first those in the log, then each new one. Streams that end are opened again.
+
+        Keep `fact.cursor` to go on after a restart. Raises Problem where going on would be wrong, such as CursorForked,
+        and Unreachable after `give_up_after` seconds without a stream.
+        """
+        with closing(self.events(query, after=after, give_up_after=give_up_after)) as events:
+            for event in events:
+                if event.name == "fact":
+                    yield self.fact_of(event)
+                elif event.name == "caught-up" and until_caught_up:
+                    return
+
+    def events(
+        self, query: AnyQuery | None = None, *, after: str | int = "start", give_up_after: float | None = None
+    ) -> Iterator[Event]:
+        """As `follow`, with the events that move the cursor without a fact: `caught-up` and `position`."""
+        with closing(self._batches(query, Following(after, give_up_after))) as batches:
+            for batch in batches:
+                for event in batch:
+                    yield event
+
+    def fact_of(self, event: Event) -> Fact:
+        return self._types.fact(members_of(event), event.cursor.partition(":")[0])
+
+    def project(
+        self,
+        view: View,
+        query: AnyQuery | None,
+        apply: Callable[[Any, Fact], None],
+        *,
+        until_caught_up: bool = False,
+    ) -> None:
+        """Fold facts into a view: `apply` is called for each, in a transaction that also moves the view's cursor.
+
+        So each fact is applied exactly once, whatever is killed. Raises TakenOver if another process moves the same
+        cursor, and otherwise as `follow` does.
+        """
+        following = Following(view.cursor(), None)
+        with closing(self._batches(query, following)) as batches:
+            for batch in batches:
+                with view.moved(batch[-1].cursor) as target:
+                    for event in batch:
+                        if event.name == "fact":
+                            apply(target, self.fact_of(event))
+                if until_caught_up and any(event.name == "caught-up" for event in batch):
+                    return
+
+    def _batches(self, query: AnyQuery | None, following: Following) -> Iterator[List[Event]]:
+        """Events as they arrive together, over as many streams as it takes."""
+        timeout = httpx.Timeout(10, read=SILENCE_SECONDS)
+        while True:
+            parameters = {"after": following.after, "heartbeat": HEARTBEAT_SECONDS}
+            method, path, more = asking(query, "/v1/stream", "/v1/stream", parameters)
+            following.begin()
+            try:
+                with self._http.stream(
+                    method, self.url + path, headers=self._headers(), timeout=timeout, **more
+                ) as response:
+                    if response.is_success:
+                        for chunk in response.iter_bytes():
+                            batch = following.feed(chunk)
+                            if batch:
+                                yield batch
+                        following.ended()
+                    else:
+                        response.read()
+                        following.refused(response)
+            except httpx.RequestError as error:
+                following.lost(error)
+            time.sleep(following.pause)
+
+    def _ask(
+        self, method: str, path: str, *, facts: List[NewFact] | None = None, seconds: float = 0, **more: Any
+    ) -> tuple[httpx.Response, Any]:
+        """An answer and its members, after as many attempts as it takes."""
+        attempts = Attempts(self._give_up_after + seconds, facts)
+        timeout = httpx.Timeout(10, read=ANSWER_SECONDS + seconds)
+        while True:
+            try:
+                response = self._http.request(method, self.url + path, headers=self._headers(), timeout=timeout, **more)
+            except httpx.RequestError as error:
+                attempts.lost(error)
+            else:
+                members = attempts.members(response)
+                if members is not None:
+                    return response, members
+            time.sleep(attempts.pause)
+
+    def _headers(self) -> dict[str, str]:
+        headers = {"content-type": "application/json", "user-agent": f"factwire-client/{VERSION}"}
+        key = self._key if isinstance(self._key, str) or self._key is None else self._key()
+        return headers if key is None else {**headers, "authorization": f"Bearer {key}"}
+
+
+def asking(
+    query: AnyQuery | None, path: str, path_of_large: str, parameters: Mapping[str, Any]
+) -> tuple[str, str, dict[str, Any]]:
+    """Method, path and arguments of a request with a query: in the URL, or in the body if it is large."""
+    items = items_of(query)
+    if not items:
+        return "GET", path, {"params": dict(parameters)}
+    text = json.dumps({"items": items}, separators=(",", ":"))
+    if len(text) <= URL_QUERY_LENGTH_MAX:
+        return "GET", path, {"params": {**parameters, "query": text}}
+    return "POST", path_of_large, {"params": dict(parameters), "content": text.encode()}

@@ -1,0 +1,67 @@
+"""Errors of the client. Refusals are classes by problem code, in problems.py, which is generated."""
+
+from __future__ import annotations
+
+from typing import Any, Iterator
+
+
+class FactwireError(Exception):
+    """Base of all errors of this package."""
+
+
+class Problem(FactwireError):
+    """The service refused the request: nothing was written. Its subclasses are in `factwire_client.problems`."""
+
+    code = ""
+
+    def __init__(self, status: int, members: dict[str, Any], *, text: str = "") -> None:
+        super().__init__(status, members)
+        self.status = status
+        self.members = members
+        self.text = text
+
+    @property
+    def detail(self) -> str:
+        return str(self.members.get("detail", ""))
+
+    def __str__(self) -> str:
+        fields = (f"{each.get('pointer') or each.get('parameter')}: {each.get('detail')}" for each in self._errors())
+        return "; ".join([f"{self.code or self.status}: {self.detail}", *fields])
+
+    def _errors(self) -> Iterator[dict[str, Any]]:
+        return (each for each in self.members.get("errors", ()) if isinstance(each, dict))
+
+
+class UnexpectedAnswer(Problem):
+    """Something other than the service answered, such as a proxy, and asking again would not help."""
+
+
+class Unreachable(FactwireError):
+    """The service could not be reached, or could not serve, for as long as was tried. Nothing was written."""
+
+
+class OutcomeUnknown(FactwireError):
+    """An attempt to publish got no answer, and those after it did not tell either: the facts may have been written.
+
+    `facts` has them with their ids. `publish_all(error.facts, …)` goes on: if they were written, it says so.
+    """
+
+    def __init__(self, message: str, facts: list[Any]) -> None:
+        super().__init__(message)
+        self.facts = facts
+
+
+class PayloadInvalid(FactwireError):
+    """A payload does not fit the class that is registered for its type. `fact` has it as plain JSON."""
+
+    def __init__(self, fact: Any, cause: Exception) -> None:
+        super().__init__(f"position {fact.position}, {fact.namespace}/{fact.type}: {cause}")
+        self.fact = fact
+
+
+class TooManyFacts(FactwireError):
+    """A decision would have to read more facts than its limit."""
+
+
+class TakenOver(FactwireError):
+    """Another process moved the cursor of this view: this one has to stop."""

@@ -1,0 +1,114 @@
+"""Views that have one kind of program only: SQLite and files without tasks, asyncpg with them."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any, AsyncIterator, Iterator
+
+from ._async.views import MOVE, READ, START, TABLE
+from .errors import TakenOver
+
+
+class SqliteView:
+    """A view in SQLite. `apply` gets the connection. The cursor is kept in the table factwire_cursors, under a name."""
+
+    def __init__(self, connection: sqlite3.Connection, name: str) -> None:
+        self._connection = connection
+        self._name = name
+        self._cursor = ""
+
+    def cursor(self) -> str:
+        self._connection.execute(TABLE)
+        self._connection.execute(START.format("?"), (self._name,))
+        if self._connection.in_transaction:
+            self._connection.execute("commit")
+        (self._cursor,) = self._connection.execute(READ.format("?"), (self._name,)).fetchone()
+        return self._cursor
+
+    @contextmanager
+    def moved(self, cursor: str) -> Iterator[sqlite3.Connection]:
+        # Statements, because commit() and rollback() of a connection with autocommit do nothing.
+        if not self._connection.in_transaction:
+            self._connection.execute("begin immediate")
+        try:
+            move = MOVE.format("?", "?", "?")
+            if self._connection.execute(move, (cursor, self._name, self._cursor)).rowcount != 1:
+                raise TakenOver(f"the cursor of {self._name} is no longer {self._cursor}")
+            yield self._connection
+        except BaseException:
+            self._connection.execute("rollback")
+            raise
+        self._connection.execute("commit")
+        self._cursor = cursor
+
+
+class FileView:
+    """A view in a JSON file: `apply` gets the dict of its state. The file is replaced as a whole, for small states.
+
+    Two processes that use one file are noticed only when one of them has written meanwhile.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self._path = Path(path)
+        self._cursor = ""
+        self._state: dict[str, Any] = {}
+
+    @property
+    def state(self) -> dict[str, Any]:
+        state: dict[str, Any] = self._load()["state"]
+        return state
+
+    def cursor(self) -> str:
+        content = self._load()
+        self._cursor, self._state = content["cursor"], content["state"]
+        return self._cursor
+
+    @contextmanager
+    def moved(self, cursor: str) -> Iterator[dict[str, Any]]:
+        state = json.loads(json.dumps(self._state))  # a failed transaction leaves the state as it was
+        yield state
+        if self._load()["cursor"] != self._cursor:
+            raise TakenOver(f"the cursor of {self._path} is no longer {self._cursor}")
+        part = self._path.with_name(f"{self._path.name}.part")
+        with part.open("w", encoding="utf-8") as file:
+            json.dump({"cursor": cursor, "state": state}, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, self._path)
+        self._cursor, self._state = cursor, state
+
+    def _load(self) -> dict[str, Any]:
+        try:
+            content: dict[str, Any] = json.loads(self._path.read_text(encoding="utf-8"))
+            return content
+        except FileNotFoundError:
+            return {"cursor": "start", "state": {}}
+
+
+class AsyncpgView:
+    """A view in PostgreSQL, on a connection of asyncpg. `apply` gets the connection."""
+
+    def __init__(self, connection: Any, name: str) -> None:
+        self._connection = connection
+        self._name = name
+        self._cursor = ""
+
+    async def cursor(self) -> str:
+        async with self._connection.transaction():
+            await self._connection.execute(TABLE)
+            await self._connection.execute(START.format("$1"), self._name)
+            self._cursor = await self._connection.fetchval(READ.format("$1"), self._name)
+        return self._cursor
+
+    @asynccontextmanager
+    async def moved(self, cursor: str) -> AsyncIterator[Any]:
+        async with self._connection.transaction():
+            moved = await self._connection.execute(MOVE.format("$1", "$2", "$3"), cursor, self._name, self._cursor)
+            if moved != "UPDATE 1":
+                raise TakenOver(f"the cursor of {self._name} is no longer {self._cursor}")
+            yield self._connection
+        self._cursor = cursor
