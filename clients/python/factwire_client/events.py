@@ -40,7 +40,6 @@ class Following:
         self.after = after
         self._give_up_after = give_up_after
         self._alive_at = time.monotonic()
-        self._position = 0
         self._rest = b""
         self._tries = 0
         self._retry_seconds = RETRY_SECONDS
@@ -86,10 +85,6 @@ class Following:
             log.warning("the stream ends: %s", fields[b"data"].decode())
             return None
         cursor = fields[b"id"].decode()
-        position = int(cursor.rpartition(":")[2])
-        if name == "fact" and position <= self._position:
-            return None
-        self._position = max(position, self._position)
         self.after = cursor
         return Event(name, cursor, fields[b"data"].decode())
 

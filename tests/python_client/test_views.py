@@ -1,0 +1,186 @@
+"""Projections: the cursor and the view in one transaction, for each kind of view."""
+
+import asyncio
+import sqlite3
+from collections.abc import Callable
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import asyncpg
+import psycopg
+import pytest
+
+from factwire_client import (
+    AsyncFactwire,
+    AsyncpgView,
+    AsyncPsycopgView,
+    Fact,
+    Factwire,
+    FileView,
+    NewFact,
+    PsycopgView,
+    Query,
+    SqliteView,
+    TakenOver,
+)
+from tests.support.service import ServiceProcess
+
+COUNT = "insert into seen values ({})"
+TABLE = "create table if not exists seen (n integer)"
+
+
+class Fails(Exception):
+    """What an apply raises in the middle."""
+
+
+@pytest.fixture
+def query(service: ServiceProcess) -> Query:
+    """A query for ten facts."""
+    namespace = f"views-{uuid4()}"
+    with Factwire(service.url) as log:
+        log.publish_all([NewFact(namespace, "Counted", {"n": n}) for n in range(10)])
+    return Query(namespaces=[namespace])
+
+
+def failing_once(apply: Callable[[Any, Fact], None]) -> Callable[[Any, Fact], None]:
+    """The same, but it fails after the fifth fact has been applied."""
+    failures = [Fails()]
+
+    def applied(target: Any, fact: Fact) -> None:
+        apply(target, fact)
+        if fact.payload["n"] == 5 and failures:
+            raise failures.pop()
+
+    return applied
+
+
+def sqlite_view(path: Path, **options: Any) -> tuple[Any, Callable[[Any, Fact], None], Callable[[], list[int]]]:
+    connection = sqlite3.connect(path, **options)
+    connection.execute(TABLE)
+
+    def apply(view: sqlite3.Connection, fact: Fact) -> None:
+        view.execute(COUNT.format("?"), (fact.payload["n"],))
+
+    def seen() -> list[int]:
+        return [n for (n,) in sqlite3.connect(path).execute("select n from seen order by n")]
+
+    return SqliteView(connection, "seen"), apply, seen
+
+
+def file_view(path: Path) -> tuple[Any, Callable[[Any, Fact], None], Callable[[], list[int]]]:
+    def apply(state: dict[str, Any], fact: Fact) -> None:
+        state.setdefault("seen", []).append(fact.payload["n"])
+
+    return FileView(path), apply, lambda: FileView(path).state.get("seen", [])
+
+
+@contextmanager
+def view_of(kind: str, path: Path, database_url: str) -> Any:
+    if kind == "file":
+        yield file_view(path)
+    elif kind == "psycopg":
+        with psycopg.connect(database_url) as connection:
+            connection.execute(TABLE)
+            connection.commit()
+
+            def seen() -> list[int]:
+                with psycopg.connect(database_url) as other:
+                    return [n for (n,) in other.execute("select n from seen order by n")]
+
+            def apply(view: Any, fact: Fact) -> None:
+                view.execute(COUNT.format("%s"), (fact.payload["n"],))
+
+            yield PsycopgView(connection, "seen"), apply, seen
+    else:
+        yield sqlite_view(path, **({"isolation_level": None} if kind == "sqlite-autocommit" else {}))
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "sqlite-autocommit", "file", "psycopg"])
+def test_a_failed_transaction_leaves_cursor_and_view_as_they_were(
+    service: ServiceProcess, query: Query, tmp_path: Path, fresh_database_url: str, kind: str
+) -> None:
+    with Factwire(service.url) as log, view_of(kind, tmp_path / "view", fresh_database_url) as (view, apply, seen):
+        fails = failing_once(apply)
+        with pytest.raises(Fails):
+            log.project(view, query, fails, until_caught_up=True)
+        assert seen() == []
+        log.project(view, query, fails, until_caught_up=True)
+        assert seen() == list(range(10))
+        log.project(view, query, fails, until_caught_up=True)
+        assert seen() == list(range(10))
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "sqlite-autocommit", "file", "psycopg"])
+def test_a_second_process_ends_the_first(
+    service: ServiceProcess, query: Query, tmp_path: Path, fresh_database_url: str, kind: str
+) -> None:
+    path = tmp_path / "view"
+    with Factwire(service.url) as log, view_of(kind, path, fresh_database_url) as (view, apply, seen):
+        view.cursor()
+        with view_of(kind, path, fresh_database_url) as (other, _, _):
+            log.project(other, query, apply, until_caught_up=True)
+        with pytest.raises(TakenOver), view.moved("1:1") as target:
+            apply(target, Fact(0, "", "", "", "", 1, [], {}, {"n": 99}))
+        assert seen() == list(range(10))
+
+
+@pytest.mark.parametrize("kind", ["asyncpg", "psycopg"])
+async def test_the_same_with_tasks(service: ServiceProcess, query: Query, fresh_database_url: str, kind: str) -> None:
+    connection: Any
+    view_class: Any
+    if kind == "asyncpg":
+        connection, mark, view_class = await asyncpg.connect(fresh_database_url), "$1", AsyncpgView
+    else:
+        connection = await psycopg.AsyncConnection.connect(fresh_database_url, autocommit=True)
+        mark, view_class = "%s", AsyncPsycopgView
+    failures = [Fails()]
+
+    async def apply(view: Any, fact: Fact) -> None:
+        n = fact.payload["n"]
+        await (view.execute(COUNT.format(mark), n) if mark == "$1" else view.execute(COUNT.format(mark), (n,)))
+        if n == 5 and failures:
+            raise failures.pop()
+
+    await connection.execute(TABLE)
+    async with AsyncFactwire(service.url) as log:
+        view = view_class(connection, "seen")
+        with pytest.raises(Fails):
+            await log.project(view, query, apply, until_caught_up=True)
+        await log.project(view, query, apply, until_caught_up=True)
+        await log.project(view_class(connection, "seen"), query, apply, until_caught_up=True)
+        with pytest.raises(TakenOver):
+            async with (stale := view_class(connection, "other")).moved(""):
+                raise AssertionError(stale)
+    await connection.close()
+    other = await asyncpg.connect(fresh_database_url)
+    assert [row["n"] for row in await other.fetch("select n from seen order by n")] == list(range(10))
+    await other.close()
+
+
+def test_a_projection_goes_on_until_it_is_left(service: ServiceProcess, query: Query, tmp_path: Path) -> None:
+    class Left(Exception):
+        """How this program leaves."""
+
+    async def scenario() -> None:
+        async with AsyncFactwire(service.url) as log:
+            view, apply, seen = sqlite_view(tmp_path / "view", check_same_thread=False)
+
+            def until_eleven(target: Any, fact: Fact) -> None:
+                if fact.payload["n"] == 11:
+                    raise Left
+                apply(target, fact)
+
+            running = asyncio.create_task(asyncio.to_thread(Factwire(service.url).project, view, query, until_eleven))
+            while len(seen()) < 10:
+                await asyncio.sleep(0.01)
+            for n in (10, 11):
+                await log.publish(query.namespaces[0], "Counted", {"n": n})  # type: ignore[index]
+                while n == 10 and len(seen()) < 11:
+                    await asyncio.sleep(0.01)
+            with pytest.raises(Left):
+                await running
+            assert seen() == list(range(11))
+
+    asyncio.run(asyncio.wait_for(scenario(), 20))
