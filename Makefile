@@ -15,6 +15,7 @@ SITE := .venv-site/stamp
 DEPLOY := .venv-deploy/stamp
 CLIENTS := .venv-clients/stamp
 DEPLOY_TOOLS := .venv-deploy/bin/kubectl .venv-deploy/bin/promtool
+TYPESCRIPT := clients/typescript/node_modules/.package-lock.json
 PEERS_NODE := bench/peers/node_modules/.package-lock.json
 CODE := $(wildcard app tests bench docs locks clients/generate.py)
 .DELETE_ON_ERROR:
@@ -29,7 +30,7 @@ run: $(RUNTIME) $(VENV)/factwire ## Start the service; settings come from the en
 test: $(DEVELOPMENT) $(VENV)/factwire ## Run the tests (FACTWIRE_TEST_DATABASE_URL instead of a throw-away PostgreSQL)
 	@exec $(VENV)/python -m pytest -m "not clients and not image and not deploy and not poolers and not proxies and not floods and not sdks and not suites"
 
-test-clients: $(DEVELOPMENT) $(VENV)/factwire ## Run the tests that need Node or a browser
+test-clients: $(DEVELOPMENT) $(VENV)/factwire $(TYPESCRIPT) ## Run the tests that need Node or a browser
 	@scripts/require $@
 	@cd tests/clients && npm ci --no-audit --no-fund
 	@exec $(VENV)/python -m pytest -m clients
@@ -98,7 +99,8 @@ openapi: $(RUNTIME) $(VENV)/factwire ## Write the documents in openapi/
 	$(VENV)/python -m factwire openapi > openapi/openapi.json
 	$(VENV)/python -m factwire openapi --with-items > openapi/openapi-3.2.json
 
-clients: $(CLIENTS) ## Write the generated parts of the clients: models, errors by code, the Python client without tasks
+clients: $(CLIENTS) $(TYPESCRIPT) ## Write the generated parts of the clients: models, errors by code, the Python client without tasks
+	@scripts/require $@
 	@.venv-clients/bin/python clients/generate.py
 
 docs: $(SITE) ## Build the site of the documentation into build/site
@@ -118,7 +120,7 @@ lock: $(DEVELOPMENT) ## Choose the newest allowed versions and write the lock fi
 
 clean: ## Remove what the other targets made
 	rm -rf dist .venv .venv-clients .venv-deploy .venv-peers .venv-plot .venv-sbom .venv-sdks .venv-site .venv-suites .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build *.egg-info \
-		tests/clients/node_modules tests/sdks/node_modules tests/suites/node_modules bench/peers/node_modules deploy/image/wheels/*.whl
+		clients/typescript/node_modules clients/typescript/dist tests/clients/node_modules tests/sdks/node_modules tests/suites/node_modules bench/peers/node_modules deploy/image/wheels/*.whl
 	find app alembic bench tests -name __pycache__ -prune -exec rm -rf {} +
 
 # The newest Python waits for wheels of the embedded PostgreSQL.
@@ -163,6 +165,12 @@ $(PEERS_NODE): bench/peers/package-lock.json
 	@scripts/require bench-peers
 	@echo "Installing $< into bench/peers/node_modules"
 	@cd bench/peers && npm ci --ignore-scripts --no-audit --no-fund --silent
+	@touch $@
+
+$(TYPESCRIPT): clients/typescript/package-lock.json
+	@scripts/require clients
+	@echo "Installing $< into clients/typescript/node_modules"
+	@cd clients/typescript && npm ci --ignore-scripts --no-audit --no-fund --silent
 	@touch $@
 
 $(DEPLOY_TOOLS): .venv-deploy/bin/%: | $(DEPLOY)

@@ -15,7 +15,7 @@ import unasync
 
 ROOT = Path(__file__).parents[1]
 PYTHON = ROOT / "clients" / "python" / "factwire_client"
-TYPESCRIPT = ROOT / "clients" / "typescript" / "src"
+TYPESCRIPT = ROOT / "clients" / "typescript"
 MODELS = (
     "Fact",
     "NewFactBody",
@@ -79,6 +79,15 @@ def write_models() -> None:
         generator = Path(sys.executable).with_name("datamodel-codegen")
         command: list[str | Path] = [generator, "--input", path, *GENERATE, "--output", PYTHON / "models.py"]
         subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
+        typescript: list[str | Path] = [
+            "npx",
+            "--no-install",
+            "openapi-typescript",
+            path,
+            "--output",
+            TYPESCRIPT / "src" / "models.ts",
+        ]
+        subprocess.run(typescript, check=True, cwd=TYPESCRIPT, stdout=subprocess.DEVNULL)
 
 
 def unchecked(schema: Any) -> Any:
@@ -97,9 +106,12 @@ def write_errors() -> None:
     lines += ["", "BY_CODE: dict[str, type[Problem]] = {"]
     lines += [*(f'    "{code}": {name_of(code)},' for code, _, _ in found), "}", ""]
     (PYTHON / "problems.py").write_text("\n".join(lines))
-    codes = "".join(f'  | "{code}"\n' for code, _, _ in found)
-    said = "// Codes of problems, written by clients/generate.py from docs/problems.md."
-    (TYPESCRIPT / "problems.ts").write_text(f"{said}\n\nexport type ProblemCode =\n{codes[:-1]};\n")
+    lines = ["// Refusals by problem code, written by clients/generate.py from docs/problems.md.", ""]
+    lines += ['import { Problem } from "./errors.js";', ""]
+    lines += [f"export class {name_of(code)} extends Problem {{}}" for code, _, _ in found]
+    lines += ["", "export const byCode = new Map<string, typeof Problem>(["]
+    lines += [*(f'  ["{code}", {name_of(code)}],' for code, _, _ in found), "]);", ""]
+    (TYPESCRIPT / "src" / "problems.ts").write_text("\n".join(lines))
 
 
 def name_of(code: str) -> str:

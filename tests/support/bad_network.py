@@ -1,8 +1,6 @@
 """A proxy that cuts, delays and repeats: one fault for each connection, in the order of a script."""
 
 import asyncio
-import json
-import sys
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -30,7 +28,6 @@ class BadNetwork:
     def __init__(self, port: int, script: Iterable[Fault]) -> None:
         self._port = port
         self._script = list(script)
-        self._writers: set[asyncio.StreamWriter] = set()
         self.connections = 0
         self.happened: list[str] = []
 
@@ -112,35 +109,19 @@ class BadNetwork:
 async def bad_network(port: int, script: Iterable[Fault]) -> AsyncIterator[tuple[BadNetwork, str]]:
     """A bad network before the service at a port, and the URL that leads through it."""
     network = BadNetwork(port, script)
-    serving: set[asyncio.Task[None]] = set()
+    serving: dict[asyncio.StreamWriter, asyncio.Task[None]] = {}
 
     def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        serving.add(asyncio.create_task(network.serve(reader, writer)))
+        serving[writer] = asyncio.create_task(network.serve(reader, writer))
 
     server = await asyncio.start_server(accept, "127.0.0.1", 0)
     try:
         yield network, f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     finally:
         server.close()
-        for task in serving:
+        for task in serving.values():
             task.cancel()
-        await asyncio.gather(*serving, return_exceptions=True)
-
-
-async def main(port: str) -> None:
-    """Serve each script that arrives as a line, and answer its URL; after the next line, what happened."""
-    while line := await asyncio.to_thread(sys.stdin.readline):
-        script = [Fault(**fault) for fault in json.loads(line)]
-        async with bad_network(int(port), script) as (network, url):
-            tell(url)
-            await asyncio.to_thread(sys.stdin.readline)
-            tell(network.happened)
-
-
-def tell(what: object) -> None:
-    sys.stdout.write(f"{json.dumps(what)}\n")
-    sys.stdout.flush()
-
-
-if __name__ == "__main__":
-    asyncio.run(main(*sys.argv[1:]))
+        await asyncio.gather(*serving.values(), return_exceptions=True)
+        for writer in serving:  # also those whose task had not begun
+            writer.transport.abort()
+        await asyncio.sleep(0)

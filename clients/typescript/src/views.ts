@@ -1,0 +1,131 @@
+// Views that keep their cursor in the transaction of what it stands for.
+
+import { TakenOver } from "./errors.js";
+
+/** What `project` needs of a view. */
+export interface View<Target> {
+  /** The cursor of the last transaction; `start` in the beginning. */
+  cursor(): Promise<string>;
+  /** Runs `work` in a transaction that also moves the cursor. */
+  moved(cursor: string, work: (target: Target) => Promise<void>): Promise<void>;
+}
+
+const TABLE = "create table if not exists factwire_cursors (name text primary key, cursor text not null)";
+const START = "insert into factwire_cursors (name, cursor) values ($1, 'start') on conflict do nothing";
+const READ = "select cursor from factwire_cursors where name = $1";
+const MOVE = "update factwire_cursors set cursor = $1 where name = $2 and cursor = $3";
+
+/** A client of `pg`, as far as it is used. */
+export interface PgClient {
+  query(text: string, values?: unknown[]): Promise<{ rows: any[]; rowCount: number | null }>;
+}
+
+/** A view in PostgreSQL, on a client of `pg` of its own. The cursor is kept in the table factwire_cursors, under a name. */
+export class PgView<Client extends PgClient> implements View<Client> {
+  private last = "";
+
+  constructor(private readonly client: Client, private readonly name: string) {}
+
+  async cursor(): Promise<string> {
+    await this.client.query(TABLE);
+    await this.client.query(START, [this.name]);
+    this.last = (await this.client.query(READ, [this.name])).rows[0].cursor;
+    return this.last;
+  }
+
+  async moved(cursor: string, work: (target: Client) => Promise<void>): Promise<void> {
+    await this.client.query("begin");
+    try {
+      const moved = await this.client.query(MOVE, [cursor, this.name, this.last]);
+      if (moved.rowCount !== 1) throw new TakenOver(`the cursor of ${this.name} is no longer ${this.last}`);
+      await work(this.client);
+      await this.client.query("commit");
+    } catch (error) {
+      await this.client.query("rollback");
+      throw error;
+    }
+    this.last = cursor;
+  }
+}
+
+/** A database of `node:sqlite` or `better-sqlite3`, as far as it is used. */
+export interface SqliteDatabase {
+  exec(sql: string): unknown;
+  prepare(sql: string): { run(...values: any[]): { changes: number | bigint }; get(...values: any[]): any };
+}
+
+/** A view in SQLite. `apply` must not wait for anything else than the database. */
+export class SqliteView<Database extends SqliteDatabase> implements View<Database> {
+  private last = "";
+
+  constructor(private readonly database: Database, private readonly name: string) {}
+
+  async cursor(): Promise<string> {
+    this.database.exec(TABLE);
+    this.database.prepare(START.replace("$1", "?")).run(this.name);
+    this.last = this.database.prepare(READ.replace("$1", "?")).get(this.name).cursor;
+    return this.last;
+  }
+
+  async moved(cursor: string, work: (target: Database) => Promise<void>): Promise<void> {
+    this.database.exec("begin immediate");
+    try {
+      const moved = this.database.prepare(MOVE.replace(/\$\d/g, "?")).run(cursor, this.name, this.last);
+      if (Number(moved.changes) !== 1) throw new TakenOver(`the cursor of ${this.name} is no longer ${this.last}`);
+      await work(this.database);
+      this.database.exec("commit");
+    } catch (error) {
+      this.database.exec("rollback");
+      throw error;
+    }
+    this.last = cursor;
+  }
+}
+
+/** A view in a JSON file of Node: `apply` gets the object of its state. The file is replaced as a whole, for small states. */
+export class FileView<State extends object> implements View<State> {
+  private last = "";
+  private current: State;
+
+  constructor(private readonly path: string, private readonly initial: State) {
+    this.current = initial;
+  }
+
+  get state(): State {
+    return this.current;
+  }
+
+  async cursor(): Promise<string> {
+    const content = await this.load();
+    this.last = content.cursor;
+    this.current = content.state;
+    return this.last;
+  }
+
+  async moved(cursor: string, work: (target: State) => Promise<void>): Promise<void> {
+    const state = structuredClone(this.current);
+    await work(state);
+    if ((await this.load()).cursor !== this.last) throw new TakenOver(`the cursor of ${this.path} is no longer ${this.last}`);
+    const { open, rename } = await import("node:fs/promises");
+    const file = await open(`${this.path}.part`, "w");
+    try {
+      await file.writeFile(JSON.stringify({ cursor, state }));
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+    await rename(`${this.path}.part`, this.path);
+    this.last = cursor;
+    this.current = state;
+  }
+
+  private async load(): Promise<{ cursor: string; state: State }> {
+    const { readFile } = await import("node:fs/promises");
+    try {
+      return JSON.parse(await readFile(this.path, "utf8"));
+    } catch (error) {
+      if ((error as { code?: string }).code !== "ENOENT") throw error;
+      return { cursor: "start", state: structuredClone(this.initial) };
+    }
+  }
+}

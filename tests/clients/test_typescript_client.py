@@ -1,0 +1,221 @@
+"""@factwire/client in Node and in a real browser: each of its verbs, also through a network that cuts and repeats."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+from uuid import uuid4
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.access.keys import known, make_key, new_grants
+from tests.clients.typescript_client import HERE, ScriptFailed, build, in_node, in_page, page_origin
+from tests.conftest import RUN_DIRECTORY, StartService
+from tests.recipes.programs import raise_epoch
+from tests.support.bad_network import Fault, bad_network
+from tests.support.postgres import Databases
+from tests.support.service import ServiceProcess, free_port, settings_of
+
+pytestmark = pytest.mark.clients
+
+CUT = Fault("cut", 0)
+PATIENT = 60.0
+# The oldest and the newest Node that can be installed here, beside the one of this machine.
+NODES = {"node": "node", "oldest": "node_modules/node-oldest/bin/node", "newest": "node_modules/node-newest/bin/node"}
+faults = st.builds(
+    Fault,
+    st.sampled_from(["cut", "end", "lose", "delay", "repeat"]),
+    st.one_of(st.integers(0, 1200), st.integers(0, 20_000)),
+)
+tried = settings(
+    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def built(pytestconfig: pytest.Config) -> None:
+    build(pytestconfig.stash[RUN_DIRECTORY])
+
+
+@pytest.fixture(scope="session")
+def origin_url() -> Iterator[str]:
+    with page_origin() as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def quick_service(
+    databases: Databases, origin_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[ServiceProcess]:
+    """A service with a short `retry:`, which pages may use."""
+    environment = settings_of(database_url=databases.create(), auth="none", retry_seconds=0.1, cors_origins=origin_url)
+    process = ServiceProcess(environment, log_path=tmp_path_factory.mktemp("service") / "service.log")
+    asyncio.run(process.__aenter__())
+    yield process
+    asyncio.run(process.close())
+
+
+@pytest.fixture
+def namespace() -> str:
+    return f"typescript-{uuid4()}"
+
+
+@asynccontextmanager
+async def engine(kind: str, origin_url: str) -> AsyncIterator[Any]:
+    if kind == "page":
+        async with in_page(origin_url) as page:
+            yield page
+        return
+    if kind != "node" and not (HERE / NODES[kind]).exists():
+        pytest.skip("this Node is for Linux on x64")
+    async with in_node(str(HERE / NODES[kind]) if kind != "node" else "node") as node:
+        yield node
+
+
+everywhere = pytest.mark.parametrize("kind", [*NODES, "page"])
+
+
+@everywhere
+@pytest.mark.parametrize(
+    "script", [[], [CUT, Fault("end", 900), Fault("lose", 200), Fault("repeat", 50), Fault("cut", 700)]]
+)
+async def test_each_verb(
+    quick_service: ServiceProcess, origin_url: str, namespace: str, kind: str, script: list[Fault]
+) -> None:
+    direct = quick_service.url
+    async with engine(kind, origin_url) as client, bad_network(quick_service.port, script) as (_, url):
+        told = await client.run("publish", url=url, namespace=namespace)
+        assert await client.run("read", url=direct, namespace=namespace) == [[at, n] for n, at in enumerate(told)]
+        decided = f"{namespace}-decided"
+        await client.run("decide", url=url, namespace=decided)
+        assert [n for _, n in await client.run("read", url=direct, namespace=decided)] == list(range(6))
+        followed = await client.run("follow", url=url, direct=direct, namespace=f"{namespace}-followed")
+        assert followed == list(range(30))
+
+
+@everywhere
+async def test_pages_and_large_queries(
+    quick_service: ServiceProcess, origin_url: str, namespace: str, kind: str
+) -> None:
+    async with engine(kind, origin_url) as client:
+        read, newest, followed, same, data, moved = await client.run(
+            "pages", url=quick_service.url, namespace=namespace
+        )
+    assert read == followed == list(range(90))
+    assert newest == list(reversed(range(600)))
+    assert same
+    assert moved
+    assert '"payload":{ "total": 1.50 }' in data
+
+
+@given(script=st.lists(faults, max_size=6))
+@tried
+def test_through_any_faults_what_is_published_is_there_once_and_followed_once(
+    quick_service: ServiceProcess, script: list[Fault]
+) -> None:
+    async def scenario() -> None:
+        namespace = f"bad-{uuid4()}"
+        async with in_node() as client:
+            async with bad_network(quick_service.port, script) as (_, url):
+                told = await client.run("publish", url=url, namespace=namespace)
+            found = await client.run("read", url=quick_service.url, namespace=namespace)
+            assert found == [[at, n] for n, at in enumerate(told)]
+            async with bad_network(quick_service.port, script) as (_, url):
+                followed = f"{namespace}-followed"
+                seen = await client.run("follow", url=url, direct=quick_service.url, namespace=followed)
+            assert seen == list(range(30))
+
+    asyncio.run(asyncio.wait_for(scenario(), PATIENT))
+
+
+@everywhere
+async def test_errors_say_exactly_what_happened(
+    quick_service: ServiceProcess, origin_url: str, namespace: str, kind: str
+) -> None:
+    async with engine(kind, origin_url) as client:
+
+        async def error_of(script: str, **given: Any) -> ScriptFailed:
+            with pytest.raises(ScriptFailed) as caught:
+                await client.run(script, **{"url": quick_service.url, "namespace": namespace} | given)
+            return caught.value
+
+        quick = {"giveUpAfterMs": 300}
+        unreachable = await error_of("publishOne", url=f"http://127.0.0.1:{free_port()}", options=quick)
+        assert unreachable.name == ("NoOutcome" if kind == "page" else "Unreachable")  # a page is not told why
+        async with bad_network(quick_service.port, [CUT] * 1000) as (_, url):
+            lost = await error_of("publishOne", url=url, options=quick)
+        assert lost.name == "NoOutcome"
+        replayed = await client.run("publishAgain", url=quick_service.url, facts=lost.error["facts"])
+        assert replayed or kind == "page"  # of a page, the question that comes before its request was cut
+        async with bad_network(quick_service.port, [CUT]) as (_, url):
+            other = f"{namespace}-other"  # its own first attempt does not fail the condition
+            condition = {"fail_if_match": {"namespaces": [other]}}
+            published = await client.run("publishOne", url=url, namespace=other, rest=condition)
+            assert published["replayed"] or kind == "page"
+        mine = {"fail_if_match": {"namespaces": [namespace]}}
+        assert (await error_of("publishOne", rest=mine)).name == "ConditionFailed"
+        assert (await error_of("missing", id=str(uuid4()))).name == "FactNotFound"
+        assert (await error_of("misspelt")).name == "InvalidRequest"
+        assert (await error_of("followFrom", after="1:99999999")).name == "CursorAhead"
+        assert (await error_of("decideOfMany")).name == "TooManyFacts"
+        assert (await error_of("noList")).name == "TypeError"
+
+
+@everywhere
+async def test_a_silent_stream_is_opened_again_and_one_can_be_left(
+    quick_service: ServiceProcess, origin_url: str, namespace: str, kind: str
+) -> None:
+    async with engine(kind, origin_url) as client:
+        async with bad_network(quick_service.port, [Fault("stall", 500)]) as (network, url):
+            given = {"url": url, "direct": quick_service.url, "namespace": namespace, "options": {"silenceMs": 800}}
+            assert await client.run("follow", **given) == list(range(30))
+        assert network.happened == ["stall"]
+        assert await client.run("leave", url=quick_service.url)
+
+
+@everywhere
+async def test_tickets_and_keys(start_service: StartService, origin_url: str, kind: str) -> None:
+    service = await start_service(auth="keys", cors_origins=origin_url, stream_age_seconds_max=1, retry_seconds=0.1)
+    key = (await make_key(service.database_url, new_grants(publish=(["shop"], []), read=(["shop"], [])))).secret
+    await known(service.url, key)
+    async with engine(kind, origin_url) as client:
+        assert await client.run("withTickets", url=service.url, key=key) == [[0, 1, 2, 3], True]
+        with pytest.raises(ScriptFailed) as caught:
+            await client.run("anonymous", url=service.url)
+        assert caught.value.name == "Unauthenticated"
+
+
+async def test_a_follower_stops_at_a_fork(start_service: StartService) -> None:
+    service = await start_service()
+    async with in_node() as client:
+        await client.run("publish", url=service.url, namespace="shop")
+        await raise_epoch(service.database_url, forked_after=3)
+        with pytest.raises(ScriptFailed) as caught:
+            await client.run("followFrom", url=service.url, after="1:5", untilCaughtUp=True)
+        assert caught.value.error["members"]["forked_after"] == 3
+
+
+@pytest.mark.parametrize("view", ["File", "Sqlite", "Postgres"])
+async def test_a_failed_transaction_changes_nothing_and_a_second_process_ends_the_first(
+    quick_service: ServiceProcess, namespace: str, tmp_path: Path, fresh_database_url: str, view: str
+) -> None:
+    newest = HERE / NODES["newest"]
+    if view == "Sqlite" and not newest.exists():
+        pytest.skip("node:sqlite needs a newer Node")
+    async with in_node(str(newest) if view == "Sqlite" else "node") as client:
+        await client.run("publish", url=quick_service.url, namespace=namespace)
+        given = {"url": quick_service.url, "namespace": namespace, "path": str(tmp_path / "view.json")}
+        before, after, caught = await client.run(f"projectInto{view}", **given, database=members_of(fresh_database_url))
+    assert (before, after, caught) == ([], list(range(5)), ["in the middle", True])
+
+
+def members_of(url: str) -> dict[str, str | None]:
+    """Members of a connection of `pg`, which does not read sockets in URLs as libpq does."""
+    parts = urlsplit(url)
+    query = parse_qs(parts.query)
+    host, port = parts.hostname or query["host"][0], str(parts.port or query.get("port", ["5432"])[0])
+    return {"user": parts.username, "host": host, "port": port, "database": parts.path[1:], "password": parts.password}
