@@ -1,6 +1,8 @@
 """@factwire/client in Node and in a real browser: each of its verbs, also through a network that cuts and repeats."""
 
 import asyncio
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -18,7 +20,7 @@ from tests.conftest import RUN_DIRECTORY, StartService
 from tests.recipes.programs import raise_epoch
 from tests.support.bad_network import Fault, bad_network
 from tests.support.postgres import Databases
-from tests.support.service import ServiceProcess, free_port, settings_of
+from tests.support.service import ROOT, ServiceProcess, clean_environment, free_port, settings_of
 
 pytestmark = pytest.mark.clients
 
@@ -219,3 +221,15 @@ def members_of(url: str) -> dict[str, str | None]:
     query = parse_qs(parts.query)
     host, port = parts.hostname or query["host"][0], str(parts.port or query.get("port", ["5432"])[0])
     return {"user": parts.username, "host": host, "port": port, "database": parts.path[1:], "password": parts.password}
+
+
+def test_a_project_tests_with_vitest() -> None:
+    """The testing kit in a test runner of others, on a server of its own."""
+    environment = clean_environment() | {
+        "FACTWIRE_COMMAND": f"{sys.executable} -m factwire",
+        "PYTHONPATH": str(ROOT / "app"),
+    }
+    command = ["node", "node_modules/vitest/vitest.mjs", "run", "--dir", "vitest"]
+    done = subprocess.run(command, cwd=HERE, env=environment, capture_output=True, text=True, timeout=PATIENT)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "4 passed" in done.stdout

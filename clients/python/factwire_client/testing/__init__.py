@@ -30,10 +30,11 @@ class EphemeralServer:
 
     def __init__(self, *options: str, command: Sequence[str] | None = None, **settings: str) -> None:
         """`settings` are those of the service: `FACTWIRE_AUTH="keys"`. `command` runs `factwire` (default: found)."""
+        program = command or found_command()
         environment = {name: value for name, value in os.environ.items() if not name.startswith("FACTWIRE_")}
         self._log = tempfile.TemporaryFile(mode="w+")  # noqa: SIM115
         self._process = subprocess.Popen(
-            [*(command or found_command()), "serve", "--ephemeral", "--announce", "json", "--with-parent", *options],
+            [*program, "serve", "--ephemeral", "--announce", "json", "--with-parent", *options],
             env={**environment, **settings},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
