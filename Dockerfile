@@ -15,6 +15,7 @@ RUN python3 -m venv /venv \
  && python3 -m compileall -q --invalidation-mode unchecked-hash /venv/lib
 COPY alembic /factwire/alembic
 COPY app /factwire/app
+COPY clients/python/factwire_client /factwire/clients/python/factwire_client
 COPY openapi/examples /factwire/openapi/examples
 COPY docs/problems.md /factwire/docs/problems.md
 RUN python3 -m compileall -q --invalidation-mode unchecked-hash /factwire \

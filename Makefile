@@ -35,7 +35,7 @@ test-clients: $(DEVELOPMENT) $(VENV)/factwire $(TYPESCRIPT) ## Run the tests tha
 	@cd tests/clients && npm ci --no-audit --no-fund
 	@exec $(VENV)/python -m pytest -m clients
 
-test-sdks: $(DEVELOPMENT) $(VENV)/factwire $(SDKS) ## Generate clients from the OpenAPI document, compile them and try them
+test-sdks: $(DEVELOPMENT) $(VENV)/factwire $(SDKS) $(CLIENTS) $(TYPESCRIPT) ## Generate clients from the OpenAPI document, compile them and try them
 	@scripts/require $@
 	@cd tests/sdks && npm ci --no-audit --no-fund
 	@exec $(VENV)/python -m pytest -m sdks
@@ -112,8 +112,9 @@ docs: $(SITE) ## Build the site of the documentation into build/site
 image: $(SBOM) | $(VENV)/python ## Build the image and its bill of materials, on BASE or on a Debian of its own
 	@exec deploy/image/build
 
-wheel: $(DEVELOPMENT) ## Build the wheel into dist/
+wheel: $(DEVELOPMENT) ## Build the wheels of the service and of its Python client into dist/
 	@$(VENV)/python -m hatchling build --target wheel
+	@cd clients/python && $(CURDIR)/$(VENV)/python -m hatchling build --target wheel --directory $(CURDIR)/dist
 
 lock: $(DEVELOPMENT) ## Choose the newest allowed versions and write the lock files
 	@locks/compile

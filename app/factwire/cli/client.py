@@ -1,33 +1,29 @@
 """HTTP client of the commands: errors of the service as exit codes, and retries of transient failures."""
 
-import json
-import random
+import logging
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TypeVar
 
 import httpx
 
+import factwire.client
 from factwire.cli.exit_codes import Exit, Stopped
+from factwire.client import Factwire, OutcomeUnknown, Problem, UnexpectedAnswer, Unreachable
+from factwire.client.answers import problem_of
+from factwire.client.retrying import TRANSIENT
 from factwire.settings import Settings
 
-T = TypeVar("T")
-
 TIMEOUT = httpx.Timeout(connect=10, read=120, write=120, pool=10)
-STREAM_TIMEOUT = httpx.Timeout(connect=10, read=75, write=10, pool=10)  # a heartbeat arrives at least once a minute
-TRANSIENT = frozenset({408, 429, 502, 503, 504})
-PAUSE_SECONDS_MAX = 30.0
 
 
 class ServiceUnavailable(Exception):
-    """The service cannot be reached or reports itself unavailable; `pause_seconds` is the pause that it asks for."""
+    """The service reports itself unavailable; `asked` is the pause that it asks for, in seconds."""
 
-    def __init__(self, message: str, pause_seconds: float | None = None) -> None:
+    def __init__(self, message: str, asked: str | None = None) -> None:
         super().__init__(message)
         self.message = message
-        self.pause_seconds = pause_seconds
+        self.asked = asked
 
 
 @contextmanager
@@ -48,52 +44,47 @@ def client_of(settings: Settings) -> Iterator[httpx.Client]:
         raise Stopped(error.message, Exit.UNREACHABLE) from None
 
 
+@contextmanager
+def log_of(settings: Settings, *, give_up_seconds: float = 30.0) -> Iterator[Factwire]:
+    """The log of the service at FACTWIRE_URL. Errors of the client end the command with their exit code."""
+    reported = logging.StreamHandler(sys.stderr)
+    reported.setFormatter(logging.Formatter("factwire: %(message)s"))
+    logger = logging.getLogger(factwire.client.__name__)
+    logger.addHandler(reported)
+    logger.propagate = False
+    with client_of(settings) as http:
+        try:
+            yield Factwire(settings.url, http=http, give_up_after=give_up_seconds)
+        except Problem as problem:
+            raise stopped_by(problem) from None
+        except (Unreachable, OutcomeUnknown) as error:
+            raise Stopped(f"{settings.url}: {error}", Exit.UNREACHABLE) from None
+
+
+def stopped_by(problem: Problem) -> Stopped:
+    if problem.status in TRANSIENT:
+        return Stopped(problem_text(problem), Exit.UNREACHABLE)
+    return Stopped(problem_text(problem), Exit.CONFLICT if problem.status == 409 else Exit.FAILED)
+
+
 def check(response: httpx.Response) -> httpx.Response:
     """Return a successful response. Raises ServiceUnavailable for a transient error and Stopped for any other one."""
     if response.is_success:
         return response
     response.read()
-    message = problem_text(response)
+    problem = problem_of(response)
     if response.status_code in TRANSIENT:
-        asked = response.headers.get("retry-after", "")
-        raise ServiceUnavailable(message, float(asked) if asked.isdecimal() else None)
-    raise Stopped(message, Exit.CONFLICT if response.status_code == 409 else Exit.FAILED)
+        raise ServiceUnavailable(problem_text(problem), response.headers.get("retry-after"))
+    raise stopped_by(problem)
 
 
-def persist(attempt: Callable[[], T], *, seconds: float) -> T:
-    """Retry an attempt for `seconds` while the service is unavailable or the connection to it fails."""
-    give_up_at = time.monotonic() + seconds
-    tries = 0
-    while True:
-        try:
-            return attempt()
-        except (httpx.TransportError, ServiceUnavailable) as error:
-            pause = pause_seconds(tries, error.pause_seconds if isinstance(error, ServiceUnavailable) else None)
-            if isinstance(error, httpx.UnsupportedProtocol) or time.monotonic() + pause > give_up_at:
-                raise
-            report(f"{describe_failure(error)}; trying again")
-            time.sleep(pause)
-            tries += 1
-
-
-def pause_seconds(tries: int, asked: float | None = None) -> float:
-    """Pause before the next attempt: as asked, else exponential backoff; with jitter, so that clients spread out."""
-    return min(asked if asked is not None else 0.5 * 2**tries, PAUSE_SECONDS_MAX) * random.uniform(0.75, 1.25)
-
-
-def problem_text(response: httpx.Response) -> str:
-    """Text of an error response: readable on a terminal, unchanged JSON for programs."""
-    try:
-        problem = json.loads(response.content)
-        code, detail = str(problem["type"]).rpartition(":")[2], str(problem["detail"])
-    except (ValueError, KeyError, TypeError):
-        return f"{response.url.copy_with(query=None)} answered {response.status_code} {response.reason_phrase}"
+def problem_text(problem: Problem) -> str:
+    """Text of a refusal: readable on a terminal, unchanged JSON for programs."""
+    if isinstance(problem, UnexpectedAnswer):
+        return problem.detail
     if not sys.stderr.isatty():
-        return response.text
-    wrong = [
-        f"  {each.get('pointer') or each.get('parameter')}: {each['detail']}" for each in problem.get("errors", ())
-    ]
-    return "\n".join([f"{code}: {detail}", *wrong])
+        return problem.text
+    return "\n".join([f"{problem.code}: {problem.detail}", *(f"  {each}" for each in problem.fields)])
 
 
 def describe_failure(error: Exception) -> str:

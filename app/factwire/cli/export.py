@@ -14,9 +14,10 @@ from typing import BinaryIO
 import httpx
 
 from factwire.cli.arguments import Parser, add_filters, add_url, filters_of
-from factwire.cli.client import ServiceUnavailable, check, client_of, describe_failure, pause_seconds, persist, report
+from factwire.cli.client import ServiceUnavailable, check, client_of, describe_failure, log_of, report
 from factwire.cli.exit_codes import Exit
 from factwire.cli.output import progress
+from factwire.client.retrying import pause_seconds
 from factwire.settings import Settings
 
 TRIES_MAX = 6
@@ -44,8 +45,9 @@ def add_arguments(parser: Parser) -> None:
 
 
 def export(options: argparse.Namespace, settings: Settings) -> int:
+    with log_of(settings) as log:
+        head = log.request("GET", "/v1/position").json()
     with client_of(settings) as client, open_output(options.output) as output:
-        head = persist(lambda: check(client.get("/v1/position")), seconds=30).json()
         parameters = [*filters_of(options), ("until", options.until or head["cursor"])]
         with progress("exporting, by position", total=head["head"]) as bar:
             exporting = ExportRun(client, options.format, parameters, epoch=head["cursor"].partition(":")[0])
@@ -82,7 +84,7 @@ class ExportRun:
                 if tries >= TRIES_MAX or isinstance(error, httpx.UnsupportedProtocol):
                     raise
                 report(f"{describe_failure(error)}; continuing after position {self.position}")
-                time.sleep(pause_seconds(tries, getattr(error, "pause_seconds", None)))
+                time.sleep(pause_seconds(tries, getattr(error, "asked", None)))
             if self.position:
                 after = f"{self._epoch}:{self.position}"
 

@@ -1,17 +1,17 @@
 """`factwire publish`: publish one fact, optionally under a condition, and retry until the result is known."""
 
 import argparse
+import dataclasses
 import json
 import sys
 from pathlib import Path
 from typing import Any
 
-from uuid_utils import uuid7
-
 from factwire.cli.arguments import Parser, add_json, add_url, bounded
-from factwire.cli.client import check, client_of, persist
+from factwire.cli.client import log_of
 from factwire.cli.exit_codes import Exit, Stopped
 from factwire.cli.output import Printer
+from factwire.client import Json, NewFact
 from factwire.settings import Settings
 
 EXAMPLE = """factwire publish shop OrderPlaced '{"total": 12.5}' --aggregate-id order-1 \\
@@ -61,33 +61,25 @@ def add_arguments(parser: Parser) -> None:
 
 def publish(options: argparse.Namespace, settings: Settings) -> int:
 
-    # The id makes a retry idempotent: the service recognises it, regardless of the result of the first attempt.
-    content = body_of(options, str(options.id or uuid7()))
-    headers = {"content-type": "application/json"}
-    with client_of(settings) as client:
-        response = persist(
-            lambda: check(client.post("/v1/facts", content=content, headers=headers)), seconds=options.give_up_seconds
-        )
-    result = response.json()
-    done = "was published before" if response.status_code == 200 else "published"
-    text = f"{done} at position {result['position']}, cursor {result['cursor']}, id {result['facts'][0]['id']}"
-    Printer(as_json=options.json).result(result, text)
+    fact = NewFact(
+        options.namespace,
+        options.type,
+        Json(payload_of(options.payload)),
+        id=options.id,
+        version=options.version,
+        aggregate_ids=options.aggregate_id,
+        meta=meta_of(options.meta),
+        data_subject=options.data_subject,
+    )
+    condition = condition_of(options)
+    with log_of(settings, give_up_seconds=options.give_up_seconds) as log:
+        result = log.publish_all([fact], **condition)
+    done = "was published before" if result.replayed else "published"
+    text = f"{done} at position {result.position}, cursor {result.cursor}, id {result.facts[0].id}"
+    members = dataclasses.asdict(result)
+    del members["replayed"]
+    Printer(as_json=options.json).result(members, text)
     return Exit.DONE
-
-
-def body_of(options: argparse.Namespace, id: str) -> bytes:
-    """Body of the request. The payload is inserted unchanged, so that it stays exact to the byte."""
-    fact: dict[str, Any] = {"id": id, "namespace": options.namespace, "type": options.type}
-    if options.version is not None:
-        fact["version"] = options.version
-    if options.data_subject is not None:
-        fact["data_subject"] = options.data_subject
-    fact |= {"aggregate_ids": options.aggregate_id, "meta": meta_of(options.meta)}
-    payload = payload_of(options.payload)
-    parts = [b'{"facts":[', json.dumps(fact).encode()[:-1], b',"payload":', payload, b"}]"]
-    if condition := condition_of(options):
-        parts += [b',"condition":', json.dumps(condition).encode()]
-    return b"".join([*parts, b"}"])
 
 
 def condition_of(options: argparse.Namespace) -> dict[str, Any]:
@@ -103,7 +95,7 @@ def condition_of(options: argparse.Namespace) -> dict[str, Any]:
     return condition
 
 
-def payload_of(given: str) -> bytes:
+def payload_of(given: str) -> str:
     """Payload from an argument, a file or standard input. Raises Stopped if it is not JSON.
 
     It is checked because it is inserted into the JSON of the request.
@@ -123,7 +115,7 @@ def payload_of(given: str) -> bytes:
     except ValueError as error:
         hint = "" if payload[:1] in b'{["' else """; a text has quotes of its own, as in '"hello"'"""
         raise Stopped(f"the payload is not JSON: {error}{hint}", Exit.USAGE) from None
-    return payload
+    return payload.decode()
 
 
 def content_of(path: Path) -> bytes:
@@ -140,11 +132,11 @@ def item_of(text: str, option: str) -> Any:
         raise Stopped(f"{option} is not JSON: {error}", Exit.USAGE) from None
 
 
-def meta_of(given: list[str]) -> dict[str, list[str]]:
+def meta_of(given: list[str]) -> dict[str, str | list[str]]:
     meta: dict[str, list[str]] = {}
     for text in given:
         key, colon, value = text.partition(":")
         if not colon:
             raise Stopped(f"--meta: expected KEY:VALUE, not {text}", Exit.USAGE)
         meta.setdefault(key, []).append(value)
-    return meta
+    return dict(meta)

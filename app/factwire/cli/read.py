@@ -5,7 +5,7 @@ import json
 from typing import Any
 
 from factwire.cli.arguments import Parser, add_filters, add_json, add_url, bounded, filters_of
-from factwire.cli.client import check, client_of, persist, report
+from factwire.cli.client import log_of, report
 from factwire.cli.exit_codes import Exit, Stopped
 from factwire.cli.output import Printer
 from factwire.domain.position import FACT_ID
@@ -36,17 +36,17 @@ def add_arguments(parser: Parser) -> None:
 
 def read(options: argparse.Namespace, settings: Settings) -> int:
     printer = Printer(as_json=options.json)
-    with client_of(settings) as client:
+    with log_of(settings, give_up_seconds=RETRY_SECONDS) as log:
         parameters = parameters_of(options)
         if options.fact is not None:
             if parameters or filters_of(options) or options.limit:
                 raise Stopped("give a fact or filters, and not both", Exit.USAGE)
-            printer.fact(check(client.get(f"/v1/facts/{path_of(options.fact)}")).text)
+            printer.fact(log.request("GET", f"/v1/facts/{path_of(options.fact)}").text)
             return Exit.DONE
         left = int(options.limit or LIMIT)
         while left:
             pairs = [*filters_of(options), *parameters.items()]
-            response = persist(lambda pairs=pairs: check(client.get("/v1/facts", params=pairs)), seconds=RETRY_SECONDS)  # type: ignore[misc]
+            response = log.request("GET", "/v1/facts", params=pairs)
             lines, page = split_page(response.text)
             for line in lines[:left]:
                 printer.fact(line)

@@ -5,31 +5,19 @@ import json
 import os
 import signal
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-
-import httpx
+from typing import Any
 
 from factwire.cli.arguments import Parser, add_filters, add_json, add_url, filters_of
-from factwire.cli.client import (
-    STREAM_TIMEOUT,
-    ServiceUnavailable,
-    check,
-    client_of,
-    describe_failure,
-    lines_of,
-    pause_seconds,
-    report,
-)
+from factwire.cli.client import log_of
 from factwire.cli.exit_codes import Exit, Stopped, leave
 from factwire.cli.output import Printer
 from factwire.domain.position import parse_cursor
 from factwire.settings import Settings
 
-RETRY_SECONDS = 2.0
 SAVE_SECONDS = 0.2
 EXAMPLE = "factwire tail --namespace shop --after start --cursor-file shop.cursor"
 
@@ -55,44 +43,43 @@ def add_arguments(parser: Parser) -> None:
 
 def tail(options: argparse.Namespace, settings: Settings) -> int:
 
-    parameters = httpx.QueryParams([("after", options.after), *filters_of(options)])
+    query = query_of(options)
     place = CursorFile(options.cursor_file)
     place.load()
+    printer = Printer(as_json=options.json)
     signal.signal(signal.SIGTERM, leave)  # so that the cursor is saved at the exit
-    with place.kept(), client_of(settings) as client:
-        return follow(client, parameters, place, Printer(as_json=options.json), options.until_caught_up)
+    with place.kept(), log_of(settings) as log:
+        for event in log.events(query, after=place.cursor or options.after):
+            if event.name == "fact":
+                printer.fact(event.data)
+            place.cursor = event.cursor
+            if event.name == "caught-up" and options.until_caught_up:
+                return Exit.DONE
+    return Exit.DONE
 
 
-def follow(
-    client: httpx.Client, parameters: httpx.QueryParams, place: "CursorFile", printer: Printer, until_caught_up: bool
-) -> int:
-    """Print facts until stopped. Permanent errors are raised; transient errors are retried."""
-
-    tries, retry_seconds = 0, RETRY_SECONDS
-    while True:
-        try:
-            headers = {"last-event-id": place.cursor} if place.cursor else {}
-            with client.stream(
-                "GET", "/v1/stream", params=parameters, headers=headers, timeout=STREAM_TIMEOUT
-            ) as response:
-                for event in events_of(place.watched(lines_of(check(response)))):
-                    tries = 0
-                    retry_seconds = event.retry_seconds or retry_seconds
-                    if event.name == "message":
-                        printer.fact(event.data)
-                    elif event.name == "problem":
-                        report(json.loads(event.data)["detail"])
-                    place.move(event.cursor)
-                    if event.name == "caught-up" and until_caught_up:
-                        return Exit.DONE
-            pause = retry_seconds
-        except (httpx.TransportError, ServiceUnavailable) as error:
-            if isinstance(error, httpx.UnsupportedProtocol):
-                raise
-            report(f"{describe_failure(error)}; trying again")
-            pause = max(retry_seconds, pause_seconds(tries))
-            tries += 1
-        time.sleep(pause)
+def query_of(options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Items of a query, from the filter options. Raises Stopped."""
+    pairs = filters_of(options)
+    if options.query is None:
+        names = {"namespace": "namespaces", "type": "types", "aggregate_id": "aggregate_ids"}
+        item: dict[str, Any] = {}
+        for name, value in pairs:
+            if name == "meta":
+                key, _, value = value.partition(":")
+                item.setdefault("meta", {}).setdefault(key, []).append(value)
+            else:
+                item.setdefault(names.get(name, name), []).append(value)
+        return [item] if item else []
+    if len(pairs) > 1:
+        raise Stopped("--query takes the place of the other filters: give it alone", Exit.USAGE)
+    try:
+        items = json.loads(options.query)["items"]
+    except (ValueError, TypeError, KeyError):
+        items = None
+    if not isinstance(items, list) or not all(isinstance(each, dict) for each in items):
+        raise Stopped('--query: expected {"items": [ … ]}', Exit.USAGE)
+    return items
 
 
 @dataclass(slots=True)
@@ -114,27 +101,21 @@ class CursorFile:
             except ValueError:
                 raise Stopped(f"{self.file}: the file contains no cursor", Exit.USAGE) from None
 
-    def move(self, cursor: str) -> None:
-        self.cursor = cursor or self.cursor
-
-    def watched(self, lines: Iterator[str]) -> Iterator[str]:
-        """Lines of a stream, including heartbeats. Raises the OSError of a save of the cursor that failed."""
-        for line in lines:
-            if self.failure is not None:
-                raise self.failure
-            yield line
-
     @contextmanager
     def kept(self) -> Iterator[None]:
-        """Save the cursor regularly in a thread, as the follower may wait long for the next fact, and at the end."""
+        """Save the cursor regularly in a thread, as the follower may wait long for the next fact, and at the end.
+
+        Raises the OSError of a save that failed: the follower is interrupted.
+        """
         over = threading.Event()
 
         def keep() -> None:
             while not over.wait(SAVE_SECONDS) and self.failure is None:
                 try:
                     self.save()
-                except OSError as error:  # raised in the follower, which then ends
+                except OSError as error:
                     self.failure = error
+                    os.kill(os.getpid(), signal.SIGTERM)
 
         keeper = threading.Thread(target=keep, daemon=True)
         keeper.start()
@@ -143,6 +124,8 @@ class CursorFile:
         finally:
             over.set()
             keeper.join()
+            if self.failure is not None:
+                raise self.failure
             self.save()
 
     def save(self) -> None:
@@ -153,32 +136,3 @@ class CursorFile:
         new.write_text(f"{cursor}\n")
         os.replace(new, self.file)
         self.saved = cursor
-
-
-@dataclass(slots=True)
-class Event:
-    """One server-sent event of a stream."""
-
-    cursor: str = ""
-    name: str = "message"
-    data: str = ""
-    retry_seconds: float = 0.0
-
-
-def events_of(lines: Iterator[str]) -> Iterator[Event]:
-    """Events of a stream. The service sends one data line per event, and an id with each event."""
-    event = Event()
-    for line in lines:
-        field, _, value = line.partition(": ")
-        match field:
-            case "id":
-                event.cursor = value
-            case "event":
-                event.name = value
-            case "data":
-                event.data = value
-            case "retry" if value.isdecimal():
-                event.retry_seconds = int(value) / 1000
-            case "" if event.data:
-                yield event
-                event = Event()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Iterator
+from typing import Any
 
 
 class FactwireError(Exception):
@@ -25,11 +25,13 @@ class Problem(FactwireError):
         return str(self.members.get("detail", ""))
 
     def __str__(self) -> str:
-        fields = (f"{each.get('pointer') or each.get('parameter')}: {each.get('detail')}" for each in self._errors())
-        return "; ".join([f"{self.code or self.status}: {self.detail}", *fields])
+        return "; ".join([f"{self.code or self.status}: {self.detail}", *self.fields])
 
-    def _errors(self) -> Iterator[dict[str, Any]]:
-        return (each for each in self.members.get("errors", ()) if isinstance(each, dict))
+    @property
+    def fields(self) -> list[str]:
+        """What is wrong with each field, after its pointer or the name of its parameter."""
+        errors = (each for each in self.members.get("errors", ()) if isinstance(each, dict))
+        return [f"{each.get('pointer') or each.get('parameter')}: {each.get('detail')}" for each in errors]
 
 
 class UnexpectedAnswer(Problem):

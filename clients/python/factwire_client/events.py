@@ -15,7 +15,7 @@ from .answers import problem_of
 from .errors import FactwireError, Unreachable
 from .retrying import TRANSIENT, pause_seconds
 
-log = logging.getLogger("factwire_client")
+log = logging.getLogger(__name__)
 
 HEARTBEAT_SECONDS = 15
 SILENCE_SECONDS = 3 * HEARTBEAT_SECONDS  # after three heartbeats that did not come, the connection is dead
@@ -82,7 +82,7 @@ class Following:
             return None
         self._tries = 0
         if name == "problem":  # the stream ends; if going on is wrong, the next answer says so
-            log.warning("the stream ends: %s", fields[b"data"].decode())
+            log.warning("the stream ends: %s", json.loads(fields[b"data"])["detail"])
             return None
         cursor = fields[b"id"].decode()
         self.after = cursor
@@ -94,11 +94,15 @@ class Following:
             self._retry_seconds = min(int(value) / 1000, RETRY_SECONDS_MAX)
 
     def _wait(self, cause: Exception, asked: str | None) -> None:
-        log.info("the stream is opened again: %s", cause)
+        log.info("%s; trying again", describe(cause))
         self.pause = max(pause_seconds(self._tries, asked), self._retry_seconds * random.uniform(0.5, 1.0))
         self._tries += 1
         if self._give_up_after is not None and time.monotonic() - self._alive_at > self._give_up_after:
-            raise Unreachable(f"no stream for {self._give_up_after:g} seconds: {cause}") from cause
+            raise Unreachable(f"no stream for {self._give_up_after:g} seconds: {describe(cause)}") from cause
+
+
+def describe(error: Exception) -> str:
+    return str(error) or type(error).__name__
 
 
 def members_of(event: Event) -> dict[str, Any]:

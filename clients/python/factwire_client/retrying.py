@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import random
 import time
 from typing import Any
@@ -12,6 +13,8 @@ import httpx
 from . import problems
 from .answers import problem_of
 from .errors import OutcomeUnknown, Problem, Unreachable
+
+log = logging.getLogger(__name__)
 
 PAUSE_SECONDS_MAX = 30.0
 TRANSIENT = frozenset({408, 429, 500, 502, 503, 504})
@@ -62,6 +65,7 @@ class Attempts:
         self.pause = pause_seconds(self._tries, asked)
         self._tries += 1
         if time.monotonic() + self.pause < self._give_up_at:
+            log.info("%s; trying again", why)
             return
         if self._facts is not None and self._maybe_written:
             raise OutcomeUnknown(why, self._facts) from cause

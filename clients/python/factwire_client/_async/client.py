@@ -183,6 +183,14 @@ class AsyncFactwire:
         _, members = await self._ask("GET", "/v1/position", params={} if at is None else {"at": at})
         return models.LogPosition(**{name: members[name] for name in ("position", "cursor", "head", "published_at")})
 
+    async def request(self, method: str, path: str, **more: Any) -> httpx.Response:
+        """The answer of an operation that has no verb here and answers JSON, after as many attempts as it takes.
+
+        `more` is what httpx takes, such as `params` and `content`. Raises Problem and Unreachable.
+        """
+        response, _ = await self._ask(method, path, **more)
+        return response
+
     async def ticket(self, query: AnyQuery | None = None) -> str:
         """A ticket for a page: it opens one stream with this query, once."""
         _, members = await self._ask("POST", "/v1/tickets", content=encode({"items": items_of(query)}).encode())
