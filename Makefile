@@ -16,6 +16,7 @@ DEPLOY := .venv-deploy/stamp
 CLIENTS := .venv-clients/stamp
 DEPLOY_TOOLS := .venv-deploy/bin/kubectl .venv-deploy/bin/promtool
 TYPESCRIPT := clients/typescript/node_modules/.package-lock.json
+TYPESCRIPT_BUILT := clients/typescript/dist/index.js
 PEERS_NODE := bench/peers/node_modules/.package-lock.json
 CODE := $(wildcard app tests bench docs locks clients/generate.py)
 .DELETE_ON_ERROR:
@@ -30,7 +31,7 @@ run: $(RUNTIME) $(VENV)/factwire ## Start the service; settings come from the en
 test: $(DEVELOPMENT) $(VENV)/factwire ## Run the tests (FACTWIRE_TEST_DATABASE_URL instead of a throw-away PostgreSQL)
 	@exec $(VENV)/python -m pytest -m "not clients and not image and not deploy and not poolers and not proxies and not floods and not sdks and not suites"
 
-test-clients: $(DEVELOPMENT) $(VENV)/factwire $(TYPESCRIPT) ## Run the tests that need Node or a browser
+test-clients: $(DEVELOPMENT) $(VENV)/factwire $(TYPESCRIPT_BUILT) ## Run the tests that need Node or a browser
 	@scripts/require $@
 	@cd tests/clients && npm ci --no-audit --no-fund
 	@exec $(VENV)/python -m pytest -m clients
@@ -137,9 +138,9 @@ $(RUNTIME): locks/embedded.txt locks/core.txt | $(VENV)/python
 	@$(VENV)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	@touch $@
 
-# What an editable install would make: the package on the path of .venv, and its command.
+# What editable installs would make: the packages on the path of .venv, and the command.
 $(VENV)/factwire: Makefile | $(VENV)/python
-	@echo '$(CURDIR)/app' > "$$($(VENV)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/factwire.pth"
+	@printf '%s\n' '$(CURDIR)/app' '$(CURDIR)/clients/python' > "$$($(VENV)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/factwire.pth"
 	@printf '%s\n' '#!$(CURDIR)/$(VENV)/python' 'import sys' 'from factwire.cli.main import main' 'sys.exit(main())' > $@ && chmod +x $@
 
 $(DEVELOPMENT): locks/dev.txt locks/embedded.txt locks/core.txt | $(VENV)/python
@@ -173,6 +174,9 @@ $(TYPESCRIPT): clients/typescript/package-lock.json
 	@echo "Installing $< into clients/typescript/node_modules"
 	@cd clients/typescript && npm ci --ignore-scripts --no-audit --no-fund --silent
 	@touch $@
+
+$(TYPESCRIPT_BUILT): $(TYPESCRIPT) clients/typescript/tsconfig.json $(wildcard clients/typescript/src/*.ts)
+	@cd clients/typescript && npx --no-install tsc
 
 $(DEPLOY_TOOLS): .venv-deploy/bin/%: | $(DEPLOY)
 	@bash tests/deploy/bring.sh $*

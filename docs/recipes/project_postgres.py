@@ -4,20 +4,17 @@ Readers ask `orders.per_day`. A rebuild has a schema of its own, which takes the
 """
 
 import asyncio
-import json
 import os
-import random
 import sys
 from collections.abc import AsyncIterator
-from contextlib import suppress
+from contextlib import asynccontextmanager
 from datetime import date
-from uuid import UUID
 
 import asyncpg
-import httpx
 
-HEADERS = {"authorization": f"Bearer {os.environ['KEY']}"} if "KEY" in os.environ else {}
-QUERY = {"namespace": "shop", "type": "OrderPlaced"}
+from factwire_client import AsyncFactwire, Fact, Problem, Query
+
+QUERY = Query(namespaces=["shop"], types=["OrderPlaced"])
 BEGIN = "create schema if not exists orders; set search_path to orders;"
 BEGIN_REBUILD = """create schema if not exists orders; drop schema if exists orders_new, orders_old cascade;
 create schema orders_new; set search_path to orders_new;"""
@@ -33,51 +30,45 @@ set search_path to orders"""
 DROP = "drop schema orders_old cascade"
 
 
-async def keep(view: asyncpg.Connection, cursor: str, build: UUID, events: list[dict[str, str]]) -> str:
-    """Move the cursor, which must stand where this program has left it, and add what arrived."""
-    if not await view.fetchval(MOVE, events[-1]["id"], cursor, build):
-        sys.exit("another projector has taken over")
-    facts = [json.loads(event["data"]) for event in events if "event" not in event]
-    orders = [(fact["payload"], date.fromisoformat(fact["published_at"][:10])) for fact in facts]
-    await view.executemany(ADD, [(order["customer"], day, order["cents"]) for order, day in orders if order])
-    return events[-1]["id"]
+class Build:
+    """Tables of one build, and its cursor: a view for `project`."""
+
+    def __init__(self, view: asyncpg.Connection) -> None:
+        self.view = view
+
+    async def cursor(self) -> str:
+        [(self.at, self.id)] = await self.view.fetch("select cursor, build from progress")
+        return str(self.at)
+
+    @asynccontextmanager
+    async def moved(self, cursor: str) -> AsyncIterator[asyncpg.Connection]:
+        """Move the cursor, which must stand where this program has left it, and add what arrived."""
+        async with self.view.transaction():  # the view and its cursor, both or neither
+            if not await self.view.fetchval(MOVE, cursor, self.at, self.id):
+                sys.exit("another projector has taken over")
+            yield self.view
+        self.at = cursor
 
 
-async def arriving(chunks: AsyncIterator[bytes]) -> AsyncIterator[list[dict[str, str]]]:
-    rest = b""
-    async for chunk in chunks:
-        *events, rest = (rest + chunk).split(b"\n\n")
-        found = [dict(line.split(": ", 1) for line in event.decode().split("\n") if ": " in line) for event in events]
-        if moving := [event for event in found if "id" in event and event.get("event") != "problem"]:
-            yield moving
+async def add(view: asyncpg.Connection, fact: Fact) -> None:
+    if order := fact.payload:  # null once it was erased
+        await view.execute(ADD, order["customer"], date.fromisoformat(fact.published_at[:10]), order["cents"])
 
 
-async def follow(client: httpx.AsyncClient, cursor: str) -> AsyncIterator[list[dict[str, str]]]:
-    async with client.stream("GET", "/v1/stream", params=QUERY | {"after": cursor}) as answer:
-        if answer.is_client_error and answer.status_code not in (408, 429):
-            sys.exit((await answer.aread()).decode())  # a problem: going on would be wrong
-        if answer.is_success:
-            async for events in arriving(answer.aiter_bytes()):
-                yield events
-
-
-async def project(url: str, database_url: str, *options: str) -> None:
-    view, hidden = await asyncpg.connect(database_url), "--rebuild" in options
-    await view.execute((BEGIN_REBUILD if hidden else BEGIN) + TABLES)
-    [(cursor, build)] = await view.fetch("select cursor, build from progress")
-    timeout = httpx.Timeout(10, read=45)  # three heartbeats that did not come: the connection is dead
-    async with httpx.AsyncClient(base_url=url, headers=HEADERS, timeout=timeout) as client:
-        while True:
-            with suppress(httpx.TransportError):
-                async for events in follow(client, cursor):
-                    async with view.transaction():  # the view and its cursor, both or neither
-                        cursor = await keep(view, cursor, build, events)
-                    if hidden and any(event.get("event") == "caught-up" for event in events):
-                        hidden = False
-                        await view.execute(SHOW)  # one transaction as well
-                        await view.execute(DROP)  # apart, since it waits for readers, and others would wait behind it
-            await asyncio.sleep(random.uniform(1, 2))
+async def main(url: str, database_url: str, *options: str) -> None:
+    view, rebuild = await asyncpg.connect(database_url), "--rebuild" in options
+    await view.execute((BEGIN_REBUILD if rebuild else BEGIN) + TABLES)
+    build = Build(view)
+    async with AsyncFactwire(url, key=os.environ.get("KEY")) as log:
+        try:
+            if rebuild:
+                await log.project(build, QUERY, add, until_caught_up=True)
+                await view.execute(SHOW)  # one transaction as well
+                await view.execute(DROP)  # apart, since it waits for readers, and others would wait behind it
+            await log.project(build, QUERY, add)
+        except Problem as problem:
+            sys.exit(problem.text)  # going on would be wrong
 
 
 if __name__ == "__main__":
-    asyncio.run(project(*sys.argv[1:]))
+    asyncio.run(main(*sys.argv[1:]))

@@ -5,20 +5,11 @@ SECRET in the environment, the same for everyone, makes the tags: without it, ad
 
 import hmac
 import os
-import random
 import sys
-import time
-from contextlib import suppress
-from typing import Any
 
-import httpx
+from factwire_client import Fact, Factwire, FactwireError, NewFact, Problem, Query
 
-HEADERS = {"authorization": f"Bearer {os.environ['KEY']}"} if "KEY" in os.environ else {}
 ATTEMPTS = 20
-
-
-class Overtaken(Exception):
-    """Another attempt may get a better answer."""
 
 
 def tag_of(email: str) -> str:
@@ -26,55 +17,41 @@ def tag_of(email: str) -> str:
     return hmac.digest(os.environ["SECRET"].encode(), email.strip().lower().encode(), "sha256").hex()
 
 
-def read(client: httpx.Client, query: dict[str, Any]) -> tuple[dict[str, str], str]:
-    """Who holds which tag, as far as the query tells, and the cursor of the head at which it was read."""
-    holders: dict[str, str] = {}
-    cursor, caught_up = "start", False
-    while not caught_up:
-        page = checked(client.post("/v1/facts/search", params={"after": cursor}, json=query)).json()
-        for fact in page["facts"]:
-            if fact["type"] == "EmailClaimed":
-                holders[fact["meta"]["email"]] = fact["aggregate_ids"][0]
-            elif fact["type"] == "EmailReleased":
-                del holders[fact["meta"]["email"]]
-        cursor, caught_up = page["cursor"], page["caught_up"]
-    return holders, page["head_cursor"]
-
-
-def claim(client: httpx.Client, user: str, email: str) -> str:
+def claim(log: Factwire, user: str, email: str) -> None:
     tag = tag_of(email)
-    about = [{"namespaces": ["users"], "meta": {"email": tag}}, {"namespaces": ["users"], "aggregate_ids": [user]}]
-    holders, head_cursor = read(client, {"items": about})
-    if holders.get(tag) == user:
-        return "claimed"  # before, or by an attempt whose answer was lost
-    if tag in holders:
-        sys.exit("taken")
-    released = [fact_of(user, "EmailReleased", old, None) for old, holder in holders.items() if holder == user]
-    facts = [*released, fact_of(user, "EmailClaimed", tag, {"email": email})]
-    condition = {"fail_if_match": about, "after": head_cursor}  # what was read, and how far
-    checked(client.post("/v1/facts", json={"facts": facts, "condition": condition}))
-    return "claimed"
+
+    def decide(facts: list[Fact]) -> list[NewFact]:
+        holders: dict[str, str] = {}  # who holds which tag, as far as these facts tell
+        for fact in facts:
+            if fact.type == "EmailClaimed":
+                holders[str(fact.meta["email"])] = fact.aggregate_ids[0]
+            elif fact.type == "EmailReleased":
+                del holders[str(fact.meta["email"])]
+        if holders.get(tag) == user:
+            return []  # claimed before, or by an attempt whose answer was lost
+        if tag in holders:
+            sys.exit("taken")
+        released = [new_fact(user, "EmailReleased", old, None) for old, holder in holders.items() if holder == user]
+        return [*released, new_fact(user, "EmailClaimed", tag, {"email": email})]
+
+    about = [Query(namespaces=["users"], meta={"email": tag}), Query(namespaces=["users"], aggregate_ids=[user])]
+    log.decide(about, decide, attempts=ATTEMPTS)
 
 
-def fact_of(user: str, type: str, tag: str, payload: object) -> dict[str, Any]:
-    return {"namespace": "users", "type": type, "aggregate_ids": [user], "meta": {"email": tag}, "payload": payload}
+def new_fact(user: str, type: str, tag: str, payload: object) -> NewFact:
+    return NewFact("users", type, payload, aggregate_ids=[user], meta={"email": tag})
 
 
-def checked(answer: httpx.Response) -> httpx.Response:
-    overtaken = answer.status_code == 409 and "urn:factwire:problem:condition-failed" in answer.text
-    if overtaken or answer.status_code in (408, 429) or answer.is_server_error:
-        raise Overtaken
-    return answer if answer.is_success else sys.exit(answer.text)
-
-
-def main(url: str, user: str, email: str) -> str:
-    with httpx.Client(base_url=url, headers=HEADERS, timeout=30) as client:
-        for attempt in range(ATTEMPTS):
-            with suppress(httpx.TransportError, Overtaken):
-                return claim(client, user, email)
-            time.sleep(random.uniform(0, min(2, 0.02 * 2**attempt)))
-    sys.exit("unknown: try again")
+def main(url: str, user: str, email: str) -> None:
+    with Factwire(url, key=os.environ.get("KEY"), give_up_after=20) as log:
+        try:
+            claim(log, user, email)
+        except Problem as problem:
+            sys.exit("unknown: try again" if problem.code == "condition-failed" else problem.text)
+        except FactwireError:
+            sys.exit("unknown: try again")
+    print("claimed")
 
 
 if __name__ == "__main__":
-    print(main(*sys.argv[1:]))
+    main(*sys.argv[1:])

@@ -20,9 +20,11 @@ docs/protocol
 docs/problems
 docs/cli
 docs/explorer
+docs/python
+docs/typescript
+docs/testing
 docs/sdks
 docs/clients
-docs/followers/README
 docs/recipes/README
 ```
 

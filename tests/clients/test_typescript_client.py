@@ -15,8 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.access.keys import known, make_key, new_grants
-from tests.clients.typescript_client import HERE, ScriptFailed, build, in_node, in_page, page_origin
-from tests.conftest import RUN_DIRECTORY, StartService
+from tests.clients.typescript_client import HERE, ScriptFailed, in_node, in_page, page_origin
+from tests.conftest import StartService
 from tests.recipes.programs import raise_epoch
 from tests.support.bad_network import Fault, bad_network
 from tests.support.postgres import Databases
@@ -36,11 +36,6 @@ faults = st.builds(
 tried = settings(
     max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
-
-
-@pytest.fixture(scope="session", autouse=True)
-def built(pytestconfig: pytest.Config) -> None:
-    build(pytestconfig.stash[RUN_DIRECTORY])
 
 
 @pytest.fixture(scope="session")
@@ -201,14 +196,19 @@ async def test_a_follower_stops_at_a_fork(start_service: StartService) -> None:
         assert caught.value.error["members"]["forked_after"] == 3
 
 
-@pytest.mark.parametrize("view", ["File", "Sqlite", "Postgres"])
+@pytest.mark.parametrize(
+    ("view", "kind"), [("File", "node"), ("Sqlite", "newest"), ("Postgres", "node"), ("IndexedDb", "page")]
+)
 async def test_a_failed_transaction_changes_nothing_and_a_second_process_ends_the_first(
-    quick_service: ServiceProcess, namespace: str, tmp_path: Path, fresh_database_url: str, view: str
+    quick_service: ServiceProcess,
+    origin_url: str,
+    namespace: str,
+    tmp_path: Path,
+    fresh_database_url: str,
+    view: str,
+    kind: str,
 ) -> None:
-    newest = HERE / NODES["newest"]
-    if view == "Sqlite" and not newest.exists():
-        pytest.skip("node:sqlite needs a newer Node")
-    async with in_node(str(newest) if view == "Sqlite" else "node") as client:
+    async with engine(kind, origin_url) as client:
         await client.run("publish", url=quick_service.url, namespace=namespace)
         given = {"url": quick_service.url, "namespace": namespace, "path": str(tmp_path / "view.json")}
         before, after, caught = await client.run(f"projectInto{view}", **given, database=members_of(fresh_database_url))

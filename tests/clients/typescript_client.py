@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import subprocess
 import threading
 from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator, Iterator
@@ -13,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from tests.clients.browser import browsing
-from tests.support.postgres import locked
 from tests.support.service import ROOT
 
 HERE = Path(__file__).parent
@@ -66,15 +64,6 @@ class InPage:
         if "error" in answer:
             raise ScriptFailed(answer["error"])
         return answer.get("result")
-
-
-def build(run_directory: Path) -> None:
-    """Compile the client, once in a run."""
-    with locked(run_directory):
-        made = run_directory / "typescript-client"
-        if not made.exists():
-            subprocess.run(["npx", "--no-install", "tsc"], cwd=TYPESCRIPT, check=True, timeout=ANSWER_SECONDS)
-            made.touch()
 
 
 @asynccontextmanager

@@ -144,3 +144,19 @@ export async function projectIntoPostgres(client, given) {
   const rows = async () => (await another.query("select n from seen order by n")).rows.map(({ n }) => n);
   return project(client, given, new client.PgView(one, "seen"), new client.PgView(another, "seen"), add, rows);
 }
+
+const open = (name) => new Promise((found, failed) => {
+  const opening = indexedDB.open(name, 1);
+  opening.onupgradeneeded = () => ["seen", "factwire_cursors"].forEach((store) => opening.result.createObjectStore(store));
+  Object.assign(opening, { onsuccess: () => found(opening.result), onerror: () => failed(opening.error) });
+});
+
+export async function projectIntoIndexedDb(client, given) {
+  const database = await open(given.namespace);
+  const view = new client.IndexedDbView(database, "seen", ["seen"]), other = new client.IndexedDbView(database, "seen", ["seen"]);
+  const rows = () => new Promise((found) => {
+    database.transaction("seen").objectStore("seen").getAll().onsuccess = ({ target }) => found(target.result);
+  });
+  const add = (both, n) => { both.objectStore("seen").add(n, n); };
+  return project(client, given, view, other, add, rows);
+}

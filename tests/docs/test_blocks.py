@@ -42,6 +42,7 @@ RUN_BY = {
         "FACTWIRE_AUTH=keys make run": "test_blocks",
         "KEY=": "test_blocks",
         "make check test": ".ci/run",
+        "from factwire_client": "tests/docs/test_client_pages.py",
     },
     "deploy/README.md": {"kubectl": "tests/deploy"},
     "docs/access.md": {"{": "test_blocks", "factwire keys": "test_blocks"},
@@ -49,7 +50,6 @@ RUN_BY = {
     "docs/cli.md": {"factwire publish": "test_blocks", "eval": "test_blocks"},
     "docs/conditions.md": {"{": "tests/docs/test_conditions_page.py"},
     "docs/erasure.md": {"{": "test_blocks", "factwire master-key": "test_blocks"},
-    "docs/followers/README.md": {"import": "tests/clients/test_browser_follower.py"},
     "docs/operations.md": {
         "docker": "tests/image",
         "grant": "tests/docs/test_least_rights.py",
@@ -65,9 +65,16 @@ RUN_BY = {
         "{": "tests/docs/test_documents.py",
         "function": "tests/clients/test_browser_snippet.py",
     },
+    "docs/python.md": {"": "tests/docs/test_client_pages.py"},
     "docs/recipes/README.md": {"python": "tests/recipes"},
     "docs/sdks.md": {"": "tests/sdks"},
-    "docs/testing.md": {"factwire serve": "tests/e2e/test_ephemeral.py", "{": "tests/e2e/test_ephemeral.py"},
+    "docs/typescript.md": {"": "tests/clients/test_typescript_page.py"},
+    "docs/testing.md": {
+        "factwire serve": "tests/e2e/test_ephemeral.py",
+        "{": "tests/e2e/test_ephemeral.py",
+        "import sqlite3": "tests/docs/test_client_pages.py",
+        "import { afterAll": "tests/clients/test_typescript_client.py",
+    },
     "docs/tutorial.md": {"": "tests/docs/test_tutorial.py"},
 }
 

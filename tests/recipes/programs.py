@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterable, Sequence
@@ -13,18 +14,12 @@ import asyncpg
 import httpx
 
 from tests.support.builders import Fact, publication
-from tests.support.postgres import locked
 from tests.support.service import ROOT, STOP_SECONDS, clean_environment
 
 DOCS = ROOT / "docs"
-CLIENTS = ROOT / "tests" / "clients"
+CLIENT = ROOT / "clients" / "typescript"
 UNTIL_SECONDS = 30.0
 POLL_SECONDS = 0.01
-COMPILER = (
-    *("node", str(CLIENTS / "node_modules" / "typescript" / "bin" / "tsc"), "--strict", "--erasableSyntaxOnly"),
-    *("--target", "es2022", "--module", "nodenext", "--types", "node"),
-    *("--typeRoots", str(CLIENTS / "node_modules" / "@types")),
-)
 
 
 class Program:
@@ -104,15 +99,13 @@ def altered(command: list[str], old: str, new: str, *, directory: Path) -> list[
 
 
 def node(name: str, *arguments: object, directory: Path) -> list[str]:
-    """The command of a Node program; one in TypeScript is checked and compiled for a Node that does not run it."""
-    path = DOCS / name
-    if path.suffix == ".mts":
-        compiled = directory / path.with_suffix(".mjs").name
-        with locked(directory):
-            if not compiled.exists():
-                subprocess.run([*COMPILER, "--outDir", str(directory), str(path)], check=True)
-        path = compiled
-    return ["node", str(path), *map(str, arguments)]
+    """The command of a Node program, in a folder in which the client is installed."""
+    modules = directory / "node_modules" / "@factwire"
+    if not modules.exists():
+        modules.mkdir(parents=True)
+        (modules / "client").symlink_to(CLIENT)
+    program = Path(shutil.copy(DOCS / name, directory))
+    return ["node", str(program), *map(str, arguments)]
 
 
 async def publish(url: str, *facts: Fact, key: str | None = None) -> int:

@@ -12,8 +12,8 @@ from tests.recipes.programs import altered, published, python, run
 from tests.support.waiting import until
 
 CLIENTS = 20
-CONDITION = '"fail_if_match": about,'
-NO_CONDITION = '"fail_if_match": [{"aggregate_ids": ["nobody"]}],'
+CONDITION = "log.decide(about, decide, attempts=ATTEMPTS)"
+NO_CONDITION = "log.publish_all(decide(list(log.read(about))))"
 
 
 @pytest.fixture(autouse=True)

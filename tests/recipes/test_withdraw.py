@@ -14,8 +14,8 @@ from tests.support.builders import Fact, new_fact
 from tests.support.waiting import until
 
 CLIENTS = 10
-CONDITION = '"aggregate_ids": [account.id]}],  #'
-NO_CONDITION = '"aggregate_ids": ["nobody"]}],  #'
+CONDITION = "log.decide(movements, decide, attempts=ATTEMPTS)"
+NO_CONDITION = "log.publish_all([decide(list(log.read(movements)))])"
 
 
 def deposit(amount: int, account: str = "account-1") -> Fact:

@@ -13,9 +13,11 @@ from tests.support.service import ROOT, ServiceProcess, clean_environment
 
 pytestmark = pytest.mark.sdks
 
-GENERATED = ("python/factwire_client/models.py", "python/factwire_client/problems.py")
-GENERATED += tuple(f"python/factwire_client/_sync/{name}.py" for name in ("client", "closing", "views"))
-GENERATED += ("typescript/src/models.ts", "typescript/src/problems.ts")
+GENERATED = (
+    *(f"python/factwire_client/{name}.py" for name in ("models", "problems")),
+    *(f"python/factwire_client/_sync/{name}.py" for name in ("client", "closing", "views")),
+    *(f"typescript/src/{name}.ts" for name in ("models", "problems")),
+)
 SECONDS = 120.0
 # Two years before the first release.
 OLD = ("httpx==0.24.1", "anyio==3.7.1", "httpcore==0.17.3", "certifi==2023.11.17", "pytest==7.4.4")
@@ -71,7 +73,6 @@ def test_the_python_client_works_beside_libraries_that_are_two_years_old(
 
 def test_the_typescript_client_is_packed_with_what_it_needs(tmp_path: Path) -> None:
     package = ROOT / "clients" / "typescript"
-    subprocess.run(["npx", "--no-install", "tsc"], cwd=package, check=True, timeout=SECONDS)
     pack = ["npm", "pack", "--ignore-scripts", "--silent", "--pack-destination", str(tmp_path)]
     subprocess.run(pack, cwd=package, check=True, timeout=SECONDS, stdout=subprocess.DEVNULL)
     [archive] = tmp_path.glob("*.tgz")

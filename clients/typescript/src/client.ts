@@ -14,7 +14,7 @@ const HEARTBEAT_SECONDS = 15;
 const SILENCE_MS = 3 * HEARTBEAT_SECONDS * 1000; // after three heartbeats that did not come, the connection is dead
 const RETRY_MS = 2000;
 const EVENT_LENGTH_MAX = 64 * 1024 * 1024;
-const PAGE_FACTS = 500;
+const PAGE_FACTS = 100; // of a page without a limit; a service may allow no more
 const URL_QUERY_LENGTH_MAX = 2000;
 
 export interface Options {
@@ -98,7 +98,7 @@ export class Factwire<P extends Payloads = Payloads> {
     for (;;) {
       try {
         for (let caughtUp = false; !caughtUp; ) {
-          const page: Page<P> = await this.page(query, { after, limit: PAGE_FACTS });
+          const page: Page<P> = await this.page(query, { after });
           facts.push(...page.facts);
           if (facts.length > factsMax) throw new TooManyFacts(`more than ${factsMax} facts match: narrow the query, or raise factsMax`);
           caughtUp = page.caught_up;
@@ -128,7 +128,7 @@ export class Factwire<P extends Payloads = Payloads> {
   /** The facts that match, up to the present head, page by page as they are taken. */
   async *read(query?: AnyQuery, { after, until, limit = Infinity, newestFirst = false }: Range = {}): AsyncGenerator<FactOf<P>, void> {
     for (let left = limit; left > 0; ) {
-      const page = await this.page(query, present({ after, until, limit: Math.min(left, PAGE_FACTS), newestFirst }));
+      const page = await this.page(query, present({ after, until, limit: left < PAGE_FACTS ? left : undefined, newestFirst }));
       yield* page.facts;
       left -= page.facts.length;
       if (page.caught_up) return;

@@ -82,6 +82,51 @@ export class SqliteView<Database extends SqliteDatabase> implements View<Databas
   }
 }
 
+const CURSORS = "factwire_cursors";
+
+/**
+ * A view in IndexedDB, in the object stores that are named. `apply` gets the transaction, and must wait for nothing but
+ * its requests. The cursor is kept in the object store `factwire_cursors`, which `onupgradeneeded` has to create.
+ */
+export class IndexedDbView implements View<IDBTransaction> {
+  private last = "";
+
+  constructor(private readonly database: IDBDatabase, private readonly name: string, private readonly stores: string[]) {}
+
+  async cursor(): Promise<string> {
+    const found = await result(this.database.transaction(CURSORS).objectStore(CURSORS).get(this.name));
+    return (this.last = found ?? "start");
+  }
+
+  async moved(cursor: string, work: (target: IDBTransaction) => Promise<void>): Promise<void> {
+    const both = this.database.transaction([...this.stores, CURSORS], "readwrite");
+    const completed = new Promise<void>((resolve, reject) => {
+      both.oncomplete = () => resolve();
+      both.onabort = () => reject(both.error ?? new TakenOver(`the cursor of ${this.name} is no longer ${this.last}`));
+    });
+    completed.catch(() => undefined); // told below, unless `work` has failed
+    const cursors = both.objectStore(CURSORS);
+    if (((await result(cursors.get(this.name))) ?? "start") !== this.last) both.abort();
+    else {
+      cursors.put(cursor, this.name);
+      try {
+        await work(both);
+      } catch (error) {
+        both.abort();
+        throw error;
+      }
+    }
+    await completed;
+    this.last = cursor;
+  }
+}
+
+const result = <T>(request: IDBRequest<T>): Promise<T> =>
+  new Promise((resolve, reject) => {
+    request.onsuccess = () => resolve(request.result);
+    request.onerror = () => reject(request.error);
+  });
+
 /** A view in a JSON file of Node: `apply` gets the object of its state. The file is replaced as a whole, for small states. */
 export class FileView<State extends object> implements View<State> {
   private last = "";

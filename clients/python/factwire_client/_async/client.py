@@ -32,7 +32,7 @@ from .views import AsyncView
 VERSION = "0.1.0"
 ANSWER_SECONDS = 30.0
 URL_QUERY_LENGTH_MAX = 2000
-PAGE_FACTS = 500
+PAGE_FACTS = 100  # of a page without a limit; a service may allow no more
 Key = Union[str, Callable[[], Awaitable[str]], None]
 
 
@@ -123,7 +123,7 @@ class AsyncFactwire:
         while True:
             try:
                 while not deciding.is_informed:
-                    deciding.see(await self.page(query, after=deciding.after, limit=PAGE_FACTS))
+                    deciding.see(await self.page(query, after=deciding.after))
                 facts = deciding.decided(decision)
                 if not facts:
                     return None
@@ -138,7 +138,7 @@ class AsyncFactwire:
         *,
         after: str | int | None = None,
         until: str | int | None = None,
-        limit: int = 100,
+        limit: int | None = None,
         newest_first: bool = False,
         wait_seconds: float = 0,
     ) -> Page:
@@ -162,9 +162,8 @@ class AsyncFactwire:
         """The facts that match, up to the present head, page by page as they are taken."""
         left = limit if limit is not None else 1 << 62
         while left > 0:
-            page = await self.page(
-                query, after=after, until=until, limit=min(left, PAGE_FACTS), newest_first=newest_first
-            )
+            most = left if left < PAGE_FACTS else None
+            page = await self.page(query, after=after, until=until, limit=most, newest_first=newest_first)
             for fact in page.facts:
                 yield fact
             left -= len(page.facts)
@@ -217,10 +216,19 @@ class AsyncFactwire:
                     return
 
     async def events(
-        self, query: AnyQuery | None = None, *, after: str | int = "start", give_up_after: float | None = None
+        self,
+        query: AnyQuery | None = None,
+        *,
+        after: str | int = "start",
+        cloudevents: bool = False,
+        give_up_after: float | None = None,
     ) -> AsyncIterator[Event]:
-        """As `follow`, with the events that move the cursor without a fact: `caught-up` and `position`."""
-        async with aclosing(self._batches(query, Following(after, give_up_after))) as batches:
+        """As `follow`, with the events that move the cursor without a fact: `caught-up` and `position`.
+
+        With `cloudevents`, the `data` of a fact is a CloudEvent.
+        """
+        path = "/v1/stream/cloudevents" if cloudevents else "/v1/stream"
+        async with aclosing(self._batches(query, Following(after, give_up_after), path)) as batches:
             async for batch in batches:
                 for event in batch:
                     yield event
@@ -251,12 +259,14 @@ class AsyncFactwire:
                 if until_caught_up and any(event.name == "caught-up" for event in batch):
                     return
 
-    async def _batches(self, query: AnyQuery | None, following: Following) -> AsyncIterator[List[Event]]:
+    async def _batches(
+        self, query: AnyQuery | None, following: Following, stream: str = "/v1/stream"
+    ) -> AsyncIterator[List[Event]]:
         """Events as they arrive together, over as many streams as it takes."""
         timeout = httpx.Timeout(10, read=SILENCE_SECONDS)
         while True:
             parameters = {"after": following.after, "heartbeat": HEARTBEAT_SECONDS}
-            method, path, more = asking(query, "/v1/stream", "/v1/stream", parameters)
+            method, path, more = asking(query, stream, stream, parameters)
             following.begin()
             try:
                 async with self._http.stream(

@@ -32,7 +32,7 @@ from .views import View
 VERSION = "0.1.0"
 ANSWER_SECONDS = 30.0
 URL_QUERY_LENGTH_MAX = 2000
-PAGE_FACTS = 500
+PAGE_FACTS = 100  # of a page without a limit; a service may allow no more
 Key = Union[str, Callable[[], str], None]
 
 
@@ -121,7 +121,7 @@ class Factwire:
         while True:
             try:
                 while not deciding.is_informed:
-                    deciding.see(self.page(query, after=deciding.after, limit=PAGE_FACTS))
+                    deciding.see(self.page(query, after=deciding.after))
                 facts = deciding.decided(decision)
                 if not facts:
                     return None
@@ -136,7 +136,7 @@ class Factwire:
         *,
         after: str | int | None = None,
         until: str | int | None = None,
-        limit: int = 100,
+        limit: int | None = None,
         newest_first: bool = False,
         wait_seconds: float = 0,
     ) -> Page:
@@ -160,7 +160,8 @@ class Factwire:
         """The facts that match, up to the present head, page by page as they are taken."""
         left = limit if limit is not None else 1 << 62
         while left > 0:
-            page = self.page(query, after=after, until=until, limit=min(left, PAGE_FACTS), newest_first=newest_first)
+            most = left if left < PAGE_FACTS else None
+            page = self.page(query, after=after, until=until, limit=most, newest_first=newest_first)
             for fact in page.facts:
                 yield fact
             left -= len(page.facts)
@@ -213,10 +214,19 @@ class Factwire:
                     return
 
     def events(
-        self, query: AnyQuery | None = None, *, after: str | int = "start", give_up_after: float | None = None
+        self,
+        query: AnyQuery | None = None,
+        *,
+        after: str | int = "start",
+        cloudevents: bool = False,
+        give_up_after: float | None = None,
     ) -> Iterator[Event]:
-        """As `follow`, with the events that move the cursor without a fact: `caught-up` and `position`."""
-        with closing(self._batches(query, Following(after, give_up_after))) as batches:
+        """As `follow`, with the events that move the cursor without a fact: `caught-up` and `position`.
+
+        With `cloudevents`, the `data` of a fact is a CloudEvent.
+        """
+        path = "/v1/stream/cloudevents" if cloudevents else "/v1/stream"
+        with closing(self._batches(query, Following(after, give_up_after), path)) as batches:
             for batch in batches:
                 for event in batch:
                     yield event
@@ -247,12 +257,14 @@ class Factwire:
                 if until_caught_up and any(event.name == "caught-up" for event in batch):
                     return
 
-    def _batches(self, query: AnyQuery | None, following: Following) -> Iterator[List[Event]]:
+    def _batches(
+        self, query: AnyQuery | None, following: Following, stream: str = "/v1/stream"
+    ) -> Iterator[List[Event]]:
         """Events as they arrive together, over as many streams as it takes."""
         timeout = httpx.Timeout(10, read=SILENCE_SECONDS)
         while True:
             parameters = {"after": following.after, "heartbeat": HEARTBEAT_SECONDS}
-            method, path, more = asking(query, "/v1/stream", "/v1/stream", parameters)
+            method, path, more = asking(query, stream, stream, parameters)
             following.begin()
             try:
                 with self._http.stream(
