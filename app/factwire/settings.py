@@ -194,6 +194,8 @@ class Settings(BaseSettings):
     drain_seconds: float = Field(5.0, ge=0, le=3600)
     """The drain time: at SIGTERM, the streams end one after the other, spread over this time."""
 
+    keys_file: Path | None = None
+    """Keys in a TOML file, beside those of the database. It is read again when it changes."""
     jwt_issuer: str | None = None
     """The issuer of the tokens that are accepted. The `iss` of a token must match it exactly."""
     jwt_audience: str | None = None
@@ -346,6 +348,8 @@ class Settings(BaseSettings):
     def check_tokens(self) -> Self:
         if "jwt" in self.auth_modes and not (self.jwt_issuer and self.jwt_audience):
             raise ValueError("FACTWIRE_AUTH=jwt needs FACTWIRE_JWT_ISSUER and FACTWIRE_JWT_AUDIENCE")
+        if self.keys_file is not None and "keys" not in self.auth_modes:
+            raise ValueError("FACTWIRE_KEYS_FILE needs FACTWIRE_AUTH=keys")
         return self
 
     @property

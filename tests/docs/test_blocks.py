@@ -22,6 +22,7 @@ import pytest
 from factwire.api.http.models import NewFactBody, Problem
 from factwire.api.keys import GrantsBody
 from factwire.auth.claims import by_value_from
+from factwire.auth.key_file import read_keys
 from factwire.settings import Settings
 from tests.conftest import StartService
 from tests.docs.shell import shell
@@ -45,7 +46,7 @@ RUN_BY = {
         "from factwire_client": "tests/docs/test_client_pages.py",
     },
     "deploy/README.md": {"kubectl": "tests/deploy"},
-    "docs/access.md": {"{": "test_blocks", "factwire keys": "test_blocks"},
+    "docs/access.md": {"{": "test_blocks", "factwire keys": "test_blocks", "[keys": "test_blocks"},
     "docs/access-tokens.md": {"export": "test_blocks", "async function": "tests/clients/test_access_in_a_browser.py"},
     "docs/cli.md": {"factwire publish": "test_blocks", "eval": "test_blocks"},
     "docs/conditions.md": {"{": "tests/docs/test_conditions_page.py"},
@@ -104,6 +105,13 @@ def test_every_block_is_run_or_checked_somewhere() -> None:
 )
 def test_json_that_is_shown_is_what_it_is_called(page: str, type: type) -> None:
     msgspec.json.decode(block(page, "{"), type=type)
+
+
+def test_the_file_of_keys_is_understood(tmp_path: Path) -> None:
+    (tmp_path / "orders-key").write_text("0123456789abcdef0123456789abcdef")
+    (tmp_path / "keys.toml").write_text(block("docs/access.md", "[keys"))
+    names = {principal.name for principal in read_keys(tmp_path / "keys.toml").by_digest.values()}
+    assert names == {"file-key:orders", "file-key:operations"}
 
 
 def test_the_settings_for_issuers_are_understood(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,9 +6,10 @@ import os
 import socket
 
 from factwire.auth.claims import by_value_from
+from factwire.auth.key_file import KeyFileRefused, read_keys
 from factwire.cli.arguments import Parser
 from factwire.cli.ephemeral import Announcement, ephemeral_settings, with_ephemeral_database
-from factwire.cli.exit_codes import Exit, complain
+from factwire.cli.exit_codes import Exit, Stopped, complain
 from factwire.cli.migrate import with_schema
 from factwire.server.server import bind, run
 from factwire.server.supervisor import Workers
@@ -65,11 +66,7 @@ def serve(options: argparse.Namespace, settings: Settings) -> int:
     if settings.is_open_to_others:
         complain(OPEN_TO_OTHERS.format(host=settings.host))
         return Exit.USAGE
-    try:
-        by_value_from(settings.jwt_grants)
-    except ValueError as error:
-        complain(f"FACTWIRE_JWT_GRANTS: {error}")
-        return Exit.USAGE
+    check_access(settings)
     try:
         certificate = certificate_of(settings)
         if certificate is not None:
@@ -82,6 +79,19 @@ def serve(options: argparse.Namespace, settings: Settings) -> int:
     listening = bind(settings.host, settings.port, shared=False) if settings.workers == 1 else None
     settings = with_ephemeral_database(settings) if options.ephemeral else with_schema(settings)
     return serve_workers(settings) if listening is None else serve_alone(options, settings, listening)
+
+
+def check_access(settings: Settings) -> None:
+    """Raises Stopped if grants or keys that the settings name cannot be read."""
+    try:
+        by_value_from(settings.jwt_grants)
+    except ValueError as error:
+        raise Stopped(f"FACTWIRE_JWT_GRANTS: {error}", Exit.USAGE) from None
+    try:
+        if settings.keys_file is not None:
+            read_keys(settings.keys_file)
+    except KeyFileRefused as error:
+        raise Stopped(f"FACTWIRE_KEYS_FILE: {error}", Exit.USAGE) from None
 
 
 def serve_workers(settings: Settings) -> int:

@@ -13,6 +13,7 @@ from factwire.api.http.tenants import Tenants
 from factwire.auth.authenticator import Authentication, Authenticator
 from factwire.auth.claims import ClaimGrants, by_value_from
 from factwire.auth.key_cache import KeyCache
+from factwire.auth.key_file import KIND, KeyFile
 from factwire.auth.sessions import Sessions
 from factwire.auth.tickets import Tickets
 from factwire.composition.gauges import measure
@@ -65,10 +66,13 @@ def build(settings: Settings) -> tuple[Context, dict[str, Callable[[], Awaitable
     requirements = Requirements(pools)
     publisher = publisher_of(settings, pools, requirements, tail, notifier, metrics)
     key_cache = KeyCache(pools) if "keys" in settings.auth_modes else None
-    authenticators = authenticators_of(settings, key_cache)
+    key_file = KeyFile(settings.keys_file) if settings.keys_file is not None else None
+    authenticators = authenticators_of(settings, key_cache, key_file)
     access = Authentication(authenticators, is_open=settings.is_open)
     if key_cache is not None:
         key_cache.on_changed = access.forget
+    if key_file is not None:
+        key_file.on_changed = access.forget
     context = Context(
         settings=settings,
         limits=limits_of(settings),
@@ -119,9 +123,15 @@ def pools_of(settings: Settings) -> Pools:
     )
 
 
-def authenticators_of(settings: Settings, key_cache: KeyCache | None) -> dict[str, Authenticator]:
+def authenticators_of(
+    settings: Settings, key_cache: KeyCache | None, key_file: KeyFile | None
+) -> dict[str, Authenticator]:
     """Authenticators by the kind of principal that they return."""
-    authenticators: dict[str, Authenticator] = {} if key_cache is None else {"key": key_cache}
+    authenticators: dict[str, Authenticator] = {}
+    if key_file is not None:
+        authenticators[KIND] = key_file
+    if key_cache is not None:
+        authenticators["key"] = key_cache
     if "jwt" in settings.auth_modes:
         authenticators["jwt"] = tokens_of(settings)
     return authenticators
