@@ -18,7 +18,7 @@ DEPLOY_TOOLS := .venv-deploy/bin/kubectl .venv-deploy/bin/promtool
 TYPESCRIPT := clients/typescript/node_modules/.package-lock.json
 TYPESCRIPT_BUILT := clients/typescript/dist/index.js
 PEERS_NODE := bench/peers/node_modules/.package-lock.json
-CODE := $(wildcard app tests bench docs locks clients/generate.py)
+CODE := $(wildcard app tests bench docs locks deploy/compose clients/generate.py)
 .DELETE_ON_ERROR:
 .PHONY: help run test test-clients faults test-image test-poolers test-proxies test-floods test-sdks test-suites check check-deploy clients format bench bench-growth bench-kinds bench-peers openapi docs image wheel lock clean
 
