@@ -1,4 +1,4 @@
-"""Explorer page and security.txt (RFC 9116). Neither contains any data of the log."""
+"""Explorer page, its icon, security.txt (RFC 9116) and llms.txt. None contains any data of the log."""
 
 import hashlib
 import mimetypes
@@ -78,6 +78,17 @@ async def asset(request: Request) -> Response:
     return answer(request, request.path_params["path"])
 
 
+@router.get("/favicon.ico", include_in_schema=False, openapi_extra=EXTRA)
+async def favicon(request: Request) -> Response:
+    return answer(request, "icon.svg")
+
+
+@router.get("/llms.txt", include_in_schema=False, openapi_extra=EXTRA)
+async def guide(request: Request) -> Response:
+    """Short guide for programs that write programs (llmstxt.org)."""
+    return answer(request, "llms.txt")
+
+
 @router.get("/.well-known/security.txt", include_in_schema=False, openapi_extra=EXTRA)
 async def security(request: Request) -> Response:
     """Contact for vulnerability reports (RFC 9116), which only the operator of this service knows."""
@@ -115,5 +126,6 @@ def assets() -> Mapping[str, Asset]:
         else:
             body = place.read_bytes()
             media_type = mimetypes.guess_type(path)[0] or "application/octet-stream"
+            media_type += "; charset=utf-8" if media_type == "text/plain" else ""
             found[path] = Asset(body, media_type, f'"{hashlib.sha256(body).hexdigest()[:32]}"')
     return found
