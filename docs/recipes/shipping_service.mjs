@@ -1,20 +1,11 @@
 // Ship what was ordered, once: node shipping_service.mjs http://127.0.0.1:8000 shipping.json
-import { createHash } from "node:crypto";
-
-import { Factwire, FileView, Problem } from "@factwire/client";
+import { derivedId, Factwire, FileView, Problem } from "@factwire/client";
 
 const [url, path] = process.argv.slice(2);
-const log = new Factwire(url, process.env.KEY ? { key: process.env.KEY } : {});
-
-function derived(id) {  // the UUIDv5 of "shipped" in the id of the order's fact
-  const bytes = createHash("sha1").update(Buffer.from(id.replaceAll("-", ""), "hex")).update("shipped").digest();
-  bytes[6] = (bytes[6] & 0x0f) | 0x50;
-  bytes[8] = (bytes[8] & 0x3f) | 0x80;
-  return bytes.toString("hex", 0, 16).replace(/^(.{8})(.{4})(.{4})(.{4})/, "$1-$2-$3-$4-");
-}
+const log = new Factwire(url, { giveUpAfterMs: Infinity, ...(process.env.KEY ? { key: process.env.KEY } : {}) });
 
 async function ship(state, order) {  // every part follows from the order, so that a repetition is the same fact
-  const id = derived(order.id);
+  const id = await derivedId(order, "shipped");
   await log.publish("shipping", "OrderShipped", { parcel: `parcel-${id.slice(0, 8)}` }, { id, aggregate_ids: order.aggregate_ids });
   state.shipped += 1;
 }

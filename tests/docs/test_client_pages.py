@@ -28,6 +28,7 @@ async def test_the_programs_of_the_python_page_run(
     assert known["placed"].payload.total == 12.5  # type: ignore[attr-defined]
     known["log"].close()  # type: ignore[attr-defined]
     known["shop"].close()  # type: ignore[attr-defined]
+    known["patient"].close()  # type: ignore[attr-defined]
     known["view"].close()  # type: ignore[attr-defined]
 
 

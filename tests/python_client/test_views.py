@@ -2,6 +2,7 @@
 
 import asyncio
 import sqlite3
+import threading
 from collections.abc import Callable
 from contextlib import contextmanager
 from pathlib import Path
@@ -184,3 +185,47 @@ def test_a_projection_goes_on_until_it_is_left(service: ServiceProcess, query: Q
             assert seen() == list(range(11))
 
     asyncio.run(asyncio.wait_for(scenario(), 20))
+
+
+def test_of_two_processes_with_one_file_one_is_left(service: ServiceProcess, query: Query, tmp_path: Path) -> None:
+    """Both move the cursor at the same moment, again and again: the file has what one of them wrote."""
+    path = tmp_path / "view.json"
+    for round in range(20):
+        views = [FileView(path) for _ in range(2)]
+        for view in views:
+            view.cursor()
+        barrier = threading.Barrier(2)
+        outcomes: list[str] = []
+
+        def move(view: FileView, barrier: threading.Barrier, outcomes: list[str], cursor: str) -> None:
+            try:
+                with view.moved(cursor) as state:
+                    state["n"] = state.get("n", 0) + 1
+                    barrier.wait()
+            except TakenOver:
+                outcomes.append("taken over")
+            else:
+                outcomes.append("moved")
+
+        threads = [threading.Thread(target=move, args=(view, barrier, outcomes, f"1:{round + 1}")) for view in views]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert sorted(outcomes) == ["moved", "taken over"]
+    assert FileView(path).state == {"n": 20}
+
+
+def test_batches_have_a_size_and_a_broken_file_is_named(service: ServiceProcess, query: Query, tmp_path: Path) -> None:
+    path, kept = tmp_path / "view.json", []
+
+    def apply(state: dict[str, Any], fact: Fact) -> None:
+        kept.append(FileView(path, {"seen": 0}).state["seen"])
+        state["seen"] += 1
+
+    with Factwire(service.url) as log:
+        log.project(FileView(path, {"seen": 0}), query, apply, until_caught_up=True, batch_max=1)
+        assert kept == list(range(10))
+        path.write_text("{")
+        with pytest.raises(ValueError, match="is not the file of a view"):
+            log.project(FileView(path), query, apply, until_caught_up=True)

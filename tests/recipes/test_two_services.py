@@ -23,7 +23,7 @@ from tests.support.waiting import until
 pytestmark = pytest.mark.clients
 
 KILLS = 4
-DERIVED = "const id = derived(order.id);"
+DERIVED = 'const id = await derivedId(order, "shipped");'
 RANDOM = "const id = crypto.randomUUID();"
 
 
@@ -65,9 +65,12 @@ class Orders:
 
 
 class Shipping:
-    def __init__(self, url: str, directory: Path) -> None:
+    def __init__(self, url: str, directory: Path, *, language: str = "javascript") -> None:
         self.path = directory / "shipping.json"
-        self.command = node("recipes/shipping_service.mjs", url, self.path, directory=directory)
+        if language == "python":
+            self.command = python("recipes/shipping_service.py", url, self.path)
+        else:
+            self.command = node("recipes/shipping_service.mjs", url, self.path, directory=directory)
 
     def seen(self) -> int:
         return int(json.loads(self.path.read_text())["state"]["shipped"]) if self.path.exists() else 0
@@ -86,11 +89,12 @@ async def kill_often(command: list[str], seen: Callable[[], int], log_path: Path
             await program.kill()
 
 
+@pytest.mark.parametrize("language", ["javascript", "python"])
 async def test_killed_again_and_again_both_end_with_each_order_shipped_once(
-    start_service: StartService, tmp_path: Path
+    start_service: StartService, tmp_path: Path, language: str
 ) -> None:
     url = (await start_service()).url
-    orders, shipping = Orders(url, tmp_path), Shipping(url, tmp_path)
+    orders, shipping = Orders(url, tmp_path), Shipping(url, tmp_path, language=language)
     placed = []
 
     async def place_until_it_is_over() -> None:

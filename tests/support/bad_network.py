@@ -45,9 +45,7 @@ class BadNetwork:
         try:
             await asyncio.wait({asking, answering}, return_when=asyncio.FIRST_COMPLETED)
             if asking.done() and not asking.exception() and asking.result():
-                writer.transport.abort()
-            elif not answering.done():  # the client has sent all of its requests, or has left
-                await asyncio.wait({answering}, timeout=1)
+                writer.transport.abort()  # otherwise the client has left, or an answer has ended
         finally:
             for task in (asking, answering):
                 task.cancel()
@@ -119,9 +117,10 @@ async def bad_network(port: int, script: Iterable[Fault]) -> AsyncIterator[tuple
         yield network, f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     finally:
         server.close()
+        for writer in serving:
+            writer.transport.abort()
+        if serving:  # not cancelled at once: a connection that is being made would stay open
+            await asyncio.wait(serving.values(), timeout=2)
         for task in serving.values():
             task.cancel()
         await asyncio.gather(*serving.values(), return_exceptions=True)
-        for writer in serving:  # also those whose task had not begun
-            writer.transport.abort()
-        await asyncio.sleep(0)

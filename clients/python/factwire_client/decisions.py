@@ -37,7 +37,10 @@ class Deciding:
         decided = decision(list(self._facts))
         if decided is None:
             return []
-        return [decided] if isinstance(decided, NewFact) else list(decided)
+        facts = [decided] if isinstance(decided, NewFact) else decided
+        if not isinstance(facts, (list, tuple)) or not all(isinstance(each, NewFact) for each in facts):
+            raise TypeError(f"a decision is a NewFact, a list of them, or None, and not {decided!r:.80}")
+        return list(facts)
 
     def overtaken(self, error: Exception) -> None:
         """Read on and decide again. Raises the error after the last attempt."""

@@ -25,7 +25,8 @@ class Problem(FactwireError):
         return str(self.members.get("detail", ""))
 
     def __str__(self) -> str:
-        return "; ".join([f"{self.code or self.status}: {self.detail}", *self.fields])
+        said = [each for each in self.fields if each not in self.detail]
+        return "; ".join([f"{self.code or self.status}: {self.detail}", *said])
 
     @property
     def fields(self) -> list[str]:

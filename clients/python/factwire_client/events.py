@@ -7,7 +7,7 @@ import logging
 import random
 import time
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Iterator
 
 import httpx
 
@@ -108,3 +108,8 @@ def describe(error: Exception) -> str:
 def members_of(event: Event) -> dict[str, Any]:
     members: dict[str, Any] = json.loads(event.data)
     return members
+
+
+def parts_of(events: list[Event], most: int) -> Iterator[list[Event]]:
+    for begin in range(0, len(events), most):
+        yield events[begin : begin + most]

@@ -46,6 +46,10 @@ class Fact(models.Fact):
 
     cursor: str = ""
 
+    def derived_id(self, name: str) -> str:
+        """An id for a fact that follows from this one: the same whenever it is asked for, so that retries are known."""
+        return str(uuid.uuid5(uuid.UUID(self.id), name))
+
 
 @dataclass(frozen=True)
 class Page(models.Page):
@@ -105,11 +109,11 @@ def text_of(fact: NewFact) -> str:
 
 
 def encode(value: Any) -> str:
-    return json.dumps(value, allow_nan=False, separators=(",", ":"), default=plain)
+    return json.dumps(value, allow_nan=False, separators=(",", ":"), default=checked)
 
 
 def plain(value: Any) -> Any:
-    """A model of pydantic, msgspec or dataclasses as plain JSON values, and a tuple or another set as a list."""
+    """A model of pydantic, msgspec or dataclasses as plain JSON values; anything else as it is."""
     if hasattr(value, "model_dump"):
         return value.model_dump(mode="json")
     if hasattr(value, "__struct_fields__"):
@@ -118,9 +122,16 @@ def plain(value: Any) -> Any:
         return msgspec.to_builtins(value)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return dataclasses.asdict(value)
-    if isinstance(value, (set, frozenset)):
-        return sorted(value)
     return value
+
+
+def checked(value: Any) -> Any:
+    """A model inside of other JSON. Raises TypeError for what is not JSON."""
+    made = plain(value)
+    if made is value:
+        kind = type(value).__name__
+        raise TypeError(f"a {kind} is not JSON: publish a text, such as str(value) or value.isoformat(), or a list")
+    return made
 
 
 class PayloadTypes:

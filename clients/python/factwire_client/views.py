@@ -7,7 +7,7 @@ import os
 import sqlite3
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import Any, AsyncIterator, Iterator
+from typing import IO, Any, AsyncIterator, Iterator, Mapping
 
 from ._async.views import MOVE, READ, START, TABLE
 from .errors import TakenOver
@@ -49,12 +49,13 @@ class SqliteView:
 class FileView:
     """A view in a JSON file: `apply` gets the dict of its state. The file is replaced as a whole, for small states.
 
-    Two processes that use one file are noticed only when one of them has written meanwhile.
+    `initial` is the state before the first fact. Where there is no `flock` (Windows), only one process may use a file.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, initial: Mapping[str, Any] | None = None) -> None:
         self._path = Path(path)
         self._cursor = ""
+        self._initial = dict(initial or {})
         self._state: dict[str, Any] = {}
 
     @property
@@ -71,22 +72,34 @@ class FileView:
     def moved(self, cursor: str) -> Iterator[dict[str, Any]]:
         state = json.loads(json.dumps(self._state))  # a failed transaction leaves the state as it was
         yield state
-        if self._load()["cursor"] != self._cursor:
-            raise TakenOver(f"the cursor of {self._path} is no longer {self._cursor}")
         part = self._path.with_name(f"{self._path.name}.part")
-        with part.open("w", encoding="utf-8") as file:
+        with part.open("a", encoding="utf-8") as file:
+            lock(file)  # the file of another process, once it was renamed, has another cursor in its place
+            if self._load()["cursor"] != self._cursor:
+                raise TakenOver(f"the cursor of {self._path} is no longer {self._cursor}")
+            file.truncate(0)
             json.dump({"cursor": cursor, "state": state}, file)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(part, self._path)
+            os.replace(part, self._path)
         self._cursor, self._state = cursor, state
 
     def _load(self) -> dict[str, Any]:
         try:
             content: dict[str, Any] = json.loads(self._path.read_text(encoding="utf-8"))
-            return content
         except FileNotFoundError:
-            return {"cursor": "start", "state": {}}
+            return {"cursor": "start", "state": dict(self._initial)}
+        except ValueError as error:
+            raise ValueError(f"{self._path} is not the file of a view: {error}") from None
+        return content
+
+
+def lock(file: IO[str]) -> None:
+    try:
+        import fcntl
+    except ImportError:
+        return
+    fcntl.flock(file, fcntl.LOCK_EX)
 
 
 class AsyncpgView:

@@ -64,6 +64,7 @@ export class Factwire<P extends Payloads = Payloads> {
 
   constructor(url: string, private readonly options: Options = {}) {
     this.url = url.replace(/\/+$/, "");
+    if (!/^https?:/.test(this.url)) throw new TypeError(`expected the address of the service, such as http://127.0.0.1:8000, and not ${url}`);
     this.fetch = options.fetch ?? ((input, init) => fetch(input, init));
   }
 
@@ -169,13 +170,19 @@ export class Factwire<P extends Payloads = Payloads> {
     }
   }
 
-  /** Fold facts into a view: `apply` is called for each, in a transaction that also moves the view's cursor. */
-  async project<Target>(view: View<Target>, query: AnyQuery | undefined, apply: (target: Target, fact: FactOf<P>) => void | Promise<void>, options: Omit<Following, "after"> = {}): Promise<void> {
-    for await (const batch of this.batches(query, { ...options, after: await view.cursor() })) {
-      await view.moved(batch.at(-1)!.cursor, async (target) => {
-        for (const event of batch) if (event.name === "fact") await apply(target, factOf<P>(event));
-      });
-      if (options.untilCaughtUp && batch.some((event) => event.name === "caught-up")) return;
+  /**
+   * Fold facts into a view: `apply` is called for each, in a transaction that also moves the view's cursor. Facts that
+   * arrive together share a transaction, at most `batchMax` of them (default: 1 000).
+   */
+  async project<Target>(view: View<Target>, query: AnyQuery | undefined, apply: (target: Target, fact: FactOf<P>) => void | Promise<void>, { batchMax = 1000, ...options }: Omit<Following, "after"> & { batchMax?: number } = {}): Promise<void> {
+    for await (const arrived of this.batches(query, { ...options, after: await view.cursor() })) {
+      for (let begin = 0; begin < arrived.length; begin += batchMax) {
+        const batch = arrived.slice(begin, begin + batchMax);
+        await view.moved(batch.at(-1)!.cursor, async (target) => {
+          for (const event of batch) if (event.name === "fact") await apply(target, factOf<P>(event));
+        });
+      }
+      if (options.untilCaughtUp && arrived.some((event) => event.name === "caught-up")) return;
     }
   }
 

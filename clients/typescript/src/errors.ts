@@ -22,7 +22,7 @@ export class Problem extends FactwireError {
     readonly members: ProblemMembers,
   ) {
     const fields = (members.errors ?? []).map((each) => `${each.pointer ?? each.parameter}: ${each.detail}`);
-    super([`${code || status}: ${members.detail}`, ...fields].join("; "));
+    super([`${code || status}: ${members.detail}`, ...fields.filter((field) => !members.detail.includes(field))].join("; "));
   }
 }
 

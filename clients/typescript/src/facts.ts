@@ -75,9 +75,22 @@ export function uuid7(): string {
   const time = Date.now();
   for (let at = 0; at < 6; at++) bytes[at] = Math.floor(time / 2 ** (40 - 8 * at));
   bytes[6] = (bytes[6]! & 0x0f) | 0x70;
+  return uuidOf(bytes);
+}
+
+function uuidOf(bytes: Uint8Array): string {
   bytes[8] = (bytes[8]! & 0x3f) | 0x80;
   const hex = Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
   return hex.replace(/^(.{8})(.{4})(.{4})(.{4})/, "$1-$2-$3-$4-");
+}
+
+/** An id for a fact that follows from another one: the same whenever it is asked for (UUIDv5), so that retries are known. */
+export async function derivedId(fact: { id: string }, name: string): Promise<string> {
+  const given = fact.id.replaceAll("-", "").match(/../g)!.map((byte) => parseInt(byte, 16));
+  const digest = await crypto.subtle.digest("SHA-1", new Uint8Array([...given, ...new TextEncoder().encode(name)]));
+  const bytes = new Uint8Array(digest).slice(0, 16);
+  bytes[6] = (bytes[6]! & 0x0f) | 0x50;
+  return uuidOf(bytes);
 }
 
 export const epochOf = (cursor: string): string => cursor.slice(0, cursor.indexOf(":"));

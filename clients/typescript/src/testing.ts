@@ -49,7 +49,8 @@ export async function startFactwire({ command = process.env["FACTWIRE_COMMAND"] 
 export class Facts<P extends Payloads = Payloads> {
   readonly log: Factwire<P>;
   readonly namespace = `test-${crypto.randomUUID()}`;
-  private readonly begin: Promise<string>;
+  /** The cursor at which the test began. */
+  readonly begin: Promise<string>;
 
   constructor(url: string, options: Options = {}) {
     this.log = new Factwire<P>(url, options);

@@ -11,7 +11,7 @@ import httpx
 
 from .. import models
 from ..decisions import Decided, Deciding
-from ..events import HEARTBEAT_SECONDS, SILENCE_SECONDS, Event, Following, members_of
+from ..events import HEARTBEAT_SECONDS, SILENCE_SECONDS, Event, Following, members_of, parts_of
 from ..facts import (
     AnyQuery,
     Fact,
@@ -55,6 +55,8 @@ class AsyncFactwire:
         http: httpx.AsyncClient | None = None,
     ) -> None:
         self.url = (url or os.environ.get("FACTWIRE_URL") or "http://127.0.0.1:8000").rstrip("/")
+        if not self.url.startswith(("http://", "https://")):
+            raise ValueError(f"expected the address of the service, such as http://127.0.0.1:8000, and not {self.url}")
         self._key = key or os.environ.get("FACTWIRE_KEY")
         self._types = PayloadTypes(types)
         self._give_up_after = give_up_after
@@ -243,20 +245,23 @@ class AsyncFactwire:
         apply: Callable[[Any, Fact], Awaitable[None]],
         *,
         until_caught_up: bool = False,
+        batch_max: int = 1000,
     ) -> None:
         """Fold facts into a view: `apply` is called for each, in a transaction that also moves the view's cursor.
 
-        So each fact is applied exactly once, whatever is killed. Raises TakenOver if another process moves the same
-        cursor, and otherwise as `follow` does.
+        So each fact is applied exactly once, whatever is killed. Facts that arrive together share a transaction, at
+        most `batch_max` of them. Raises TakenOver if another process moves the same cursor, and otherwise as `follow`
+        does.
         """
         following = Following(await view.cursor(), None)
         async with aclosing(self._batches(query, following)) as batches:
-            async for batch in batches:
-                async with view.moved(batch[-1].cursor) as target:
-                    for event in batch:
-                        if event.name == "fact":
-                            await apply(target, self.fact_of(event))
-                if until_caught_up and any(event.name == "caught-up" for event in batch):
+            async for arrived in batches:
+                for batch in parts_of(arrived, batch_max):
+                    async with view.moved(batch[-1].cursor) as target:
+                        for event in batch:
+                            if event.name == "fact":
+                                await apply(target, self.fact_of(event))
+                if until_caught_up and any(event.name == "caught-up" for event in arrived):
                     return
 
     async def _batches(

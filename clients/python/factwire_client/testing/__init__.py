@@ -87,12 +87,12 @@ class EphemeralServer:
 
 
 class Facts:
-    """Facts of one test, in a namespace of its own."""
+    """Facts of one test, in a namespace of its own. `begin` is the cursor at which the test began."""
 
     def __init__(self, url: str, **options: Any) -> None:
         self.log = Factwire(url, **options)
         self.namespace = f"test-{uuid.uuid4()}"
-        self._begin = self.log.position().cursor
+        self.begin = self.log.position().cursor
 
     def given(self, type: str, payload: Any = None, *, namespace: str | None = None, **members: Any) -> Published:
         """Publish a fact, in the test's namespace unless another is named."""
@@ -103,7 +103,7 @@ class Facts:
 
     def published(self, query: AnyQuery | None = None, *, type: str | None = None) -> list[Fact]:
         """Facts that were published since the test began, in any namespace, by anybody."""
-        facts = self.log.read(query, after=self._begin)
+        facts = self.log.read(query, after=self.begin)
         return [fact for fact in facts if type is None or fact.type == type]
 
     def wait_until_caught_up(self, view: Any, *, seconds: float = WAIT_SECONDS) -> None:
