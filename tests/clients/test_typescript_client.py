@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from tests.access.keys import known, make_key, new_grants
 from tests.clients.typescript_client import HERE, ScriptFailed, in_node, in_page, page_origin
 from tests.conftest import StartService
+from tests.python_client.test_outcomes import gateway
 from tests.recipes.programs import raise_epoch
 from tests.support.bad_network import Fault, bad_network
 from tests.support.postgres import Databases
@@ -34,7 +35,7 @@ faults = st.builds(
     st.one_of(st.integers(0, 1200), st.integers(0, 20_000)),
 )
 tried = settings(
-    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 
 
@@ -109,6 +110,7 @@ async def test_pages_and_large_queries(
     assert '"payload":{ "total": 1.50 }' in data
 
 
+@pytest.mark.timeout(240)  # each example waits as a client has to wait
 @given(script=st.lists(faults, max_size=6))
 @tried
 def test_through_any_faults_what_is_published_is_there_once_and_followed_once(
@@ -129,37 +131,86 @@ def test_through_any_faults_what_is_published_is_there_once_and_followed_once(
     asyncio.run(asyncio.wait_for(scenario(), PATIENT))
 
 
+async def error_of(client: Any, script: str, **given: Any) -> ScriptFailed:
+    with pytest.raises(ScriptFailed) as caught:
+        await client.run(script, **given)
+    return caught.value
+
+
+QUICK = {"giveUpAfterMs": 300}
+
+
 @everywhere
-async def test_errors_say_exactly_what_happened(
+async def test_a_lost_publish_is_resumed(
     quick_service: ServiceProcess, origin_url: str, namespace: str, kind: str
 ) -> None:
+    nowhere = f"http://127.0.0.1:{free_port()}"
     async with engine(kind, origin_url) as client:
-
-        async def error_of(script: str, **given: Any) -> ScriptFailed:
-            with pytest.raises(ScriptFailed) as caught:
-                await client.run(script, **{"url": quick_service.url, "namespace": namespace} | given)
-            return caught.value
-
-        quick = {"giveUpAfterMs": 300}
-        unreachable = await error_of("publishOne", url=f"http://127.0.0.1:{free_port()}", options=quick)
+        unreachable = await error_of(client, "publishOne", url=nowhere, options=QUICK, namespace=namespace)
         assert unreachable.name == ("NoOutcome" if kind == "page" else "Unreachable")  # a page is not told why
         async with bad_network(quick_service.port, [CUT] * 1000) as (_, url):
-            lost = await error_of("publishOne", url=url, options=quick)
+            lost = await error_of(client, "publishOne", url=url, options=QUICK, namespace=namespace)
         assert lost.name == "NoOutcome"
-        replayed = await client.run("publishAgain", url=quick_service.url, facts=lost.error["facts"])
+        unknown = {name: lost.error[name] for name in ("facts", "body")}
+        still = await error_of(client, "resume", url=nowhere, unknown=unknown, options=QUICK)
+        assert still.name == "NoOutcome"
+        replayed = await client.run("resume", url=quick_service.url, unknown=unknown)
         assert replayed or kind == "page"  # of a page, the question that comes before its request was cut
         async with bad_network(quick_service.port, [CUT]) as (_, url):
             other = f"{namespace}-other"  # its own first attempt does not fail the condition
             condition = {"fail_if_match": {"namespaces": [other]}}
             published = await client.run("publishOne", url=url, namespace=other, rest=condition)
             assert published["replayed"] or kind == "page"
-        mine = {"fail_if_match": {"namespaces": [namespace]}}
-        assert (await error_of("publishOne", rest=mine)).name == "ConditionFailed"
-        assert (await error_of("missing", id=str(uuid4()))).name == "FactNotFound"
-        assert (await error_of("misspelt")).name == "InvalidRequest"
-        assert (await error_of("followFrom", after="1:99999999")).name == "CursorAhead"
-        assert (await error_of("decideOfMany")).name == "TooManyFacts"
-        assert (await error_of("noList")).name == "TypeError"
+
+
+@everywhere
+@pytest.mark.parametrize(
+    ("script", "given", "expected"),
+    [
+        ("publishOne", {"rest": {"fail_if_match": {"types": ["Counted"]}}}, "ConditionFailed"),
+        ("missing", {"id": "0193595a-7c5f-7e1a-8f31-2f6a3c7d9b10"}, "FactNotFound"),
+        ("misspelt", {}, "InvalidRequest"),
+        ("followFrom", {"after": "1:99999999"}, "CursorAhead"),
+        ("decideOfMany", {}, "TooManyFacts"),
+        ("noList", {}, "TypeError"),
+        ("noQuery", {}, "TypeError"),
+        ("splice", {}, "SyntaxError"),
+        ("construct", {"url": "http://user:pa55word@127.0.0.1"}, "TypeError"),
+    ],
+)
+async def test_errors_say_what_is_wrong(
+    quick_service: ServiceProcess,
+    origin_url: str,
+    namespace: str,
+    kind: str,
+    script: str,
+    given: dict[str, Any],
+    expected: str,
+) -> None:
+    async with engine(kind, origin_url) as client:
+        await client.run("publish", url=quick_service.url, namespace=namespace)
+        error = await error_of(client, script, **{"url": quick_service.url, "namespace": namespace} | given)
+    assert error.name == expected
+    assert "pa55word" not in str(error)
+
+
+@pytest.mark.parametrize(
+    ("script", "status", "body", "expected"),
+    [
+        ("publishOne", 504, '{"type": "unavailable"}', "NoOutcome"),
+        ("publishOne", 200, '{"facts": [{"id": "of-another", "position": 1}]}', "NoOutcome"),
+        ("publishOne", 302, "", "UnexpectedAnswer"),
+        ("anonymous", 200, "null", "Unreachable"),
+        ("followFrom", 200, "<html>", "UnexpectedAnswer"),
+    ],
+)
+async def test_an_answer_of_a_gateway_is_none_of_the_service(
+    script: str, status: int, body: str, expected: str
+) -> None:
+    with gateway(status, body) as (url, _):
+        async with in_node() as client:
+            error = await error_of(client, script, url=url, namespace="shop", options=QUICK)
+    assert error.name == expected
 
 
 @everywhere
@@ -184,6 +235,14 @@ async def test_tickets_and_keys(start_service: StartService, origin_url: str, ki
         with pytest.raises(ScriptFailed) as caught:
             await client.run("anonymous", url=service.url)
         assert caught.value.name == "Unauthenticated"
+
+
+async def test_apply_that_commits_is_told(quick_service: ServiceProcess, namespace: str) -> None:
+    async with engine("newest", "") as client:
+        await client.run("publish", url=quick_service.url, namespace=namespace)
+        with pytest.raises(ScriptFailed) as caught:
+            await client.run("commitInApply", url=quick_service.url, namespace=namespace)
+    assert caught.value.name == "TransactionLost"
 
 
 async def test_a_follower_stops_at_a_fork(start_service: StartService) -> None:

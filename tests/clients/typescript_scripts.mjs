@@ -10,8 +10,29 @@ export async function publishOne({ Factwire }, { url, namespace, options, rest }
   return new Factwire(url, options).publish(namespace, "OrderPlaced", {}, rest);
 }
 
-export async function publishAgain({ Factwire }, { url, facts }) {
-  return (await new Factwire(url).publishAll(facts)).replayed;
+export async function resume({ Factwire }, { url, unknown, options }) {
+  return (await new Factwire(url, options).resume(unknown)).replayed;
+}
+
+export async function construct({ Factwire }, { url }) {
+  new Factwire(url);
+}
+
+export async function splice({ Json }) {
+  new Json('1},{"namespace":"admin","type":"Evil","payload":2');
+}
+
+export async function noQuery({ Factwire }, { url }) {
+  await new Factwire(url).page([]);
+}
+
+export async function commitInApply({ Factwire, SqliteView }, { url, namespace }) {
+  const { DatabaseSync } = await import("node:sqlite");
+  const database = new DatabaseSync(":memory:");
+  database.exec("create table seen (n integer)");
+  const apply = (target, fact) => { target.prepare("insert into seen values (?)").run(fact.payload.n); target.exec("commit"); };
+  const options = { untilCaughtUp: true, batchMax: 1 };
+  await new Factwire(url).project(new SqliteView(database, "seen"), { namespaces: [namespace] }, apply, options);
 }
 
 export async function read({ Factwire }, { url, namespace }) {
@@ -84,8 +105,8 @@ export async function noList({ Factwire }, { url }) {
   await new Factwire(url).page({ types: "A" });
 }
 
-export async function anonymous({ Factwire }, { url }) {
-  await new Factwire(url).position();
+export async function anonymous({ Factwire }, { url, options }) {
+  await new Factwire(url, options).position();
 }
 
 export async function withTickets({ Factwire }, { url, key }) {

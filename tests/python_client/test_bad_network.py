@@ -16,7 +16,9 @@ from tests.support.bad_network import Fault, bad_network
 from tests.support.postgres import Databases
 from tests.support.service import ServiceProcess, settings_of
 
-PATIENT = 30.0
+pytestmark = pytest.mark.timeout(240)  # each example waits as a client has to wait
+
+PATIENT = 60.0
 faults = st.builds(
     Fault,
     st.sampled_from(["cut", "end", "lose", "delay", "repeat"]),

@@ -3,6 +3,8 @@
 import asyncio
 import dataclasses
 import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import date
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -24,7 +26,7 @@ from factwire_client import (
     Unreachable,
 )
 from factwire_client.problems import CursorAhead, InvalidRequest, Unauthenticated
-from tests.access.keys import EVERYTHING_GRANTED, make_key
+from tests.access.keys import EVERYTHING_GRANTED, known, make_key
 from tests.conftest import StartService
 from tests.python_client.both import both, client_of
 from tests.recipes.programs import raise_epoch
@@ -57,9 +59,151 @@ async def test_answers_that_are_lost_leave_the_outcome_open_and_the_facts_tell_i
         with pytest.raises(OutcomeUnknown) as caught:
             await log.publish(namespace, "OrderPlaced", {})
     async with client_of(half, service.url) as log:
-        again = await log.publish_all(caught.value.facts)
+        again = await log.resume(caught.value)
         assert again.replayed
         assert [fact.position async for fact in log.read(Query(namespaces=[namespace]))] == [again.position]
+
+
+@both
+async def test_what_is_resumed_keeps_its_condition_and_its_doubt(
+    service: ServiceProcess, half: str, namespace: str
+) -> None:
+    mine = Query(namespaces=[namespace])
+    async with (
+        bad_network(service.port, [Fault("lose", 300)] * 1000) as (_, url),
+        client_of(half, url, give_up_after=1) as log,
+    ):
+        with pytest.raises(OutcomeUnknown) as caught:
+            await log.publish(namespace, "OrderPlaced", {}, fail_if_match=mine)
+    async with client_of(half, f"http://127.0.0.1:{free_port()}", give_up_after=0.2) as log:
+        with pytest.raises(OutcomeUnknown):
+            await log.resume(caught.value)
+    async with client_of(half, service.url) as log:
+        await log.publish(namespace, "OrderPlaced", "somebody else")
+        with pytest.raises(ConditionFailed):
+            await log.resume(caught.value)
+
+
+@both
+async def test_what_was_missing_may_come_while_a_lost_attempt_is_on_its_way(
+    service: ServiceProcess, half: str, namespace: str
+) -> None:
+    mine = Query(namespaces=[namespace])
+    async with bad_network(service.port, [Fault("lose", 300)]) as (_, url), client_of(half, url) as log:
+        with pytest.raises(OutcomeUnknown):
+            await log.publish(namespace, "OrderPlaced", {}, fail_unless_match=mine)
+    async with client_of(half, service.url) as log:
+        with pytest.raises(ConditionFailed):
+            await log.publish(namespace, "OrderPlaced", {}, fail_unless_match=mine)
+
+
+@both
+@pytest.mark.parametrize(
+    ("status", "body", "expected"),
+    [
+        (504, '{"type": "unavailable"}', OutcomeUnknown),
+        (504, '{"type": "unavailable", "errors": null}', OutcomeUnknown),
+        (200, '{"ok": true}', OutcomeUnknown),
+        (200, '{"facts": [{"id": "of-another", "position": 1}]}', OutcomeUnknown),
+        (200, "null", OutcomeUnknown),
+        (302, "", UnexpectedAnswer),
+        (403, "<html>", UnexpectedAnswer),
+    ],
+)
+async def test_an_answer_of_a_gateway_is_none_of_the_service(
+    half: str, status: int, body: str, expected: type[Exception]
+) -> None:
+    with gateway(status, body) as (url, _):
+        async with client_of(half, url, give_up_after=0.3) as log:
+            with pytest.raises(expected):
+                await log.publish("shop", "OrderPlaced", {})
+            with pytest.raises(Unreachable if status == 200 else UnexpectedAnswer):
+                await log.page()
+
+
+@both
+async def test_a_gateway_is_not_asked_without_a_pause_and_its_page_is_no_stream(half: str) -> None:
+    with gateway(503, "", {"retry-after": "0"}) as (url, asked):
+        async with client_of(half, url, give_up_after=1) as log:
+            with pytest.raises(UnexpectedAnswer):
+                await log.page()
+    assert 2 < len(asked) < 20
+    with gateway(200, "<html>") as (url, _):
+        async with client_of(half, url) as log:
+            with pytest.raises(UnexpectedAnswer):
+                _ = [fact async for fact in log.follow()]
+
+
+@contextmanager
+def gateway(status: int, body: str, headers: Mapping[str, str] | None = None) -> Iterator[tuple[str, list[str]]]:
+    """A server before the service, which answers by itself; the paths that it was asked for."""
+    asked: list[str] = []
+
+    class Gateway(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.rfile.read(int(self.headers.get("content-length", 0)))
+            self.send_response(status)
+            for name, value in {"content-length": str(len(body)), **(headers or {})}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(body.encode())
+
+        do_POST = do_GET
+
+        def log_message(self, format: str, *arguments: object) -> None:
+            """Say nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Gateway)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}", asked
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+@both
+async def test_keys_are_taken_with_the_line_end_of_their_file_and_never_shown(
+    start_service: StartService, half: str
+) -> None:
+    service = await start_service(auth="keys")
+    secret = (await make_key(service.database_url, EVERYTHING_GRANTED)).secret
+    await known(service.url, secret)
+    async with client_of(half, service.url, key=f"{secret}\n") as log:
+        assert (await log.position()).head >= 0
+    async with client_of(half, service.url, key=f"{secret[:20]} {secret[20:]}") as log:
+        with pytest.raises(ValueError, match="characters that no key has") as caught:
+            await log.position()
+    assert secret[:20] not in str(caught.value)
+    with pytest.raises(ValueError, match="give a key by key=") as refused:
+        client_of(half, "http://user:pa55word@127.0.0.1:8000")
+    assert "pa55word" not in str(refused.value)
+
+
+@both
+async def test_a_number_of_thousands_of_digits_holds_up_nobody(
+    service: ServiceProcess, half: str, namespace: str
+) -> None:
+    mine = Query(namespaces=[namespace])
+    async with client_of(half, service.url) as log:
+        published = await log.publish(namespace, "Long", Json("1" * 5000))
+        await log.publish(namespace, "Short", 1)
+        assert [str(fact.payload)[:3] async for fact in log.read(mine)] == ["111", "1"]
+        assert [fact.type async for fact in log.follow(mine, until_caught_up=True)] == ["Long", "Short"]
+        cursor = (await log.fact(published.position)).cursor
+        assert [fact.type async for fact in log.follow(mine, after=cursor, until_caught_up=True)] == ["Short"]
+
+
+async def test_many_followers_hold_up_nothing_else(service: ServiceProcess, namespace: str) -> None:
+    async with client_of("tasks", service.url) as log:
+        streams = [log.follow(Query(namespaces=[namespace])) for _ in range(120)]
+        waiting = [asyncio.ensure_future(anext(stream)) for stream in streams]
+        await asyncio.sleep(0.5)
+        published = await log.publish(namespace, "OrderPlaced", {})
+        assert {fact.position for fact in await asyncio.gather(*waiting)} == {published.position}
+        for stream in streams:
+            await stream.aclose()
 
 
 @both
@@ -111,6 +255,10 @@ async def test_facts_and_queries_are_checked_before_they_are_sent(
     async with client_of(half, service.url) as log:
         with pytest.raises(ValueError, match="JSON compliant"):
             await log.publish(namespace, "OrderPlaced", float("nan"))
+        with pytest.raises(ValueError, match="would match every fact"):
+            await log.publish(namespace, "OrderPlaced", {}, fail_if_match=[])
+        with pytest.raises(ValueError, match="Extra data"):
+            Json('1},{"namespace":"admin","type":"Evil","payload":2')
         with pytest.raises(TypeError, match="a date is not JSON"):
             await log.publish(namespace, "OrderPlaced", {"when": date(2026, 12, 1)})
         with pytest.raises(TypeError, match="a set is not JSON"):
@@ -160,18 +308,13 @@ async def test_a_payload_that_is_json_text_is_kept_to_the_byte(
 
 @both
 async def test_what_another_server_answers_is_no_answer(half: str) -> None:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler)  # 501 with a page for people
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        async with client_of(half, f"http://127.0.0.1:{server.server_port}", give_up_after=0.2) as log:
+    with gateway(501, "<html>") as (url, _):
+        async with client_of(half, url, give_up_after=0.2) as log:
             with pytest.raises(UnexpectedAnswer) as caught:
                 await log.page()
             assert caught.value.status == 501
             with pytest.raises(OutcomeUnknown):
                 await log.publish("shop", "OrderPlaced", {})
-    finally:
-        server.shutdown()
-        server.server_close()
 
 
 @both

@@ -12,6 +12,7 @@ from uuid import uuid4
 import asyncpg
 import psycopg
 import pytest
+from psycopg.rows import dict_row
 
 from factwire_client import (
     AsyncFactwire,
@@ -25,6 +26,7 @@ from factwire_client import (
     Query,
     SqliteView,
     TakenOver,
+    TransactionLost,
 )
 from tests.support.service import ServiceProcess
 
@@ -127,6 +129,17 @@ def test_a_second_process_ends_the_first(
         assert seen() == list(range(10))
 
 
+async def overtake(stale: Any, faster: Any) -> None:
+    """The cursor moves by one view, and the other one notices it."""
+    await stale.cursor()
+    cursor = await faster.cursor()
+    async with faster.moved(f"{cursor}0"):
+        pass
+    with pytest.raises(TakenOver):
+        async with stale.moved(f"{cursor}1"):
+            raise AssertionError
+
+
 @pytest.mark.parametrize("kind", ["asyncpg", "psycopg"])
 async def test_the_same_with_tasks(service: ServiceProcess, query: Query, fresh_database_url: str, kind: str) -> None:
     connection: Any
@@ -151,9 +164,7 @@ async def test_the_same_with_tasks(service: ServiceProcess, query: Query, fresh_
             await log.project(view, query, apply, until_caught_up=True)
         await log.project(view, query, apply, until_caught_up=True)
         await log.project(view_class(connection, "seen"), query, apply, until_caught_up=True)
-        with pytest.raises(TakenOver):
-            async with (stale := view_class(connection, "other")).moved(""):
-                raise AssertionError(stale)
+        await overtake(view_class(connection, "seen"), view_class(connection, "seen"))
     await connection.close()
     other = await asyncpg.connect(fresh_database_url)
     assert [row["n"] for row in await other.fetch("select n from seen order by n")] == list(range(10))
@@ -229,3 +240,63 @@ def test_batches_have_a_size_and_a_broken_file_is_named(service: ServiceProcess,
         path.write_text("{")
         with pytest.raises(ValueError, match="is not the file of a view"):
             log.project(FileView(path), query, apply, until_caught_up=True)
+
+
+def test_apply_that_commits_is_told_and_loses_no_fact(service: ServiceProcess, query: Query, tmp_path: Path) -> None:
+    view, apply, seen = sqlite_view(tmp_path / "view")
+    connection = sqlite3.connect(tmp_path / "view")
+
+    def apply_and_commit(view: sqlite3.Connection, fact: Fact) -> None:
+        with view:  # as every tutorial of sqlite3 has it
+            apply(view, fact)
+
+    with Factwire(service.url) as log:
+        with pytest.raises(TransactionLost, match="apply has ended the transaction"):
+            log.project(view, query, apply_and_commit, until_caught_up=True, batch_max=1)
+        connection.execute("delete from seen")
+        connection.commit()
+        log.project(view, query, apply, until_caught_up=True)
+    connection.close()
+    assert seen() == list(range(10))
+
+
+def test_asking_for_the_cursor_commits_nothing_of_others(tmp_path: Path) -> None:
+    connection = sqlite3.connect(tmp_path / "view")
+    view = SqliteView(connection, "seen")
+    view.cursor()
+    connection.execute("create table seen (n integer)")
+    connection.execute("begin")
+    connection.execute("insert into seen values (1)")
+    view.cursor()
+    connection.rollback()
+    assert connection.execute("select * from seen").fetchall() == []
+    connection.close()
+
+
+def test_a_transaction_that_was_open_before_is_refused(fresh_database_url: str) -> None:
+    """A transaction of the view in it would not be committed with it."""
+    with psycopg.connect(fresh_database_url) as connection:
+        connection.execute("select 1")
+        with pytest.raises(TransactionLost, match="commit it first"):
+            PsycopgView(connection, "seen").cursor()
+
+
+def test_rows_of_any_kind_are_read(
+    service: ServiceProcess, query: Query, tmp_path: Path, fresh_database_url: str
+) -> None:
+    view, apply, seen = sqlite_view(tmp_path / "view")
+    view._connection.row_factory = lambda cursor, row: {
+        column[0]: value for column, value in zip(cursor.description, row, strict=True)
+    }
+    with Factwire(service.url) as log, psycopg.connect(fresh_database_url, row_factory=dict_row) as connection:
+        log.project(view, query, apply, until_caught_up=True)
+        assert seen() == list(range(10))
+        assert PsycopgView(connection, "seen").cursor() == "start"
+
+
+def test_a_state_that_json_would_change_is_refused(service: ServiceProcess, query: Query, tmp_path: Path) -> None:
+    def apply(state: dict[Any, int], fact: Fact) -> None:
+        state[fact.payload["n"]] = 1
+
+    with Factwire(service.url) as log, pytest.raises(TypeError, match="texts as keys"):
+        log.project(FileView(tmp_path / "view.json"), query, apply, until_caught_up=True)

@@ -58,8 +58,8 @@ def tail(options: argparse.Namespace, settings: Settings) -> int:
     return Exit.DONE
 
 
-def query_of(options: argparse.Namespace) -> list[dict[str, Any]]:
-    """Items of a query, from the filter options. Raises Stopped."""
+def query_of(options: argparse.Namespace) -> list[dict[str, Any]] | None:
+    """Items of a query, from the filter options; None if there is no filter. Raises Stopped."""
     pairs = filters_of(options)
     if options.query is None:
         names = {"namespace": "namespaces", "type": "types", "aggregate_id": "aggregate_ids"}
@@ -70,7 +70,7 @@ def query_of(options: argparse.Namespace) -> list[dict[str, Any]]:
                 item.setdefault("meta", {}).setdefault(key, []).append(value)
             else:
                 item.setdefault(names.get(name, name), []).append(value)
-        return [item] if item else []
+        return [item] if item else None
     if len(pairs) > 1:
         raise Stopped("--query takes the place of the other filters: give it alone", Exit.USAGE)
     try:
@@ -79,7 +79,7 @@ def query_of(options: argparse.Namespace) -> list[dict[str, Any]]:
         items = None
     if not isinstance(items, list) or not all(isinstance(each, dict) for each in items):
         raise Stopped('--query: expected {"items": [ … ]}', Exit.USAGE)
-    return items
+    return items or None
 
 
 @dataclass(slots=True)

@@ -11,6 +11,7 @@ from .errors import (
     Problem,
     TakenOver,
     TooManyFacts,
+    TransactionLost,
     UnexpectedAnswer,
     Unreachable,
 )
@@ -44,6 +45,7 @@ __all__ = [
     "SqliteView",
     "TakenOver",
     "TooManyFacts",
+    "TransactionLost",
     "UnexpectedAnswer",
     "Unreachable",
 ]

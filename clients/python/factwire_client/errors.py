@@ -31,7 +31,7 @@ class Problem(FactwireError):
     @property
     def fields(self) -> list[str]:
         """What is wrong with each field, after its pointer or the name of its parameter."""
-        errors = (each for each in self.members.get("errors", ()) if isinstance(each, dict))
+        errors = (each for each in self.members.get("errors") or () if isinstance(each, dict))
         return [f"{each.get('pointer') or each.get('parameter')}: {each.get('detail')}" for each in errors]
 
 
@@ -46,19 +46,22 @@ class Unreachable(FactwireError):
 class OutcomeUnknown(FactwireError):
     """An attempt to publish got no answer, and those after it did not tell either: the facts may have been written.
 
-    `facts` has them with their ids. `publish_all(error.facts, …)` goes on: if they were written, it says so.
+    `facts` has them with their ids, and `body` is the request, with its condition. `resume(error)` of the client sends
+    it again: if they were written, it says so, and otherwise the condition still holds or fails.
     """
 
-    def __init__(self, message: str, facts: list[Any]) -> None:
+    def __init__(self, message: str, facts: list[Any], body: bytes) -> None:
         super().__init__(message)
         self.facts = facts
+        self.body = body
 
 
 class PayloadInvalid(FactwireError):
     """A payload does not fit the class that is registered for its type. `fact` has it as plain JSON."""
 
     def __init__(self, fact: Any, cause: Exception) -> None:
-        super().__init__(f"position {fact.position}, {fact.namespace}/{fact.type}: {cause}")
+        kind = type(cause).__name__
+        super().__init__(f"position {fact.position}, {fact.namespace}/{fact.type}: the payload does not fit ({kind})")
         self.fact = fact
 
 
@@ -68,3 +71,7 @@ class TooManyFacts(FactwireError):
 
 class TakenOver(FactwireError):
     """Another process moved the cursor of this view: this one has to stop."""
+
+
+class TransactionLost(FactwireError):
+    """The transaction of a view is not what it has to be: it was open before, or `apply` has ended it."""

@@ -11,7 +11,7 @@ from typing import Any, Iterator
 
 import httpx
 
-from .answers import problem_of
+from .answers import decoded, problem_of
 from .errors import FactwireError, Unreachable
 from .retrying import TRANSIENT, pause_seconds
 
@@ -39,14 +39,18 @@ class Following:
     def __init__(self, after: str | int, give_up_after: float | None) -> None:
         self.after = after
         self._give_up_after = give_up_after
-        self._alive_at = time.monotonic()
-        self._rest = b""
+        self._failing_since: float | None = None
+        self._rest = bytearray()
         self._tries = 0
         self._retry_seconds = RETRY_SECONDS
         self.pause = 0.0
 
     def begin(self) -> None:
-        self._rest = b""
+        self._rest = bytearray()
+
+    @staticmethod
+    def is_stream(response: httpx.Response) -> bool:
+        return response.is_success and response.headers.get("content-type", "").startswith("text/event-stream")
 
     def refused(self, response: httpx.Response) -> None:
         """An answer other than a stream, already read. Raises Problem if going on would be wrong."""
@@ -62,17 +66,21 @@ class Following:
 
     def ended(self) -> None:
         """The stream ended cleanly, as every stream does from time to time."""
-        self._keep_retry(self._rest.partition(b"\n")[0])  # a busy service sends nothing else; the rest may be cut
-        self._alive_at = time.monotonic()
+        self._keep_retry(bytes(self._rest.partition(b"\n")[0]))  # all that a busy service sends; the rest may be cut
+        self._failing_since = None
         self.pause = self._retry_seconds * random.uniform(0.75, 1.5)
 
     def feed(self, chunk: bytes) -> list[Event]:
         """Events that are whole with these bytes. Lines end at line feeds only, and events at blank lines."""
-        *whole, self._rest = (self._rest + chunk).split(b"\n\n")
+        self._failing_since = None
+        looked = max(0, len(self._rest) - 1)
+        self._rest += chunk
         if len(self._rest) > EVENT_BYTES_MAX:
             raise FactwireError(f"an event has more than {EVENT_BYTES_MAX} bytes")
-        self._alive_at = time.monotonic()
-        return [event for event in map(self._event, whole) if event is not None]
+        if self._rest.find(b"\n\n", looked) < 0:
+            return []
+        *whole, self._rest = self._rest.split(b"\n\n")
+        return [event for event in map(self._event, map(bytes, whole)) if event is not None]
 
     def _event(self, lines: bytes) -> Event | None:
         self._keep_retry(lines.partition(b"\n")[0])
@@ -97,7 +105,9 @@ class Following:
         log.info("%s; trying again", describe(cause))
         self.pause = max(pause_seconds(self._tries, asked), self._retry_seconds * random.uniform(0.5, 1.0))
         self._tries += 1
-        if self._give_up_after is not None and time.monotonic() - self._alive_at > self._give_up_after:
+        if self._failing_since is None:
+            self._failing_since = time.monotonic()
+        if self._give_up_after is not None and time.monotonic() - self._failing_since > self._give_up_after:
             raise Unreachable(f"no stream for {self._give_up_after:g} seconds: {describe(cause)}") from cause
 
 
@@ -106,7 +116,7 @@ def describe(error: Exception) -> str:
 
 
 def members_of(event: Event) -> dict[str, Any]:
-    members: dict[str, Any] = json.loads(event.data)
+    members: dict[str, Any] = decoded(event.data)
     return members
 
 

@@ -8,9 +8,10 @@ import os
 import time
 import uuid
 from dataclasses import dataclass
-from typing import Any, Iterable, List, Mapping, Sequence, Union
+from typing import Any, List, Mapping, Sequence, Union
 
 from . import models
+from .answers import decoded
 from .errors import PayloadInvalid
 
 LISTS = ("namespaces", "types", "aggregate_ids", "any_aggregate_id")
@@ -22,7 +23,7 @@ class NewFact(models.NewFactBody):
 
     def __post_init__(self) -> None:
         check_list("aggregate_ids", self.aggregate_ids)
-        object.__setattr__(self, "id", self.id or str(uuid7()))
+        object.__setattr__(self, "id", str(self.id or uuid7()))
 
 
 @dataclass(frozen=True)
@@ -66,11 +67,15 @@ class Published(models.PublishResult):
 
 
 class Json(str):
-    """A payload that is JSON text already. It is sent and kept as it is, to the byte."""
+    """A payload that is JSON text already, kept as it is, to the byte. Raises ValueError for other text."""
+
+    def __new__(cls, text: str) -> Json:
+        decoded(text)
+        return super().__new__(cls, text)
 
 
 def check_list(name: str, value: Any) -> None:
-    if isinstance(value, (str, bytes)):
+    if value is not None and not isinstance(value, (list, tuple)):
         raise TypeError(f"{name}: expected a list, such as [{value!r}]")
 
 
@@ -81,10 +86,13 @@ def uuid7() -> uuid.UUID:
 
 
 def items_of(query: AnyQuery | None) -> list[dict[str, Any]]:
-    """The items of a query, as they are sent."""
+    """The items of a query, as they are sent. Raises ValueError for a list without any."""
     if query is None:
         return []
-    several: Iterable[Any] = [query] if isinstance(query, (models.ConditionItemBody, Mapping)) else query
+    several = [query] if isinstance(query, (models.ConditionItemBody, Mapping)) else query
+    check_list("query", several)
+    if not several:
+        raise ValueError("a list of queries without any would match every fact: leave it out, or give None")
     return [present(each) for each in several]
 
 
@@ -143,9 +151,8 @@ class PayloadTypes:
     def fact(self, members: Mapping[str, Any], epoch: str) -> Fact:
         """A fact from its JSON. Raises PayloadInvalid. The payload of an erased or redacted fact stays None."""
         known = {name: members[name] for name in FACT_MEMBERS if name in members}
-        fact = Fact(
-            **{"payload": None, "aggregate_ids": [], "meta": {}, **known}, cursor=f"{epoch}:{members['position']}"
-        )
+        cursor = f"{epoch}:{members['position']}" if epoch else str(members["position"])
+        fact = Fact(**{"payload": None, "aggregate_ids": [], "meta": {}, **known}, cursor=cursor)
         kind = self._types.get(f"{fact.namespace}/{fact.type}")
         if kind is None or fact.payload is None:
             return fact

@@ -9,8 +9,8 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import IO, Any, AsyncIterator, Iterator, Mapping
 
-from ._async.views import MOVE, READ, START, TABLE
-from .errors import TakenOver
+from ._async.views import ENDED, LOCKED, MOVE, OPEN, READ, START, TABLE, only_value
+from .errors import TakenOver, TransactionLost
 
 
 class SqliteView:
@@ -22,28 +22,42 @@ class SqliteView:
         self._cursor = ""
 
     def cursor(self) -> str:
+        was_open = self._connection.in_transaction
         self._connection.execute(TABLE)
         self._connection.execute(START.format("?"), (self._name,))
-        if self._connection.in_transaction:
-            self._connection.execute("commit")
-        (self._cursor,) = self._connection.execute(READ.format("?"), (self._name,)).fetchone()
+        self._cursor = self._read()
+        if not was_open:
+            self._end("commit")
         return self._cursor
 
     @contextmanager
     def moved(self, cursor: str) -> Iterator[sqlite3.Connection]:
-        # Statements, because commit() and rollback() of a connection with autocommit do nothing.
         if not self._connection.in_transaction:
             self._connection.execute("begin immediate")
         try:
-            move = MOVE.format("?", "?", "?")
-            if self._connection.execute(move, (cursor, self._name, self._cursor)).rowcount != 1:
+            if self._read() != self._cursor:
                 raise TakenOver(f"the cursor of {self._name} is no longer {self._cursor}")
             yield self._connection
+            if not self._connection.in_transaction:
+                raise TransactionLost(ENDED)
+            self._connection.execute(MOVE.format("?", "?"), (cursor, self._name))
+            self._end("commit")
         except BaseException:
-            self._connection.execute("rollback")
+            self._end("rollback")
             raise
-        self._connection.execute("commit")
         self._cursor = cursor
+
+    def _read(self) -> str:
+        return only_value(self._connection.execute(READ.format("?"), (self._name,)).fetchone())
+
+    def _end(self, how: str) -> None:
+        """Commit or roll back: by a statement if the connection has autocommit, since its methods then do nothing."""
+        if not self._connection.in_transaction:
+            return
+        if getattr(self._connection, "autocommit", None) is False:  # Python 3.12: another transaction begins at once
+            getattr(self._connection, how)()
+        else:
+            self._connection.execute(how)
 
 
 class FileView:
@@ -72,6 +86,10 @@ class FileView:
     def moved(self, cursor: str) -> Iterator[dict[str, Any]]:
         state = json.loads(json.dumps(self._state))  # a failed transaction leaves the state as it was
         yield state
+        if json.loads(json.dumps(state)) != state:
+            raise TypeError(
+                f"the state of {self._path} would not come back as it is: JSON has lists, and texts as keys"
+            )
         part = self._path.with_name(f"{self._path.name}.part")
         with part.open("a", encoding="utf-8") as file:
             lock(file)  # the file of another process, once it was renamed, has another cursor in its place
@@ -111,6 +129,7 @@ class AsyncpgView:
         self._cursor = ""
 
     async def cursor(self) -> str:
+        self._check(is_open=False, otherwise=OPEN)
         async with self._connection.transaction():
             await self._connection.execute(TABLE)
             await self._connection.execute(START.format("$1"), self._name)
@@ -119,9 +138,15 @@ class AsyncpgView:
 
     @asynccontextmanager
     async def moved(self, cursor: str) -> AsyncIterator[Any]:
+        self._check(is_open=False, otherwise=OPEN)
         async with self._connection.transaction():
-            moved = await self._connection.execute(MOVE.format("$1", "$2", "$3"), cursor, self._name, self._cursor)
-            if moved != "UPDATE 1":
+            if await self._connection.fetchval(LOCKED.format("$1"), self._name) != self._cursor:
                 raise TakenOver(f"the cursor of {self._name} is no longer {self._cursor}")
             yield self._connection
+            self._check(is_open=True, otherwise=ENDED)
+            await self._connection.execute(MOVE.format("$1", "$2"), cursor, self._name)
         self._cursor = cursor
+
+    def _check(self, *, is_open: bool, otherwise: str) -> None:
+        if self._connection.is_in_transaction() != is_open:
+            raise TransactionLost(otherwise)

@@ -2,7 +2,7 @@
 
 import { createParser, type EventSourceMessage } from "eventsource-parser";
 
-import { TooManyFacts, Unreachable } from "./errors.js";
+import { type NoOutcome, TooManyFacts, Unreachable } from "./errors.js";
 import { type AnyQuery, bodyOf, type Bound, type Condition, epochOf, type Fact, type FactOf, itemsOf, type NewFact, type Page, type Payloads, type Published, uuid7 } from "./facts.js";
 import type { components } from "./models.js";
 import { ConditionFailed, CursorAhead, CursorForked } from "./problems.js";
@@ -64,6 +64,7 @@ export class Factwire<P extends Payloads = Payloads> {
 
   constructor(url: string, private readonly options: Options = {}) {
     this.url = url.replace(/\/+$/, "");
+    if (/^[a-z]+:\/\/[^/]*@/.test(this.url)) throw new TypeError("the address has a user or a password: give a key by { key }");
     if (!/^https?:/.test(this.url)) throw new TypeError(`expected the address of the service, such as http://127.0.0.1:8000, and not ${url}`);
     this.fetch = options.fetch ?? ((input, init) => fetch(input, init));
   }
@@ -85,7 +86,17 @@ export class Factwire<P extends Payloads = Payloads> {
   /** Publish facts as one: all of them, at consecutive positions, or none. */
   async publishAll(facts: NewFact<P>[], condition: Condition = {}): Promise<Published> {
     const identified = (facts as NewFact[]).map((fact) => ({ ...fact, id: fact.id ?? uuid7(), payload: fact.payload }));
-    const [members, status] = await this.ask("POST", "/v1/facts", bodyOf(identified, condition), { facts: identified });
+    const publish = { facts: identified, body: bodyOf(identified, condition) };
+    return this.publishOnce(new Attempts(this.giveUpMs, "facts", publish), publish.body);
+  }
+
+  /** Go on with a publish whose outcome is unknown: the same request again, with its condition. */
+  async resume(unknown: { facts: NoOutcome["facts"]; body: string }): Promise<Published> {
+    return this.publishOnce(new Attempts(this.giveUpMs, "facts", unknown, true), unknown.body);
+  }
+
+  private async publishOnce(attempts: Attempts, body: string): Promise<Published> {
+    const [members, status] = await this.ask("POST", "/v1/facts", attempts, body);
     return { ...members, replayed: status === 200 };
   }
 
@@ -122,7 +133,8 @@ export class Factwire<P extends Payloads = Payloads> {
   async page(query?: AnyQuery, { after, until, limit, newestFirst, waitSeconds }: Range & { waitSeconds?: number } = {}): Promise<Page<P>> {
     const parameters = { after, until, limit, order: newestFirst ? "desc" : undefined, wait_seconds: waitSeconds };
     const { method, path, body } = asking(query, "/v1/facts", "/v1/facts/search", parameters);
-    const [page] = await this.ask(method, path, body, { extraMs: (waitSeconds ?? 0) * 1000 });
+    const extraMs = (waitSeconds ?? 0) * 1000;
+    const [page] = await this.ask(method, path, new Attempts(this.giveUpMs + extraMs, "cursor"), body, extraMs);
     return { ...page, facts: page.facts.map((fact: Fact) => withCursor(fact, page.cursor)) };
   }
 
@@ -140,18 +152,20 @@ export class Factwire<P extends Payloads = Payloads> {
 
   /** The fact with an id or at a position. Rejects with FactNotFound. */
   async fact(idOrPosition: Bound): Promise<FactOf<P>> {
-    const [fact] = await this.ask("GET", typeof idOrPosition === "number" ? `/v1/facts/at/${idOrPosition}` : `/v1/facts/${idOrPosition}`);
-    return withCursor(fact, "");
+    const at = typeof idOrPosition === "number" ? "at/" : "";
+    const [fact] = await this.ask("GET", `/v1/facts/${at}${encodeURIComponent(idOrPosition)}`, new Attempts(this.giveUpMs, "position"));
+    return { ...fact, cursor: String(fact.position) };
   }
 
   /** The head of the log, or the last position before a time (RFC 3339). */
   async position(at?: string): Promise<components["schemas"]["LogPosition"]> {
-    return (await this.ask("GET", `/v1/position${at === undefined ? "" : `?at=${encodeURIComponent(at)}`}`))[0];
+    const path = `/v1/position${at === undefined ? "" : `?at=${encodeURIComponent(at)}`}`;
+    return (await this.ask("GET", path, new Attempts(this.giveUpMs, "position")))[0];
   }
 
   /** A ticket for a page: it opens one stream with this query, once. */
   async ticket(query?: AnyQuery): Promise<string> {
-    return (await this.ask("POST", "/v1/tickets", JSON.stringify({ items: itemsOf(query) })))[0].ticket;
+    return (await this.ask("POST", "/v1/tickets", new Attempts(this.giveUpMs, "ticket"), JSON.stringify({ items: itemsOf(query) })))[0].ticket;
   }
 
   /**
@@ -188,7 +202,7 @@ export class Factwire<P extends Payloads = Payloads> {
 
   /** Events as they arrive together, over as many streams as it takes. */
   private async *batches(query: AnyQuery | undefined, { after = "start", signal, giveUpAfterMs = Infinity, ticket }: Following): AsyncGenerator<FactwireEvent[], void> {
-    let retryMs = RETRY_MS, tries = 0, aliveAt = Date.now();
+    let retryMs = RETRY_MS, tries = 0, failingSince = 0;
     for (;;) {
       const watch = watchdog(this.options.silenceMs ?? SILENCE_MS, signal);
       let pause = 0;
@@ -196,21 +210,22 @@ export class Factwire<P extends Payloads = Payloads> {
         const parameters = { after, heartbeat: HEARTBEAT_SECONDS, ticket: await ticket?.() };
         const { method, path, body } = asking(query, "/v1/stream", "/v1/stream", parameters);
         const response = await this.fetch(this.url + path, { method, body: body ?? null, headers: await this.headers(ticket !== undefined), signal: watch.signal, redirect: "manual", cache: "no-store" });
-        if (!response.ok) {
+        if (!response.ok || !response.headers.get("content-type")?.startsWith("text/event-stream")) {
           const problem = problemOf(response, await response.text());
           if (!TRANSIENT.has(response.status)) throw problem;
           pause = pauseMs(tries++, response.headers.get("retry-after"));
         } else {
           for await (const batch of parsed(response.body!, watch.touch, (ms) => (retryMs = Math.min(ms, 60_000)))) {
-            [after, tries, aliveAt] = [batch.at(-1)!.cursor, 0, Date.now()];
+            [after, tries, failingSince] = [batch.at(-1)!.cursor, 0, 0];
             yield batch;
           }
-          aliveAt = Date.now();
+          failingSince = 0;
         }
       } catch (error) {
         signal?.throwIfAborted();
         if (!(error instanceof TypeError || error === watch.signal.reason)) throw error; // fetch failed, or was silent
-        if (Date.now() - aliveAt > giveUpAfterMs) throw new Unreachable(`no stream for ${giveUpAfterMs / 1000} seconds`, { cause: error });
+        failingSince ||= Date.now();
+        if (Date.now() - failingSince > giveUpAfterMs) throw new Unreachable(`no stream for ${giveUpAfterMs / 1000} seconds`, { cause: error });
         pause = pauseMs(tries++);
       } finally {
         watch.end();
@@ -219,13 +234,16 @@ export class Factwire<P extends Payloads = Payloads> {
     }
   }
 
+  private get giveUpMs(): number {
+    return this.options.giveUpAfterMs ?? 30_000;
+  }
+
   /** Members of an answer and its status, after as many attempts as it takes. */
-  private async ask(method: string, path: string, body?: string, { facts, extraMs = 0 }: { facts?: any[]; extraMs?: number } = {}): Promise<[any, number]> {
-    const attempts = new Attempts((this.options.giveUpAfterMs ?? 30_000) + extraMs, facts);
+  private async ask(method: string, path: string, attempts: Attempts, body?: string, extraMs = 0): Promise<[any, number]> {
     for (;;) {
-      const watch = watchdog(ANSWER_MS + extraMs);
+      const watch = watchdog(Math.min(ANSWER_MS, Math.max(1000, this.giveUpMs)) + extraMs);
       try {
-        const headers = await this.headers();
+        const headers = await this.headers().catch((error: unknown) => attempts.stopped(error));
         const answered = await this.fetch(this.url + path, { method, body: body ?? null, headers, signal: watch.signal, redirect: "manual", cache: "no-store" })
           .then(async (response) => ({ response, text: await response.text() }))
           .catch((error: unknown) => attempts.lost(error));
@@ -240,7 +258,8 @@ export class Factwire<P extends Payloads = Payloads> {
 
   private async headers(withTicket = false): Promise<Record<string, string>> {
     const headers = { "content-type": "application/json" };
-    const key = withTicket ? undefined : typeof this.options.key === "function" ? await this.options.key() : this.options.key;
+    const key = (withTicket ? undefined : typeof this.options.key === "function" ? await this.options.key() : this.options.key)?.trim();
+    if (key !== undefined && !/^[!-~]+$/.test(key)) throw new TypeError("the key has characters that no key has");
     return key === undefined ? headers : { ...headers, authorization: `Bearer ${key}` };
   }
 }

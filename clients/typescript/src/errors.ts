@@ -34,12 +34,14 @@ export class Unreachable extends FactwireError {}
 
 /**
  * An attempt to publish got no answer, and those after it did not tell either: the facts may have been written.
- * `facts` has them with their ids: `publishAll(error.facts, …)` goes on, and says so if they were written.
+ * `facts` has them with their ids, and `body` is the request, with its condition. `resume(error)` of the client sends it
+ * again: if they were written, it says so, and otherwise the condition still holds or fails.
  */
 export class NoOutcome extends FactwireError {
   constructor(
     message: string,
     readonly facts: { id: string; namespace: string; type: string; payload: unknown }[],
+    readonly body: string,
     options?: { cause?: unknown },
   ) {
     super(message, options);
@@ -48,6 +50,9 @@ export class NoOutcome extends FactwireError {
 
 /** A decision would have to read more facts than its limit. */
 export class TooManyFacts extends FactwireError {}
+
+/** The transaction of a view is not what it has to be: `apply` has ended it. */
+export class TransactionLost extends FactwireError {}
 
 /** Another process moved the cursor of this view: this one has to stop. */
 export class TakenOver extends FactwireError {}

@@ -41,12 +41,15 @@ export type Published = Models["PublishResult"] & { replayed: boolean };
 
 /** A payload that is JSON text already. It is sent and kept as it is, to the byte. */
 export class Json {
-  constructor(readonly text: string) {}
+  constructor(readonly text: string) {
+    JSON.parse(text);
+  }
 }
 
 const LISTS = ["namespaces", "types", "aggregate_ids", "any_aggregate_id"] as const;
 
 export function itemsOf(query: AnyQuery | undefined): Query[] {
+  if (Array.isArray(query) && !query.length) throw new TypeError("a list of queries without any would match every fact: leave it out");
   const items = query === undefined ? [] : Array.isArray(query) ? query : [query];
   for (const item of items)
     for (const name of LISTS)

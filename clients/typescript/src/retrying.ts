@@ -12,11 +12,18 @@ const NEVER_SENT = new Set(["ECONNREFUSED", "ENOTFOUND", "EAI_AGAIN", "EHOSTUNRE
 export class Attempts {
   private readonly giveUpAt: number;
   private tries = 0;
-  private maybeWritten = false;
   pauseMs = 0;
 
-  constructor(ms: number, private readonly facts?: NoOutcome["facts"]) {
+  /** `maybeWritten` is true if an attempt was lost before. `needs` is a member without which an answer is not that of the service. */
+  constructor(ms: number, private readonly needs: string, private readonly publish?: { facts: NoOutcome["facts"]; body: string }, private maybeWritten = false) {
     this.giveUpAt = Date.now() + ms;
+  }
+
+  /** Something other than the network ended an attempt. Throws NoOutcome if one was lost before, and the error otherwise. */
+  stopped(error: unknown): never {
+    if (this.publish && this.maybeWritten)
+      throw new NoOutcome(`an attempt got no answer, and then: ${(error as Error).message}`, this.publish.facts, this.publish.body, { cause: error });
+    throw error;
   }
 
   /** No answer came. Throws Unreachable or NoOutcome at the end. */
@@ -28,29 +35,44 @@ export class Attempts {
   /** Members of a whole answer of the service; undefined if the attempt has to be repeated. Throws Problem. */
   members(response: Response, text: string): any {
     if (response.ok) {
-      try {
-        return JSON.parse(text);
-      } catch (error) {
-        this.maybeWritten = true;
-        return this.again("the answer is not JSON", null, error);
-      }
+      const members = this.ours(text);
+      if (members !== undefined) return members;
+      this.maybeWritten = true;
+      return this.again("the answer is not that of the service", null, undefined);
     }
     const problem = problemOf(response, text);
     this.maybeWritten ||= tellsNothing(problem);
     if (TRANSIENT.has(response.status)) return this.again(problem.message, response.headers.get("retry-after"), problem);
-    // Ids are looked up before anything else, so these two say that earlier attempts wrote nothing.
-    const decisive = problem instanceof ConditionFailed || problem instanceof FactIdConflict;
-    if (this.facts && this.maybeWritten && !decisive)
-      throw new NoOutcome(`an attempt got no answer, and the next one: ${problem.message}`, this.facts, { cause: problem });
+    if (!isDecisive(problem)) this.stopped(problem);
     throw problem;
+  }
+
+  private ours(text: string): any {
+    try {
+      const members = JSON.parse(text);
+      const ids: string[] | undefined = this.publish?.facts.map(({ id }) => id.toLowerCase());
+      const known = !ids || String(members.facts.map(({ id }: { id: string }) => id)) === String(ids);
+      return known && members[this.needs] !== undefined ? members : undefined;
+    } catch {
+      return undefined;
+    }
   }
 
   private again(why: string, asked: string | null, cause: unknown): void {
     this.pauseMs = pauseMs(this.tries++, asked);
     if (Date.now() + this.pauseMs < this.giveUpAt) return;
-    if (this.facts && this.maybeWritten) throw new NoOutcome(why, this.facts, { cause });
+    if (this.publish && this.maybeWritten) throw new NoOutcome(why, this.publish.facts, this.publish.body, { cause });
     throw cause instanceof FactwireError ? cause : new Unreachable(why, { cause });
   }
+}
+
+/**
+ * True if a refusal says that earlier attempts wrote nothing, and that what is still on its way will not. Ids are looked
+ * up before anything else. What `fail_unless_match` misses may come, but what `fail_if_match` found stays.
+ */
+function isDecisive(problem: Problem): boolean {
+  if (problem instanceof ConditionFailed) return String(problem.members["item"]).startsWith("/fail_if_match/");
+  return problem instanceof FactIdConflict;
 }
 
 /** True if a refusal leaves open whether the facts were written. */
@@ -78,7 +100,7 @@ export function problemOf(response: Response, text: string): Problem {
 
 /** Pause before the next attempt: as asked, or exponential; with jitter, so that clients spread out. */
 export function pauseMs(tries: number, asked: string | null = null): number {
-  const ms = asked !== null && /^\d+$/.test(asked) ? Number(asked) * 1000 : 100 * 2 ** Math.min(tries, 10);
+  const ms = asked !== null && /^\d+$/.test(asked) ? Math.max(Number(asked) * 1000, 100) : 100 * 2 ** Math.min(tries, 10);
   return Math.min(ms, PAUSE_MS_MAX) * (0.75 + Math.random() / 2);
 }
 

@@ -1,6 +1,6 @@
 // Views that keep their cursor in the transaction of what it stands for.
 
-import { TakenOver } from "./errors.js";
+import { TakenOver, TransactionLost } from "./errors.js";
 
 /** What `project` needs of a view. */
 export interface View<Target> {
@@ -13,7 +13,8 @@ export interface View<Target> {
 const TABLE = "create table if not exists factwire_cursors (name text primary key, cursor text not null)";
 const START = "insert into factwire_cursors (name, cursor) values ($1, 'start') on conflict do nothing";
 const READ = "select cursor from factwire_cursors where name = $1";
-const MOVE = "update factwire_cursors set cursor = $1 where name = $2 and cursor = $3";
+const MOVE = "update factwire_cursors set cursor = $1 where name = $2";
+const ENDED = "apply has ended the transaction, by a commit or a rollback of its own: leave that to project";
 
 /** A client of `pg`, as far as it is used. */
 export interface PgClient {
@@ -36,9 +37,12 @@ export class PgView<Client extends PgClient> implements View<Client> {
   async moved(cursor: string, work: (target: Client) => Promise<void>): Promise<void> {
     await this.client.query("begin");
     try {
-      const moved = await this.client.query(MOVE, [cursor, this.name, this.last]);
-      if (moved.rowCount !== 1) throw new TakenOver(`the cursor of ${this.name} is no longer ${this.last}`);
+      const found = (await this.client.query(`${READ} for update`, [this.name])).rows[0]?.cursor;
+      if (found !== this.last) throw new TakenOver(`the cursor of ${this.name} is no longer ${this.last}`);
+      await this.client.query("savepoint factwire");
       await work(this.client);
+      await this.client.query("release savepoint factwire").catch((cause: unknown) => Promise.reject(new TransactionLost(ENDED, { cause })));
+      await this.client.query(MOVE, [cursor, this.name]);
       await this.client.query("commit");
     } catch (error) {
       await this.client.query("rollback");
@@ -70,12 +74,19 @@ export class SqliteView<Database extends SqliteDatabase> implements View<Databas
   async moved(cursor: string, work: (target: Database) => Promise<void>): Promise<void> {
     this.database.exec("begin immediate");
     try {
-      const moved = this.database.prepare(MOVE.replace(/\$\d/g, "?")).run(cursor, this.name, this.last);
-      if (Number(moved.changes) !== 1) throw new TakenOver(`the cursor of ${this.name} is no longer ${this.last}`);
+      const found = this.database.prepare(READ.replace("$1", "?")).get(this.name)?.cursor;
+      if (found !== this.last) throw new TakenOver(`the cursor of ${this.name} is no longer ${this.last}`);
+      this.database.exec("savepoint factwire");
       await work(this.database);
+      try {
+        this.database.exec("release factwire");
+      } catch (cause) {
+        throw new TransactionLost(ENDED, { cause });
+      }
+      this.database.prepare(MOVE.replace(/\$\d/g, "?")).run(cursor, this.name);
       this.database.exec("commit");
     } catch (error) {
-      this.database.exec("rollback");
+      if (!(error instanceof TransactionLost)) this.database.exec("rollback");
       throw error;
     }
     this.last = cursor;

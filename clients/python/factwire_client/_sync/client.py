@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import os
 from typing import Any, Iterator, Callable, List, Mapping, Sequence, Union
+from urllib.parse import quote
 
 import time
 import httpx
 
 from .. import models
+from ..answers import decoded
 from ..decisions import Decided, Deciding
+from ..errors import OutcomeUnknown
 from ..events import HEARTBEAT_SECONDS, SILENCE_SECONDS, Event, Following, members_of, parts_of
 from ..facts import (
     AnyQuery,
@@ -57,11 +60,14 @@ class Factwire:
         self.url = (url or os.environ.get("FACTWIRE_URL") or "http://127.0.0.1:8000").rstrip("/")
         if not self.url.startswith(("http://", "https://")):
             raise ValueError(f"expected the address of the service, such as http://127.0.0.1:8000, and not {self.url}")
+        if "@" in self.url.partition("//")[2].partition("/")[0]:
+            raise ValueError("the address has a user or a password: give a key by key=")
         self._key = key or os.environ.get("FACTWIRE_KEY")
         self._types = PayloadTypes(types)
         self._give_up_after = give_up_after
         self._owns_http = http is None
-        self._http = http or httpx.Client()
+        # Streams hold a connection each: a limit would let many of them hold up everything else.
+        self._http = http or httpx.Client(limits=httpx.Limits(max_connections=None, max_keepalive_connections=20))
 
     def __enter__(self) -> Factwire:
         return self
@@ -108,8 +114,18 @@ class Factwire:
     ) -> Published:
         """Publish facts as one: all of them, at consecutive positions, or none. Raises as `publish` does."""
         body = body_of(facts, condition_of(fail_if_match, fail_unless_match, after))
-        response, members = self._ask("POST", "/v1/facts", content=body, facts=list(facts))
-        return published_of(members, replayed=response.status_code == 200)
+        return self._publish(Attempts(self._give_up_after, list(facts), body), body)
+
+    def resume(self, unknown: OutcomeUnknown) -> Published:
+        """Go on with a publish whose outcome is unknown: the same request again, with its condition.
+
+        Raises as `publish` does, but never Unreachable: the facts may have been written before.
+        """
+        return self._publish(Attempts(self._give_up_after, unknown.facts, unknown.body, in_doubt=True), unknown.body)
+
+    def _publish(self, attempts: Attempts, body: bytes) -> Published:
+        response, content = self._ask("POST", "/v1/facts", attempts, content=body)
+        return published_of(decoded(content), replayed=response.status_code == 200)
 
     def decide(
         self, query: AnyQuery, decision: Callable[[List[Fact]], Decided], *, attempts: int = 10, facts_max: int = 10_000
@@ -147,8 +163,9 @@ class Factwire:
         given |= {"order": "desc" if newest_first else None, "wait_seconds": wait_seconds or None}
         parameters = {name: value for name, value in given.items() if value is not None}
         method, path, more = asking(query, "/v1/facts", "/v1/facts/search", parameters)
-        _, members = self._ask(method, path, seconds=wait_seconds, **more)
-        return self._types.page(members)
+        attempts = Attempts(self._give_up_after + wait_seconds, needs="cursor")
+        _, content = self._ask(method, path, attempts, seconds=wait_seconds, **more)
+        return self._types.page(decoded(content))
 
     def read(
         self,
@@ -173,27 +190,27 @@ class Factwire:
 
     def fact(self, id_or_position: str | int) -> Fact:
         """The fact with an id or at a position. Raises FactNotFound."""
-        path = f"/v1/facts/at/{id_or_position}" if isinstance(id_or_position, int) else f"/v1/facts/{id_or_position}"
-        _, members = self._ask("GET", path)
-        return self._types.fact(members, "")
+        at = "at/" if isinstance(id_or_position, int) else ""
+        return self._types.fact(self._get(f"/v1/facts/{at}{quote(str(id_or_position), safe='')}"), "")
 
     def position(self, at: str | None = None) -> models.LogPosition:
         """The head of the log, or the last position before a time (RFC 3339)."""
-        _, members = self._ask("GET", "/v1/position", params={} if at is None else {"at": at})
+        members = self._get("/v1/position", params={} if at is None else {"at": at})
         return models.LogPosition(**{name: members[name] for name in ("position", "cursor", "head", "published_at")})
 
     def request(self, method: str, path: str, **more: Any) -> httpx.Response:
-        """The answer of an operation that has no verb here and answers JSON, after as many attempts as it takes.
+        """The JSON of an operation that has no verb here and may be repeated, after as many attempts as it takes.
 
         `more` is what httpx takes, such as `params` and `content`. Raises Problem and Unreachable.
         """
-        response, _ = self._ask(method, path, **more)
-        return response
+        response, content = self._ask(method, path, Attempts(self._give_up_after), **more)
+        request, headers = response.request, {"content-type": response.headers.get("content-type", "")}
+        return httpx.Response(response.status_code, headers=headers, content=content, request=request)
 
     def ticket(self, query: AnyQuery | None = None) -> str:
         """A ticket for a page: it opens one stream with this query, once."""
-        _, members = self._ask("POST", "/v1/tickets", content=encode({"items": items_of(query)}).encode())
-        return str(members["ticket"])
+        body = encode({"items": items_of(query)}).encode()
+        return str((self.request("POST", "/v1/tickets", content=body)).json()["ticket"])
 
     def follow(
         self,
@@ -275,7 +292,7 @@ class Factwire:
                 with self._http.stream(
                     method, self.url + path, headers=self._headers(), timeout=timeout, **more
                 ) as response:
-                    if response.is_success:
+                    if following.is_stream(response):
                         for chunk in response.iter_bytes():
                             batch = following.feed(chunk)
                             if batch:
@@ -288,27 +305,44 @@ class Factwire:
                 following.lost(error)
             time.sleep(following.pause)
 
+    def _get(self, path: str, **more: Any) -> Any:
+        _, content = self._ask("GET", path, Attempts(self._give_up_after, needs="position"), **more)
+        return decoded(content)
+
     def _ask(
-        self, method: str, path: str, *, facts: List[NewFact] | None = None, seconds: float = 0, **more: Any
-    ) -> tuple[httpx.Response, Any]:
-        """An answer and its members, after as many attempts as it takes."""
-        attempts = Attempts(self._give_up_after + seconds, facts)
-        timeout = httpx.Timeout(10, read=ANSWER_SECONDS + seconds)
+        self, method: str, path: str, attempts: Attempts, *, seconds: float = 0, **more: Any
+    ) -> tuple[httpx.Response, bytes]:
+        """An answer and its body, after as many attempts as it takes."""
+        read = min(ANSWER_SECONDS, max(1.0, self._give_up_after)) + seconds
+        timeout = httpx.Timeout(min(10.0, read), read=read)
+        given = more.pop("headers", {})
         while True:
             try:
-                response = self._http.request(method, self.url + path, headers=self._headers(), timeout=timeout, **more)
+                headers = {**self._headers(), **given}
+                attempts.begin(2 * read)
+                with self._http.stream(method, self.url + path, headers=headers, timeout=timeout, **more) as response:
+                    content = bytearray()
+                    for chunk in response.iter_bytes():
+                        attempts.check_time()
+                        content += chunk
             except httpx.RequestError as error:
                 attempts.lost(error)
+            except Exception as error:
+                attempts.stopped(error)
+                raise
             else:
-                members = attempts.members(response)
-                if members is not None:
-                    return response, members
+                if attempts.answered(response, bytes(content)):
+                    return response, bytes(content)
             time.sleep(attempts.pause)
 
     def _headers(self) -> dict[str, str]:
         headers = {"content-type": "application/json", "user-agent": f"factwire-client/{VERSION}"}
         key = self._key if isinstance(self._key, str) or self._key is None else self._key()
-        return headers if key is None else {**headers, "authorization": f"Bearer {key}"}
+        if key is None:
+            return headers
+        if not key.strip().isascii() or not key.strip().isprintable() or " " in key.strip():
+            raise ValueError("the key has characters that no key has")
+        return {**headers, "authorization": f"Bearer {key.strip()}"}
 
 
 def asking(

@@ -5,12 +5,15 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import Any, ContextManager, Iterator, Protocol
 
-from ..errors import TakenOver
+from ..errors import TakenOver, TransactionLost
 
 TABLE = "create table if not exists factwire_cursors (name text primary key, cursor text not null)"
 START = "insert into factwire_cursors (name, cursor) values ({}, 'start') on conflict do nothing"
 READ = "select cursor from factwire_cursors where name = {}"
-MOVE = "update factwire_cursors set cursor = {} where name = {} and cursor = {}"
+LOCKED = READ + " for update"
+MOVE = "update factwire_cursors set cursor = {} where name = {}"
+OPEN = "the connection is in a transaction: commit it first, or open the connection with autocommit"
+ENDED = "apply has ended the transaction, by a commit or a rollback of its own: leave that to project"
 
 
 class View(Protocol):
@@ -20,7 +23,7 @@ class View(Protocol):
         """The cursor of the last transaction; `start` in the beginning."""
 
     def moved(self, cursor: str) -> ContextManager[Any]:
-        """A transaction that begins with moving the cursor, and what facts are applied to in it."""
+        """A transaction that moves the cursor from where this view left it. Facts are applied to what it gives."""
 
 
 class PsycopgView:
@@ -35,19 +38,35 @@ class PsycopgView:
         self._cursor = ""
 
     def cursor(self) -> str:
+        self._check(is_open=False, otherwise=OPEN)
         with self._connection.transaction():
             self._connection.execute(TABLE)
             self._connection.execute(START.format("%s"), (self._name,))
-            found = self._connection.execute(READ.format("%s"), (self._name,))
-            (self._cursor,) = found.fetchone()
+            self._cursor = self._read(READ)
         return self._cursor
 
     @contextmanager
     def moved(self, cursor: str) -> Iterator[Any]:
+        self._check(is_open=False, otherwise=OPEN)
         with self._connection.transaction():
-            move = MOVE.format("%s", "%s", "%s")
-            moved = self._connection.execute(move, (cursor, self._name, self._cursor))
-            if moved.rowcount != 1:
+            if self._read(LOCKED) != self._cursor:
                 raise TakenOver(f"the cursor of {self._name} is no longer {self._cursor}")
             yield self._connection
+            self._check(is_open=True, otherwise=ENDED)
+            self._connection.execute(MOVE.format("%s", "%s"), (cursor, self._name))
         self._cursor = cursor
+
+    def _read(self, statement: str) -> str:
+        found = self._connection.execute(statement.format("%s"), (self._name,))
+        return only_value(found.fetchone())
+
+    def _check(self, *, is_open: bool, otherwise: str) -> None:
+        if (self._connection.info.transaction_status.name != "IDLE") != is_open:
+            raise TransactionLost(otherwise)
+
+
+def only_value(row: Any) -> str:
+    """The value of a row of one column, whatever kind of rows the connection makes; empty without a row."""
+    if row is None:
+        return ""
+    return str(next(iter(row.values())) if hasattr(row, "values") else row[0])

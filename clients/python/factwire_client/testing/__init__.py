@@ -12,6 +12,7 @@ import threading
 import time
 import uuid
 from importlib.util import find_spec
+from inspect import iscoroutinefunction
 from typing import Any, Callable, Sequence
 
 from .._sync.client import Factwire
@@ -51,6 +52,11 @@ class EphemeralServer:
         """What the server has logged."""
         self._log.seek(0)
         return self._log.read()
+
+    def check(self) -> None:
+        """Raises RuntimeError with the log if the server has ended."""
+        if self._process.poll() is not None:
+            raise RuntimeError(f"the server has ended with {self._process.returncode}: {self.log[-2000:]}")
 
     def client(self, **options: Any) -> Factwire:
         return Factwire(self.url, **options)
@@ -107,9 +113,14 @@ class Facts:
         return [fact for fact in facts if type is None or fact.type == type]
 
     def wait_until_caught_up(self, view: Any, *, seconds: float = WAIT_SECONDS) -> None:
-        """Wait until a view, or a function that returns a cursor, has come to the present head."""
+        """Wait until a view, or a function that returns a cursor, has come to the present head.
+
+        The view has a connection of its own, not that on which another thread projects.
+        """
         head = self.log.position()
         cursor: Callable[[], str] = view.cursor if hasattr(view, "cursor") else view
+        if iscoroutinefunction(cursor):
+            raise TypeError("this view is of a program with tasks: give a function that returns its cursor")
         self.wait_until(lambda: position_of(cursor()) >= head.head, seconds=seconds, what=f"position {head.head}")
 
     def wait_until(self, claim: Callable[[], Any], *, seconds: float = WAIT_SECONDS, what: str = "the claim") -> Any:

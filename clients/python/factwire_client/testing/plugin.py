@@ -24,6 +24,7 @@ def factwire(request: pytest.FixtureRequest) -> Iterator[EphemeralServer]:
 @pytest.fixture
 def facts(factwire: EphemeralServer) -> Iterator[Facts]:
     """Facts of one test: a namespace of its own, what was published in it, and waiting for followers."""
+    factwire.check()
     own = Facts(factwire.url)
     yield own
     own.close()
