@@ -14,13 +14,14 @@ SBOM := .venv-sbom/stamp
 SITE := .venv-site/stamp
 DEPLOY := .venv-deploy/stamp
 CLIENTS := .venv-clients/stamp
+FLOORS := .venv-floors/stamp
 DEPLOY_TOOLS := .venv-deploy/bin/kubectl .venv-deploy/bin/promtool
 TYPESCRIPT := clients/typescript/node_modules/.package-lock.json
 TYPESCRIPT_BUILT := clients/typescript/dist/index.js
 PEERS_NODE := bench/peers/node_modules/.package-lock.json
 CODE := $(wildcard app tests bench docs locks deploy/compose clients/generate.py)
 .DELETE_ON_ERROR:
-.PHONY: help run test test-clients faults test-image test-poolers test-proxies test-floods test-sdks test-suites check check-deploy clients format bench bench-growth bench-kinds bench-peers openapi docs image wheel lock clean
+.PHONY: help run test test-clients faults test-image test-poolers test-proxies test-floods test-floors test-sdks test-suites check check-deploy clients format bench bench-growth bench-kinds bench-peers openapi docs image wheel lock clean
 
 help: ## Show the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -49,6 +50,9 @@ test-suites: $(DEVELOPMENT) $(VENV)/factwire $(SUITES) ## Run suites of other ev
 	@scripts/require $@
 	@cd tests/suites && npm ci --no-audit --no-fund
 	@exec $(VENV)/python -m pytest -m suites --numprocesses=0
+
+test-floors: $(FLOORS) ## Run the tests on the lowest releases that the bounds in pyproject.toml allow
+	@exec .venv-floors/bin/python -m pytest -m "not clients and not image and not deploy and not poolers and not proxies and not floods and not sdks and not suites"
 
 test-image: $(DEVELOPMENT) $(VENV)/factwire $(SBOM) ## Build the image and run it for real
 	@exec $(VENV)/python -m pytest -m image --numprocesses=0 --capture=no
@@ -121,7 +125,7 @@ lock: $(DEVELOPMENT) ## Choose the newest allowed versions and write the lock fi
 	@locks/compile
 
 clean: ## Remove what the other targets made
-	rm -rf dist .venv .venv-clients .venv-deploy .venv-peers .venv-plot .venv-sbom .venv-sdks .venv-site .venv-suites .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build *.egg-info \
+	rm -rf dist .venv .venv-clients .venv-deploy .venv-floors .venv-peers .venv-plot .venv-sbom .venv-sdks .venv-site .venv-suites .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build *.egg-info \
 		clients/typescript/node_modules clients/typescript/dist tests/clients/node_modules tests/sdks/node_modules tests/suites/node_modules bench/peers/node_modules deploy/image/wheels/*.whl
 	find app alembic bench tests -name __pycache__ -prune -exec rm -rf {} +
 
@@ -161,6 +165,14 @@ $(PEERS) $(PLOT) $(SDKS) $(SUITES) $(SBOM) $(SITE) $(DEPLOY) $(CLIENTS): | $(VEN
 	@echo "Installing $< into $(@D)"
 	@$(VENV)/python -m venv --clear $(@D)
 	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+
+$(FLOORS): locks/floors.txt locks/dev.txt | $(VENV)/python
+	@echo "Installing locks/dev.txt and $< into $(@D)"
+	@$(VENV)/python -m venv --clear $(@D)
+	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r locks/dev.txt
+	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r $<
+	@printf '%s\n' '$(CURDIR)/app' '$(CURDIR)/clients/python' > "$$($(@D)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/factwire.pth"
 	@touch $@
 
 $(PEERS_NODE): bench/peers/package-lock.json
