@@ -110,6 +110,7 @@ async def test_a_publish_waits_for_a_service_that_is_not_there_yet(start_service
         (("read", "1", "--newest"), Exit.USAGE),
         (("read", "--url", "127.0.0.1:8000"), Exit.USAGE),
         (("read", "--url", "http://127.0.0.1:8000/v1"), Exit.USAGE),
+        (("read", "--url", "http://user:pa55word@127.0.0.1:8000"), Exit.USAGE),
         (("tail", "--cursor-file", "LICENSE"), Exit.USAGE),
         (("read", "999999999"), Exit.FAILED),
         (("read", "--query", "{"), Exit.FAILED),

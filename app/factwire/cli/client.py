@@ -54,7 +54,11 @@ def log_of(settings: Settings, *, give_up_seconds: float = 30.0) -> Iterator[Fac
     logger.propagate = False
     with client_of(settings) as http:
         try:
-            yield Factwire(settings.url, http=http, give_up_after=give_up_seconds)
+            log = Factwire(settings.url, http=http, give_up_after=give_up_seconds)
+        except ValueError as error:
+            raise Stopped(f"--url or FACTWIRE_URL: {error}", Exit.USAGE) from None
+        try:
+            yield log
         except Problem as problem:
             raise stopped_by(problem) from None
         except (Unreachable, OutcomeUnknown) as error:
