@@ -173,6 +173,7 @@ $(FLOORS): locks/floors.txt locks/dev.txt | $(VENV)/python
 	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r locks/dev.txt
 	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r $<
 	@printf '%s\n' '$(CURDIR)/app' '$(CURDIR)/clients/python' > "$$($(@D)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/factwire.pth"
+	@printf '%s\n' '#!$(CURDIR)/$(@D)/bin/python' 'import sys' 'from factwire.cli.main import main' 'sys.exit(main())' > $(@D)/bin/factwire && chmod +x $(@D)/bin/factwire
 	@touch $@
 
 $(PEERS_NODE): bench/peers/package-lock.json
