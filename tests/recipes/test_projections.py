@@ -180,7 +180,7 @@ async def test_readers_see_the_old_view_until_the_rebuild_has_caught_up(
         async with relaying(service.port) as (relay, url):
             relay.room, relay.stalls = ROOM, True
             async with running(projector.command(url, "--rebuild"), log_path=tmp_path / "rebuild.log") as rebuild:
-                await until(lambda: relay.requests == 1)
+                await until(lambda: relay.requests >= 1)
                 await publish(service.url, order(0))
                 await until(lambda: projector.stands_at(FACTS + 1))  # the old one goes on meanwhile
                 await rebuild.kill()
@@ -244,7 +244,7 @@ async def test_of_two_that_project_at_once_one_is_left(
     ):
         await until(lambda: projector.stands_at(1))
         async with running(projector.command(url), log_path=tmp_path / "second.log") as second:
-            await until(lambda: relay.requests == 1)  # it has read the cursor
+            await until(lambda: relay.requests >= 1)  # it has read the cursor
             await publish(service.url, order(2))
             await until(lambda: first.process.poll() is not None or second.process.poll() is not None)
             assert "another projector has taken over" in first.said + second.said
