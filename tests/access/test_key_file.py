@@ -123,7 +123,7 @@ async def test_a_key_ends_at_its_time(start_service: StartService, keys_file: Pa
         ("[keys", "Expected"),
         ("[key.orders]", r"expected tables \[keys.NAME\]"),
         ('[keys."a b"]', "other characters"),
-        ("[keys.a]\nsha = 1", "and nothing else"),
+        ("[keys.a]\nsha = 1", "sha is not one of expires_at, manage"),
         ("[keys.a]", "either sha256 or secret_file"),
         ('[keys.a]\nsha256 = "12"', "64 hexadecimal digits"),
         ('[keys.a]\nsecret_file = "none"', "none cannot be read: No such file"),

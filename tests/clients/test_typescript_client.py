@@ -226,9 +226,13 @@ async def test_tickets_and_keys(start_service: StartService, origin_url: str, ki
     await known(service.url, key)
     async with engine(kind, origin_url) as client:
         assert await client.run("withTickets", url=service.url, key=key) == [[0, 1, 2, 3], True]
-        with pytest.raises(ScriptFailed) as caught:
-            await client.run("anonymous", url=service.url)
-        assert caught.value.name == "Unauthenticated"
+        assert (await error_of(client, "anonymous", url=service.url)).name == "Unauthenticated"
+        type, states = await client.run("withTicketsOfAServer", url=service.url, key=key)
+        assert (type, states) == ("OrderPlaced", [["retrying", 503], ["retrying", 401], ["open", 0]])
+        assert (await error_of(client, "withRefusedTickets", url=service.url, answers=[503, 403])).error[
+            "status"
+        ] == 403
+        assert (await error_of(client, "withTicketThatIsText", url=service.url)).name == "TypeError"
 
 
 async def test_apply_that_commits_is_told(quick_service: ServiceProcess, namespace: str) -> None:

@@ -121,6 +121,23 @@ export async function withTickets({ Factwire }, { url, key }) {
   }
 }
 
+export async function withTicketsOfAServer({ Factwire }, { url, key }) {
+  const log = new Factwire(url, { key }), page = new Factwire(url), query = { namespaces: ["shop"] }, states = [];
+  await log.publish("shop", "OrderPlaced", {});
+  const answers = [() => new Response("busy", { status: 503 }), () => new Response("fwt_used"), async () => new Response(await log.ticket(query))];
+  const ticket = () => answers.shift()();
+  for await (const fact of page.follow(query, { ticket, onState: (state, error) => states.push([state, error?.status ?? 0]) })) return [fact.type, states];
+}
+
+export async function withRefusedTickets({ Factwire }, { url, answers }) {
+  const ticket = () => new Response("no", { status: answers.shift() });
+  for await (const _ of new Factwire(url).follow(undefined, { ticket }));
+}
+
+export async function withTicketThatIsText({ Factwire }, { url }) {
+  for await (const _ of new Factwire(url).follow(undefined, { ticket: "fwt_once" }));
+}
+
 const failing = (add) => {
   const failures = [new Error("in the middle")];
   return async (target, fact) => {

@@ -69,7 +69,10 @@ RUN_BY = {
     "docs/python.md": {"": "tests/docs/test_client_pages.py"},
     "docs/recipes/README.md": {"python": "tests/recipes"},
     "docs/sdks.md": {"": "tests/sdks"},
-    "docs/typescript.md": {"": "tests/clients/test_typescript_page.py"},
+    "docs/typescript.md": {
+        "<script": "tests/clients/typescript_client.py",
+        "": "tests/clients/test_typescript_page.py",
+    },
     "docs/testing.md": {
         "factwire serve": "tests/e2e/test_ephemeral.py",
         "{": "tests/e2e/test_ephemeral.py",

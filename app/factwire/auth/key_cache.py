@@ -39,11 +39,13 @@ class KeyCache:
         poll_seconds: float = POLL_SECONDS,
         keep_seconds: float = KEEP_SECONDS,
         note_seconds: float = NOTE_SECONDS,
+        warns: bool = True,
     ) -> None:
         self._pools = pools
         self._poll_seconds = poll_seconds
         self._keep_seconds = keep_seconds
         self._note_seconds = note_seconds
+        self._warns = warns
         self._version: int | None = None
         self._grants: Mapping[str, Grants] = {}
         self._by_digest: Mapping[bytes, Principal] = MappingProxyType({})
@@ -131,7 +133,7 @@ class KeyCache:
         self._by_credential = {principal.credential: principal for principal in by_digest.values()}
         self._version, self._by_digest, self._by_name = version, by_digest, by_name
         self.on_changed()
-        if not secrets:
+        if not secrets and self._warns:
             log.warning("there is no valid key: create one with `factwire keys create`")
 
     def _is_fresh(self) -> bool:

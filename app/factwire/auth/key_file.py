@@ -56,6 +56,7 @@ class KeyFile:
         self._complaint = ""
         self.on_changed: Callable[[], None] = lambda: None
         self._take(read_keys(path))
+        log.info("FACTWIRE_KEYS_FILE: %d keys were read", len(self._keys.by_digest))
 
     def accepts(self, token: str) -> bool:
         return digest(token) in self._keys.by_digest
@@ -134,7 +135,8 @@ def check_members(path: Path, name: str, entry: Any) -> None:
     if not NAME.fullmatch(name):
         raise KeyFileRefused(f"{path}: the name {name!r} has other characters than letters, digits and _.-")
     if not isinstance(entry, dict) or entry.keys() - MEMBERS:
-        raise KeyFileRefused(f"{path}: {name}: expected {', '.join(sorted(MEMBERS))} and nothing else")
+        unknown = ", ".join(sorted(entry.keys() - MEMBERS)) if isinstance(entry, dict) else "it"
+        raise KeyFileRefused(f"{path}: {name}: {unknown} is not one of {', '.join(sorted(MEMBERS))}")
     if ("sha256" in entry) == ("secret_file" in entry):
         raise KeyFileRefused(f"{path}: {name}: give either sha256 or secret_file")
 

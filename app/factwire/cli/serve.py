@@ -23,10 +23,10 @@ EXAMPLE = "factwire serve --port 8080 --workers 2"
 FIRST_STEPS = """
 Factwire serves {url}
 
-publish:  curl {url}/v1/facts -H 'content-type: application/json' -d '{{"facts": [
+publish:  curl {url}/v1/facts {key}-H 'content-type: application/json' -d '{{"facts": [
           {{"namespace": "shop", "type": "OrderPlaced", "aggregate_ids": ["order-1"], "payload": {{"total": 12.5}}}}]}}'
-read:     curl '{url}/v1/facts?aggregate_id=order-1'
-follow:   curl -N '{url}/v1/stream?namespace=shop'
+read:     curl {key}'{url}/v1/facts?aggregate_id=order-1'
+follow:   curl -N {key}'{url}/v1/stream?namespace=shop'
 """
 OPEN_TO_OTHERS = (
     "FACTWIRE_AUTH is not set: the service then listens on loopback addresses only, and {host} is not one. Set"
@@ -96,7 +96,7 @@ def check_access(settings: Settings) -> None:
 
 def serve_workers(settings: Settings) -> int:
     workers = Workers(settings)
-    greet(reachable_url(settings, workers.port))
+    greet(reachable_url(settings, workers.port), is_open=settings.is_open)
     return workers.run()
 
 
@@ -104,7 +104,7 @@ def serve_alone(options: argparse.Namespace, settings: Settings, listening: sock
     url = reachable_url(settings, listening.getsockname()[1])
     announcement = Announcement(url, settings, seed=options.seed, announces=options.announce is not None)
     if options.announce is None:
-        greet(url)
+        greet(url, is_open=settings.is_open)
     run(settings, listening, parent=os.getppid() if options.with_parent else None, on_ready=announcement)
     return announcement.code
 
@@ -114,12 +114,13 @@ def work(options: argparse.Namespace, settings: Settings) -> int:
     return Exit.DONE
 
 
-def greet(url: str) -> None:
+def greet(url: str, *, is_open: bool) -> None:
     """Print the first steps, or log the URL if logs are JSON."""
     if logs_json():
         log.info("Factwire serves %s", url)
     else:
-        print(FIRST_STEPS.format(url=url), flush=True)
+        key = "" if is_open else '-H "authorization: Bearer $KEY" '
+        print(FIRST_STEPS.format(url=url, key=key), flush=True)
 
 
 def reachable_url(settings: Settings, port: int) -> str:

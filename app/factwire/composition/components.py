@@ -65,7 +65,7 @@ def build(settings: Settings) -> tuple[Context, dict[str, Callable[[], Awaitable
     listener = Listener(listen_url, tail.hint, own_sender=notifier.sender)
     requirements = Requirements(pools)
     publisher = publisher_of(settings, pools, requirements, tail, notifier, metrics)
-    key_cache = KeyCache(pools) if "keys" in settings.auth_modes else None
+    key_cache = KeyCache(pools, warns=settings.keys_file is None) if "keys" in settings.auth_modes else None
     key_file = KeyFile(settings.keys_file) if settings.keys_file is not None else None
     authenticators = authenticators_of(settings, key_cache, key_file)
     access = Authentication(authenticators, is_open=settings.is_open)

@@ -43,8 +43,13 @@ export interface Following {
   signal?: AbortSignal;
   /** Throw Unreachable after so many milliseconds without a stream (default: never). */
   giveUpAfterMs?: number;
-  /** Asked for a ticket before each stream: for pages that have no key. */
-  ticket?: () => string | Promise<string>;
+  /**
+   * Asked for a ticket before each stream, for pages that have no key: a text, or the answer of a `fetch` whose body it
+   * is. An answer of 408, 429 or 5xx is asked for again; what the function throws ends the stream, unless `fetch` failed.
+   */
+  ticket?: () => string | Response | Promise<string | Response>;
+  /** Told when a stream is open, and when one has ended and is opened again, with the error if it was one. */
+  onState?: (state: "open" | "retrying", error?: unknown) => void;
 }
 
 /** An event that moves the cursor. */
@@ -201,20 +206,26 @@ export class Factwire<P extends Payloads = Payloads> {
   }
 
   /** Events as they arrive together, over as many streams as it takes. */
-  private async *batches(query: AnyQuery | undefined, { after = "start", signal, giveUpAfterMs = Infinity, ticket }: Following): AsyncGenerator<FactwireEvent[], void> {
-    let retryMs = RETRY_MS, tries = 0, failingSince = 0;
+  private async *batches(query: AnyQuery | undefined, { after = "start", signal, giveUpAfterMs = Infinity, ticket, onState }: Following): AsyncGenerator<FactwireEvent[], void> {
+    if (ticket !== undefined && typeof ticket !== "function") throw new TypeError("ticket: expected a function, which is asked before each stream");
+    let retryMs = RETRY_MS, tries = 0, failingSince = 0, refusedTickets = 0;
     for (;;) {
       const watch = watchdog(this.options.silenceMs ?? SILENCE_MS, signal);
-      let pause = 0;
+      let pause = 0, cause: unknown;
       try {
-        const parameters = { after, heartbeat: HEARTBEAT_SECONDS, ticket: await ticket?.() };
+        const given = await ticket?.();
+        const issued = given instanceof Response && given.ok ? await given.text() : given;
+        const parameters = { after, heartbeat: HEARTBEAT_SECONDS, ticket: issued };
         const { method, path, body } = asking(query, "/v1/stream", "/v1/stream", parameters);
-        const response = await this.fetch(this.url + path, { method, body: body ?? null, headers: await this.headers(ticket !== undefined), signal: watch.signal, redirect: "manual", cache: "no-store" });
+        const response = issued instanceof Response ? issued : await this.fetch(this.url + path, { method, body: body ?? null, headers: await this.headers(ticket !== undefined), signal: watch.signal, redirect: "manual", cache: "no-store" });
         if (!response.ok || !response.headers.get("content-type")?.startsWith("text/event-stream")) {
-          const problem = problemOf(response, await response.text());
-          if (!TRANSIENT.has(response.status)) throw problem;
+          cause = problemOf(response, await response.text());
+          const again = ticket !== undefined && response.status === 401 && refusedTickets++ === 0; // it may have expired on its way
+          if (!again && !TRANSIENT.has(response.status)) throw cause;
           pause = pauseMs(tries++, response.headers.get("retry-after"));
         } else {
+          onState?.("open");
+          refusedTickets = 0;
           for await (const batch of parsed(response.body!, watch.touch, (ms) => (retryMs = Math.min(ms, 60_000)))) {
             [after, tries, failingSince] = [batch.at(-1)!.cursor, 0, 0];
             yield batch;
@@ -227,9 +238,11 @@ export class Factwire<P extends Payloads = Payloads> {
         failingSince ||= Date.now();
         if (Date.now() - failingSince > giveUpAfterMs) throw new Unreachable(`no stream for ${giveUpAfterMs / 1000} seconds`, { cause: error });
         pause = pauseMs(tries++);
+        cause = error;
       } finally {
         watch.end();
       }
+      onState?.("retrying", cause);
       await sleep(Math.max(pause, retryMs * (0.75 + Math.random() / 2)), signal);
     }
   }

@@ -33,7 +33,7 @@ export async function startFactwire({ command = process.env["FACTWIRE_COMMAND"] 
   const announced = await new Promise<Omit<Server, "stop">>((resolve, reject) => {
     const fail = (why: string) => (server.kill("SIGKILL"), reject(new Error(`factwire serve --ephemeral did not start: ${why}`)));
     const late = setTimeout(() => fail("not within a minute"), 60_000);
-    server.once("error", (error) => fail(String(error)));
+    server.once("error", (error) => fail(`${error.message}: FACTWIRE_COMMAND or { command } names the command`));
     void ended.then(() => fail(log || "it said nothing"));
     server.stdout.on("data", (chunk) => {
       said += chunk;

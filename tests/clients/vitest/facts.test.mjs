@@ -5,7 +5,7 @@ import { Facts, startFactwire } from "../../../clients/typescript/dist/testing.j
 
 let server, facts;
 beforeAll(async () => { server = await startFactwire(); });
-afterAll(() => server.stop());
+afterAll(() => server?.stop());
 beforeEach(() => { facts = new Facts(server.url); });
 
 test("given facts are there", async () => {
