@@ -50,6 +50,9 @@ async def test_keys_of_the_file_have_their_grants_beside_those_of_the_database(
     start_service: StartService, keys_file: Path
 ) -> None:
     service = await start_service(auth="keys", keys_file=keys_file)
+    assert "2 keys were read" in service.log
+    assert 'curl -N -H "authorization: Bearer $KEY"' in service.log
+    assert "there is no valid key" not in service.log
     stored = (await make_key(service.database_url, new_grants(read=(["shop"], [])))).secret
     async with new_client(service.url) as client:
         body = publication(new_fact())

@@ -132,7 +132,7 @@ async def test_the_first_steps_work_and_a_second_start_finds_the_facts(data_dire
     settings = {"FACTWIRE_DATA_DIR": str(data_directory), "FACTWIRE_PORT": str(free_port())}
     log_path = data_directory.parent / "service.log"
     async with ServiceProcess(settings, log_path=log_path) as service:
-        printed = FIRST_STEPS.format(url=service.url)
+        printed = FIRST_STEPS.format(url=service.url, key="")
         assert printed in service.log
         commands = commands_of(printed)
         assert json.loads(await shell(commands["publish"]))["position"] == 1
