@@ -40,12 +40,19 @@ def test_it_can_send_traces(image: str) -> None:
 
 
 def test_it_holds_what_runs_and_nothing_else_of_the_project(image: str) -> None:
-    assert output_of(image, "ls", "/factwire", "/factwire/docs", "/factwire/openapi").split() == [
-        *("/factwire:", "alembic", "app", "docs", "openapi"),
+    folders = ("/factwire", "/factwire/clients/python", "/factwire/docs", "/factwire/openapi")
+    assert output_of(image, "ls", *folders).split() == [
+        *("/factwire:", "alembic", "app", "clients", "docs", "openapi"),
+        *("/factwire/clients/python:", "factwire_client"),
         *("/factwire/docs:", "problems.md"),
         *("/factwire/openapi:", "examples"),
     ]
     assert output_of(image, "sh", "-c", "echo /wheels* /locks*").strip() == "/wheels* /locks*"
+
+
+def test_it_carries_the_client_for_the_command_line_and_the_demo(image: str) -> None:
+    script = "import factwire.client as it; print(it.Factwire.__name__)"
+    assert output_of(image, "python", "-c", script).strip() == "Factwire"
 
 
 def test_the_bill_of_materials_names_everything_in_it(image: str) -> None:
@@ -76,7 +83,7 @@ def test_it_says_what_it_is_and_how_to_run_it(image: str) -> None:
     labels = json.loads(inspect(image, "{{json .Config.Labels}}"))
     titled = {name.removeprefix("org.opencontainers.image."): value for name, value in labels.items()}
     assert (titled["title"], titled["version"]) == ("Factwire", version)
-    assert all(titled[name] for name in ("description", "revision", "base.name"))
+    assert all(titled[name] for name in ("description", "revision", "base.name", "licenses", "vendor"))
     configured = json.loads(inspect(image, "{{json .Config}}"))
     assert (configured["User"], configured["StopSignal"]) == ("10001:10001", "SIGTERM")
     assert (configured["Entrypoint"], configured["Cmd"]) == (["python", "-m", "factwire"], ["serve"])
