@@ -16,7 +16,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.fixture(scope="session")
 def factwire(request: pytest.FixtureRequest) -> Iterator[EphemeralServer]:
     """A service with a new log, for the tests of this run."""
-    seed = request.config.getoption("--factwire-seed")
+    seed = request.config.getoption("--factwire-seed", None)
     with EphemeralServer(*(["--seed", seed] if seed else [])) as server:
         yield server
 
