@@ -73,13 +73,18 @@ async def browsing(url: str) -> AsyncIterator[Page]:
     try:
         yield Page(process)
     finally:
-        assert process.stdin is not None
-        process.stdin.close()
-        try:
-            await asyncio.wait_for(process.wait(), ANSWER_SECONDS)
-        except TimeoutError:
-            process.kill()
-            await process.wait()
+        await end(process)
+
+
+async def end(process: asyncio.subprocess.Process) -> None:
+    """End a program whose input is its life."""
+    assert process.stdin is not None
+    process.stdin.close()
+    try:
+        await asyncio.wait_for(process.wait(), ANSWER_SECONDS)
+    except TimeoutError:
+        process.kill()
+        await process.wait()
 
 
 @asynccontextmanager

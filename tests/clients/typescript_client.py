@@ -11,7 +11,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from tests.clients.browser import browsing
+from tests.clients.browser import browsing, end
 from tests.support.service import ROOT
 
 HERE = Path(__file__).parent
@@ -74,13 +74,7 @@ async def in_node(node: str = "node") -> AsyncIterator[InNode]:
     try:
         yield InNode(process)
     finally:
-        assert process.stdin is not None
-        process.stdin.close()
-        try:
-            await asyncio.wait_for(process.wait(), ANSWER_SECONDS)
-        except TimeoutError:
-            process.kill()
-            await process.wait()
+        await end(process)
 
 
 class PageAndModules(SimpleHTTPRequestHandler):

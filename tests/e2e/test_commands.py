@@ -102,6 +102,7 @@ async def test_a_publish_waits_for_a_service_that_is_not_there_yet(start_service
         (("publish", "shop", "Noted", "1", "--meta", "x"), Exit.USAGE),
         (("publish", "a b", "Noted", "1"), Exit.FAILED),
         (("publish", "shop", "Noted", "hello"), Exit.USAGE),
+        (("publish", "shop", "Noted", "\ufeff1"), Exit.USAGE),
         (("publish", "shop", "Noted", "@no-file"), Exit.USAGE),
         (("import", "no-file"), Exit.USAGE),
         (("read", "--limit", "0"), Exit.USAGE),

@@ -112,6 +112,15 @@ def test_a_seed_that_is_refused_ends_it(tmp_path: Path) -> None:
     assert "invalid-request" in complaint
 
 
+def test_a_seed_that_is_damaged_ends_it(tmp_path: Path) -> None:
+    seed = tmp_path / "seed.ndjson.gz"
+    seed.write_bytes(b"not compressed")
+    process = started("--seed", str(seed))
+    said, complaint = process.communicate(timeout=SECONDS)
+    assert (process.returncode, said) == (1, "")
+    assert "Not a gzipped file" in complaint
+
+
 @pytest.mark.parametrize(
     ("arguments", "environment", "expected"),
     [

@@ -106,6 +106,7 @@ async def test_what_was_missing_may_come_while_a_lost_attempt_is_on_its_way(
         (200, '{"ok": true}', OutcomeUnknown),
         (200, '{"facts": [{"id": "of-another", "position": 1}]}', OutcomeUnknown),
         (200, "null", OutcomeUnknown),
+        (200, "", OutcomeUnknown),
         (302, "", UnexpectedAnswer),
         (403, "<html>", UnexpectedAnswer),
     ],

@@ -80,22 +80,24 @@ class KeyFile:
         """Read the file again when it changes, until cancelled."""
         while True:
             await asyncio.sleep(self._poll_seconds)
-            await asyncio.to_thread(self._look)
+            keys = await asyncio.to_thread(self._read_if_changed)
+            if keys is not None:  # taken by the event loop: no request sees a part of the change
+                self._take(keys)
+                self.on_changed()
+                log.info("FACTWIRE_KEYS_FILE: %d keys were read", len(keys.by_digest))
 
-    def _look(self) -> None:
+    def _read_if_changed(self) -> FileKeys | None:
         if not self._complaint and all(state(path) == seen for path, seen in self._keys.seen.items()):
-            return
+            return None
         try:
             keys = read_keys(self._path)
         except KeyFileRefused as error:
             if str(error) != self._complaint:
                 log.error("FACTWIRE_KEYS_FILE: %s; the previous keys stay in use", error)
             self._complaint = str(error)
-        else:
-            self._complaint = ""
-            self._take(keys)
-            self.on_changed()
-            log.info("FACTWIRE_KEYS_FILE: %d keys were read", len(keys.by_digest))
+            return None
+        self._complaint = ""
+        return keys
 
     def _take(self, keys: FileKeys) -> None:
         self._keys = keys

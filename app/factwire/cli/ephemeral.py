@@ -58,9 +58,14 @@ class Announcement:
                 line = {"url": self._url, "pid": os.getpid(), "database_url": url_of(self._settings)}
                 print(json.dumps(line), flush=True)
         except Stopped as stopped:
-            complain(stopped.message)
-            self.code = stopped.code
-            os.kill(os.getpid(), signal.SIGTERM)
+            self._end(stopped.message, stopped.code)
+        except Exception as error:  # in a thread: nothing else would tell of it, and the service would serve without it
+            self._end(f"factwire: {error}", Exit.FAILED)
+
+    def _end(self, why: str, code: Exit) -> None:
+        complain(why)
+        self.code = code
+        os.kill(os.getpid(), signal.SIGTERM)
 
     def _import(self, seed: str) -> None:
         with client_of(self._settings.model_copy(update={"url": self._url})) as client:

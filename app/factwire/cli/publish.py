@@ -111,11 +111,12 @@ def payload_of(given: str) -> str:
     if not payload.strip():
         raise Stopped("the payload is empty: give JSON as an argument, @FILE or standard input", Exit.USAGE)
     try:
-        json.loads(payload)
+        text = payload.decode()
+        json.loads(text)
     except ValueError as error:
         hint = "" if payload[:1] in b'{["' else """; a text has quotes of its own, as in '"hello"'"""
         raise Stopped(f"the payload is not JSON: {error}{hint}", Exit.USAGE) from None
-    return payload.decode()
+    return text
 
 
 def content_of(path: Path) -> bytes:

@@ -71,7 +71,7 @@ class Attempts:
     def answered(self, response: httpx.Response, content: bytes) -> bool:
         """True if a whole answer of the service is the outcome, false to try again. Raises Problem."""
         if response.is_success:
-            if not content or self._is_ours(content):
+            if self._is_ours(content):
                 return True
             self._maybe_written = True
             self._again("the answer is not that of the service", None, None)
@@ -86,7 +86,9 @@ class Attempts:
         raise problem
 
     def _is_ours(self, content: bytes) -> bool:
-        """True for an object, which names the facts that were published if there are any."""
+        """True for an object, which names the facts that were published if there are any, or an empty body."""
+        if not content:
+            return self._facts is None and self._needs is None
         try:
             members = decoded(content)
             if self._facts is None:

@@ -113,8 +113,9 @@ class Factwire:
         after: str | int | None = None,
     ) -> Published:
         """Publish facts as one: all of them, at consecutive positions, or none. Raises as `publish` does."""
-        body = body_of(facts, condition_of(fail_if_match, fail_unless_match, after))
-        return self._publish(Attempts(self._give_up_after, list(facts), body), body)
+        given = list(facts)
+        body = body_of(given, condition_of(fail_if_match, fail_unless_match, after))
+        return self._publish(Attempts(self._give_up_after, given, body), body)
 
     def resume(self, unknown: OutcomeUnknown) -> Published:
         """Go on with a publish whose outcome is unknown: the same request again, with its condition.
