@@ -83,7 +83,7 @@ class Settings(BaseSettings):
     """A file that holds the key or the token instead."""
 
     read_connections_max: int = Field(8, ge=2, le=100)
-    """Connections of one process for reads; others: two manage, three follow the log, one appends and one listens."""
+    """Connections of one process for reads; ten others manage, claim, follow the log and append, and one listens."""
     read_seconds: float = Field(10.0, ge=0.1, le=300)
     """The time limit of one read in the database."""
     append_seconds: float = Field(15.0, ge=0.1, le=60)
@@ -125,6 +125,11 @@ class Settings(BaseSettings):
     """Facts of one page: the largest `limit`."""
     wait_seconds_max: float = Field(50.0, ge=0, le=300)
     """The largest `wait_seconds` of a long poll. Keep it below the response timeout of a proxy, often 60 s."""
+
+    subscriptions_max: int = Field(1000, ge=1, le=10_000)
+    """Subscriptions of the log."""
+    subscription_aside_max: int = Field(100_000, ge=100, le=10_000_000)
+    """Facts of one subscription that may be set aside: parked, delayed, or held behind those. Then its cursor stops."""
 
     publish_wait_seconds: float = Field(30.0, ge=0.1, le=300)
     """How long a publish may wait in the queue for its turn."""

@@ -16,6 +16,7 @@ CONTENTS = {
 docs/tutorial
 docs/concepts
 docs/conditions
+docs/subscriptions
 docs/protocol
 docs/problems
 docs/cli

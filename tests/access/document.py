@@ -93,6 +93,7 @@ class Call:
 PATH_VALUES: dict[str, Callable[[Things], list[str]]] = {
     "id": lambda things: [things.id],
     "position": lambda things: [str(things.position)],
+    "name": lambda things: [things.namespace],
 }
 QUERY_VALUES: dict[str, Callable[[Things], list[str]]] = {
     "namespace": lambda things: [things.namespace],
@@ -133,6 +134,15 @@ BODIES: dict[str, Callable[[Things], list[Any]]] = {
     "NewFactLine": lambda things: [{"namespace": things.namespace, "type": "Stolen", "payload": 1}],
     "KeyBody": lambda things: [{"name": "mine", "grants": {"read": {"include": [things.namespace]}}}],
     "RedactionBody": lambda things: [{"reason": "stolen"}],
+    "SubscriptionBody": lambda things: [{"query": {}}, {"query": {"items": [things.item()]}, "start": things.id}],
+    "ChangeSubscriptionBody": lambda things: [{"query": {"items": [things.item()]}}],
+    "ResetBody": lambda things: [{"to": things.id}],
+    "PauseBody": lambda things: [{"reason": "stolen"}],
+    "ClaimBody": lambda things: [{"worker": "mine"}],
+    "LeasesBody": lambda things: [{"leases": [f"1.2.{things.position}"]}],
+    "NackBody": lambda things: [{"leases": [f"1.2.{things.position}"], "park": True}],
+    "ExtendBody": lambda things: [{"leases": [f"1.2.{things.position}"]}],
+    "ParkedSelection": lambda things: [{}, {"positions": [things.position]}, {"aggregate_id": things.aggregate_id}],
     "RotationBody": lambda things: [{"grace_seconds": 0}],
 }
 

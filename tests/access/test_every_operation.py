@@ -12,7 +12,7 @@ from tests.access.keys import bearer
 
 GUARDED = [operation for operation in operations() if operation.described.get(RULE) != "open"]
 READS = [operation for operation in operations() if operation.described.get(RULE) == "read"]
-CHANGING = {"publish", "manage", "manage-facts"}
+CHANGING = {"publish", "manage", "manage-facts", "subscribe"}
 CHANGES = [operation for operation in operations() if operation.described.get(RULE) in CHANGING]
 EVENT_STREAM = "text/event-stream"
 

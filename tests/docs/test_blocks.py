@@ -19,7 +19,7 @@ import httpx
 import msgspec
 import pytest
 
-from factwire.api.http.models import NewFactBody, Problem
+from factwire.api.http.models import NewFactBody, Problem, PublishBody
 from factwire.api.keys import GrantsBody
 from factwire.auth.claims import by_value_from
 from factwire.auth.key_file import read_keys
@@ -73,6 +73,7 @@ RUN_BY = {
         "<script": "tests/clients/typescript_client.py",
         "": "tests/clients/test_typescript_page.py",
     },
+    "docs/subscriptions.md": {"{": "test_blocks"},
     "docs/testing.md": {
         "factwire serve": "tests/e2e/test_ephemeral.py",
         "{": "tests/e2e/test_ephemeral.py",
@@ -104,7 +105,12 @@ def test_every_block_is_run_or_checked_somewhere() -> None:
 
 @pytest.mark.parametrize(
     ("page", "type"),
-    [("docs/access.md", GrantsBody), ("docs/erasure.md", NewFactBody), ("docs/problems.md", Problem)],
+    [
+        ("docs/access.md", GrantsBody),
+        ("docs/erasure.md", NewFactBody),
+        ("docs/problems.md", Problem),
+        ("docs/subscriptions.md", PublishBody),
+    ],
 )
 def test_json_that_is_shown_is_what_it_is_called(page: str, type: type) -> None:
     msgspec.json.decode(block(page, "{"), type=type)

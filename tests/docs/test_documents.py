@@ -12,8 +12,7 @@ import msgspec
 import pytest
 
 from factwire.api.http.models import Fact
-from factwire.domain import errors
-from factwire.domain.errors import FactwireError
+from factwire.api.http.problems import STATUSES
 from factwire.settings import Settings, range_of
 from tests.docs.shell import shell
 from tests.support.service import ServiceProcess, clean_environment
@@ -44,8 +43,7 @@ def anchors(path: Path) -> set[str]:
 
 
 def codes() -> set[str]:
-    classes = [each for each in vars(errors).values() if isinstance(each, type) and issubclass(each, FactwireError)]
-    return {each.code for each in classes if each is not FactwireError}
+    return {each.code for each in STATUSES}
 
 
 def links() -> Iterator[tuple[Path, str]]:

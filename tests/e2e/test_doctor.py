@@ -183,8 +183,8 @@ def test_too_few_connections_are_told(fresh_database_url: str, poor_url: str) ->
     assert found("--processes", "2", database_url=fresh_database_url)["connections"]["verdict"] == "ok"
     connections = found("--processes", "1000", database_url=fresh_database_url)["connections"]
     assert connections["verdict"] == "wrong"
-    assert connections["detail"].startswith("15000 may be needed")
-    run_sql(fresh_database_url, f"alter role {urlsplit(poor_url).username} connection limit 14")
+    assert connections["detail"].startswith("19000 may be needed")
+    run_sql(fresh_database_url, f"alter role {urlsplit(poor_url).username} connection limit 18")
     assert found(database_url=poor_url)["connections"]["verdict"] == "wrong"
     assert found(database_url=poor_url, read_connections_max=7)["connections"]["verdict"] == "ok"
 

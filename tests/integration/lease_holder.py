@@ -5,7 +5,7 @@ import sys
 
 import asyncpg
 
-from factwire.domain.errors import LeaseLost
+from factwire.domain.errors import JobLeaseLost
 from factwire.store.job_leases import renew_lease, take_lease
 from tests.integration.store import a_fact
 from tests.integration.test_publishing import publishers
@@ -23,7 +23,7 @@ async def hold(url: str, name: str) -> None:
             while True:
                 await publisher.publish([a_fact(type="Old")], effects=[lease.held])
                 await renew_lease(connection, lease, seconds=SECONDS)
-        except LeaseLost:
+        except JobLeaseLost:
             sys.stdout.write("lost\n")
             sys.stdout.flush()
 

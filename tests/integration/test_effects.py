@@ -9,7 +9,7 @@ import pytest
 
 from factwire.domain.audit import audit_fact
 from factwire.domain.effect import Effect, RecordedExpiry
-from factwire.domain.errors import ConditionFailed, EffectVoid, LeaseLost
+from factwire.domain.errors import ConditionFailed, EffectVoid, JobLeaseLost
 from factwire.domain.fact import NewFact
 from factwire.domain.query import new_item
 from factwire.jobs.key_expiries import KeyExpiries
@@ -80,7 +80,7 @@ async def test_a_refused_request_leaves_no_effect(fresh_database_url: str, refus
         effects: list[Effect] = [effect, lease.held]
         if refused_by == "other effect":
             effects.append(await create_key(connection, "b", expires_in=3600))
-        with pytest.raises((ConditionFailed, LeaseLost, EffectVoid)):
+        with pytest.raises((ConditionFailed, JobLeaseLost, EffectVoid)):
             await publisher.publish([a_fact()], condition, effects=effects)
         assert not await is_recorded(connection, "a")
         assert await connection.fetchval("select count(*) from factwire.facts") == 1

@@ -13,7 +13,7 @@ from uuid import uuid4
 import pytest
 
 from factwire.domain.effect import HeldLease
-from factwire.domain.errors import LeaseLost
+from factwire.domain.errors import JobLeaseLost
 from factwire.domain.query import new_item
 from factwire.jobs.leased import run_leased
 from factwire.publish.batch import Published
@@ -82,7 +82,7 @@ async def test_a_request_with_its_lease_is_appended_and_a_retry_is_one_without_i
         fact = a_fact()
         published = await publisher.publish([fact], effects=[lease.held])
         await release_lease(connection, lease)
-        with pytest.raises(LeaseLost):
+        with pytest.raises(JobLeaseLost):
             await publisher.publish([a_fact()], effects=[lease.held])
         again = await publisher.publish([fact], effects=[lease.held])
         assert (again.replayed, list(again.positions)) == (True, list(published.positions))

@@ -27,7 +27,10 @@ begin;
 set local session_replication_role = replica;
 truncate factwire.facts, factwire.fact_tags, factwire.fact_ids, factwire.types, factwire.type_counts,
   factwire.namespaces, factwire.creators, factwire.namespace_counts, factwire.activity, factwire.job_leases,
-  factwire.data_subjects, factwire.sealed, factwire.redactions, factwire.chain;
+  factwire.data_subjects, factwire.sealed, factwire.redactions, factwire.chain, factwire.subscriptions,
+  factwire.subscription_cursors, factwire.subscription_leases, factwire.subscription_open_keys,
+  factwire.subscription_aside, factwire.subscription_settled, factwire.subscription_lost_leases,
+  factwire.subscription_workers;
 update factwire.counted set through = 0, activity_through = 0;
 update factwire.log
    set epoch = epoch + 1, floor = 0, partition_facts = default, erasures = 0, forked_at = null, forked_after = null;

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from factwire.api.http.authorization import Rule, principal_of
 from factwire.api.http.compression import encoded_response
 from factwire.api.http.context import context_of
-from factwire.api.http.query_parameters import Parameters, parameters_of
+from factwire.api.http.query_parameters import Parameters, parameters_of, parse_part_of_name
 from factwire.api.http.routing import new_router
 from factwire.api.openapi.operation import READ_PROBLEMS, operation
 from factwire.domain.errors import MalformedParameter, NamespaceNotFound, TypeNotFound
@@ -163,12 +163,6 @@ def listed_of(parameters: Parameters) -> ListedPage:
         parameters.get("after", parse_part_of_name, ""),
         1 + parameters.whole("limit", default=NAMES_DEFAULT, least=1, most=NAMES_MAX),
     )
-
-
-def parse_part_of_name(text: str) -> str:
-    if NUL in text:
-        raise ValueError("expected a part of a name")
-    return text
 
 
 def page_of(rows: list[Any], listed: ListedPage, name: str) -> tuple[list[Any], str | None]:

@@ -62,6 +62,9 @@ class GrantsBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     publish: NamespacesBody | UnsetType | None = UNSET
     read: NamespacesBody | UnsetType | None = UNSET
     manage: NamespacesBody | UnsetType | None = UNSET
+    subscribe: Annotated[
+        NamespacesBody | UnsetType | None, Meta(description="Names of subscriptions, in place of namespaces.")
+    ] = UNSET
 
 
 class KeyBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):

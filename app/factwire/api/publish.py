@@ -6,6 +6,7 @@ from http import HTTPStatus
 from msgspec import UNSET
 from starlette.requests import Request
 
+from factwire.api.http.acknowledging import acknowledges_from
 from factwire.api.http.authorization import Rule, principal_of
 from factwire.api.http.condition_conversion import condition_from
 from factwire.api.http.context import Context, context_of
@@ -36,7 +37,8 @@ PUBLISH = Decoder(PublishBody)
             "All facts of a request get consecutive positions in their order, or none is written. With ids, "
             "or with an Idempotency-Key, the request may be repeated: the answer is then 200 with the "
             "original positions. On a condition, the facts are written only if what a decision was based on "
-            "still holds."
+            "still holds. With `acknowledge`, facts that a worker has claimed are acknowledged in the same "
+            "transaction: both happen, or neither."
         ),
         rule=Rule.PUBLISH,
         header_parameters=(IDEMPOTENCY_KEY,),
@@ -70,6 +72,8 @@ def parse_publish(context: Context, principal: Principal, raw: bytes) -> Admitte
 def admit_publish(context: Context, principal: Principal, body: PublishBody, payloads: Payloads) -> Admitted:
     facts = facts_from(body, payloads, context.limits)
     admitted = admit(principal, facts)
+    if body.acknowledge is not UNSET:
+        admitted = replace(admitted, acknowledges=acknowledges_from(body.acknowledge))
     if body.condition is UNSET:
         return admitted
     return under_condition(principal, admitted, condition_from(body.condition, context.limits))

@@ -13,6 +13,7 @@ from factwire import __version__
 from factwire.api import (
     activity,
     catalogue,
+    claims,
     cloudevents,
     erasure,
     explorer,
@@ -23,11 +24,13 @@ from factwire.api import (
     index,
     keys,
     open_streams,
+    parked,
     positions,
     publish,
     reference,
     sessions,
     streams,
+    subscriptions,
     tickets,
 )
 from factwire.api.http.problems import answer_factwire_error, answer_http_exception, answer_unexpected
@@ -52,6 +55,9 @@ RESOURCES = (
     erasure,
     streams,
     open_streams,
+    subscriptions,
+    claims,
+    parked,
     positions,
     catalogue,
     activity,

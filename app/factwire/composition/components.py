@@ -41,6 +41,7 @@ from factwire.store.append import Appended, CatalogueLimits
 from factwire.store.encryption.keys import load_master_keys
 from factwire.store.pools import Pools, new_pools
 from factwire.store.requirements import Requirements
+from factwire.subscriptions.subscriptions import Subscriptions
 from factwire.telemetry.metrics import Metrics
 
 if TYPE_CHECKING:
@@ -93,6 +94,7 @@ def build(settings: Settings) -> tuple[Context, dict[str, Callable[[], Awaitable
         tail=tail,
         log_state=LogStateReader(pools),
         streams=streams_of(settings, pools, tail, publisher, metrics, tracing),
+        subscriptions=Subscriptions(pools, tail, aside_max=settings.subscription_aside_max),
         erasing=Eraser(pools, tail, on_erased=notifier.hint),
         metrics=metrics,
         tracing=tracing,
@@ -101,14 +103,22 @@ def build(settings: Settings) -> tuple[Context, dict[str, Callable[[], Awaitable
     measure(context, listener, upkeep)
     return context, {
         "tail": tail.run,
-        "streams": context.streams.run,
         "listener": listener.run,
         "notifier": notifier.run,
-        "publisher": context.publisher.run,
-        "jobs": JobRunner((*upkeep.jobs, KeyExpiries(pools, context.publisher).job)).run,
         "schema": lambda: wait_for_schema(context, requirements),
-        "sessions": context.sessions.run,
+        **tasks_of(context, upkeep),
         **{f"{name} authenticator": authenticator.run for name, authenticator in authenticators.items()},
+    }
+
+
+def tasks_of(context: Context, upkeep: Upkeep) -> dict[str, Callable[[], Awaitable[None]]]:
+    """Background tasks of the components that requests use."""
+    return {
+        "streams": context.streams.run,
+        "subscriptions": context.subscriptions.run,
+        "publisher": context.publisher.run,
+        "jobs": JobRunner((*upkeep.jobs, KeyExpiries(context.pools, context.publisher).job)).run,
+        "sessions": context.sessions.run,
     }
 
 

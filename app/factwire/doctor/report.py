@@ -18,7 +18,7 @@ from factwire.store.connection import Connection
 from factwire.store.connection_errors import explain_failure
 
 CHECK_SECONDS = 15.0
-OTHER_CONNECTIONS = 7  # besides those for reads: two manage, three watch, one appends, one listens
+OTHER_CONNECTIONS = 11  # besides those for reads: two manage, four claim, three watch, one appends, one listens
 
 
 @dataclass(frozen=True, slots=True)

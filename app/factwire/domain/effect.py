@@ -1,5 +1,6 @@
 """Effects of a publish: checks, and writes, in the transaction of its append."""
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 
 
@@ -26,11 +27,26 @@ class RecordedExpiry:
     key_id: str
 
 
-def writes(effect: "Effect") -> bool:
-    """True if the effect changes its object, so that two of the same must not be in one call: each checks it before."""
-    return not isinstance(effect, HeldLease)
+@dataclass(frozen=True, slots=True)
+class Acknowledgement:
+    """Acknowledgement of facts of one lease: they are done if the facts of the request are written, and only then."""
+
+    subscription: int
+    lease: int
+    positions: tuple[int, ...]
 
 
-Effect = HeldLease | RecordedExpiry
+def changed_object(effect: "Effect") -> Hashable | None:
+    """Object that the effect changes: two such effects must not be in one call, since each checks it before."""
+    match effect:
+        case HeldLease():
+            return None
+        case RecordedExpiry():
+            return effect.key_id
+        case Acknowledgement():
+            return effect.subscription, effect.lease
+
+
+Effect = HeldLease | RecordedExpiry | Acknowledgement
 """The kinds of effects. Each has an encoding in `store/append`, and its check and its write in alembic/sql:
-refuse_effects_v1.sql, apply_effects_v1.sql."""
+refuse_effects_v2.sql, apply_effects_v2.sql."""

@@ -338,7 +338,7 @@ class Unavailable(FactwireError):
     code = "unavailable"
 
 
-class LeaseLost(Unavailable):
+class JobLeaseLost(Unavailable):
     """The job that publishes has lost its lease. Nothing was written. No request of a client has a lease."""
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Grants: the namespaces in which a principal may publish, read and manage."""
+"""Grants: the namespaces in which a principal may publish, read and manage, and its subscriptions."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -73,6 +73,7 @@ class Grants:
     publish: NamespaceSet = NamespaceSet()
     read: NamespaceSet = NamespaceSet()
     manage: NamespaceSet = NamespaceSet()
+    subscribe: NamespaceSet = NamespaceSet()
     readable: NamespaceSet = field(init=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -93,10 +94,11 @@ class Grants:
             self.publish.cover(others.publish)
             and self.readable.cover(others.readable)
             and self.manage.cover(others.manage)
+            and self.subscribe.cover(others.subscribe)
         )
 
 
-EVERYTHING = Grants(EVERY_NAMESPACE, EVERY_NAMESPACE, EVERY_NAMESPACE)
+EVERYTHING = Grants(EVERY_NAMESPACE, EVERY_NAMESPACE, EVERY_NAMESPACE, EVERY_NAMESPACE)
 
 
 def range_of(pattern: str) -> tuple[str, str]:
@@ -149,7 +151,7 @@ def is_pattern(text: str) -> bool:
     return text == ALL or (len(name) <= NAME_LENGTH_MAX and re.fullmatch(NAME, name) is not None)
 
 
-ACTIONS = ("publish", "read", "manage")
+ACTIONS = ("publish", "read", "manage", "subscribe")
 
 
 def grants_from(form: Any) -> Grants:

@@ -104,6 +104,10 @@ class Ring:
         """Return the facts after a cursor that is covered, with their positions."""
         return self._walk(cursor) if self.head - cursor > NEWEST_FACTS_MAX else self._newest_behind(cursor)
 
+    def published_at(self, position: Position) -> str:
+        """Time of a fact in the ring."""
+        return self._segments[self._index_of(position)].published_at
+
     def take(self, query: Query, cursor: Position, *, typed: bool) -> FactBatch:
         """Return the matches after the cursor, as far as compared. Streams with one query and cursor share a batch."""
         key = (query, typed, cursor)

@@ -1,11 +1,11 @@
 """Publish requests, and the batches of them that one call may append (group commit)."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from factwire.domain.condition import Condition
-from factwire.domain.effect import Effect, writes
+from factwire.domain.effect import Effect, changed_object
 from factwire.domain.errors import FactwireError
 from factwire.domain.fact import NewFact
 from factwire.domain.position import Cursor, Position
@@ -120,7 +120,7 @@ class AppendBatch:
     tags: set[str] = field(default_factory=set)
     namespaces: set[str] = field(default_factory=set)
     types: set[str] = field(default_factory=set)
-    written: set[Effect] = field(default_factory=set)
+    changed: set[Hashable] = field(default_factory=set)
     looked_through: int = 0
     comparisons: int = 0
 
@@ -145,7 +145,7 @@ class AppendBatch:
             return True
         if self.new_keys and any(fact.new_key and fact.data_subject in self.new_keys for fact in request.facts):
             return True
-        if self.written and not self.written.isdisjoint(request.effects):
+        if self.changed and not self.changed.isdisjoint(map(changed_object, request.effects)):
             return True
         if request.condition is None or not self.requests:
             return False
@@ -168,7 +168,8 @@ class AppendBatch:
             if fact.new_key:
                 self.new_keys.add(fact.data_subject)
         if request.effects:
-            self.written.update(effect for effect in request.effects if writes(effect))
+            self.changed.update(map(changed_object, request.effects))
+            self.changed.discard(None)
 
     def _may_match(self, item: Item) -> bool:
         """True if each part of an item, taken alone, matches some fact of the batch."""

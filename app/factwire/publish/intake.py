@@ -2,27 +2,40 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from factwire.domain.condition import Condition, FactBound, Precondition
+from factwire.domain.effect import Effect
 from factwire.domain.errors import FieldError, Forbidden, blaming
 from factwire.domain.fact import NewFact
 from factwire.domain.grants import NamespaceSet
 from factwire.domain.principal import ANYBODY, Principal
 from factwire.domain.query import restricted_item
+from factwire.domain.subscription import LeasedFact
 from factwire.publish.batch import Outcome, Published, Request
 from factwire.publish.publisher import Publisher
+
+
+class Acknowledges(NamedTuple):
+    """Leases of a subscription, given by its name, that a publish is to acknowledge."""
+
+    subscription: str
+    leases: tuple[LeasedFact, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
     """Facts that their principal may publish, with a condition over facts that it may read.
 
-    `next_id` is that of KeyedIds, if an idempotency key gave the facts their ids.
+    `next_id` is that of KeyedIds, if an idempotency key gave the facts their ids. What it `acknowledges` is still to be
+    made its `effects`, for which the subscription must be found.
     """
 
     facts: Sequence[NewFact]
     condition: Condition | None = None
     next_id: str = ""
+    acknowledges: Acknowledges | None = None
+    effects: tuple[Effect, ...] = ()
 
 
 def admit(principal: Principal, facts: Sequence[NewFact], *, pointer: str = "/facts/{}/namespace") -> Admitted:
@@ -34,7 +47,7 @@ def admit(principal: Principal, facts: Sequence[NewFact], *, pointer: str = "/fa
 
 def under_condition(principal: Principal, admitted: Admitted, condition: Condition) -> Admitted:
     """The same facts under a condition over the facts that their principal may read. Raises Forbidden."""
-    return Admitted(admitted.facts, condition if principal is ANYBODY else restrict_condition(principal, condition))
+    return replace(admitted, condition=condition if principal is ANYBODY else restrict_condition(principal, condition))
 
 
 class Intake:
@@ -45,7 +58,11 @@ class Intake:
 
     async def publish(self, admitted: Admitted, *, tenant: str) -> Published:
         return await self._publisher.publish(
-            admitted.facts, admitted.condition, tenant=tenant, next_id=admitted.next_id
+            admitted.facts,
+            admitted.condition,
+            tenant=tenant,
+            next_id=admitted.next_id,
+            effects=admitted.effects,
         )
 
     async def publish_in_order(self, admitted: Admitted, *, tenant: str) -> list[Outcome]:

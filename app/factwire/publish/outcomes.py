@@ -7,6 +7,7 @@ import asyncpg
 from factwire.domain import errors
 from factwire.domain.errors import FactwireError, HistoryForked, OutcomeUnknown, Unavailable
 from factwire.domain.fact import NewFact
+from factwire.domain.subscription_errors import EarlierOpen, LeaseLost
 from factwire.publish.batch import Outcome, Published
 from factwire.publish.refusals import replay_or_conflict
 from factwire.store import append
@@ -26,6 +27,8 @@ OUTCOMES = (
             errors.CursorForked,
             errors.CursorAhead,
             errors.DataSubjectErased,
+            LeaseLost,
+            EarlierOpen,
             errors.HistoryForked,
             errors.LogDamaged,
             errors.Unavailable,

@@ -35,6 +35,7 @@ from factwire.publish.refusal_log import RefusalLog
 from factwire.publish.refusals import WAITED_TOO_LONG, Refusals
 from factwire.store import append
 from factwire.store.append import NO_LIMITS, Appended, CatalogueLimits
+from factwire.store.held_connection import HeldConnection
 from factwire.store.pools import Pools, damage_of
 from factwire.telemetry.metrics import Metrics
 
@@ -96,7 +97,7 @@ class Publisher:
         self._backlog = Backlog(
             requests_max=waiting_requests_max, bytes_max=waiting_bytes_max, request_bytes_max=REQUEST_BYTES_MAX
         )
-        self._connection = pools.append.held_connection()
+        self._connection = HeldConnection(pools.append)
         self._pools = pools
         self._refusal_log = RefusalLog(pools)
 

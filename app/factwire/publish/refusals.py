@@ -8,6 +8,7 @@ from dataclasses import replace
 from time import perf_counter
 
 from factwire.domain.condition import WHOLE_LOG, Condition, Searched
+from factwire.domain.effect import Acknowledgement
 from factwire.domain.errors import (
     ConditionFailed,
     ConditionTooExpensive,
@@ -19,7 +20,7 @@ from factwire.domain.errors import (
     FactwireError,
     FieldError,
     InternalError,
-    LeaseLost,
+    JobLeaseLost,
     LimitExceeded,
     LogDamaged,
     OutcomeUnknown,
@@ -27,11 +28,14 @@ from factwire.domain.errors import (
 )
 from factwire.domain.fact import NewFact
 from factwire.domain.position import Cursor, Position
+from factwire.domain.subscription import LeasedFact
+from factwire.domain.subscription_errors import EarlierOpen, LeaseLost
 from factwire.publish.batch import Published, Request
 from factwire.publish.encryption import PayloadEncryption
 from factwire.store.append import NO_LIMITS, Appended, CatalogueLimits, Refusal, RefusedRequest
 from factwire.store.condition_search import SearchProgress, search
 from factwire.store.fair_semaphore import FairSemaphore
+from factwire.store.held_connection import HeldConnection
 from factwire.store.known_facts import KnownFact, fact_id_at, read_known_facts, wait_for_standby
 from factwire.store.pools import Pools
 
@@ -97,10 +101,8 @@ class Refusals:
                 return CursorAhead(epoch=appended.epoch, head=refused.position or 0)
             case Refusal.ERASED:
                 return DataSubjectErased(next(fact.data_subject for fact in request.facts if fact.data_subject))
-            case Refusal.LOST:
-                return LeaseLost()
-            case Refusal.VOID:
-                return EffectVoid()
+            case Refusal.LOST | Refusal.VOID | Refusal.UNLEASED | Refusal.EARLY:
+                return refusal_of_effect(request, refused)
             case Refusal.TYPES:
                 most = self._limits.namespace_types_max
                 return catalogue_limit_exceeded("namespace_types_max", most, "types in a namespace", request)
@@ -138,7 +140,7 @@ class Refusals:
         Their wait for the synchronous standby may have been cancelled: that a retry finds them proves nothing.
         """
         try:
-            async with aclosing(self._pools.reads.held_connection()) as keeper, keeper as connection:
+            async with aclosing(HeldConnection(self._pools.reads)) as keeper, keeper as connection:
                 await wait_for_standby(connection)
         except Exception as error:
             # Unavailable is not passed on either: it would say that nothing is written.
@@ -275,6 +277,24 @@ def searched_by_call(condition: Condition, refused: RefusedRequest, appended: Ap
     return tuple(
         head if place < refused.place and not each.must_match else condition.searched_at(place)
         for place, each in enumerate(condition.preconditions)
+    )
+
+
+def refusal_of_effect(request: Request, refused: RefusedRequest) -> FactwireError:
+    if refused.refusal is Refusal.LOST:
+        return JobLeaseLost()
+    if refused.refusal is Refusal.VOID:
+        return EffectVoid()
+    error = EarlierOpen if refused.refusal is Refusal.EARLY else LeaseLost
+    return error([unacknowledged(request, refused.position)], acknowledged=0)
+
+
+def unacknowledged(request: Request, position: Position | None) -> str:
+    """Lease of a fact that a request cannot acknowledge."""
+    return next(
+        str(LeasedFact(each.subscription, each.lease, position))
+        for each in request.effects
+        if isinstance(each, Acknowledgement) and position is not None and position in each.positions
     )
 
 

@@ -5,12 +5,14 @@ authorization and intake as every other request, and takes only requests that pa
 takes the ASGI path, which answers or refuses it.
 """
 
+import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from functools import partial
 
 from starlette.types import Scope
 
+from factwire.api.http.acknowledging import finish, with_effects
 from factwire.api.http.authorization import Rule, authorize_at_once
 from factwire.api.http.content_coding import check_no_coding
 from factwire.api.http.context import Context
@@ -23,6 +25,7 @@ from factwire.api.middleware.request_id import RequestIds
 from factwire.api.publish import parse_publish
 from factwire.domain.errors import FactwireError, InternalError
 from factwire.publish.batch import Outcome
+from factwire.publish.intake import Admitted
 from factwire.telemetry.logs import request_id
 
 log = logging.getLogger(__name__)
@@ -35,6 +38,7 @@ class FastPublish:
         self._context = context
         self._guards = (*guards, check_no_coding)
         self._ids = ids
+        self._tasks: set[asyncio.Task[None]] = set()
 
     def accepts(self, scope: Scope) -> bool:
         """True if all guards pass and the principal is known without waiting."""
@@ -52,9 +56,30 @@ class FastPublish:
             self._context.bodies.check_size(len(request.whole_body))
             admitted = parse_publish(self._context, request.scope["state"][PRINCIPAL], request.whole_body)
             tenant = self._context.tenants.tenant_of(request.scope)
-            self._context.intake.submit(admitted, answer, tenant=tenant)
+            if admitted.acknowledges is None:
+                self._context.intake.submit(admitted, answer, tenant=tenant)
+            else:
+                self._spawn(self._acknowledge(request, admitted, tenant))
         except FactwireError as error:
             answer(error)
+        except Exception:
+            self._fail(request)
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _acknowledge(self, request: WholeRequest, admitted: Admitted, tenant: str) -> None:
+        """Publish with acknowledgements, for which the subscription must be found."""
+        context = self._context
+        try:
+            admitted = await with_effects(context, request.scope["state"][PRINCIPAL], admitted)
+            published = await context.intake.publish(admitted, tenant=tenant)
+            acknowledged = await finish(context, admitted, published)
+            write_json(request, request.scope, status_of(published), encode_result(published, acknowledged))
+        except FactwireError as error:
+            self._answer(request, error)
         except Exception:
             self._fail(request)
 

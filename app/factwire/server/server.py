@@ -189,6 +189,7 @@ class DrainingServer(uvicorn.Server):
             if self._drained_by is None:
                 self._drained_by = now + self._context.settings.drain_seconds
                 self._context.streams.drain()
+                self._context.subscriptions.drain()
                 for connection in self.server_state.connections:
                     if isinstance(connection, GuardedProtocol):
                         connection.leave()

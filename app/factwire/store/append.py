@@ -1,4 +1,4 @@
-"""Append the facts of many requests in one call. alembic/sql/append_v2.sql takes the advisory lock of the log."""
+"""Append the facts of many requests in one call. alembic/sql/append_v3.sql takes the advisory lock of the log."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ from factwire.store.append_arguments import (
 from factwire.store.connection import Connection
 from factwire.store.query_arguments import SEPARATOR
 
-# The order of the log is explained in alembic/sql/append_v2.sql, at the line that makes it.
+# The order of the log is explained in alembic/sql/append_v3.sql, at the line that makes it.
 APPEND_FACTS = """
 select head, head_id, epoch, published_at, refused, outcomes, positions, places, erasures
   from factwire.append(
@@ -107,7 +107,7 @@ UNDER_LOCK_SECONDS = 0.03
 
 
 class Refusal(StrEnum):
-    """Reason for which append refuses a request; see alembic/sql/append_v2.sql for the meanings."""
+    """Reason for which append refuses a request; see alembic/sql/append_v3.sql for the meanings."""
 
     KNOWN = "known"
     FAILED = "failed"
@@ -119,6 +119,8 @@ class Refusal(StrEnum):
     UNKEYED = "unkeyed"
     LOST = "lost"
     VOID = "void"
+    UNLEASED = "unleased"
+    EARLY = "early"
     RESTARTED = "restarted"
     TYPES = "types"
     NAMESPACES = "namespaces"

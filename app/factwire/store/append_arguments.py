@@ -11,7 +11,7 @@ from dataclasses import asdict
 from itertools import accumulate, repeat
 
 from factwire.domain.condition import Condition, Precondition, Searched
-from factwire.domain.effect import Effect, HeldLease, RecordedExpiry
+from factwire.domain.effect import Acknowledgement, Effect, HeldLease, RecordedExpiry
 from factwire.domain.fact import IN, NewFact, kind_lists, posting_lists
 from factwire.domain.position import Position
 from factwire.store.query_arguments import SEPARATOR, precondition_texts
@@ -145,9 +145,11 @@ def effects_text(effects: Sequence[Sequence[Effect]]) -> str:
 
 
 def effect_json(request: int, effect: Effect) -> dict[str, object]:
-    """One effect as alembic/sql/refuse_effects_v1.sql reads it."""
+    """One effect as alembic/sql/refuse_effects_v2.sql reads it."""
     match effect:
         case HeldLease():
             return {"request": request, "kind": "lease", **asdict(effect)}
         case RecordedExpiry():
             return {"request": request, "kind": "expiry", **asdict(effect)}
+        case Acknowledgement():
+            return {"request": request, "kind": "acknowledgement", **asdict(effect)}

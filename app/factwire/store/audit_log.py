@@ -10,7 +10,8 @@ from factwire.domain.errors import HistoryForked, OutcomeUnknown, Unavailable
 from factwire.domain.fact import NewFact
 from factwire.store.append import append, forked_after_of, is_certainly_not_written, is_forked
 from factwire.store.connection import Connection
-from factwire.store.pools import CONNECTION_FAILURES, CommitInDoubt, Pool
+from factwire.store.held_connection import CommitInDoubt, HeldConnection
+from factwire.store.pools import CONNECTION_FAILURES, Pool
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +48,7 @@ async def acquire_for_change(lane: Pool) -> AsyncIterator[Connection]:
     Raises Unavailable if the change was certainly not made, and OutcomeUnknown if that cannot be determined.
     """
     try:
-        async with aclosing(lane.held_connection()) as keeper, keeper as connection:
+        async with aclosing(HeldConnection(lane)) as keeper, keeper as connection:
             with raising_forks():
                 yield connection
     except (*CONNECTION_FAILURES, CommitInDoubt, asyncpg.QueryCanceledError, asyncpg.CheckViolationError) as error:

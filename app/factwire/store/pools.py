@@ -11,7 +11,6 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass
-from types import TracebackType
 
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
@@ -29,6 +28,7 @@ FAILURE_SECONDS = 30.0  # after this time, the failure of an unused pool shows n
 MOMENTS_SECONDS = 2.0
 
 MANAGING_CONNECTIONS = 2
+SUBSCRIPTION_CONNECTIONS = 4
 
 UNLIMITED = nullcontext()
 
@@ -65,7 +65,6 @@ CONNECTION_FAILURES = (
 )
 
 DAMAGED_SQLSTATE = "FW005"
-STANDBY_WAIT = "SyncRepWaitForLSN"
 
 # Failures caused by concurrent transactions, not by an unusable database.
 FOR_OTHERS = (asyncpg.LockNotAvailableError, asyncpg.TransactionRollbackError)
@@ -87,10 +86,6 @@ KEEP_MEMORY = "select octet_length(repeat(' ', 4194304))"
 async def is_standby(connection: Connection) -> bool:
     """True if the server is a standby, which accepts no writes. A standby that is promoted keeps its sessions."""
     return bool(await connection.fetchval(IN_RECOVERY))
-
-
-class CommitInDoubt(Exception):
-    """A commit that was made, but with a warning of the server that it may not survive."""
 
 
 class UnchangedConnection(asyncpg.Connection):
@@ -214,10 +209,6 @@ class Pool:
             await connection.execute("; ".join(limits))
             yield
 
-    def held_connection(self) -> "HeldConnection":
-        """Connection for one continuous user, which is not returned to the pool between two uses."""
-        return HeldConnection(self)
-
     async def take(self) -> "PoolConnectionProxy[asyncpg.Record]":
         """Take a connection. Raises Unavailable if that fails: no statement was sent to the database."""
         try:
@@ -260,87 +251,12 @@ def damage_of(error: Exception) -> LogDamaged | None:
     return None
 
 
-class HeldConnection:
-    """One connection of a pool that is kept until something fails on it, and is then replaced.
-
-    As a context manager it lends the connection for one use, like Pool.connection, and raises CommitInDoubt if the wait
-    for the standby was cancelled. Such a commit is done, and a fail-over may lose it
-    (https://www.postgresql.org/docs/current/warm-standby.html). The server reports it by a warning in its own language
-    and without a distinct code, such as any trigger may send. It is therefore recognised by the function of the server
-    that sends it.
-    """
-
-    # Methods instead of a generator with contextlib, which costs more: every publish passes here.
-
-    def __init__(self, pool: Pool) -> None:
-        self._pool = pool
-        self._kept: PoolConnectionProxy[asyncpg.Record] | None = None
-        self._limits: AbstractAsyncContextManager[None] = UNLIMITED
-        self._warning = ""
-
-    async def __aenter__(self) -> Connection:
-        if self._kept is None or not is_open(self._kept):
-            await self.aclose()
-            self._kept = await self._pool.take()
-            self._kept.add_log_listener(self._hear)
-        self._warning = ""
-        self._limits = self._pool.limited(self._kept)
-        if self._limits is not UNLIMITED:
-            try:
-                await self._limits.__aenter__()
-            except BaseException as error:
-                await self._replace(error)
-                raise
-        return self._kept
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        if self._limits is not UNLIMITED:
-            try:
-                await self._limits.__aexit__(kind, error, traceback)
-            except BaseException as failure:
-                await self._replace(failure)
-                raise
-        if error is not None:
-            await self._replace(error)
-            return
-        self._pool.record_use(None)
-        if self._warning:
-            await self._replace(doubt := CommitInDoubt(self._warning))
-            raise doubt
-
-    async def _replace(self, failure: BaseException) -> None:
-        """Give the connection back after a failure: the next use takes another one."""
-        self._pool.record_use(failure)
-        if self._kept is not None and isinstance(failure, USELESS):
-            self._kept.terminate()
-        await self.aclose()
-
-    async def aclose(self) -> None:
-        kept, self._kept = self._kept, None
-        if kept is not None:
-            with suppress(asyncpg.InterfaceError):  # the pool has taken back a connection that the server closed
-                kept.remove_log_listener(self._hear)
-            await self._pool.give_back(kept)
-
-    def _hear(self, connection: Connection, message: asyncpg.PostgresLogMessage) -> None:
-        if getattr(message, "server_source_function", None) == STANDBY_WAIT:
-            self._warning = message.message
-
-
-def is_open(connection: "PoolConnectionProxy[asyncpg.Record]") -> bool:
-    try:
-        return not connection.is_closed()
-    except asyncpg.InterfaceError:
-        return False  # the pool has taken back a connection that the server closed
-
-
 @dataclass(frozen=True, slots=True)
 class Pools:
     """The connection pools of one process, so that reads never wait for publishes, nor the tail for either.
 
-    `manage` is for sign-in, tickets, keys and erasures: these do not wait for the reads of others.
+    `manage` is for sign-in, tickets, keys and erasures: these do not wait for the reads of others. `subscriptions` is
+    for claims and acknowledgements, which wait for each other within a subscription.
     """
 
     url: str
@@ -348,6 +264,7 @@ class Pools:
     reads: Pool
     manage: Pool
     watch: Pool
+    subscriptions: Pool
     master_keys: MasterKeys = NO_KEYS
 
     async def open(self) -> None:
@@ -367,7 +284,7 @@ class Pools:
         return self.reads.acquire(tenant)
 
     def all(self) -> tuple[Pool, ...]:
-        return (self.append, self.reads, self.manage, self.watch)
+        return (self.append, self.reads, self.manage, self.watch, self.subscriptions)
 
 
 def new_pools(
@@ -394,5 +311,12 @@ def new_pools(
             url, name="manage", connections_max=MANAGING_CONNECTIONS, statement_seconds=read_seconds, wait_seconds=5.0
         ),
         watch=Pool(url, name="watch", connections_max=3, statement_seconds=read_seconds, wait_seconds=5.0),
+        subscriptions=Pool(
+            url,
+            name="subscription",
+            connections_max=SUBSCRIPTION_CONNECTIONS,
+            statement_seconds=read_seconds,
+            wait_seconds=5.0,
+        ),
         master_keys=master_keys,
     )

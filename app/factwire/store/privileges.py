@@ -10,6 +10,9 @@ from factwire.store.connection import Connection
 
 _APPENDED = ("facts", "fact_tags", "fact_ids", "types", "namespaces", "creators", "chain", "sealed", "data_subjects")
 _PASSING = ("key_secrets", "tickets", "sessions")
+# What a subscription has beside its row. An upsert needs the right to update, and a row that is locked does as well.
+_CHANGING = ("subscription_leases", "subscription_aside", "subscription_lost_leases", "subscription_workers")
+_REPLACED = ("subscription_cursors", "subscription_open_keys", "subscription_settled")
 
 # Privilege, table, and the column that it is limited to, if any; docs/operations.md has the same list.
 WRITING = (
@@ -20,6 +23,8 @@ WRITING = (
     ("update", "job_leases", ""),
     *(("update", "keys", column) for column in ("last_used_at", "revoked_at", "expiry_recorded_at")),
     *((privilege, name, "") for privilege in ("update", "delete") for name in _PASSING),
+    *((privilege, name, "") for name in ("subscriptions", *_CHANGING) for privilege in ("insert", "update", "delete")),
+    *((privilege, name, "") for name in _REPLACED for privilege in ("insert", "delete")),
 )
 
 ROLE = """

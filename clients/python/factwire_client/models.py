@@ -152,6 +152,10 @@ class PublishResult:
     """
     RFC 3339, UTC; null if the facts were archived.
     """
+    acknowledged: Optional[int] = None
+    """
+    With `acknowledge`: the number of facts that are acknowledged.
+    """
 
 
 @dataclass(frozen=True)

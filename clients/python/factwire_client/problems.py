@@ -59,6 +59,12 @@ class DataSubjectNotFound(Problem):
     code = "data-subject-not-found"
 
 
+class EarlierOpen(Problem):
+    """409. An earlier fact of the same aggregate, claimed together with this one, is still open."""
+
+    code = "earlier-open"
+
+
 class EncryptionNotConfigured(Problem):
     """422. A fact has a data subject, and the service has no master key."""
 
@@ -123,6 +129,12 @@ class KeyUnavailable(Problem):
     """503. A payload is encrypted, and the process that received the request does not have the master key that decrypts it."""
 
     code = "key-unavailable"
+
+
+class LeaseLost(Problem):
+    """409. A lease has ended: it ran out and its fact was handed out again, or the fact was returned, or the subscription was reset, or it is the lease of another subscription."""
+
+    code = "lease-lost"
 
 
 class LimitExceeded(Problem):
@@ -203,6 +215,18 @@ class StandbyBehind(Problem):
     code = "standby-behind"
 
 
+class SubscriptionDiffers(Problem):
+    """409. The subscription exists with another `ordering`, which cannot be changed: its open facts wait for each other by it."""
+
+    code = "subscription-differs"
+
+
+class SubscriptionNotFound(Problem):
+    """404. No subscription has this name, or the credentials have no grant `subscribe` over it."""
+
+    code = "subscription-not-found"
+
+
 class TypeNotFound(Problem):
     """404. No fact of this type has been published in this namespace, or the credentials may not read it."""
 
@@ -255,6 +279,7 @@ BY_CODE: dict[str, type[Problem]] = {
     "cursor-forked": CursorForked,
     "data-subject-erased": DataSubjectErased,
     "data-subject-not-found": DataSubjectNotFound,
+    "earlier-open": EarlierOpen,
     "encryption-not-configured": EncryptionNotConfigured,
     "fact-id-conflict": FactIdConflict,
     "fact-not-found": FactNotFound,
@@ -266,6 +291,7 @@ BY_CODE: dict[str, type[Problem]] = {
     "invalid-request": InvalidRequest,
     "key-not-found": KeyNotFound,
     "key-unavailable": KeyUnavailable,
+    "lease-lost": LeaseLost,
     "limit-exceeded": LimitExceeded,
     "log-damaged": LogDamaged,
     "malformed-body": MalformedBody,
@@ -279,6 +305,8 @@ BY_CODE: dict[str, type[Problem]] = {
     "rate-limited": RateLimited,
     "request-timeout": RequestTimeout,
     "standby-behind": StandbyBehind,
+    "subscription-differs": SubscriptionDiffers,
+    "subscription-not-found": SubscriptionNotFound,
     "type-not-found": TypeNotFound,
     "unauthenticated": Unauthenticated,
     "unavailable": Unavailable,

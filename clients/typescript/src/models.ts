@@ -88,6 +88,8 @@ export interface components {
             cursor: string;
             /** @description RFC 3339, UTC; null if the facts were archived. */
             published_at: string | null;
+            /** @description With `acknowledge`: the number of facts that are acknowledged. */
+            acknowledged?: number;
         };
         /**
          * PublishedFact

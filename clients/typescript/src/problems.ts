@@ -11,6 +11,7 @@ export class CursorExpired extends Problem {}
 export class CursorForked extends Problem {}
 export class DataSubjectErased extends Problem {}
 export class DataSubjectNotFound extends Problem {}
+export class EarlierOpen extends Problem {}
 export class EncryptionNotConfigured extends Problem {}
 export class FactIdConflict extends Problem {}
 export class FactNotFound extends Problem {}
@@ -22,6 +23,7 @@ export class InternalError extends Problem {}
 export class InvalidRequest extends Problem {}
 export class KeyNotFound extends Problem {}
 export class KeyUnavailable extends Problem {}
+export class LeaseLost extends Problem {}
 export class LimitExceeded extends Problem {}
 export class LogDamaged extends Problem {}
 export class MalformedBody extends Problem {}
@@ -35,6 +37,8 @@ export class OutcomeUnknown extends Problem {}
 export class RateLimited extends Problem {}
 export class RequestTimeout extends Problem {}
 export class StandbyBehind extends Problem {}
+export class SubscriptionDiffers extends Problem {}
+export class SubscriptionNotFound extends Problem {}
 export class TypeNotFound extends Problem {}
 export class Unauthenticated extends Problem {}
 export class Unavailable extends Problem {}
@@ -53,6 +57,7 @@ export const byCode = new Map<string, typeof Problem>([
   ["cursor-forked", CursorForked],
   ["data-subject-erased", DataSubjectErased],
   ["data-subject-not-found", DataSubjectNotFound],
+  ["earlier-open", EarlierOpen],
   ["encryption-not-configured", EncryptionNotConfigured],
   ["fact-id-conflict", FactIdConflict],
   ["fact-not-found", FactNotFound],
@@ -64,6 +69,7 @@ export const byCode = new Map<string, typeof Problem>([
   ["invalid-request", InvalidRequest],
   ["key-not-found", KeyNotFound],
   ["key-unavailable", KeyUnavailable],
+  ["lease-lost", LeaseLost],
   ["limit-exceeded", LimitExceeded],
   ["log-damaged", LogDamaged],
   ["malformed-body", MalformedBody],
@@ -77,6 +83,8 @@ export const byCode = new Map<string, typeof Problem>([
   ["rate-limited", RateLimited],
   ["request-timeout", RequestTimeout],
   ["standby-behind", StandbyBehind],
+  ["subscription-differs", SubscriptionDiffers],
+  ["subscription-not-found", SubscriptionNotFound],
   ["type-not-found", TypeNotFound],
   ["unauthenticated", Unauthenticated],
   ["unavailable", Unavailable],

@@ -26,6 +26,7 @@ class Rule(StrEnum):
     READ = "read"
     PUBLISH = "publish"
     MANAGE = "manage"
+    SUBSCRIBE = "subscribe"  # the operation itself checks the name of the subscription
     MANAGE_FACTS = "manage-facts"  # the operation itself checks the namespace
 
 
@@ -81,6 +82,8 @@ def check_rule(principal: Principal, rule: Rule) -> None:
         raise Forbidden("The credentials do not allow publishing.")
     if rule is Rule.MANAGE and not principal.grants.manages_access:
         raise Forbidden("The credentials do not allow managing access.")
+    if rule is Rule.SUBSCRIBE and not principal.grants.subscribe.include:
+        raise Forbidden("The credentials do not allow any subscription.")
     if rule is Rule.MANAGE_FACTS and not principal.grants.manage.include:
         raise Forbidden("The credentials do not allow managing any namespace.")
 

@@ -23,6 +23,7 @@ from factwire.publish.intake import Intake
 from factwire.publish.publisher import Publisher
 from factwire.settings import Settings
 from factwire.store.pools import Pools
+from factwire.subscriptions.subscriptions import Subscriptions
 from factwire.telemetry.metrics import Metrics
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ class Context:
     returns: ReconnectLater
     log_state: LogStateReader
     streams: Streams
+    subscriptions: Subscriptions
     erasing: Eraser
     metrics: Metrics
     tracing: "Tracing | None" = None

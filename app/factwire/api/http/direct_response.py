@@ -14,6 +14,7 @@ Headers = Iterable[tuple[bytes, bytes]]
 COMMENT = "factwire.comment"  # of a stream: bytes without meaning that may be written between two parts of its body
 JSON = "application/json"
 WRITER = "factwire.writer"
+LEAVES_AT_END = "factwire.leaves-at-end"  # a client that sends nothing more, not even another request, has left
 ON_LEFT = "factwire.on-left"  # called when the client leaves before it has the whole response
 BY_NAME = "factwire.headers-by-name"  # of a scope: its headers, if no two of them share a name
 ADDED = "factwire.added-headers"
@@ -35,7 +36,7 @@ COPIED_BYTES_MAX = 16 * 1024
 class ResponseWriter(Protocol):
     """Writer of the response of one request to its connection. The server puts it into the scope."""
 
-    def watch(self, on_left: Callable[[], None]) -> None: ...
+    def watch(self, on_left: Callable[[], None], *, at_end: bool = False) -> None: ...
 
     def answer(self, status: int, headers: bytes, body: bytes) -> bool: ...
 

@@ -100,11 +100,19 @@ class ConditionBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     ] = UNSET
 
 
+class AcknowledgeBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """Facts that a worker has claimed, to be acknowledged with the publish."""
+
+    subscription: Annotated[str, Meta(description="The name of the subscription.", examples=["billing"])]
+    leases: Annotated[list[str], Meta(description="As the claim returned them.")]
+
+
 class PublishBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """Facts to publish together, at consecutive positions, or not at all."""
 
     facts: list[NewFactBody]
     condition: ConditionBody | UnsetType | None = UNSET
+    acknowledge: AcknowledgeBody | UnsetType | None = UNSET
 
 
 class PublishedFact(msgspec.Struct):
@@ -121,6 +129,9 @@ class PublishResult(msgspec.Struct):
     position: Annotated[int, Meta(description="The position of the last of them.")]
     cursor: Annotated[str, Meta(description="The cursor after them.")]
     published_at: Annotated[str | None, Meta(description="RFC 3339, UTC; null if the facts were archived.")]
+    acknowledged: Annotated[
+        int | UnsetType, Meta(description="With `acknowledge`: the number of facts that are acknowledged.")
+    ] = UNSET
 
 
 class Fact(msgspec.Struct, kw_only=True):
@@ -248,6 +259,10 @@ class Problem(msgspec.Struct, kw_only=True):
     maximum: int | UnsetType = UNSET
     expected: str | UnsetType = UNSET
     data_subject: str | UnsetType = UNSET
+    leases: Annotated[list[str] | UnsetType, Meta(description="Of a subscription: those that are meant.")] = UNSET
+    acknowledged: Annotated[int | UnsetType, Meta(description="Facts that were acknowledged all the same.")] = UNSET
+    returned: Annotated[int | UnsetType, Meta(description="Facts that were returned all the same.")] = UNSET
+    ordering: str | UnsetType = UNSET
     retry_after_seconds: float | UnsetType = UNSET
     line: Annotated[int | UnsetType, Meta(description="Of an import: the line that failed, from 1.")] = UNSET
     progress: Annotated[ImportCounts | UnsetType, Meta(description="Of an import: the committed lines.")] = UNSET

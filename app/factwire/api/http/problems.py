@@ -15,6 +15,7 @@ from starlette.types import Receive, Scope, Send
 from factwire.api.http.stream_options import WITHOUT_HEAD
 from factwire.domain import errors
 from factwire.domain.errors import FactwireError, FieldError
+from factwire.domain.subscription_errors import EarlierOpen, LeaseLost, SubscriptionDiffers, SubscriptionNotFound
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +40,7 @@ STATUSES: Mapping[type[FactwireError], int] = {
     errors.NamespaceNotFound: 404,
     errors.TypeNotFound: 404,
     errors.DataSubjectNotFound: 404,
+    SubscriptionNotFound: 404,
     errors.PathNotFound: 404,
     errors.MethodNotAllowed: 405,
     errors.RequestTimeout: 408,
@@ -46,6 +48,9 @@ STATUSES: Mapping[type[FactwireError], int] = {
     errors.ConditionFailed: 409,
     errors.DataSubjectErased: 409,
     errors.FactReserved: 409,
+    LeaseLost: 409,
+    EarlierOpen: 409,
+    SubscriptionDiffers: 409,
     errors.CursorForked: 409,
     errors.CursorAhead: 409,
     errors.CursorExpired: 410,

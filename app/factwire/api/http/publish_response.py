@@ -4,8 +4,11 @@ import asyncio
 from http import HTTPStatus
 
 import msgspec
+from msgspec import UNSET
 from starlette.requests import Request
 
+from factwire.api.http.acknowledging import finish, with_effects
+from factwire.api.http.authorization import principal_of
 from factwire.api.http.context import context_of
 from factwire.api.http.direct_response import JsonAnswer
 from factwire.api.http.models import PublishedFact, PublishResult
@@ -20,13 +23,16 @@ RESULT = msgspec.json.Encoder()
 
 async def answer_publish(request: Request, admitted: Admitted) -> JsonAnswer:
     spend_facts(request.scope, len(admitted.facts))
+    context = context_of(request)
+    admitted = await with_effects(context, principal_of(request), admitted)
     try:
         published = await publish_traced(request, admitted)
+        acknowledged = await finish(context, admitted, published)
     except asyncio.CancelledError:  # by the server, when its time limit to finish has passed
         raise OutcomeUnknown([fact.id for fact in admitted.facts]) from None
-    if context_of(request).settings.log_requests and not published.replayed:
+    if context.settings.log_requests and not published.replayed:
         note_published(request.scope, published.positions)
-    return JsonAnswer(encode_result(published), status_of(published))
+    return JsonAnswer(encode_result(published, acknowledged), status_of(published))
 
 
 async def publish_traced(request: Request, admitted: Admitted) -> Published:
@@ -40,7 +46,7 @@ async def publish_traced(request: Request, admitted: Admitted) -> Published:
         return published
 
 
-def encode_result(published: Published) -> bytes:
+def encode_result(published: Published, acknowledged: int | None = None) -> bytes:
     cursor = published.cursor
     return RESULT.encode(
         PublishResult(
@@ -48,6 +54,7 @@ def encode_result(published: Published) -> bytes:
             position=cursor.position,
             cursor=str(cursor),
             published_at=published.published_at,
+            acknowledged=UNSET if acknowledged is None else acknowledged,
         )
     )
 

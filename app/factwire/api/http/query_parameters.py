@@ -38,6 +38,7 @@ PART_OF = {
 REPEATABLE = frozenset(PART_OF)
 FILTERS = (*sorted(REPEATABLE), "query")
 QUERY = Decoder(QueryBody)
+NUL = "\x00"
 CLOCK = "(?:[01][0-9]|2[0-3]):[0-5][0-9]"
 DATE_TIME = re.compile(
     rf"([0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}})[Tt]({CLOCK}):([0-5][0-9]|60)(?:\.([0-9]+))?([Zz]|[+-]{CLOCK})"
@@ -191,6 +192,12 @@ def parse_meta_key(text: str) -> str:
     """Parse a key of meta. Raises ValueError."""
     if len(text) > NAME_LENGTH_MAX or META_KEY.fullmatch(text) is None:
         raise ValueError(f"expected a meta key: a name without ':', of at most {NAME_LENGTH_MAX} characters")
+    return text
+
+
+def parse_part_of_name(text: str) -> str:
+    if NUL in text:
+        raise ValueError("expected a part of a name")
     return text
 
 

@@ -53,8 +53,8 @@ class PushesOnly(ResponseWriter):
     def __init__(self, writer: ResponseWriter) -> None:
         self._writer = writer
 
-    def watch(self, on_left: Callable[[], None]) -> None:
-        self._writer.watch(on_left)
+    def watch(self, on_left: Callable[[], None], *, at_end: bool = False) -> None:
+        self._writer.watch(on_left, at_end=at_end)
 
     def answer(self, status: int, headers: bytes, body: bytes) -> bool:
         return False

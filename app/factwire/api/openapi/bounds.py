@@ -9,7 +9,19 @@ from typing import Any
 from factwire.auth.keys import GRACE_SECONDS_MAX, KEY_NAME_LENGTH_MAX
 from factwire.domain.fact import META_KEY, NAME
 from factwire.domain.limits import EVENT_TEXT_LENGTH_MAX, NAME_LENGTH_MAX, TEXT_LENGTH_MAX, VALUES_MAX, VERSION_MAX
-from factwire.domain.position import CURSOR, FACT_ID
+from factwire.domain.position import CURSOR, FACT_ID, POSITION_MAX
+from factwire.domain.subscription import (
+    ACK_TIMEOUT_SECONDS_MAX,
+    ATTEMPTS_MAX,
+    BACKOFF_FACTOR_MAX,
+    BACKOFF_SECONDS_MAX,
+    IN_FLIGHT_MAX,
+    LEASES_MAX,
+    POSITIONS_MAX,
+    REASON_LENGTH_MAX,
+    TOKEN,
+    WORKER_LENGTH_MAX,
+)
 from factwire.settings import Settings
 
 Schema = dict[str, Any]
@@ -69,7 +81,42 @@ def schema_bounds(settings: Settings) -> dict[str, Schema]:
         "QueryBody": {"properties": {"items": {"maxItems": settings.query_items_max}}},
         "QueryItemBody": {"properties": item_bounds(least=0)},
         "RedactionBody": {"properties": {"reason": {**PLAIN, "minLength": 1}}},
+        **subscription_bounds(settings),
         "RotationBody": {"properties": {"grace_seconds": {"minimum": 0, "maximum": GRACE_SECONDS_MAX}}},
+    }
+
+
+def subscription_bounds(settings: Settings) -> dict[str, Schema]:
+    """Bounds of the schemas of subscriptions."""
+    delay = {"minimum": 0, "maximum": BACKOFF_SECONDS_MAX}
+    factor = {"minimum": 1, "maximum": BACKOFF_FACTOR_MAX}
+    timeout = {"minimum": 1, "maximum": ACK_TIMEOUT_SECONDS_MAX}
+    rules: Members = {
+        "ack_timeout_seconds": timeout,
+        "max_attempts": {"minimum": 1, "maximum": ATTEMPTS_MAX},
+        "in_flight_max": {"minimum": 1, "maximum": IN_FLIGHT_MAX},
+    }
+    leases: Members = {"leases": {"minItems": 1, "maxItems": LEASES_MAX, "items": {"pattern": f"^{TOKEN.pattern}$"}}}
+    reason: Members = {"reason": {**PLAIN, "maxLength": REASON_LENGTH_MAX}}
+    worker = {**PLAIN, **NOT_EMPTY, "maxLength": WORKER_LENGTH_MAX}
+    position = {"minimum": 1, "maximum": POSITION_MAX}
+    return {
+        "AcknowledgeBody": {"properties": {"subscription": NAME_TEXT, **leases}},
+        "BackoffBody": {"properties": {"first_seconds": delay, "factor": factor, "most_seconds": delay}},
+        "ChangeSubscriptionBody": {"properties": rules},
+        "ClaimBody": {
+            "properties": {
+                "worker": worker,
+                "limit": {"minimum": 1, "maximum": LEASES_MAX},
+                "wait_seconds": {"minimum": 0, "maximum": settings.wait_seconds_max},
+            }
+        },
+        "ExtendBody": {"properties": {**leases, "seconds": timeout}},
+        "LeasesBody": {"properties": leases},
+        "NackBody": {"properties": {**leases, **reason, "retry_after_seconds": delay}},
+        "ParkedSelection": {"properties": {"positions": {"maxItems": POSITIONS_MAX, "items": position}}},
+        "PauseBody": {"properties": reason},
+        "SubscriptionBody": {"properties": rules},
     }
 
 

@@ -31,6 +31,7 @@ TAGS = [
     {"name": "erasure", "description": "Erase the payloads about a data subject, or redact a single fact."},
     {"name": "cloudevents", "description": "Publish, export and follow facts as CloudEvents 1.0."},
     {"name": "streams", "description": "Follow the log."},
+    {"name": "subscriptions", "description": "Workers that share a stream: claim, acknowledge, retry and park facts."},
     {"name": "catalogue", "description": "What exists."},
     {"name": "access", "description": "API keys, tickets and sessions."},
     {"name": "operations", "description": "Health and measurements."},

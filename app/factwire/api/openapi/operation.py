@@ -17,6 +17,7 @@ from factwire.api.openapi.parameters import describe
 from factwire.api.openapi.schemas import ITEM_SCHEMA, LINES, LONG, TEXT, UUID_TEXT, event_of, ref
 from factwire.domain import errors
 from factwire.domain.errors import FactwireError
+from factwire.domain.subscription_errors import EarlierOpen, LeaseLost, SubscriptionNotFound
 from factwire.paths import resource_path
 
 SECURITY_SCHEME = "credentials"
@@ -65,6 +66,54 @@ PUBLISH_PROBLEMS = (
     errors.CursorAhead,
     errors.ConditionTooExpensive,
     errors.LogDamaged,
+    SubscriptionNotFound,
+    LeaseLost,
+    EarlierOpen,
+)
+
+
+SUBSCRIPTION_PROBLEMS: tuple[type[FactwireError], ...] = (
+    errors.MalformedParameter,
+    errors.UnknownParameter,
+    errors.Unavailable,
+)
+
+BODY_PROBLEMS: tuple[type[FactwireError], ...] = (
+    errors.MalformedJson,
+    errors.RequestTimeout,
+    errors.BodyTooLarge,
+    errors.UnsupportedMediaType,
+    errors.InvalidRequest,
+    errors.LimitExceeded,
+)
+
+START_PROBLEMS = (
+    *BODY_PROBLEMS,
+    errors.FactNotFound,
+    errors.CursorForked,
+    errors.CursorAhead,
+    errors.CursorExpired,
+    errors.OutcomeUnknown,
+    errors.HistoryForked,
+    errors.StandbyBehind,
+)
+
+CLAIM_PROBLEMS = (
+    *SUBSCRIPTION_PROBLEMS,
+    *BODY_PROBLEMS,
+    SubscriptionNotFound,
+    errors.CursorExpired,
+    errors.KeyUnavailable,
+    errors.HistoryForked,
+    errors.LogDamaged,
+)
+
+LEASE_PROBLEMS = (
+    *SUBSCRIPTION_PROBLEMS,
+    *BODY_PROBLEMS,
+    SubscriptionNotFound,
+    LeaseLost,
+    errors.OutcomeUnknown,
 )
 
 
@@ -152,7 +201,7 @@ def access_problems(rule: Rule, *, body: bool) -> tuple[type[FactwireError], ...
         case Rule.READ:
             foreign = (errors.CrossOrigin,) if body else ()
             return (errors.Unauthenticated, *foreign, errors.WrongHost, errors.RateLimited)
-        case Rule.PUBLISH | Rule.MANAGE | Rule.MANAGE_FACTS:
+        case Rule.PUBLISH | Rule.MANAGE | Rule.MANAGE_FACTS | Rule.SUBSCRIBE:
             forbidden = (errors.Forbidden, errors.CrossOrigin)
             return (errors.Unauthenticated, *forbidden, errors.WrongHost, errors.RateLimited)
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from factwire.api.openapi.bounds import BOUND, NAME_TEXT, PAIR, PLAIN, values
-from factwire.api.openapi.schemas import TEXT, ref
+from factwire.api.openapi.schemas import LONG, TEXT, ref
 
 REQUIRED = frozenset({"namespace=one"})
 
@@ -72,5 +72,12 @@ DESCRIPTIONS: Mapping[str, tuple[dict[str, Any], str, Any]] = {
         "Names of one page at most.",
         100,
     ),
+    "limit=subscriptions": (
+        {"type": "integer", "minimum": 1, "maximum": 100, "default": 20},
+        "Subscriptions of one page at most.",
+        20,
+    ),
+    "aggregate_id=one": ({**TEXT, **PLAIN}, "Only facts that have this aggregate id.", None),
+    "after=position": (LONG, "Exclusive: the position of a fact; `next` of the answer before.", None),
     "at": (TIME, "The last fact published before this time.", None),
 }

@@ -48,6 +48,8 @@ def simplify(schema: Schema, *, can_be_null: bool = True) -> Schema:
     """A schema with all schemas below it, in the form that client generators handle best."""
     required = schema.get("required", ())
     simplified = {name: simplify_below(name, value, required) for name, value in schema.items() if name != "default"}
+    if "enum" in simplified:
+        simplified = {**TEXT, **simplified}
     if simplified.get("type") in FORMATS:
         return {"format": FORMATS[simplified["type"]], **simplified}
     return name_choice(simplified, can_be_null=can_be_null) if "anyOf" in simplified else simplified

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from factwire.api.http.direct_response import BY_NAME, COMMENT, JSON, ON_LEFT, WRITER, Shortcut, chunk
+from factwire.api.http.direct_response import BY_NAME, COMMENT, JSON, LEAVES_AT_END, ON_LEFT, WRITER, Shortcut, chunk
 from factwire.api.http.tenants import Tenants
 from factwire.domain.budget import Budget
 from factwire.domain.drain import Drain
@@ -83,6 +83,8 @@ class GuardedProtocol(PatientProtocol):
         """
         cycle: RequestResponseCycle | None = self.cycle
         if cycle is None or cycle.response_complete or cycle.more_body or self.scheme == "https":
+            return False
+        if LEAVES_AT_END in cycle.scope["state"]:
             return False
         if not self._refusal:  # a refusal closes the connection itself
             cycle.keep_alive = False

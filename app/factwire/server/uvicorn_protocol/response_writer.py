@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Protocol
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 from uvicorn.server import ServerState
 
-from factwire.api.http.direct_response import ON_LEFT, body_of, header_lines
+from factwire.api.http.direct_response import LEAVES_AT_END, ON_LEFT, body_of, header_lines
 from factwire.domain.drain import Drain
 from factwire.server.uvicorn_protocol.timeouts import unread_bytes
 
@@ -81,9 +81,15 @@ class ConnectionWriter:
     def __init__(self, cycle: RequestResponseCycle) -> None:
         self._cycle = cycle
 
-    def watch(self, on_left: Callable[[], None]) -> None:
-        """Call back when the client closes the connection before the response is complete."""
+    def watch(self, on_left: Callable[[], None], *, at_end: bool = False) -> None:
+        """Call back when the client closes the connection before the response is complete.
+
+        With `at_end`, a client that only closes its own half from now on has left too. Its kernel sends the same when
+        it has closed both, and so the difference would show only when something is written.
+        """
         self._cycle.scope["state"][ON_LEFT] = on_left
+        if at_end:
+            self._cycle.scope["state"][LEAVES_AT_END] = True
         if self.has_left():
             on_left()
 

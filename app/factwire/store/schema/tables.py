@@ -7,7 +7,9 @@ from sqlalchemy import (
     CheckConstraint,
     Column,
     DateTime,
+    Double,
     ForeignKey,
+    Identity,
     Index,
     Integer,
     LargeBinary,
@@ -269,4 +271,118 @@ chain = Table(
     Column("hash", LargeBinary, nullable=False),
     Column("bytes_so_far", BigInteger),
     comment="Hash chain: one entry for each append.",
+)
+
+subscriptions = Table(
+    "subscriptions",
+    METADATA,
+    Column("id", Integer, Identity(always=True), primary_key=True),
+    Column("name", Name, nullable=False, unique=True),
+    Column("query", JSONB, nullable=False),
+    Column("include", ARRAY(Text), nullable=False),
+    Column("exclude", ARRAY(Text), nullable=False),
+    Column("ordering", Text, CheckConstraint("ordering in ('none', 'aggregate', 'all')"), nullable=False),
+    Column("ack_timeout_seconds", Double, nullable=False),
+    Column("max_attempts", Integer, nullable=False),
+    Column("on_failure", Text, CheckConstraint("on_failure in ('park', 'pause')"), nullable=False),
+    Column("in_flight_max", Integer, nullable=False),
+    Column("backoff_first_seconds", Double, nullable=False),
+    Column("backoff_factor", Double, nullable=False),
+    Column("backoff_most_seconds", Double, nullable=False),
+    Column("generation", Integer, nullable=False, server_default=text("1")),
+    Column("revision", Integer, nullable=False, server_default=text("1")),
+    Column("paused_at", DateTime(timezone=True)),
+    Column("failed", Boolean, nullable=False, server_default=text("false")),
+    Column("reason", Text),
+    Column("created_at", DateTime(timezone=True), nullable=False, server_default=text("clock_timestamp()")),
+    Column("created_by", Text, nullable=False),
+    comment="Subscriptions: what each asks for, and if it is paused.",
+)
+
+subscription_cursors = Table(
+    "subscription_cursors",
+    METADATA,
+    Column("subscription", Integer, primary_key=True, autoincrement=False),
+    Column("seq", BigInteger, primary_key=True, autoincrement=False),
+    Column("position", BigInteger, nullable=False),
+    Column("turn", BigInteger, nullable=False, server_default=text("0")),
+    Column("taken", BigInteger, nullable=False, server_default=text("0")),
+    Column("aside", Integer, nullable=False, server_default=text("0")),
+    Column("in_flight", Integer, nullable=False, server_default=text("0")),
+    Column("look_at", DateTime(timezone=True)),
+    comment="Position and counts of each subscription: the newest row counts.",
+)
+
+subscription_leases = Table(
+    "subscription_leases",
+    METADATA,
+    Column("subscription", Integer, primary_key=True, autoincrement=False),
+    Column("lease", BigInteger, primary_key=True, autoincrement=False),
+    Column("worker", Text, nullable=False),
+    Column("until", DateTime(timezone=True), nullable=False),
+    Column("positions", ARRAY(BigInteger), nullable=False),
+    Column("attempts", ARRAY(SmallInteger), nullable=False),
+    Column("keys", ARRAY(BigInteger), nullable=False),
+    Column("key_places", ARRAY(SmallInteger), nullable=False),
+    comment="Facts in the hands of workers: one row for each claim.",
+)
+
+subscription_open_keys = Table(
+    "subscription_open_keys",
+    METADATA,
+    Column("subscription", Integer, primary_key=True, autoincrement=False),
+    Column("key", BigInteger, primary_key=True, autoincrement=False),
+    Column("position", BigInteger, primary_key=True, autoincrement=False),
+    comment="Keys of claimed and set aside facts, which hold back later ones.",
+)
+
+subscription_aside = Table(
+    "subscription_aside",
+    METADATA,
+    Column("subscription", Integer, primary_key=True, autoincrement=False),
+    Column("position", BigInteger, primary_key=True, autoincrement=False),
+    Column("state", Text, CheckConstraint("state in ('held', 'ready', 'delayed', 'parked')"), nullable=False),
+    Column("attempts", SmallInteger, nullable=False),
+    Column("turn", BigInteger),
+    Column("due", DateTime(timezone=True)),
+    Column("alone", Boolean, nullable=False),
+    Column("keys", ARRAY(BigInteger), nullable=False),
+    Column("reason", Text),
+    Column("worker", Text),
+    Column("set_aside_at", DateTime(timezone=True)),
+    Index("subscription_aside_by_turn", "subscription", "turn", postgresql_where=text("state = 'ready'")),
+    Index("subscription_aside_by_due", "subscription", "due", postgresql_where=text("due is not null")),
+    Index("subscription_aside_parked", "subscription", "position", postgresql_where=text("state = 'parked'")),
+    comment="Facts that the cursor has passed and that are in no lease.",
+)
+
+subscription_settled = Table(
+    "subscription_settled",
+    METADATA,
+    Column("subscription", Integer, primary_key=True, autoincrement=False),
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("keys", ARRAY(BigInteger), nullable=False),
+    Column("key_positions", ARRAY(BigInteger), nullable=False),
+    Column("facts", Integer, nullable=False),
+    comment="Facts acknowledged by a publish, with keys that are still open.",
+)
+
+subscription_lost_leases = Table(
+    "subscription_lost_leases",
+    METADATA,
+    Column("subscription", Integer, primary_key=True, autoincrement=False),
+    Column("lease", BigInteger, primary_key=True, autoincrement=False),
+    Column("positions", ARRAY(BigInteger), nullable=False),
+    Column("lost_at", DateTime(timezone=True), nullable=False),
+    Index("subscription_lost_leases_by_time", "lost_at"),
+    comment="Facts that left their lease unacknowledged, for a while.",
+)
+
+subscription_workers = Table(
+    "subscription_workers",
+    METADATA,
+    Column("subscription", Integer, primary_key=True, autoincrement=False),
+    Column("worker", Text, primary_key=True),
+    Column("seen_at", DateTime(timezone=True), nullable=False),
+    comment="Last sign of life of each worker, for a while.",
 )

@@ -1,0 +1,1 @@
+"""Subscriptions: the service keeps the cursor, and workers claim facts and acknowledge them."""
