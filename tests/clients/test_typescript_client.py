@@ -290,3 +290,30 @@ def test_a_project_tests_with_vitest() -> None:
     done = subprocess.run(command, cwd=HERE, env=environment, capture_output=True, text=True, timeout=PATIENT)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "4 passed" in done.stdout
+
+
+@pytest.mark.parametrize("kind", ["node", "page"])
+async def test_a_worker_says_of_each_fact_what_became_of_it(
+    quick_service: ServiceProcess, origin_url: str, namespace: str, kind: str
+) -> None:
+    async with engine(kind, origin_url) as client:
+        seen, errors, parked, status = await client.run("work", url=quick_service.url, namespace=namespace)
+    assert [each for each in seen if each[0] == "a"] == [["a", 1], ["a", 1]]
+    assert [each for each in seen if each[0] == "later"] == [["later", 1], ["later", 2]]
+    assert errors == ["secret: 4711", "secret: 4711"]
+    assert parked == [["no such customer", 1], ["RangeError", 2]]
+    assert (status["in_flight"], status["ready"], status["lag"]["caught_up"]) == (0, 0, True)
+
+
+async def test_a_worker_publishes_and_acknowledges_at_once(quick_service: ServiceProcess, namespace: str) -> None:
+    async with in_node() as client:
+        assert await client.run("workAndPublish", url=quick_service.url, namespace=namespace) == [1, True]
+
+
+async def test_a_worker_keeps_its_lease_and_gives_back_what_it_has_when_it_is_stopped(
+    quick_service: ServiceProcess, namespace: str
+) -> None:
+    async with in_node() as client:
+        seen, status = await client.run("workSlowly", url=quick_service.url, namespace=namespace)
+    assert seen == [["a", 1]]
+    assert (status["in_flight"], status["ready"], status["oldest_open"]["position"]) == (0, 2, status["position"] - 1)

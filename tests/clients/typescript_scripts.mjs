@@ -198,3 +198,48 @@ export async function projectIntoIndexedDb(client, given) {
   const add = (both, n) => { both.objectStore("seen").add(n, n); };
   return project(client, given, view, other, add, rows);
 }
+
+async function shop(log, namespace, orders, rules) {
+  await log.subscribe(namespace, { namespaces: [namespace] }, { start: "start", ...rules });
+  await log.publishAll(orders.map((order) => ({ namespace, type: "Placed", payload: {}, aggregate_ids: [order] })));
+}
+
+const statusOf = async (url, name) => (await fetch(`${url}/v1/subscriptions/${name}`)).json();
+
+export async function work({ Factwire, Park, Retry }, { url, namespace }) {
+  const log = new Factwire(url), seen = [], errors = [];
+  await shop(log, namespace, ["a", "parked", "later", "wrong", "a"], { max_attempts: 2, backoff: { first_seconds: 0 } });
+  const handle = async ({ fact, attempt }) => {
+    const [order] = fact.aggregate_ids;
+    seen.push([order, attempt]);
+    if (order === "parked") throw new Park("no such customer");
+    if (order === "later" && attempt === 1) throw new Retry("closed", 0);
+    if (order === "wrong") throw new RangeError("secret: 4711");
+  };
+  await log.work(namespace, handle, { untilCaughtUp: true, onError: (error) => errors.push(error.message) });
+  const { facts } = await (await fetch(`${url}/v1/subscriptions/${namespace}/parked`)).json();
+  return [seen, errors, facts.map(({ reason, attempts }) => [reason, attempts]), await statusOf(url, namespace)];
+}
+
+export async function workAndPublish({ Factwire, LeaseLost, derivedId }, { url, namespace }) {
+  const log = new Factwire(url), told = [];
+  await shop(log, namespace, ["a"]);
+  await log.work(namespace, async (claimed) => {
+    const rest = { id: await derivedId(claimed.fact, "sent"), acknowledge: claimed };
+    told.push((await log.publish(`${namespace}-out`, "Sent", {}, rest)).acknowledged);
+    await log.publish(`${namespace}-out`, "Sent", {}, { acknowledge: claimed }).catch((error) => told.push(error instanceof LeaseLost));
+  }, { untilCaughtUp: true });
+  return told;
+}
+
+export async function workSlowly({ Factwire }, { url, namespace }) {
+  const log = new Factwire(url), stop = new AbortController(), seen = [];
+  await shop(log, namespace, ["a", "b", "c"], { ack_timeout_seconds: 1 });
+  const handle = async ({ fact, attempt }) => {
+    seen.push([fact.aggregate_ids[0], attempt]);
+    await new Promise((wake) => setTimeout(wake, 2500)); // longer than the lease
+    stop.abort();
+  };
+  await log.work(namespace, handle, { signal: stop.signal });
+  return [seen, await statusOf(url, namespace)];
+}

@@ -52,6 +52,7 @@ Body = TypeVar("Body", bound=LeasesBody)
 
 EXAMPLE = {"name": "billing"}
 LIMIT_DEFAULT = 100
+WAIT_SECONDS_MAX = 300  # of a request; it waits for FACTWIRE_WAIT_SECONDS_MAX at most
 CLAIM = Decoder(ClaimBody)
 LEASES = Decoder(LeasesBody)
 NACK = Decoder(NackBody)
@@ -82,7 +83,7 @@ async def claim(request: Request) -> Response:
     body, _ = CLAIM.decode(await context.bodies.read_json(request))
     check_worker(body.worker)
     limit = number(body.limit, LIMIT_DEFAULT, "/limit", 1, LEASES_MAX)
-    wait_seconds = number(body.wait_seconds, 0.0, "/wait_seconds", 0, context.settings.wait_seconds_max)
+    wait_seconds = number(body.wait_seconds, 0.0, "/wait_seconds", 0, WAIT_SECONDS_MAX)
     subscription = await readable_subscription_of(request)
     context.tail.refuse_on_standby()
     claiming = asyncio.create_task(
@@ -90,7 +91,7 @@ async def claim(request: Request) -> Response:
             subscription,
             body.worker,
             limit=limit,
-            wait_seconds=wait_seconds,
+            wait_seconds=min(wait_seconds, context.settings.wait_seconds_max),
             tenant=context.tenants.tenant_of(request.scope),
         )
     )

@@ -1,4 +1,4 @@
-"""Client of Factwire: publish, decide, read, follow and project, from programs with tasks or without."""
+"""Client of Factwire: publish, decide, read, follow, project and work, from programs with tasks or without."""
 
 from ._async.client import AsyncFactwire
 from ._async.views import AsyncPsycopgView
@@ -19,11 +19,13 @@ from .events import Event
 from .facts import Fact, Json, NewFact, Page, Published, Query
 from .problems import ConditionFailed, CursorForked, FactIdConflict, FactNotFound
 from .views import AsyncpgView, FileView, SqliteView
+from .work import Claimed, Park, Retry
 
 __all__ = [
     "AsyncFactwire",
     "AsyncPsycopgView",
     "AsyncpgView",
+    "Claimed",
     "ConditionFailed",
     "CursorForked",
     "Event",
@@ -37,11 +39,13 @@ __all__ = [
     "NewFact",
     "OutcomeUnknown",
     "Page",
+    "Park",
     "PayloadInvalid",
     "Problem",
     "PsycopgView",
     "Published",
     "Query",
+    "Retry",
     "SqliteView",
     "TakenOver",
     "TooManyFacts",

@@ -102,11 +102,15 @@ def present(item: Any) -> dict[str, Any]:
     return {name: value for name, value in members.items() if value is not None}
 
 
-def body_of(facts: Sequence[NewFact], condition: Mapping[str, Any]) -> bytes:
+def body_of(
+    facts: Sequence[NewFact], condition: Mapping[str, Any], acknowledge: Mapping[str, Any] | None = None
+) -> bytes:
     """Body of a publish. Raises ValueError or TypeError if a payload is not JSON."""
     parts = [f'{{"facts":[{",".join(map(text_of, facts))}]']
     if condition:
         parts.append(f',"condition":{encode(condition)}')
+    if acknowledge:
+        parts.append(f',"acknowledge":{encode(acknowledge)}')
     return "".join([*parts, "}"]).encode()
 
 
@@ -189,6 +193,7 @@ def published_of(members: Mapping[str, Any], *, replayed: bool) -> Published:
         position=members["position"],
         cursor=members["cursor"],
         published_at=members["published_at"],
+        acknowledged=members.get("acknowledged"),
         replayed=replayed,
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Optional, Union
+from typing import Any, Literal, Optional, Union
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,26 @@ class LogPosition:
     cursor: str
     head: int
     published_at: Optional[str]
+
+
+@dataclass(frozen=True)
+class BackoffBody:
+    """
+    Times before a fact comes again: the first, multiplied by the factor for each further attempt, up to the most.
+    """
+
+    first_seconds: Optional[float] = None
+    """
+    Default: 1.
+    """
+    factor: Optional[float] = None
+    """
+    Default: 2.
+    """
+    most_seconds: Optional[float] = None
+    """
+    Default: 300.
+    """
 
 
 @dataclass(frozen=True)
@@ -188,4 +208,81 @@ class Page:
     until: Optional[str] = None
     """
     Descending: the next page's `until`.
+    """
+
+
+@dataclass(frozen=True)
+class QueryItemBody:
+    """
+    One item of a query: a fact must match all parts that are given.
+    """
+
+    namespaces: Optional[list[str]] = None
+    """
+    The namespace is one of these.
+    """
+    types: Optional[list[str]] = None
+    """
+    The type is one of these.
+    """
+    aggregate_ids: Optional[list[str]] = None
+    """
+    The fact has all of these.
+    """
+    any_aggregate_id: Optional[list[str]] = None
+    """
+    The fact has at least one of these.
+    """
+    meta: Optional[dict[str, Union[str, list[str]]]] = None
+    """
+    The fact has all of these pairs.
+    """
+
+
+@dataclass(frozen=True)
+class QueryBody:
+    """
+    Query for facts: a fact matches if it matches any item. Without items, every fact matches.
+    """
+
+    items: Optional[list[QueryItemBody]] = None
+
+
+@dataclass(frozen=True)
+class SubscriptionBody:
+    """
+    A subscription to create, or to bring into this form.
+    """
+
+    query: QueryBody
+    """
+    The facts that it is about.
+    """
+    ordering: Optional[Literal["aggregate", "all", "none"]] = None
+    """
+    Which facts are handed out one after the other: those that share an aggregate id, all of them, or none (default: aggregate). It cannot be changed.
+    """
+    ack_timeout_seconds: Optional[float] = None
+    """
+    How long a worker may keep a fact before others get it (default: 30).
+    """
+    max_attempts: Optional[int] = None
+    """
+    Attempts after which a fact is set aside (default: 5).
+    """
+    on_failure: Optional[Literal["park", "pause"]] = None
+    """
+    What happens then: the fact is parked, or the subscription pauses (default: park).
+    """
+    in_flight_max: Optional[int] = None
+    """
+    Facts that workers may have at once (default: 1000).
+    """
+    backoff: Optional[BackoffBody] = None
+    """
+    The delay of a fact that a worker returned.
+    """
+    start: Optional[str] = None
+    """
+    Where it begins, if it is created: `start`, `head`, a cursor, a position or the id of a fact, exclusive, or a time (default: `head`).
     """

@@ -114,11 +114,11 @@ def is_decisive(problem: Problem) -> bool:
     """Whether a refusal says that earlier attempts wrote nothing, and that what is still on its way will not.
 
     Ids are looked up before anything else. What `fail_unless_match` misses may come, but what `fail_if_match` found
-    stays.
+    stays. A lease that was lost stays lost.
     """
     if isinstance(problem, problems.ConditionFailed):
         return str(problem.members.get("item", "")).startswith("/fail_if_match/")
-    return isinstance(problem, problems.FactIdConflict)
+    return isinstance(problem, (problems.FactIdConflict, problems.LeaseLost))
 
 
 def tells_nothing(problem: Problem) -> bool:

@@ -1,4 +1,4 @@
-// The client: publish, decide, read, follow and project over HTTP.
+// The client: publish, decide, read, follow, project and work over HTTP.
 
 import { createParser, type EventSourceMessage } from "eventsource-parser";
 
@@ -8,6 +8,7 @@ import type { components } from "./models.js";
 import { ConditionFailed, CursorAhead, CursorForked } from "./problems.js";
 import { Attempts, pauseMs, problemOf, sleep, TRANSIENT, watchdog } from "./retrying.js";
 import type { View } from "./views.js";
+import { type Asking, type Claimed, Worker, type Working } from "./work.js";
 
 const ANSWER_MS = 30_000;
 const HEARTBEAT_SECONDS = 15;
@@ -83,8 +84,8 @@ export class Factwire<P extends Payloads = Payloads> {
       ? [namespace: N, type: T, payload: P[K], rest?: Omit<NewFact, "namespace" | "type" | "payload"> & Condition]
       : [namespace: string, type: string, payload: unknown, rest?: Omit<NewFact, "namespace" | "type" | "payload"> & Condition]
   ): Promise<Published> {
-    const { fail_if_match, fail_unless_match, after, ...fact } = rest ?? {};
-    const condition = present({ fail_if_match, fail_unless_match, after });
+    const { fail_if_match, fail_unless_match, after, acknowledge, ...fact } = rest ?? {};
+    const condition = present({ fail_if_match, fail_unless_match, after, acknowledge });
     return this.publishAll([{ ...fact, namespace, type, payload } as NewFact<P>], condition);
   }
 
@@ -247,25 +248,49 @@ export class Factwire<P extends Payloads = Payloads> {
     }
   }
 
+  /**
+   * Create a subscription, or bring it into this form. `start` counts only when it is created (default: `head`). The
+   * other members are those of docs/subscriptions.md, such as `ordering` and `max_attempts`.
+   */
+  async subscribe(subscription: string, query?: AnyQuery, rules: Omit<components["schemas"]["SubscriptionBody"], "query"> = {}): Promise<void> {
+    const body = JSON.stringify({ ...rules, query: { items: itemsOf(query) } });
+    await this.ask("PUT", `/v1/subscriptions/${encodeURIComponent(subscription)}`, new Attempts(this.giveUpMs, "name"), body);
+  }
+
+  /**
+   * Handle the facts of a subscription, beside its other workers: one after the other, until `signal` is aborted. A fact
+   * is acknowledged when `handle` resolves. If it throws Retry or Park, the fact comes again or is parked, and so does it
+   * after any other error, by the rules of the subscription. Meanwhile the leases are extended.
+   */
+  async work(subscription: string, handle: (claimed: Claimed<P>) => unknown, options: Working = {}): Promise<void> {
+    const client: Asking = {
+      ask: async (method, path, needs, body, { waitSeconds = 0, patient = false, signal } = {}) => {
+        const attempts = new Attempts(patient ? Infinity : this.giveUpMs, needs);
+        return (await this.ask(method, path, attempts, body && JSON.stringify(body), waitSeconds * 1000, signal))[0];
+      },
+    };
+    await new Worker<P>(client, subscription, handle, options).run();
+  }
+
   private get giveUpMs(): number {
     return this.options.giveUpAfterMs ?? 30_000;
   }
 
   /** Members of an answer and its status, after as many attempts as it takes. */
-  private async ask(method: string, path: string, attempts: Attempts, body?: string, extraMs = 0): Promise<[any, number]> {
+  private async ask(method: string, path: string, attempts: Attempts, body?: string, extraMs = 0, signal?: AbortSignal): Promise<[any, number]> {
     for (;;) {
-      const watch = watchdog(Math.min(ANSWER_MS, Math.max(1000, this.giveUpMs)) + extraMs);
+      const watch = watchdog(Math.min(ANSWER_MS, Math.max(1000, this.giveUpMs)) + extraMs, signal);
       try {
         const headers = await this.headers().catch((error: unknown) => attempts.stopped(error));
         const answered = await this.fetch(this.url + path, { method, body: body ?? null, headers, signal: watch.signal, redirect: "manual", cache: "no-store" })
           .then(async (response) => ({ response, text: await response.text() }))
-          .catch((error: unknown) => attempts.lost(error));
+          .catch((error: unknown) => (signal?.throwIfAborted(), attempts.lost(error)));
         const members = answered && attempts.members(answered.response, answered.text);
         if (members !== undefined) return [members, answered!.response.status];
       } finally {
         watch.end();
       }
-      await sleep(attempts.pauseMs);
+      await sleep(attempts.pauseMs, signal);
     }
   }
 

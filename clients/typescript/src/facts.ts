@@ -1,6 +1,7 @@
 // What is sent and what comes back: facts, queries, conditions.
 
 import type { components } from "./models.js";
+import { acknowledgementOf, type Claimed } from "./work.js";
 
 type Models = components["schemas"];
 export type Bound = string | number;
@@ -32,6 +33,8 @@ export interface Condition {
   fail_unless_match?: AnyQuery;
   /** The bound of `fail_if_match`. */
   after?: Bound;
+  /** Facts that a worker has, to be acknowledged in the same transaction: both happen, or neither. */
+  acknowledge?: Claimed | Claimed[];
 }
 
 export type Page<P extends Payloads = Payloads> = Omit<Models["Page"], "facts"> & { facts: FactOf<P>[] };
@@ -59,11 +62,12 @@ export function itemsOf(query: AnyQuery | undefined): Query[] {
 
 export function bodyOf(facts: Models["NewFactBody"][], condition: Condition): string {
   const members = facts.map(({ payload, ...fact }) => `${JSON.stringify(fact).slice(0, -1)},"payload":${textOf(payload)}}`);
-  const { after, ...items } = condition;
+  const { after, acknowledge, ...items } = condition;
+  const acknowledged = acknowledge === undefined ? "" : `,"acknowledge":${JSON.stringify(acknowledgementOf(acknowledge))}`;
   const checked = Object.entries(items).map(([name, query]) => [name, itemsOf(query)]);
   if (after !== undefined && condition.fail_if_match === undefined) throw new TypeError("after is the bound of fail_if_match: give that as well");
-  if (!checked.length) return `{"facts":[${members}]}`;
-  return `{"facts":[${members}],"condition":${JSON.stringify({ ...Object.fromEntries(checked), after })}}`;
+  if (!checked.length) return `{"facts":[${members}]${acknowledged}}`;
+  return `{"facts":[${members}],"condition":${JSON.stringify({ ...Object.fromEntries(checked), after })}${acknowledged}}`;
 }
 
 function textOf(payload: unknown): string {

@@ -129,6 +129,71 @@ export interface components {
             published_at: string | null;
         };
         /**
+         * SubscriptionBody
+         * @description A subscription to create, or to bring into this form.
+         */
+        SubscriptionBody: {
+            /** @description The facts that it is about. */
+            query: components["schemas"]["QueryBody"];
+            /**
+             * @description Which facts are handed out one after the other: those that share an aggregate id, all of them, or none (default: aggregate). It cannot be changed.
+             * @enum {string}
+             */
+            ordering?: "aggregate" | "all" | "none";
+            /** @description How long a worker may keep a fact before others get it (default: 30). */
+            ack_timeout_seconds?: number;
+            /** @description Attempts after which a fact is set aside (default: 5). */
+            max_attempts?: number;
+            /**
+             * @description What happens then: the fact is parked, or the subscription pauses (default: park).
+             * @enum {string}
+             */
+            on_failure?: "park" | "pause";
+            /** @description Facts that workers may have at once (default: 1000). */
+            in_flight_max?: number;
+            /** @description The delay of a fact that a worker returned. */
+            backoff?: components["schemas"]["BackoffBody"];
+            /** @description Where it begins, if it is created: `start`, `head`, a cursor, a position or the id of a fact, exclusive, or a time (default: `head`). */
+            start?: string;
+        };
+        /**
+         * QueryBody
+         * @description Query for facts: a fact matches if it matches any item. Without items, every fact matches.
+         */
+        QueryBody: {
+            items?: components["schemas"]["QueryItemBody"][];
+        };
+        /**
+         * QueryItemBody
+         * @description One item of a query: a fact must match all parts that are given.
+         */
+        QueryItemBody: {
+            /** @description The namespace is one of these. */
+            namespaces?: string[];
+            /** @description The type is one of these. */
+            types?: string[];
+            /** @description The fact has all of these. */
+            aggregate_ids?: string[];
+            /** @description The fact has at least one of these. */
+            any_aggregate_id?: string[];
+            /** @description The fact has all of these pairs. */
+            meta?: {
+                [key: string]: components["schemas"]["MetaValue"];
+            };
+        };
+        /**
+         * BackoffBody
+         * @description Times before a fact comes again: the first, multiplied by the factor for each further attempt, up to the most.
+         */
+        BackoffBody: {
+            /** @description Default: 1. */
+            first_seconds?: number;
+            /** @description Default: 2. */
+            factor?: number;
+            /** @description Default: 300. */
+            most_seconds?: number;
+        };
+        /**
          * MetaValue
          * @description One value, or several.
          */

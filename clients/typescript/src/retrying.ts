@@ -1,7 +1,7 @@
 // When an attempt is repeated, and what is known of its outcome.
 
 import { FactwireError, NoOutcome, Problem, type ProblemMembers, UnexpectedAnswer, Unreachable } from "./errors.js";
-import { byCode, ConditionFailed, FactIdConflict, InternalError, OutcomeUnknown } from "./problems.js";
+import { byCode, ConditionFailed, FactIdConflict, InternalError, LeaseLost, OutcomeUnknown } from "./problems.js";
 
 export const TRANSIENT = new Set([408, 429, 500, 502, 503, 504]);
 const PAUSE_MS_MAX = 30_000;
@@ -72,7 +72,7 @@ export class Attempts {
  */
 function isDecisive(problem: Problem): boolean {
   if (problem instanceof ConditionFailed) return String(problem.members["item"]).startsWith("/fail_if_match/");
-  return problem instanceof FactIdConflict;
+  return problem instanceof FactIdConflict || problem instanceof LeaseLost;
 }
 
 /** True if a refusal leaves open whether the facts were written. */

@@ -81,12 +81,12 @@ def schema_bounds(settings: Settings) -> dict[str, Schema]:
         "QueryBody": {"properties": {"items": {"maxItems": settings.query_items_max}}},
         "QueryItemBody": {"properties": item_bounds(least=0)},
         "RedactionBody": {"properties": {"reason": {**PLAIN, "minLength": 1}}},
-        **subscription_bounds(settings),
+        **subscription_bounds(),
         "RotationBody": {"properties": {"grace_seconds": {"minimum": 0, "maximum": GRACE_SECONDS_MAX}}},
     }
 
 
-def subscription_bounds(settings: Settings) -> dict[str, Schema]:
+def subscription_bounds() -> dict[str, Schema]:
     """Bounds of the schemas of subscriptions."""
     delay = {"minimum": 0, "maximum": BACKOFF_SECONDS_MAX}
     factor = {"minimum": 1, "maximum": BACKOFF_FACTOR_MAX}
@@ -108,7 +108,7 @@ def subscription_bounds(settings: Settings) -> dict[str, Schema]:
             "properties": {
                 "worker": worker,
                 "limit": {"minimum": 1, "maximum": LEASES_MAX},
-                "wait_seconds": {"minimum": 0, "maximum": settings.wait_seconds_max},
+                "wait_seconds": {"minimum": 0, "maximum": 300},
             }
         },
         "ExtendBody": {"properties": {**leases, "seconds": timeout}},

@@ -1,4 +1,4 @@
-"""The client: publish, decide, read, follow and project over HTTP."""
+"""The client: publish, decide, read, follow, project and work over HTTP."""
 
 from __future__ import annotations
 
@@ -29,8 +29,10 @@ from ..facts import (
     published_of,
 )
 from ..retrying import Attempts
+from ..work import AnyClaimed, Claimed, acknowledgement_of, worker_name
 from .closing import aclosing
 from .views import AsyncView
+from .work import AsyncWorker
 
 VERSION = "0.1.0"
 ANSWER_SECONDS = 30.0
@@ -93,17 +95,23 @@ class AsyncFactwire:
         fail_if_match: AnyQuery | None = None,
         fail_unless_match: AnyQuery | None = None,
         after: str | int | None = None,
+        acknowledge: AnyClaimed | None = None,
     ) -> Published:
         """Publish a fact. Returns once it is in the log, whether by this attempt or an earlier one.
 
-        Raises ConditionFailed if the condition does not hold, another Problem if the fact was refused, Unreachable if
-        it was not written, and OutcomeUnknown if it may have been.
+        With `acknowledge`, facts that a worker has are acknowledged in the same transaction: both happen, or neither.
+        Raises ConditionFailed if the condition does not hold, LeaseLost if others have such a fact by now, another
+        Problem if the fact was refused, Unreachable if it was not written, and OutcomeUnknown if it may have been.
         """
         ids = aggregate_ids if isinstance(aggregate_ids, str) else list(aggregate_ids)
         given = None if meta is None else dict(meta)
         fact = NewFact(namespace, type, payload, id, version, ids, given, data_subject)  # type: ignore[arg-type]
         return await self.publish_all(
-            [fact], fail_if_match=fail_if_match, fail_unless_match=fail_unless_match, after=after
+            [fact],
+            fail_if_match=fail_if_match,
+            fail_unless_match=fail_unless_match,
+            after=after,
+            acknowledge=acknowledge,
         )
 
     async def publish_all(
@@ -113,10 +121,12 @@ class AsyncFactwire:
         fail_if_match: AnyQuery | None = None,
         fail_unless_match: AnyQuery | None = None,
         after: str | int | None = None,
+        acknowledge: AnyClaimed | None = None,
     ) -> Published:
         """Publish facts as one: all of them, at consecutive positions, or none. Raises as `publish` does."""
         given = list(facts)
-        body = body_of(given, condition_of(fail_if_match, fail_unless_match, after))
+        condition = condition_of(fail_if_match, fail_unless_match, after)
+        body = body_of(given, condition, acknowledgement_of(acknowledge))
         return await self._publish(Attempts(self._give_up_after, given, body), body)
 
     async def resume(self, unknown: OutcomeUnknown) -> Published:
@@ -283,6 +293,43 @@ class AsyncFactwire:
                                 await apply(target, self.fact_of(event))
                 if until_caught_up and any(event.name == "caught-up" for event in arrived):
                     return
+
+    async def subscribe(self, subscription: str, query: AnyQuery | None, *, start: str = "head", **rules: Any) -> None:
+        """Create a subscription, or bring it into this form. `start` counts only when it is created.
+
+        `rules` are those of docs/subscriptions.md, such as `ordering` and `max_attempts`.
+        """
+        body = {"query": {"items": items_of(query)}, "start": start, **rules}
+        path = f"/v1/subscriptions/{quote(subscription, safe='')}"
+        await self.request("PUT", path, content=encode(body).encode())
+
+    async def work(
+        self,
+        subscription: str,
+        handle: Callable[[Claimed], Awaitable[None]],
+        *,
+        worker: str | None = None,
+        limit: int = 100,
+        until_caught_up: bool = False,
+    ) -> None:
+        """Handle the facts of a subscription, beside its other workers: one after the other, until this is cancelled.
+
+        A fact is acknowledged when `handle` returns. If it raises Retry or Park, the fact comes again or is parked, and
+        so does it after any other exception, by the rules of the subscription. Meanwhile the leases are extended.
+        Raises SubscriptionNotFound and Forbidden.
+        """
+        await AsyncWorker(self, subscription, handle, worker or worker_name(), limit).run(
+            until_caught_up=until_caught_up
+        )
+
+    async def claim_once(self, path: str, body: Mapping[str, Any], wait_seconds: float) -> Any:
+        """One claim, which is repeated without end while the service cannot be reached."""
+        attempts = Attempts(float("inf"), needs="facts")
+        _, content = await self._ask("POST", path, attempts, seconds=wait_seconds, content=encode(body).encode())
+        return decoded(content)
+
+    def typed_fact(self, members: Mapping[str, Any]) -> Fact:
+        return self._types.fact(members, "")
 
     async def _batches(
         self, query: AnyQuery | None, following: Following, stream: str = "/v1/stream"

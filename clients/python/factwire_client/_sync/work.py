@@ -1,0 +1,124 @@
+"""A worker of a subscription: claims facts, has them handled, and acknowledges or returns them."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import Any, Callable, Mapping, Protocol
+from urllib.parse import quote
+
+import httpx
+
+from .. import problems
+from ..errors import FactwireError
+from ..facts import Fact, encode
+from ..keeping import at_last, kept
+from ..work import Claimed, Park, Retry, returned_as
+
+log = logging.getLogger(__name__)
+
+WAIT_SECONDS = 20.0
+FLUSH_SECONDS = 1.0
+
+
+class Requests(Protocol):
+    """What a worker needs of the client."""
+
+    def request(self, method: str, path: str, **more: Any) -> httpx.Response: ...
+
+    def claim_once(self, path: str, body: Mapping[str, Any], wait_seconds: float) -> Any: ...
+
+    def typed_fact(self, members: Mapping[str, Any]) -> Fact: ...
+
+
+class Worker:
+    """Works on one claim at a time, on its facts one after the other."""
+
+    def __init__(
+        self,
+        client: Requests,
+        subscription: str,
+        handle: Callable[[Claimed], None],
+        worker: str,
+        limit: int,
+    ) -> None:
+        self._client = client
+        self._name = subscription
+        self._path = f"/v1/subscriptions/{quote(subscription, safe='')}"
+        self._handle = handle
+        self._worker = worker
+        self._limit = limit
+        self._timeout = 30.0
+        self._left: list[dict[str, Any]] = []
+        self._done: list[str] = []
+        self._flushed_at = 0.0
+
+    def run(self, *, until_caught_up: bool) -> None:
+        status = self._client.request("GET", self._path)
+        self._timeout = float(status.json()["ack_timeout_seconds"])
+        wait_seconds = 0.0 if until_caught_up else WAIT_SECONDS
+        while True:
+            body = {"worker": self._worker, "limit": self._limit, "wait_seconds": wait_seconds}
+            answer = self._client.claim_once(f"{self._path}/claim", body, wait_seconds)
+            self._work_off(answer["facts"])
+            if until_caught_up and not answer["facts"] and (answer["caught_up"] or answer["state"] != "active"):
+                return
+
+    def _work_off(self, facts: list[dict[str, Any]]) -> None:
+        """Handle the facts of one claim. What is left when this ends by force goes back at once."""
+        self._left, self._flushed_at = list(facts), time.monotonic()
+        try:
+            while self._left:
+                self._handle_one(self._left[0])
+                if time.monotonic() - self._flushed_at > FLUSH_SECONDS:
+                    self._flush()
+            self._flush()
+        except BaseException:
+            at_last(self._give_up)
+            raise
+
+    def _handle_one(self, members: dict[str, Any]) -> None:
+        lease = members["lease"]
+        failure = kept(self._handle_members, members, self._extend, self._timeout / 3)
+        self._left.pop(0)
+        if failure is None:
+            self._done.append(lease)
+            return
+        if not isinstance(failure, (Park, Retry)):
+            log.error("the fact at position %s was not handled", members["fact"]["position"], exc_info=failure)
+        self._flush()
+        returned = self._say("nack", {"leases": [lease], **returned_as(failure)})
+        withdrawn = set(returned.get("withdrawn", ()))
+        self._left = [each for each in self._left if each["lease"] not in withdrawn]
+
+    def _handle_members(self, members: dict[str, Any]) -> None:
+        fact = self._client.typed_fact(members["fact"])
+        self._handle(Claimed(fact, members["attempt"], members["lease"], self._name))
+
+    def _extend(self) -> None:
+        leases = [each["lease"] for each in self._left] + self._done
+        self._say("extend", {"leases": leases[:1000]})
+
+    def _flush(self) -> None:
+        """Acknowledge what is done."""
+        done, self._done, self._flushed_at = self._done, [], time.monotonic()
+        if done:
+            self._say("ack", {"leases": done})
+
+    def _give_up(self) -> None:
+        self._flush()
+        if self._left:
+            self._say("release", {"leases": [each["lease"] for each in self._left]})
+
+    def _say(self, operation: str, body: dict[str, Any]) -> dict[str, Any]:
+        """Tell the service of facts. If others have them by now, or it cannot be reached, they come again."""
+        try:
+            content = encode(body).encode()
+            response = self._client.request("POST", f"{self._path}/{operation}", content=content)
+            answer: dict[str, Any] = response.json()
+            return answer
+        except problems.SubscriptionNotFound:
+            raise
+        except FactwireError as error:
+            log.warning("%s of the subscription %s: %s", operation, self._name, error)
+            return {}
