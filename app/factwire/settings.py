@@ -131,6 +131,9 @@ class Settings(BaseSettings):
     subscription_aside_max: int = Field(100_000, ge=100, le=10_000_000)
     """Facts of one subscription that may be set aside: parked, delayed, or held behind those. Then its cursor stops."""
 
+    metrics_subscriptions: bool = False
+    """If the metrics, which are open to all, name subscriptions."""
+
     publish_wait_seconds: float = Field(30.0, ge=0.1, le=300)
     """How long a publish may wait in the queue for its turn."""
     publishes_waiting_max: int = Field(20_000, ge=1, le=1_000_000)

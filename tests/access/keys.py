@@ -19,11 +19,17 @@ NOTHING: Patterns = ((), ())
 EVERY: Patterns = (("*",), ())
 
 
-def new_grants(*, publish: Patterns = NOTHING, read: Patterns = NOTHING, manage: Patterns = NOTHING) -> Grants:
-    return Grants(new_namespace_set(*publish), new_namespace_set(*read), new_namespace_set(*manage))
+def new_grants(
+    *,
+    publish: Patterns = NOTHING,
+    read: Patterns = NOTHING,
+    manage: Patterns = NOTHING,
+    subscribe: Patterns = NOTHING,
+) -> Grants:
+    return Grants(*(new_namespace_set(*patterns) for patterns in (publish, read, manage, subscribe)))
 
 
-EVERYTHING_GRANTED = new_grants(publish=EVERY, read=EVERY, manage=EVERY)
+EVERYTHING_GRANTED = new_grants(publish=EVERY, read=EVERY, manage=EVERY, subscribe=EVERY)
 
 
 async def make_key(database_url: str, grants: Grants, *, name: str = "of a test") -> CreatedKey:

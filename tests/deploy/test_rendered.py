@@ -238,7 +238,7 @@ def rules(tmp_path: Path) -> Path:
 
 
 def test_the_alerts_are_valid(rules: Path) -> None:
-    assert "11 rules found" in said("promtool", "check", "rules", rules)
+    assert "14 rules found" in said("promtool", "check", "rules", rules)
 
 
 def test_the_alerts_fire_when_they_should_and_only_then(rules: Path) -> None:

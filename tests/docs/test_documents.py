@@ -107,6 +107,7 @@ def shown(default: object) -> str:
 
 def test_no_page_names_a_setting_that_does_not_exist() -> None:
     of_tests = {"FACTWIRE_TEST_DATABASE_URL", "FACTWIRE_TEST_PGBOUNCER", "FACTWIRE_PICTURES", "FACTWIRE_COMMAND"}
+    of_tests |= {"FACTWIRE_SUBSCRIPTION", "FACTWIRE_LEASE", "FACTWIRE_ATTEMPT"}  # of the commands of a worker
     known = {f"FACTWIRE_{name.upper()}" for name in Settings.model_fields} | of_tests
     for path in DOCUMENTS:
         assert set(re.findall(r"FACTWIRE_[A-Z_]*[A-Z]", path.read_text())) <= known, path

@@ -338,7 +338,7 @@ def every_command() -> list[tuple[str, Callable[[], str]]]:
             for action in parser._actions
             if isinstance(action.choices, dict)
             for child, sub in action.choices.items()
-            if child != "work"
+            if child != "serve-worker"
         ]
         waiting += children
         if not children:

@@ -39,7 +39,11 @@ def add_arguments(parser: Parser) -> None:
     creating.add_argument("name", help="the owner or the purpose of the key")
     for action in ACTIONS:
         creating.add_argument(
-            f"--{action}", metavar="PATTERNS", type=parse_namespaces, default=NamespaceSet(), help=PATTERNS
+            f"--{action}",
+            metavar="PATTERNS",
+            type=parse_namespaces,
+            default=NamespaceSet(),
+            help=PATTERNS if action != "subscribe" else "the same with names of subscriptions",
         )
     creating.add_argument("--expires-days", type=bounded(0.001, 36_500), help="lifetime (default: no end)")
     listing = add_command(commands, "list", "print all keys", "factwire keys list --json", run_with(list_keys))
@@ -95,9 +99,12 @@ def run_key_command(url: str, command: Command, options: argparse.Namespace) -> 
 
 
 async def create(connection: Connection, options: argparse.Namespace) -> None:
-    grants = Grants(publish=options.publish, read=options.read, manage=options.manage)
+    grants = Grants(publish=options.publish, read=options.read, manage=options.manage, subscribe=options.subscribe)
     if grants == Grants():
-        print("factwire: warning: the key grants nothing; see --publish, --read and --manage", file=sys.stderr)
+        print(
+            "factwire: warning: the key grants nothing; see --publish, --read, --manage and --subscribe",
+            file=sys.stderr,
+        )
     expires_at = None if options.expires_days is None else datetime.now(UTC) + timedelta(days=options.expires_days)
     show(await keys.create(connection, COMMAND_LINE, name=options.name, grants=grants, expires_at=expires_at))
 

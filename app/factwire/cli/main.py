@@ -26,6 +26,8 @@ COMMANDS = {
     "tail": "follow the log and print each fact as a line",
     "import": "publish facts from NDJSON, one per line",
     "export": "write all facts up to the head as lines",
+    "subscriptions": "create, show, pause, reset and delete subscriptions, and their parked facts",
+    "work": "give each fact of a subscription to a command",
     "bench": "measure a service from here; the facts that it publishes stay",
     "doctor": "check the database and the service, and name what to change",
     "keys": "create, list, rotate and revoke API keys",
@@ -35,7 +37,7 @@ COMMANDS = {
     "master-key": "create and rotate the keys that wrap the keys of data subjects",
     "completion": "print a script that completes commands",
 }
-WORKER = "work"
+WORKER = "serve-worker"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,7 +1,6 @@
 """`factwire tail`: follow the log, reconnect after a stream has ended, and resume after the last printed fact."""
 
 import argparse
-import json
 import os
 import signal
 import threading
@@ -9,11 +8,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from factwire.cli.arguments import Parser, add_filters, add_json, add_url, filters_of
+from factwire.cli.arguments import Parser, add_filters, add_json, add_url
 from factwire.cli.client import log_of
 from factwire.cli.exit_codes import Exit, Stopped, leave
+from factwire.cli.filter_items import query_of
 from factwire.cli.output import Printer
 from factwire.domain.position import parse_cursor
 from factwire.settings import Settings
@@ -56,30 +55,6 @@ def tail(options: argparse.Namespace, settings: Settings) -> int:
             if event.name == "caught-up" and options.until_caught_up:
                 return Exit.DONE
     return Exit.DONE
-
-
-def query_of(options: argparse.Namespace) -> list[dict[str, Any]] | None:
-    """Items of a query, from the filter options; None if there is no filter. Raises Stopped."""
-    pairs = filters_of(options)
-    if options.query is None:
-        names = {"namespace": "namespaces", "type": "types", "aggregate_id": "aggregate_ids"}
-        item: dict[str, Any] = {}
-        for name, value in pairs:
-            if name == "meta":
-                key, _, value = value.partition(":")
-                item.setdefault("meta", {}).setdefault(key, []).append(value)
-            else:
-                item.setdefault(names.get(name, name), []).append(value)
-        return [item] if item else None
-    if len(pairs) > 1:
-        raise Stopped("--query takes the place of the other filters: give it alone", Exit.USAGE)
-    try:
-        items = json.loads(options.query)["items"]
-    except (ValueError, TypeError, KeyError):
-        items = None
-    if not isinstance(items, list) or not all(isinstance(each, dict) for each in items):
-        raise Stopped('--query: expected {"items": [ … ]}', Exit.USAGE)
-    return items or None
 
 
 @dataclass(slots=True)

@@ -60,7 +60,7 @@ def build(settings: Settings) -> tuple[Context, dict[str, Callable[[], Awaitable
     ring = Ring(bytes_max=settings.ring_bytes_max, batch_bytes_max=BATCH_BYTES_MAX)
     on_extended = partial(note_traces, tracing) if tracing else None
     tail = Tail(pools, ring, poll_seconds=settings.poll_seconds, on_extended=on_extended)
-    upkeep = Upkeep(pools, HistoryCheck(tail))
+    upkeep = Upkeep(pools, HistoryCheck(tail), aside_max=settings.subscription_aside_max)
     notifier = Notifier(pools, lambda: not listener.is_alone(upkeep.listeners))
     listen_url = (settings.listen_url or settings.database_url).get_secret_value()
     listener = Listener(listen_url, tail.hint, own_sender=notifier.sender)
@@ -94,7 +94,7 @@ def build(settings: Settings) -> tuple[Context, dict[str, Callable[[], Awaitable
         tail=tail,
         log_state=LogStateReader(pools),
         streams=streams_of(settings, pools, tail, publisher, metrics, tracing),
-        subscriptions=Subscriptions(pools, tail, aside_max=settings.subscription_aside_max),
+        subscriptions=Subscriptions(pools, tail, aside_max=settings.subscription_aside_max, metrics=metrics),
         erasing=Eraser(pools, tail, on_erased=notifier.hint),
         metrics=metrics,
         tracing=tracing,

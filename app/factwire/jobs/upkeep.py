@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
 from factwire.domain.position import Position
@@ -15,6 +15,8 @@ from factwire.store.partitions import create_partition, read_room
 from factwire.store.pools import Pools, is_standby
 from factwire.store.sessions import delete_expired_sessions
 from factwire.store.statistics import LockQueue, read_statistics
+from factwire.store.subscriptions.changes import forget_old
+from factwire.store.subscriptions.totals import Totals, read_totals
 from factwire.store.tickets import delete_expired_tickets
 
 log = logging.getLogger(__name__)
@@ -24,6 +26,7 @@ UPKEEP_SECONDS = 1.0
 FORGET_SECONDS = 10.0
 FOLD_FACTS_MAX = 50_000
 FORGET_MAX = 100_000
+TOTALS_SECONDS = 10.0
 
 
 class Upkeep:
@@ -31,11 +34,13 @@ class Upkeep:
 
     The values that they read on the way are kept: for the metrics, the number of facts that still fit (`room`), the
     `head`, and the queue for the append lock (`lock`); for the hints, the backends of all `listeners`, or None while
-    they are not known.
+    they are not known; and the totals of all `subscriptions`.
     """
 
-    def __init__(self, pools: Pools, history: HistoryCheck) -> None:
+    def __init__(self, pools: Pools, history: HistoryCheck, *, aside_max: int = 0) -> None:
         self._pools = pools
+        self._aside_max = aside_max
+        self.subscriptions: Sequence[Totals] = ()
         self.history = history
         self.room: int | None = None
         self.head: Position | None = None
@@ -56,6 +61,8 @@ class Upkeep:
             Job("counts", UPKEEP_SECONDS, partial(on_primary, fold)),
             Job("tickets", FORGET_SECONDS, partial(on_primary, delete_tickets)),
             Job("sessions", FORGET_SECONDS, partial(on_primary, delete_sessions)),
+            Job("subscriptions", TOTALS_SECONDS, self._read_totals, self._forget_totals),
+            Job("leases", FORGET_SECONDS, partial(on_primary, partial(forget_old, leases_max=FORGET_MAX))),
         )
 
     async def _read_listeners(self) -> None:
@@ -71,6 +78,13 @@ class Upkeep:
 
     def _forget_statistics(self) -> None:
         self.head, self.lock = None, LockQueue(math.nan, math.nan)
+
+    async def _read_totals(self) -> None:
+        async with self._pools.watch.acquire() as connection:
+            self.subscriptions = await read_totals(connection, aside_max=self._aside_max)
+
+    def _forget_totals(self) -> None:
+        self.subscriptions = ()
 
     async def _create_partitions(self) -> None:
         async with self._pools.watch.acquire() as connection:

@@ -60,7 +60,9 @@ class Workers:
         return max(map(wait_for, alive), default=0)
 
     def _start(self) -> subprocess.Popen[bytes]:
-        return subprocess.Popen([sys.executable, "-m", "factwire", "work", str(os.getpid())], env=self._environment)
+        return subprocess.Popen(
+            [sys.executable, "-m", "factwire", "serve-worker", str(os.getpid())], env=self._environment
+        )
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
         self._stopping = True

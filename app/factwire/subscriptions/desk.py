@@ -5,6 +5,7 @@ import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from secrets import randbits
+from time import perf_counter
 
 import asyncpg
 
@@ -22,6 +23,7 @@ from factwire.store.subscriptions.matches import list_facts_at
 from factwire.subscriptions.candidates import AHEAD_BYTES_MAX, AHEAD_FACTS_MAX, Buffered, CandidateBuffer
 from factwire.subscriptions.match_watch import MatchWatch
 from factwire.subscriptions.waiting import AckResult, ClaimedFact, ClaimResult, WaitingAck, WaitingClaim
+from factwire.telemetry.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +60,7 @@ class Desk:
         *,
         aside_max: int,
         buffered: Buffered,
+        metrics: Metrics,
     ) -> None:
         self.subscription = subscription
         self.known = Known()
@@ -66,6 +69,7 @@ class Desk:
         self._tail = tail
         self._watch = watch
         self._aside_max = aside_max
+        self._metrics = metrics
         self._buffer = CandidateBuffer(pools, tail, buffered)
         self._claims: list[WaitingClaim] = []
         self._acks: list[WaitingAck] = []
@@ -281,6 +285,7 @@ class Desk:
         self, acknowledged: Sequence[LeasedFact], claims: Sequence[Claim], candidates: Candidates
     ) -> ClaimOutcome:
         """One call. Raises OutcomeUnknown if it may have happened, and Unavailable if it certainly has not."""
+        began_at = perf_counter()
         try:
             async with self._pools.subscriptions.connection() as connection:
                 claimed = await claim_facts(
@@ -295,6 +300,7 @@ class Desk:
                 )
         except (*CONNECTION_FAILURES, asyncpg.PostgresError) as error:
             raise failure_of(error) from error
+        self._metrics.claims_called(perf_counter() - began_at)
         if claimed is None:
             raise SubscriptionNotFound(self.subscription.name)
         return claimed

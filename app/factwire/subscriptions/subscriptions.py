@@ -24,6 +24,7 @@ from factwire.subscriptions.candidates import Buffered
 from factwire.subscriptions.desk import Desk, failure_of
 from factwire.subscriptions.match_watch import MatchWatch
 from factwire.subscriptions.waiting import AckResult, ClaimResult
+from factwire.telemetry.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
@@ -50,11 +51,12 @@ class Subscriptions:
     share, a few times a second, and what is remembered of a subscription is at most a second old.
     """
 
-    def __init__(self, pools: Pools, tail: Tail, *, aside_max: int) -> None:
+    def __init__(self, pools: Pools, tail: Tail, *, aside_max: int, metrics: Metrics | None = None) -> None:
         self._pools = pools
         self._tail = tail
         self._aside_max = aside_max
         self._watch = MatchWatch(tail)
+        self._metrics = metrics or Metrics()
         self._buffered = Buffered()
         self._desks: dict[int, Desk] = {}
         self._remembered: dict[str, Remembered] = {}
@@ -115,6 +117,8 @@ class Subscriptions:
         except SubscriptionNotFound:
             self._close(subscription)
             raise
+        self._metrics.delivered("acknowledged", result.acknowledged)
+        self._metrics.delivered("lost", len(result.lost))
         return AckResult(result.acknowledged, [*result.lost, *foreign], result.early)
 
     async def return_facts(self, subscription: Subscription, facts: Sequence[LeasedFact], how: Return) -> Returned:
@@ -124,6 +128,7 @@ class Subscriptions:
             returned = await return_facts(connection, subscription.id, own, how)
         if returned is None:
             raise self._gone(subscription)
+        self._metrics.delivered("parked" if how.park else "released" if how.released else "retried", returned.facts)
         self.look(subscription.id)
         return Returned(returned.facts, returned.lost | set(facts).difference(own), returned.withdrawn)
 
@@ -216,6 +221,7 @@ class Subscriptions:
                 subscription,
                 aside_max=self._aside_max,
                 buffered=self._buffered,
+                metrics=self._metrics,
             )
             self._desks[subscription.id] = desk
         return desk

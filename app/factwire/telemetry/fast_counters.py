@@ -20,8 +20,8 @@ class LabelledCounter(Collector):
         for value in values:
             self._counts.setdefault(value, 0)
 
-    def count(self, value: str) -> None:
-        self._counts[value] = self._counts.get(value, 0) + 1
+    def count(self, value: str, more: int = 1) -> None:
+        self._counts[value] = self._counts.get(value, 0) + more
 
     def collect(self) -> list[Metric]:
         family = CounterMetricFamily(self._name, self._help, labels=[self._label])

@@ -12,6 +12,8 @@ from factwire.telemetry.fast_counters import HistogramBuckets, LabelledCounter, 
 GROUP_FACTS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
+DELIVERIES = ("acknowledged", "retried", "parked", "released", "lost")
+
 Values = Mapping[tuple[str, ...], float]
 
 
@@ -47,6 +49,17 @@ class Metrics:
             ["code"],
             registry=self._registry,
         )
+        self._deliveries = LabelledCounter(
+            "factwire_deliveries",
+            "Facts of subscriptions by the answers of workers: acknowledged, retried, parked, released or lost.",
+            "outcome",
+        )
+        self._deliveries.expect(DELIVERIES)
+        self._claims = HistogramBuckets(SECONDS)
+        calls = {"call": self._claims}
+        claims = LabelledHistogram("factwire_claim_seconds", "Time of each call for claims.", "stage", calls)
+        self._registry.register(self._deliveries)
+        self._registry.register(claims)
         self._streams_ended = Counter(
             "factwire_streams_ended",
             "Streams that ended, by reason: age, client, drain, epoch, slow, or the code of a problem.",
@@ -73,6 +86,13 @@ class Metrics:
     def publish_ended(self, outcome: str, seconds: float) -> None:
         self._publishes.count(outcome)
         self._whole.observe(seconds)
+
+    def delivered(self, outcome: str, facts: int) -> None:
+        """Count facts of subscriptions by their outcome, one of DELIVERIES."""
+        self._deliveries.count(outcome, facts)
+
+    def claims_called(self, seconds: float) -> None:
+        self._claims.observe(seconds)
 
     def page_read(self) -> None:
         self._pages.inc()

@@ -55,6 +55,7 @@ async def finish(context: Context, admitted: Admitted, published: Published) -> 
     leases = admitted.acknowledges.leases
     if not published.replayed:
         context.subscriptions.look(leases[0].subscription)
+        context.metrics.delivered("acknowledged", len(leases))
         return len(leases)
     try:
         return await acknowledge_late(context, admitted.acknowledges.subscription, leases)
