@@ -13,7 +13,17 @@ from tests.support.service import ROOT
 
 PACKAGE = ROOT / "app" / "factwire"
 MODULES = sorted(PACKAGE.rglob("*.py"))
-SHARED_BY_COMMANDS = {"ephemeral", "filter_items", "__init__", "main", "arguments", "client", "database", "exit_codes", "output"}
+SHARED_BY_COMMANDS = {
+    "ephemeral",
+    "filter_items",
+    "__init__",
+    "main",
+    "arguments",
+    "client",
+    "database",
+    "exit_codes",
+    "output",
+}
 MODULE_LINES_MAX = 400
 FUNCTION_LINES_MAX = 60
 
