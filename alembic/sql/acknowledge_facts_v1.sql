@@ -48,7 +48,7 @@ begin
       from factwire.subscription_leases l where l.subscription = p_cursor.subscription and l.lease = v_asked.lease;
     if v_lease.lease is null or not v_lease.positions @> v_asked.positions then
       -- An acknowledgement that is repeated is answered as before. A fact that left the lease otherwise is noted, and
-      -- one that is set aside, or that was never reached, was not acknowledged.
+      -- one that is set aside or in another lease, or that was never reached, was not acknowledged.
       v_lost := array(
         select u.position
           from unnest(v_asked.positions) u (position)
@@ -58,7 +58,10 @@ begin
                             where n.subscription = p_cursor.subscription and n.lease = v_asked.lease
                               and u.position = any (n.positions))
                 or exists (select from factwire.subscription_aside a
-                            where a.subscription = p_cursor.subscription and a.position = u.position)));
+                            where a.subscription = p_cursor.subscription and a.position = u.position)
+                or exists (select from factwire.subscription_leases o
+                            where o.subscription = p_cursor.subscription and o.lease <> v_asked.lease
+                              and u.position = any (o.positions))));
       lost_leases := lost_leases || array_fill(v_asked.lease, array[cardinality(v_lost)]);
       lost_positions := lost_positions || v_lost;
     end if;

@@ -107,13 +107,9 @@ async def test_a_worker_that_may_read_less_is_refused_and_moves_nothing(team: Te
         assert (await publisher.post("/v1/facts", json=publication(fact))).status_code == 201
     before = (await author.get(team.path)).json()
     worker = await team.client(read=team.own, subscribe=team.names)
-    for path, body in (
-        ("/claim", {"worker": "w"}),
-        ("/ack", {"leases": ["1.2.3"]}),
-        ("/nack", {"leases": ["1.2.3"]}),
-        ("/parked/replay", {}),
-    ):
-        assert (await worker.post(f"{team.path}{path}", json=body)).status_code == 403, path
+    leases = {"leases": ["1.2.3"]}
+    for path, asked in (("/claim", {"worker": "w"}), ("/ack", leases), ("/nack", leases), ("/parked/replay", {})):
+        assert (await worker.post(f"{team.path}{path}", json=asked)).status_code == 403, path
     assert (await worker.get(f"{team.path}/parked")).status_code == 403
     after = (await author.get(team.path)).json()
     assert (after["position"], after["in_flight"]) == (before["position"], 0)
