@@ -32,6 +32,8 @@ VIEWS = (
     "#/live",
     "#/publish",
     "#/streams",
+    "#/subscriptions",
+    "#/subscriptions/billing",
     "#/health",
     "#/sign-in",
 )
@@ -218,6 +220,43 @@ async def test_a_meta_key_may_have_the_name_of_what_every_object_has(start_servi
         assert await page.run("document.querySelectorAll('tbody tr').length") == 1
 
 
+async def park(service: ServiceProcess, *names: str) -> None:
+    """A subscription with these orders parked."""
+    async with httpx.AsyncClient(base_url=service.url, timeout=30, verify=False) as client:
+        path = "/v1/subscriptions/billing"
+        (await client.put(path, json={"query": {}, "start": "start"})).raise_for_status()
+        await publish(service, *[order(0, aggregate_ids=[name]) for name in names])
+        claimed = (await client.post(f"{path}/claim", json={"worker": "ann", "wait_seconds": 5})).json()["facts"]
+        body = {"leases": [each["lease"] for each in claimed], "park": True, "reason": "<b>no</b> card"}
+        (await client.post(f"{path}/nack", json=body)).raise_for_status()
+
+
+async def press(page: Page, text: str) -> None:
+    """Press the first button with a text."""
+    found = f"[...document.querySelectorAll('main button')].find((each) => each.innerText === '{text}')"
+    await page.run(f"({found}.click(), true)")
+
+
+async def test_parked_facts_are_shown_replayed_and_discarded(start_service: StartService) -> None:
+    service = await start_service()
+    await park(service, "order-1", "order-2", "order-3")
+    async with exploring(service, "#/subscriptions") as page:
+        assert "billing" in await page.run(TEXT)
+        await open_view(page, "#/subscriptions/billing")
+        assert "<b>no</b> card" in await page.run(TEXT)
+        rows = "document.querySelectorAll('tbody tr').length"
+        assert await page.run(rows) == 3
+        await press(page, "Replay")
+        await page.until(f"{rows} === 2")
+        await press(page, "Discard")
+        await page.until(f"{rows} === 1")
+        await press(page, "Pause")
+        await page.until("document.querySelector('main dl').innerText.includes('paused')")
+        async with httpx.AsyncClient(base_url=service.url, verify=False) as client:
+            status = (await client.get("/v1/subscriptions/billing")).json()
+        assert (status["state"], status["ready"], status["parked"]) == ("paused", 1, 1)
+
+
 async def test_a_form_publishes_where_only_this_machine_reaches_the_service(start_service: StartService) -> None:
     service = await start_service()
     async with exploring(service, "#/publish") as page:
@@ -290,7 +329,14 @@ async def test_the_keyboard_leads_everywhere(start_service: StartService) -> Non
     service = await start_service()
     await publish(service, order(1), order(2), order(3))
     async with exploring(service) as page:
-        for key, title in (("s", "Search"), ("l", "Live"), ("t", "Open streams"), ("h", "Health"), ("o", "Contents")):
+        for key, title in (
+            ("s", "Search"),
+            ("l", "Live"),
+            ("t", "Open streams"),
+            ("u", "Subscriptions"),
+            ("h", "Health"),
+            ("o", "Contents"),
+        ):
             await page.press("g", key)
             await page.until(f"document.querySelector('main h1').innerText.startsWith('{title}')")
         await page.press("?")
@@ -310,6 +356,7 @@ async def test_axe_finds_nothing_and_nothing_is_wider_than_the_page(
 ) -> None:
     service = await start_service()
     await publish(service, order(1, meta={"tenant": "a"}), order(1, "OrderPaid", aggregate_ids=["order-1", "x" * 256]))
+    await park(service, "order-7", "order-8")
     async with exploring(service) as page:
         await page.show(width=width, scheme=scheme)
         await page.run(f"(() => {{ {AXE.read_text()} ; return true; }})()")

@@ -21,11 +21,13 @@ async def test_the_commands_of_the_guide_run(start_service: StartService) -> Non
     for command in COMMAND.findall(answer.text):
         _, said = await run(["bash", "-c", f"URL={service.url}; {command} --silent --noproxy '*'"])
         answers.append(said)
-    published, paid, read, followed = answers
+    published, paid, read, followed, subscribed, claimed = answers
     assert '"position":1' in published
     assert '"position":2' in paid
     assert '"type":"OrderPlaced"' in read
     assert followed.count('"namespace":"shop"') == 2
+    assert '"state":"active"' in subscribed
+    assert '"lease":' in claimed
 
 
 async def test_browsers_find_an_icon(client: httpx.AsyncClient) -> None:

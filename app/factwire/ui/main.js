@@ -11,10 +11,11 @@ import publish from "./views/publish.js";
 import search from "./views/search.js";
 import signIn from "./views/sign-in.js";
 import streams from "./views/streams.js";
+import subscriptions from "./views/subscriptions.js";
 
 // A view is {title, key, shown(), render(main, argument, parameters)}; render may return a function that ends it. A view with a `label`
 // is in the navigation, and `g` and its key open it.
-const VIEWS = { "": overview, search, live, publish, streams, health, fact, aggregate, "sign-in": signIn };
+const VIEWS = { "": overview, search, live, publish, streams, subscriptions, health, fact, aggregate, "sign-in": signIn };
 
 let end = null;
 let turn = 0;
