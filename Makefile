@@ -21,7 +21,7 @@ TYPESCRIPT_BUILT := clients/typescript/dist/index.js
 PEERS_NODE := bench/peers/node_modules/.package-lock.json
 CODE := $(wildcard app tests bench docs locks deploy/compose clients/generate.py)
 .DELETE_ON_ERROR:
-.PHONY: help run test test-clients faults test-image test-poolers test-proxies test-floods test-floors test-sdks test-suites check check-deploy clients format bench bench-growth bench-kinds bench-peers openapi docs image wheel lock clean
+.PHONY: help run test test-clients faults test-image test-poolers test-proxies test-floods test-floors test-sdks test-suites check check-deploy clients format bench bench-growth bench-work bench-kinds bench-peers openapi docs image wheel lock clean
 
 help: ## Show the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -85,6 +85,9 @@ format: $(DEVELOPMENT) ## Format the code and repair what the linter can
 
 bench: $(DEVELOPMENT) $(VENV)/factwire ## Measure the service against its floors
 	@exec $(VENV)/python -m bench
+
+bench-work: $(DEVELOPMENT) ## Measure claims and acknowledgements of subscriptions beside a queue in the same PostgreSQL
+	@exec $(VENV)/python -m bench --work --repeat 2 --results bench/results/work.json
 
 bench-growth: $(DEVELOPMENT) $(VENV)/factwire $(PLOT) ## Measure the service as its log grows to 10^7 facts, and draw it
 	@$(VENV)/python -m bench.growth

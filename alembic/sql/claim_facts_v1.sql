@@ -64,9 +64,6 @@ begin
   if exists (select from factwire.subscription_settled s where s.subscription = p_subscription) then
     v_cursor := factwire.release_settled(v_cursor, v_now);
   end if;
-  if v_cursor.look_at <= v_now then
-    v_cursor := factwire.take_back(v_cursor, v_now);
-  end if;
   if cardinality(p_ack_leases) > 0 then
     select * into v_acknowledged from factwire.acknowledge_facts(v_cursor, p_ack_leases, p_ack_positions);
     lost_leases := v_acknowledged.lost_leases;
@@ -77,6 +74,10 @@ begin
     if v_cursor.aside > 0 then
       v_cursor.turn := factwire.free_held(p_subscription, v_acknowledged.keys, '{}', v_cursor.turn, v_now);
     end if;
+  end if;
+  -- After the acknowledgements: one that comes late counts, as long as the fact was not taken back.
+  if v_cursor.look_at <= v_now then
+    v_cursor := factwire.take_back(v_cursor, v_now);
   end if;
 
   select * into v_subscription from factwire.subscriptions s where s.id = p_subscription;

@@ -1,8 +1,9 @@
 -- Return facts of leases, given as pairs of lease and position: to be parked (p_park), to come again after a time, or, if
 -- p_released, at once and as if they had not been claimed. p_delay_seconds null is the backoff of the subscription. A fact
 -- whose attempts are used up is parked, or pauses the subscription. Later facts of the same lease that share a key,
--- directly or through others, go back as well, and that is no attempt at them. `lost` are the pairs whose lease has ended,
--- `withdrawn` those that went back because of others. `revision` is null if there is no subscription.
+-- directly or through others, go back as well, and that is no attempt at them. `parked` of the returned facts are parked;
+-- `lost` are the pairs whose lease has ended, `withdrawn` those that went back because of others. `revision` is null if
+-- there is no subscription.
 create function factwire.return_facts(
   p_subscription integer,
   p_leases bigint[],
@@ -13,6 +14,7 @@ create function factwire.return_facts(
   p_reason text,
   out revision integer,
   out returned integer,
+  out parked integer,
   out lost_leases bigint[],
   out lost_positions bigint[],
   out withdrawn_leases bigint[],
@@ -45,6 +47,7 @@ begin
   end if;
   select * into v_subscription from factwire.subscriptions s where s.id = p_subscription;
   returned := 0;
+  parked := 0;
   lost_leases := '{}';
   lost_positions := '{}';
   withdrawn_leases := '{}';
@@ -95,6 +98,7 @@ begin
     v_lost := array(select u.position from unnest(v_back) u (position) where u.position <> all (v_asked.positions));
     withdrawn_leases := withdrawn_leases || array_fill(v_asked.lease, array[cardinality(v_lost)]);
     withdrawn_positions := withdrawn_positions || v_lost;
+    parked := parked + cardinality(v_spent);
     returned := returned + cardinality(v_back) - cardinality(v_lost);
   end loop;
   revision := (select s.revision from factwire.subscriptions s where s.id = p_subscription);

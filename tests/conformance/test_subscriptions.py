@@ -178,6 +178,59 @@ async def test_what_was_in_a_lease_that_ran_out_goes_to_another_worker(subscribe
     assert await subscribed.ack(second) == 1
 
 
+@pytest.mark.case("subscription-late-acknowledgement")
+async def test_a_lease_that_ran_out_counts_until_its_facts_are_taken_back(subscribed: Subscribed) -> None:
+    await subscribed.put(ack_timeout_seconds=1)
+    await subscribed.publish("a")
+    claimed = await subscribed.claim()
+    await asyncio.sleep(1.5)
+    assert await subscribed.ack(claimed) == 1
+    assert await subscribed.claim() == []
+
+
+@pytest.mark.case("subscription-unknown-lease")
+async def test_a_lease_that_never_was_acknowledges_nothing(subscribed: Subscribed) -> None:
+    await subscribed.put()
+    await subscribed.publish("a")
+    claimed = await subscribed.claim()
+    number, _, position = claimed[0]["lease"].split(".")
+    unknown = f"{number}.123abc.{position}"
+    assert (await subscribed.refused("ack", 409, "lease-lost", leases=[unknown]))["leases"] == [unknown]
+    assert await subscribed.ack(claimed) == 1
+
+
+@pytest.mark.case("subscription-passes-held-facts")
+async def test_a_claim_passes_many_held_facts_at_once(subscribed: Subscribed) -> None:
+    await subscribed.put()
+    await subscribed.publish("a")
+    await subscribed.claim()
+    for id in ["a"] * 60 + ["b"]:
+        await subscribed.publish(id)
+    assert ids_in(await subscribed.claim(limit=2, wait_seconds=10)) == [["b"]]
+
+
+@pytest.mark.case("subscription-no-body")
+async def test_what_takes_all_or_says_nothing_needs_no_body(subscribed: Subscribed) -> None:
+    await subscribed.put(max_attempts=1)
+    await subscribed.publish("a")
+    await subscribed.nack(await subscribed.claim())
+    assert answered(await subscribed.client.post(f"{subscribed.path}/parked/replay")) == {"facts": 1}
+    assert answered(await subscribed.client.post(f"{subscribed.path}/pause"))["state"] == "paused"
+    refused = await subscribed.client.post(f"{subscribed.path}/parked/discard")
+    problem(refused, 415, "unsupported-media-type")  # all that is parked, only by saying so
+
+
+@pytest.mark.case("subscription-concurrent-changes")
+async def test_no_change_is_lost_to_another_one_at_once(subscribed: Subscribed) -> None:
+    await subscribed.put()
+    for number in range(1, 21):
+        changes = [{"max_attempts": number}, {"in_flight_max": number}, {"ack_timeout_seconds": number}]
+        answers = await asyncio.gather(*[subscribed.client.patch(subscribed.path, json=each) for each in changes])
+        assert [answer.status_code for answer in answers] == [200, 200, 200]
+        status = await subscribed.status()
+        assert [status[name] for each in changes for name in each] == [number] * 3
+
+
 @pytest.mark.case("subscription-extend")
 async def test_an_extended_lease_does_not_run_out(subscribed: Subscribed) -> None:
     await subscribed.put(ack_timeout_seconds=1)
@@ -380,6 +433,25 @@ async def test_a_publish_and_its_acknowledgement_are_one(client: httpx.AsyncClie
     assert told["leases"] == leases_of(claimed[:1])
     assert await subscribed.ack(claimed) == 2
     assert (await subscribed.status())["in_flight"] == 0
+
+
+@pytest.mark.case("subscription-exactly-once-lost")
+async def test_a_repeated_publish_whose_lease_is_lost_says_so(
+    client: httpx.AsyncClient, subscribed: Subscribed
+) -> None:
+    """The facts were published without the acknowledgement, and meanwhile others have the claimed fact."""
+    await subscribed.put()
+    await subscribed.publish("a")
+    await subscribed.publish("b")
+    [first, second] = await subscribed.claim()
+    new = fact(subscribed.namespace + "-out", id="0193595a-7c5f-4e1a-8f32-" + subscribed.name[-12:])
+    answered(await client.post("/v1/facts", json={"facts": [new]}), 201)
+    answered(await subscribed.post("release", leases=[second["lease"]]))
+    await subscribed.claim(worker="other")
+    acknowledge = {"subscription": subscribed.name, "leases": leases_of([first, second])}
+    response = await client.post("/v1/facts", json={"facts": [new], "acknowledge": acknowledge})
+    told = problem(response, 409, "lease-lost")
+    assert (told["leases"], told["acknowledged"]) == ([second["lease"]], 1)
 
 
 @pytest.mark.case("subscription-publish-frees-what-was-held")

@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from factwire.store.encryption.keys import new_master_key
+from factwire.subscriptions.desk import CLAIMS_MAX
 from tests.conformance.subscribing import Subscribed, ids_in, leases_of
 from tests.conformance.wire import answered, problem
 from tests.conftest import StartService
@@ -94,6 +95,21 @@ async def test_a_waiting_worker_notices_what_another_process_changes(
         problem(response, 404, "subscription-not-found")
     else:
         assert ids_in(answered(response)["facts"])[-1] == ["a"]
+
+
+async def test_all_that_wait_learn_that_another_process_has_deleted_the_subscription(
+    start_service: StartService, opened: AsyncExitStack
+) -> None:
+    """More than go into one call."""
+    first, second = await both(start_service, opened)
+    limits = httpx.Limits(max_connections=CLAIMS_MAX + 20)
+    client = httpx.AsyncClient(base_url=second.client.base_url, limits=limits, timeout=40)
+    second.client = await opened.enter_async_context(client)
+    claims = [second.post("claim", worker="w", wait_seconds=20) for _ in range(CLAIMS_MAX + 20)]
+    waiting = asyncio.gather(*claims)
+    await asyncio.sleep(2)
+    answered(await first.client.delete(first.path))
+    assert {response.status_code for response in await waiting} == {404}
 
 
 async def test_a_service_that_stops_answers_its_waiting_claims_and_leaves_nothing_leased(

@@ -46,6 +46,11 @@ async def test_a_subscription_is_created_shown_changed_and_deleted(service: Serv
     [created] = await answered(service, "create", "billing", *options)
     assert created["query"] == {"items": [{"namespaces": ["shop"], "types": ["Placed"]}]}
     assert (created["max_attempts"], created["ordering"], created["state"]) == (3, "all", "active")
+    [changed] = await answered(service, "change", "billing", "--in-flight-max", "7")
+    assert changed | {"in_flight_max": 1000} == created
+    [changed] = await answered(service, "change", "billing", "--type", "Paid")
+    assert (changed["query"], changed["in_flight_max"]) == ({"items": [{"types": ["Paid"]}]}, 7)
+    await answered(service, "change", "billing", "--namespace", "shop")
     [paused] = await answered(service, "pause", "billing", "--reason", "closed")
     assert (paused["state"], paused["reason"]) == ("paused", "closed")
     [resumed] = await answered(service, "resume", "billing")
@@ -99,7 +104,7 @@ async def test_a_worker_that_is_stopped_stops_its_command_and_gives_back_its_fac
     await answered(service, "create", "billing", "--start", "start")
     worker = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "factwire", "work", "billing", "--url", service.url),
-        *("--", "sh", "-c", f"echo $$ > {tmp_path}/pid; exec sleep 60"),
+        *("--", "sh", "-c", f"sleep 60 & echo $! > {tmp_path}/pid; wait"),
         cwd=ROOT,
         env=clean_environment(),
     )

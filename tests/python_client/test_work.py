@@ -1,9 +1,12 @@
 """Workers of a subscription: what becomes of a fact by what its handler does, and of a worker by what befalls it."""
 
 import asyncio
+import threading
+import time
 from typing import Any
 from uuid import uuid4
 
+import httpx
 import pytest
 
 from factwire_client import Claimed, NewFact, Park, Query, Retry
@@ -109,8 +112,6 @@ async def test_a_long_work_keeps_its_lease(service: ServiceProcess, half: str) -
         await shop.open("a", ack_timeout_seconds=1)
 
         def slow(claimed: Claimed) -> None:
-            import time
-
             time.sleep(2.5)
 
         async def slow_in_task(claimed: Claimed) -> None:
@@ -162,6 +163,62 @@ async def test_a_worker_that_is_cancelled_gives_back_what_it_has(service: Servic
         shop.seen.clear()
         await shop.work(nothing)
         assert shop.seen == [("b", 1), ("c", 1)]
+
+
+@both
+async def test_a_worker_that_is_told_to_stop_ends_after_the_fact_in_hand(service: ServiceProcess, half: str) -> None:
+    async with client_of(half, service.url) as log:
+        shop = Shop(log, half)
+        await shop.open("a", "b", "c")
+        stop = threading.Event()
+        await shop.work(lambda claimed: stop.set(), until_caught_up=False, stop=stop)
+        assert shop.seen == [("a", 1)]
+        await shop.work(nothing)
+        assert shop.seen == [("a", 1), ("b", 1), ("c", 1)]
+
+
+@both
+async def test_facts_that_were_lost_meanwhile_are_not_begun(service: ServiceProcess, half: str) -> None:
+    """A reset ends the leases while the first fact is handled; then all come again, each once."""
+    async with client_of(half, service.url) as log:
+        shop = Shop(log, half)
+        await shop.open("a", "b", "c", ack_timeout_seconds=1)
+
+        def begin_again(claimed: Claimed) -> None:
+            path = f"/v1/subscriptions/{shop.name}/reset"
+            httpx.post(f"{service.url}{path}", json={"to": "start"}).raise_for_status()
+
+        async def handle_in_task(claimed: Claimed) -> None:
+            shop.seen.append((claimed.fact.aggregate_ids[0], claimed.attempt))
+            if len(shop.seen) == 1:
+                begin_again(claimed)
+                await asyncio.sleep(1)
+
+        def handle(claimed: Claimed) -> None:
+            shop.seen.append((claimed.fact.aggregate_ids[0], claimed.attempt))
+            if len(shop.seen) == 1:
+                begin_again(claimed)
+                time.sleep(1)
+
+        await log.work(shop.name, handle_in_task if half == "tasks" else handle, until_caught_up=True)
+        assert [order for order, _ in shop.seen] == ["a", "a", "b", "c"]
+
+
+@both
+async def test_a_publish_whose_lease_is_lost_is_no_failure_of_the_handler(
+    service: ServiceProcess, half: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with client_of(half, service.url) as log:
+        shop = Shop(log, half)
+        await shop.open("a")
+
+        def lose(claimed: Claimed) -> None:
+            if len(shop.seen) == 1:
+                raise LeaseLost(409, {"detail": "lost", "leases": [claimed.lease]})
+
+        await shop.work(lose)
+        assert shop.seen == [("a", 1)]
+        assert [record.levelname for record in caplog.records if "in the hands" in record.message] == ["WARNING"]
 
 
 @both

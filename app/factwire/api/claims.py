@@ -8,6 +8,7 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
+from factwire.api.http.acknowledging import acknowledged_by
 from factwire.api.http.authorization import Rule
 from factwire.api.http.context import context_of
 from factwire.api.http.direct_response import JSON, client_has_left, writer_of
@@ -131,11 +132,7 @@ async def claim(request: Request) -> Response:
 async def acknowledge(request: Request) -> Response:
     subscription, facts, _ = await leases_of(request, LEASES)
     result = await context_of(request).subscriptions.acknowledge(subscription, facts)
-    if result.lost:
-        raise LeaseLost([str(fact) for fact in result.lost], acknowledged=result.acknowledged)
-    if result.early:
-        raise EarlierOpen([str(fact) for fact in result.early], acknowledged=result.acknowledged)
-    return answer(Acknowledged(result.acknowledged))
+    return answer(Acknowledged(acknowledged_by(result)))
 
 
 @router.post(

@@ -82,6 +82,7 @@ async def list_page(request: Request) -> Response:
         rule=Rule.SUBSCRIBE,
         path_parameters=EXAMPLE,
         body=ParkedSelection,
+        body_required=False,
         body_example="parked-selection",
         result=ResolvedFacts,
         result_example="resolved",
@@ -89,7 +90,7 @@ async def list_page(request: Request) -> Response:
     ),
 )
 async def replay(request: Request) -> Response:
-    return await resolve(request, discard=False)
+    return await resolve(request, await context_of(request).bodies.read_optional_json(request), discard=False)
 
 
 @router.post(
@@ -108,13 +109,13 @@ async def replay(request: Request) -> Response:
     ),
 )
 async def discard(request: Request) -> Response:
-    return await resolve(request, discard=True)
+    return await resolve(request, await context_of(request).bodies.read_json(request), discard=True)
 
 
-async def resolve(request: Request, *, discard: bool) -> Response:
+async def resolve(request: Request, content: bytes, *, discard: bool) -> Response:
     context = context_of(request)
     parameters_of(request)
-    body, _ = SELECTION.decode(await context.bodies.read_json(request))
+    body, _ = SELECTION.decode(content)
     subscription = await readable_subscription_of(request)
     context.tail.refuse_on_standby()
     positions = await selected(request, subscription, body)

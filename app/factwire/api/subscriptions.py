@@ -53,6 +53,7 @@ from factwire.store.subscriptions.definitions import (
     delete_subscription,
     find_subscription,
     list_subscriptions,
+    lock_subscription,
     pause_subscription,
     read_subscription,
     reset_subscription,
@@ -191,8 +192,8 @@ async def change(request: Request) -> Response:
     parameters_of(request)
     body, _ = CHANGE.decode(await context.bodies.read_json(request))
     context.tail.refuse_on_standby()
-    async with acquire_for_change(context.pools.manage) as connection:
-        before = await find_subscription(connection, name)
+    async with acquire_for_change(context.pools.manage) as connection, connection.transaction():
+        before = await lock_subscription(connection, name)
         if before is None:
             raise SubscriptionNotFound(name)
         form, scope = before.form, before.scope
@@ -266,6 +267,7 @@ async def reset(request: Request) -> Response:
         rule=Rule.SUBSCRIBE,
         path_parameters=EXAMPLE,
         body=PauseBody,
+        body_required=False,
         body_example="subscription-pause",
         result=SubscriptionStatus,
         result_example="subscription",
@@ -273,7 +275,7 @@ async def reset(request: Request) -> Response:
     ),
 )
 async def pause(request: Request) -> Response:
-    body, _ = PAUSE.decode(await context_of(request).bodies.read_json(request))
+    body, _ = PAUSE.decode(await context_of(request).bodies.read_optional_json(request))
     reason = reason_from(body.reason)
     async with changing(request) as (connection, subscription):
         made = await pause_subscription(connection, subscription.id, paused=True, reason=reason)

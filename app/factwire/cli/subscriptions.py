@@ -13,7 +13,7 @@ from factwire.cli.exit_codes import Exit, Stopped
 from factwire.cli.filter_items import query_of
 from factwire.cli.output import Printer
 from factwire.client import Factwire
-from factwire.domain.subscription import ATTEMPTS_MAX, IN_FLIGHT_MAX, OnFailure, Ordering
+from factwire.domain.subscription import ACK_TIMEOUT_SECONDS_MAX, ATTEMPTS_MAX, IN_FLIGHT_MAX, OnFailure, Ordering
 from factwire.settings import Settings
 
 EXAMPLE = "factwire subscriptions show billing"
@@ -31,24 +31,20 @@ def add_arguments(parser: Parser) -> None:
         "--start", help="start, head, a cursor, a position, the id of a fact, or a time; on creation (default: head)"
     )
     creating.add_argument("--ordering", choices=list(Ordering), help="default: aggregate")
-    creating.add_argument("--ack-timeout-seconds", type=bounded(1, 43_200), help="default: 30")
-    creating.add_argument("--max-attempts", type=bounded(1, ATTEMPTS_MAX, whole=True), help="default: 5")
-    creating.add_argument("--on-failure", choices=list(OnFailure), help="default: park")
-    creating.add_argument("--in-flight-max", type=bounded(1, IN_FLIGHT_MAX, whole=True), help="default: 1000")
+    add_rules(creating)
+    example = "factwire subscriptions change billing --max-attempts 10"
+    changing = add(commands, "change", "change what is given, and leave everything else", example, change)
+    add_filters(changing)
+    changing.set_defaults(ordering=None)
+    add_rules(changing)
     listing = add_command(
         commands, "list", "print all subscriptions", "factwire subscriptions list --json", running(list_all)
     )
     add_common(listing)
     add(commands, "show", "print one subscription", EXAMPLE, show)
     add(commands, "parked", "print the parked facts", "factwire subscriptions parked billing", print_parked)
-    for name, summary in {"replay": "hand out parked facts again", "discard": "give up parked facts"}.items():
-        example = f"factwire subscriptions {name} billing --aggregate-id order-1"
-        resolving = add(commands, name, summary, example, resolve)
-        resolving.set_defaults(operation=name)
-        which = resolving.add_mutually_exclusive_group(required=True)
-        which.add_argument("--position", type=int, action="append", help="the fact at this position; may be repeated")
-        which.add_argument("--aggregate-id", help="the facts of this aggregate")
-        which.add_argument("--all", action="store_true", help="all of them")
+    add_resolving(commands, "replay", "hand out parked facts again")
+    add_resolving(commands, "discard", "give up parked facts")
     example = "factwire subscriptions reset billing start"
     resetting = add(commands, "reset", "begin again at another place", example, reset)
     resetting.add_argument("to", help="start, head, a cursor, a position, the id of a fact, or a time")
@@ -58,6 +54,23 @@ def add_arguments(parser: Parser) -> None:
     add(commands, "resume", "hand out facts again", "factwire subscriptions resume billing", resume)
     example = "factwire subscriptions delete billing"
     add(commands, "delete", "delete a subscription with all that is open in it", example, delete)
+
+
+def add_resolving(commands: "Commands[Parser]", name: str, summary: str) -> None:
+    """Add a command for parked facts, which must say which it means."""
+    parser = add(commands, name, summary, f"factwire subscriptions {name} billing --aggregate-id order-1", resolve)
+    parser.set_defaults(operation=name)
+    which = parser.add_mutually_exclusive_group(required=True)
+    which.add_argument("--position", type=int, action="append", help="the fact at this position; may be repeated")
+    which.add_argument("--aggregate-id", help="the facts of this aggregate")
+    which.add_argument("--all", action="store_true", help="all of them")
+
+
+def add_rules(parser: Parser) -> None:
+    parser.add_argument("--ack-timeout-seconds", type=bounded(1, ACK_TIMEOUT_SECONDS_MAX), help="default: 30")
+    parser.add_argument("--max-attempts", type=bounded(1, ATTEMPTS_MAX, whole=True), help="default: 5")
+    parser.add_argument("--on-failure", choices=list(OnFailure), help="default: park")
+    parser.add_argument("--in-flight-max", type=bounded(1, IN_FLIGHT_MAX, whole=True), help="default: 1000")
 
 
 def add(commands: "Commands[Parser]", name: str, summary: str, example: str, command: Command) -> Parser:
@@ -83,11 +96,20 @@ def running(command: Command) -> Run:
 
 
 def create(log: Factwire, printer: Printer, options: argparse.Namespace) -> None:
+    body = {"query": {"items": query_of(options) or []}} | rules_of(options)
+    if options.start is not None:
+        body["start"] = options.start
+    print_status(printer, ask(log, "PUT", path_of(options), body))
+
+
+def change(log: Factwire, printer: Printer, options: argparse.Namespace) -> None:
     items = query_of(options)
-    body = {"query": {"items": items or []}, "start": options.start}
-    body |= {name: getattr(options, name) for name in RULES}
-    given = {name: value for name, value in body.items() if value is not None}
-    print_status(printer, ask(log, "PUT", path_of(options), given))
+    body = rules_of(options) | ({"query": {"items": items}} if items else {})
+    print_status(printer, ask(log, "PATCH", path_of(options), body))
+
+
+def rules_of(options: argparse.Namespace) -> dict[str, Any]:
+    return {name: getattr(options, name) for name in RULES if getattr(options, name) is not None}
 
 
 def list_all(log: Factwire, printer: Printer, options: argparse.Namespace) -> None:
@@ -163,7 +185,7 @@ def print_status(printer: Printer, status: Mapping[str, Any]) -> None:
     """Print a subscription: on one line for people."""
     lag = status["lag"]
     behind = "caught up" if lag["caught_up"] else f"{lag['positions']} positions behind"
-    seconds = "" if not lag["seconds"] else f", {lag['seconds']:.0f} s"
+    seconds = "" if not lag["seconds"] else f", oldest open fact {lag['seconds']:.0f} s old"
     counts = ", ".join(
         f"{status[name]} {name.replace('_', ' ')}"
         for name in ("in_flight", "ready", "held", "delayed", "parked")

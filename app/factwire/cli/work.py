@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Callable
+from contextlib import suppress
 
 from factwire.cli.arguments import Parser, add_url, bounded
 from factwire.cli.client import log_of, report
@@ -72,15 +73,21 @@ def handler(log: Factwire, command: list[str]) -> Callable[[Claimed], None]:
 
 
 def run(command: list[str], fact: str, environment: dict[str, str]) -> int:
-    """Run a command with a fact, and return its exit code. It ends with this process."""
-    process = subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, text=True)
+    """Run a command with a fact, and return its exit code. It ends with this process, and so does all that it began."""
+    process = subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, text=True, start_new_session=True)
     try:
         process.communicate(fact)
         return process.returncode
     except BaseException:
-        process.terminate()
-        try:
-            process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
+        end(process)
         raise
+
+
+def end(process: "subprocess.Popen[str]") -> None:
+    """Stop a command with its process group: it has a moment to end by itself."""
+    with suppress(ProcessLookupError, subprocess.TimeoutExpired):
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait(STOP_SECONDS)
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()

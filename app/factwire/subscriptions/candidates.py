@@ -1,7 +1,7 @@
 """Candidates of a subscription: its next matches, read and matched ahead of the claims, without any lock."""
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import NamedTuple
@@ -34,6 +34,19 @@ class Buffered:
     """Bytes that all buffers of a process hold together."""
 
     bytes: int = 0
+
+
+def first_bodies(
+    positions: Sequence[Position], bodies: Mapping[Position, bytes], *, bytes_max: int
+) -> dict[Position, bytes]:
+    """Bodies of the first positions, up to one that has none: as many as fit into an answer, at least one."""
+    first: dict[Position, bytes] = {}
+    for position in positions:
+        bytes_max -= len(bodies.get(position, b""))
+        if position not in bodies or (first and bytes_max < 0):
+            break
+        first[position] = bodies[position]
+    return first
 
 
 class CandidateBuffer:

@@ -9,18 +9,18 @@ from time import perf_counter
 
 import asyncpg
 
-from factwire.domain.errors import FactwireError, InternalError, OutcomeUnknown, Unavailable
+from factwire.domain.errors import FactwireError, Unavailable
 from factwire.domain.position import Position
 from factwire.domain.subscription import LeasedFact, Subscription
 from factwire.domain.subscription_errors import SubscriptionNotFound
 from factwire.follow.tail import Tail
-from factwire.store.append import is_certainly_not_written
 from factwire.store.pools import CONNECTION_FAILURES, Pools
 from factwire.store.subscriptions.changes import Change
 from factwire.store.subscriptions.claims import Candidates, Claim, ClaimOutcome, Return, claim_facts, return_facts
 from factwire.store.subscriptions.definitions import read_subscription
 from factwire.store.subscriptions.matches import list_facts_at
-from factwire.subscriptions.candidates import AHEAD_BYTES_MAX, AHEAD_FACTS_MAX, Buffered, CandidateBuffer
+from factwire.subscriptions.candidates import AHEAD_BYTES_MAX, AHEAD_FACTS_MAX, Buffered, CandidateBuffer, first_bodies
+from factwire.subscriptions.failures import failure_of, failure_of_claim
 from factwire.subscriptions.match_watch import MatchWatch
 from factwire.subscriptions.waiting import AckResult, ClaimedFact, ClaimResult, WaitingAck, WaitingClaim
 from factwire.telemetry.metrics import Metrics
@@ -136,7 +136,8 @@ class Desk:
         self._woken.set()
 
     def close(self) -> None:
-        """Forget the candidates."""
+        """Forget the candidates. A subscription with waiting workers is closed only if it does not exist any more."""
+        self._fail([*self._claims, *self._acks], SubscriptionNotFound(self.subscription.name))
         self._buffer.restart(self._buffer.after)
 
     def _call_soon(self) -> None:
@@ -201,19 +202,16 @@ class Desk:
         try:
             if claims:
                 await self._read_ahead(claims)
-        except FactwireError as error:
-            self._fail(claims, error)
+        except Exception as error:
+            self._fail(claims, failure_of_claim(error))
             claims = []
         if not acks and not claims:
             return
         try:
             await self._claim_and_acknowledge(acks, claims)
-        except FactwireError as error:
-            self._fail(claims, Unavailable(error.detail) if isinstance(error, OutcomeUnknown) else error)
-            self._fail(acks, error)
-        except Exception:
-            log.exception("a call for a subscription failed")
-            self._fail([*claims, *acks], InternalError("The call failed."))
+        except Exception as error:
+            self._fail(claims, failure_of_claim(error))
+            self._fail(acks, failure_of(error))
 
     def _take_acks(self) -> tuple[list[WaitingAck], list[WaitingAck]]:
         """Acknowledgements for this call, and those for the next one."""
@@ -264,6 +262,7 @@ class Desk:
         if claimed.revision != self.subscription.revision or claimed.epoch != self._buffer.epoch:
             await self._begin_again(claimed)
             return
+        moved = claimed.position > self._buffer.after
         self._buffer.advance(claimed.position)
         if self.known.seq < 0:
             self._look_first()
@@ -274,7 +273,8 @@ class Desk:
             short = granted < min(sum(claim.limit for claim in claims), len(offered.positions))
             self._ahead = min(self._ahead * 2, AHEAD_FACTS_MAX) if short else max(1, self._ahead // 2)
         await self._hand_out(claims, asked, claimed, bodies if erasures == self._tail.erasures else {})
-        if self._claims and (granted or self._has_more_to_read):
+        # Candidates that were not offered may be free although those before them are held.
+        if self._claims and (granted or self._has_more_to_read or (moved and len(self._buffer))):
             self._due = True
 
     @property
@@ -284,22 +284,19 @@ class Desk:
     async def _call_database(
         self, acknowledged: Sequence[LeasedFact], claims: Sequence[Claim], candidates: Candidates
     ) -> ClaimOutcome:
-        """One call. Raises OutcomeUnknown if it may have happened, and Unavailable if it certainly has not."""
+        """One call. Raises SubscriptionNotFound, Unavailable, and the errors of asyncpg."""
         began_at = perf_counter()
-        try:
-            async with self._pools.subscriptions.connection() as connection:
-                claimed = await claim_facts(
-                    connection,
-                    self.subscription.id,
-                    revision=self.subscription.revision,
-                    epoch=self._buffer.epoch,
-                    aside_max=self._aside_max,
-                    acknowledged=acknowledged,
-                    claims=claims,
-                    candidates=candidates,
-                )
-        except (*CONNECTION_FAILURES, asyncpg.PostgresError) as error:
-            raise failure_of(error) from error
+        async with self._pools.subscriptions.connection() as connection:
+            claimed = await claim_facts(
+                connection,
+                self.subscription.id,
+                revision=self.subscription.revision,
+                epoch=self._buffer.epoch,
+                aside_max=self._aside_max,
+                acknowledged=acknowledged,
+                claims=claims,
+                candidates=candidates,
+            )
         self._metrics.claims_called(perf_counter() - began_at)
         if claimed is None:
             raise SubscriptionNotFound(self.subscription.name)
@@ -363,13 +360,13 @@ class Desk:
     async def _bodies_of(self, positions: Sequence[Position], bodies: dict[Position, bytes]) -> dict[Position, bytes]:
         """Facts at some positions, as many as fit into an answer, at least one."""
         missing = [position for position in positions if position not in bodies]
-        if not missing:
-            return bodies
-        async with self._pools.read() as connection:
-            listed = await list_facts_at(
-                connection, missing, bytes_max=AHEAD_BYTES_MAX, master_keys=self._pools.master_keys
-            )
-        return bodies | {fact.position: fact.json for fact in listed}
+        if missing:
+            async with self._pools.read() as connection:
+                listed = await list_facts_at(
+                    connection, missing, bytes_max=AHEAD_BYTES_MAX, master_keys=self._pools.master_keys
+                )
+            bodies = bodies | {fact.position: fact.json for fact in listed}
+        return first_bodies(positions, bodies, bytes_max=AHEAD_BYTES_MAX)
 
     async def _release(self, facts: Sequence[LeasedFact]) -> None:
         """Return facts as if they had not been claimed. If that fails, their lease runs out."""
@@ -379,13 +376,3 @@ class Desk:
         except (Unavailable, *CONNECTION_FAILURES, asyncpg.PostgresError) as error:
             log.warning("facts could not be released, and come again when their lease runs out: %s", error)
         self.look()
-
-
-def failure_of(error: Exception) -> FactwireError:
-    """Error of a call that failed in the database."""
-    if not is_certainly_not_written(error):
-        return OutcomeUnknown(detail="The acknowledgements may or may not be stored. Repeating the request is safe.")
-    if isinstance(error, (*CONNECTION_FAILURES, asyncpg.QueryCanceledError)):
-        return Unavailable("The database did not answer.")
-    log.error("a call for a subscription failed", exc_info=error)
-    return InternalError("The call failed.")

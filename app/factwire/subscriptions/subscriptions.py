@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import datetime
 from typing import NamedTuple
 
@@ -21,7 +22,8 @@ from factwire.store.subscriptions.claims import Return, Returned, extend_leases,
 from factwire.store.subscriptions.definitions import find_subscription
 from factwire.store.subscriptions.parked import resolve_parked
 from factwire.subscriptions.candidates import Buffered
-from factwire.subscriptions.desk import Desk, failure_of
+from factwire.subscriptions.desk import Desk
+from factwire.subscriptions.failures import failure_of
 from factwire.subscriptions.match_watch import MatchWatch
 from factwire.subscriptions.waiting import AckResult, ClaimResult
 from factwire.telemetry.metrics import Metrics
@@ -128,9 +130,11 @@ class Subscriptions:
             returned = await return_facts(connection, subscription.id, own, how)
         if returned is None:
             raise self._gone(subscription)
-        self._metrics.delivered("parked" if how.park else "released" if how.released else "retried", returned.facts)
+        self._metrics.delivered("parked", returned.parked)
+        self._metrics.delivered("released" if how.released else "retried", returned.facts - returned.parked)
+        self._metrics.delivered("lost", len(returned.lost))
         self.look(subscription.id)
-        return Returned(returned.facts, returned.lost | set(facts).difference(own), returned.withdrawn)
+        return replace(returned, lost=returned.lost | set(facts).difference(own))
 
     async def extend(
         self, subscription: Subscription, facts: Sequence[LeasedFact], *, seconds: float | None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from dataclasses import dataclass
-from typing import Any, Sequence, Union
+from typing import Any, Protocol, Sequence, Union
 
 from .errors import FactwireError
 from .facts import Fact
@@ -22,6 +22,12 @@ class Claimed:
     attempt: int
     lease: str
     subscription: str
+
+
+class Stop(Protocol):
+    """An event that ends a worker: that of threading, or of asyncio."""
+
+    def is_set(self) -> bool: ...
 
 
 AnyClaimed = Union[Claimed, Sequence[Claimed]]

@@ -2,7 +2,7 @@
 
 import { FactwireError } from "./errors.js";
 import type { FactOf, Payloads } from "./facts.js";
-import { SubscriptionNotFound } from "./problems.js";
+import { LeaseLost, SubscriptionNotFound } from "./problems.js";
 
 const WAIT_SECONDS = 20;
 const FLUSH_MS = 1000;
@@ -31,7 +31,7 @@ export class Park extends FactwireError {}
 export interface Working {
   /** The name of this worker among the others, for people. */
   worker?: string;
-  /** Facts of one claim (default: 100). */
+  /** Facts of one claim (default: 10). They are handled one after the other, and no other worker gets them meanwhile. */
   limit?: number;
   /** End when there is nothing left to claim at present. */
   untilCaughtUp?: boolean;
@@ -59,6 +59,7 @@ export class Worker<P extends Payloads> {
   private readonly path: string;
   private left: Claimed<P>[] = [];
   private done: string[] = [];
+  private lost = new Set<string>();
   private flushedAt = 0;
 
   constructor(private readonly client: Asking, private readonly subscription: string, private readonly handle: (claimed: Claimed<P>) => unknown, private readonly options: Working) {
@@ -66,7 +67,7 @@ export class Worker<P extends Payloads> {
   }
 
   async run(): Promise<void> {
-    const { worker = `worker-${Math.random().toString(36).slice(2, 8)}`, limit = 100, untilCaughtUp = false, signal } = this.options;
+    const { worker = `worker-${Math.random().toString(36).slice(2, 8)}`, limit = 10, untilCaughtUp = false, signal } = this.options;
     const { ack_timeout_seconds } = await this.client.ask("GET", this.path, "ack_timeout_seconds");
     const waitSeconds = untilCaughtUp ? 0 : WAIT_SECONDS;
     while (!signal?.aborted) {
@@ -86,11 +87,13 @@ export class Worker<P extends Payloads> {
   /** Handle the facts of one claim. What is left when this ends by force goes back at once. */
   private async workOff(facts: any[], timeoutMs: number): Promise<void> {
     this.left = facts.map(({ fact, attempt, lease }) => ({ fact: { ...fact, cursor: String(fact.position) }, attempt, lease, subscription: this.subscription }));
+    this.lost.clear();
     this.flushedAt = Date.now();
     const extending = setInterval(() => void this.say("extend", { leases: [...this.left.map(({ lease }) => lease), ...this.done].slice(0, 1000) }), timeoutMs / 3);
     try {
       while (this.left.length && !this.options.signal?.aborted) {
-        await this.handleOne(this.left[0]!);
+        if (this.lost.has(this.left[0]!.lease)) this.left.shift();
+        else await this.handleOne(this.left[0]!);
         if (Date.now() - this.flushedAt > FLUSH_MS) await this.flush();
       }
     } finally {
@@ -108,6 +111,7 @@ export class Worker<P extends Payloads> {
       this.done.push(lease);
     } catch (failure) {
       this.left.shift();
+      if (failure instanceof LeaseLost && leasesOf(failure).includes(lease)) return this.report(failure, claimed);
       if (!(failure instanceof Retry || failure instanceof Park)) this.report(failure, claimed);
       await this.flush();
       const { withdrawn = [] } = await this.say("nack", { leases: [lease], ...returnedAs(failure) });
@@ -129,6 +133,7 @@ export class Worker<P extends Payloads> {
       return await this.client.ask("POST", `${this.path}/${operation}`, needs, body);
     } catch (error) {
       if (error instanceof SubscriptionNotFound && operation !== "extend") throw error;
+      if (error instanceof LeaseLost) for (const lease of leasesOf(error)) this.lost.add(lease); // others have them
       this.report(error);
       return {};
     }
@@ -139,6 +144,8 @@ export class Worker<P extends Payloads> {
     else console.error(`subscription ${this.subscription}:`, error);
   }
 }
+
+const leasesOf = (problem: LeaseLost): string[] => (problem.members.leases as string[] | undefined) ?? [];
 
 /** How a fact goes back after a failure. Of an unforeseen one only the class is told: its text may be personal. */
 function returnedAs(failure: unknown): object {

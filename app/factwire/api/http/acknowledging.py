@@ -10,14 +10,13 @@ from factwire.api.http.models import AcknowledgeBody
 from factwire.api.http.subscription_access import named_subscription
 from factwire.api.http.subscription_conversion import leases_from
 from factwire.domain.effect import Acknowledgement
-from factwire.domain.errors import FactwireError
 from factwire.domain.fact import invalid_field
 from factwire.domain.position import Position
 from factwire.domain.principal import Principal
-from factwire.domain.subscription import LeasedFact
-from factwire.domain.subscription_errors import LeaseLost
+from factwire.domain.subscription_errors import EarlierOpen, LeaseLost
 from factwire.publish.batch import Published
 from factwire.publish.intake import Acknowledges, Admitted
+from factwire.subscriptions.waiting import AckResult
 
 
 def acknowledges_from(body: AcknowledgeBody | UnsetType | None) -> Acknowledges | None:
@@ -48,7 +47,8 @@ async def with_effects(context: Context, principal: Principal, admitted: Admitte
 async def finish(context: Context, admitted: Admitted, published: Published) -> int | None:
     """Number of facts that a publish has acknowledged; None if it was to acknowledge none.
 
-    The facts of a retry may have been published without the acknowledgement: then it is made now, if it still can be.
+    The facts of a retry are in the log, perhaps without the acknowledgement: then it is made now. Raises LeaseLost and
+    EarlierOpen if it cannot be made, OutcomeUnknown and Unavailable.
     """
     if admitted.acknowledges is None:
         return None
@@ -57,12 +57,14 @@ async def finish(context: Context, admitted: Admitted, published: Published) -> 
         context.subscriptions.look(leases[0].subscription)
         context.metrics.delivered("acknowledged", len(leases))
         return len(leases)
-    try:
-        return await acknowledge_late(context, admitted.acknowledges.subscription, leases)
-    except FactwireError:
-        return 0
+    subscription = await context.subscriptions.find(admitted.acknowledges.subscription)
+    return acknowledged_by(await context.subscriptions.acknowledge(subscription, leases))
 
 
-async def acknowledge_late(context: Context, name: str, leases: tuple[LeasedFact, ...]) -> int:
-    result = await context.subscriptions.acknowledge(await context.subscriptions.find(name), leases)
+def acknowledged_by(result: AckResult) -> int:
+    """Number of facts that are done. Raises LeaseLost and EarlierOpen if some are not."""
+    if result.lost:
+        raise LeaseLost([str(fact) for fact in result.lost], acknowledged=result.acknowledged)
+    if result.early:
+        raise EarlierOpen([str(fact) for fact in result.early], acknowledged=result.acknowledged)
     return result.acknowledged

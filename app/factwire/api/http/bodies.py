@@ -57,6 +57,13 @@ class Bodies:
         check_media_type(request, JSON)
         return await self.read(request)
 
+    async def read_optional_json(self, request: Request) -> bytes:
+        """Read a JSON body, or an empty object if the request has none. Raises UnsupportedMediaType for any other."""
+        has_body = header(request.scope, b"content-length") not in (b"", b"0")
+        if not has_body and not header(request.scope, b"transfer-encoding"):
+            return b"{}"
+        return await self.read_json(request)
+
     async def read(self, request: Request) -> bytes:
         """Read one body. It is refused as soon as it is known to be too large, not after it was read."""
         check_no_coding(request.scope)

@@ -1,7 +1,7 @@
 """Claims and acknowledgements in the database; alembic/sql/claim_facts_v1.sql has the rules."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from itertools import repeat
 from typing import NamedTuple
@@ -22,7 +22,7 @@ select revision, epoch, seq, position, ready, open, limited, until, lost_leases,
 """
 
 RETURN_FACTS = """
-select revision, returned, lost_leases, lost_positions, withdrawn_leases, withdrawn_positions
+select revision, returned, parked, lost_leases, lost_positions, withdrawn_leases, withdrawn_positions
   from factwire.return_facts($1, $2, $3, $4, $5, $6, $7)
 """
 
@@ -151,11 +151,15 @@ class Return:
 
 @dataclass(frozen=True, slots=True)
 class Returned:
-    """Result of a return: how many of the facts went back, those of ended leases, and those that went with others."""
+    """Result of a return.
+
+    `facts` went back, `parked` of them for good. The leases of `lost` had ended; `withdrawn` went with others.
+    """
 
     facts: int
+    parked: int
     lost: frozenset[LeasedFact]
-    withdrawn: frozenset[LeasedFact] = field(default_factory=frozenset)
+    withdrawn: frozenset[LeasedFact]
 
 
 async def return_facts(
@@ -179,6 +183,7 @@ async def return_facts(
         return None
     return Returned(
         row["returned"],
+        row["parked"],
         leased_facts(subscription, row["lost_leases"], row["lost_positions"]),
         leased_facts(subscription, row["withdrawn_leases"], row["withdrawn_positions"]),
     )

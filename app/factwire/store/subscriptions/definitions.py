@@ -33,14 +33,20 @@ with made as (
 select * from made
 """
 
-# The revision grows only with a change, so that a file that is applied again disturbs no worker.
+BY_NAME_LOCKED = "select * from factwire.subscriptions where name = $1 for update"
+
+# The revision grows only with a change, so that a file that is applied again disturbs no worker. `before` waits for
+# whoever changes the row at the same time, and then has what they have made of it.
 CHANGE = """
-with changed as (
+with before as (
+  select * from factwire.subscriptions where id = $1 for update
+), changed as (
   update factwire.subscriptions s
      set query = $2, include = $3, exclude = $4, ack_timeout_seconds = $5, max_attempts = $6, on_failure = $7,
          in_flight_max = $8, backoff_first_seconds = $9, backoff_factor = $10, backoff_most_seconds = $11,
          revision = s.revision + 1
-   where s.id = $1
+    from before b
+   where s.id = b.id
      and (s.query, s.include, s.exclude, s.ack_timeout_seconds, s.max_attempts, s.on_failure, s.in_flight_max,
           s.backoff_first_seconds, s.backoff_factor, s.backoff_most_seconds)
          is distinct from ($2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
@@ -48,19 +54,22 @@ with changed as (
 )
 select * from changed
  union all
-select * from factwire.subscriptions where id = $1 and not exists (select from changed)
+select * from before where not exists (select from changed)
 """
 
 PAUSE = """
-with changed as (
+with before as (
+  select * from factwire.subscriptions where id = $1 for update
+), changed as (
   update factwire.subscriptions s
      set paused_at = case when $2 then clock_timestamp() end, failed = false, reason = $3, revision = s.revision + 1
-   where s.id = $1 and (s.paused_at is null) = $2
+    from before b
+   where s.id = b.id and (s.paused_at is null) = $2
   returning s.*
 )
 select * from changed
  union all
-select * from factwire.subscriptions where id = $1 and not exists (select from changed)
+select * from before where not exists (select from changed)
 """
 
 RESET = "select factwire.reset_subscription($1, $2)"
@@ -78,6 +87,11 @@ class Definition:
 
 async def find_subscription(connection: Connection, name: str) -> Subscription | None:
     return optional_subscription(await connection.fetchrow(BY_NAME, name))
+
+
+async def lock_subscription(connection: Connection, name: str) -> Subscription | None:
+    """Subscription that nobody else can change until the transaction ends."""
+    return optional_subscription(await connection.fetchrow(BY_NAME_LOCKED, name))
 
 
 async def read_subscription(connection: Connection, id: int) -> Subscription | None:

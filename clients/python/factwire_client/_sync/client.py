@@ -29,7 +29,7 @@ from ..facts import (
     published_of,
 )
 from ..retrying import Attempts
-from ..work import AnyClaimed, Claimed, acknowledgement_of, worker_name
+from ..work import AnyClaimed, Claimed, Stop, acknowledgement_of, worker_name
 from .closing import closing
 from .views import View
 from .work import Worker
@@ -307,16 +307,18 @@ class Factwire:
         handle: Callable[[Claimed], None],
         *,
         worker: str | None = None,
-        limit: int = 100,
+        limit: int = 10,
         until_caught_up: bool = False,
+        stop: Stop | None = None,
     ) -> None:
         """Handle the facts of a subscription, beside its other workers: one after the other, until this is cancelled.
 
+        When `stop` is set, it ends after the fact in hand, or the claim that waits: at most 20 seconds later.
         A fact is acknowledged when `handle` returns. If it raises Retry or Park, the fact comes again or is parked, and
         so does it after any other exception, by the rules of the subscription. Meanwhile the leases are extended.
         Raises SubscriptionNotFound and Forbidden.
         """
-        Worker(self, subscription, handle, worker or worker_name(), limit).run(until_caught_up=until_caught_up)
+        Worker(self, subscription, handle, worker or worker_name(), limit, stop).run(until_caught_up=until_caught_up)
 
     def claim_once(self, path: str, body: Mapping[str, Any], wait_seconds: float) -> Any:
         """One claim, which is repeated without end while the service cannot be reached."""

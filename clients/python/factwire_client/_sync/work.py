@@ -13,7 +13,7 @@ from .. import problems
 from ..errors import FactwireError
 from ..facts import Fact, encode
 from ..keeping import at_last, kept
-from ..work import Claimed, Park, Retry, returned_as
+from ..work import Claimed, Park, Retry, Stop, returned_as
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +41,7 @@ class Worker:
         handle: Callable[[Claimed], None],
         worker: str,
         limit: int,
+        stop: Stop | None,
     ) -> None:
         self._client = client
         self._name = subscription
@@ -48,16 +49,18 @@ class Worker:
         self._handle = handle
         self._worker = worker
         self._limit = limit
+        self._stop = stop
         self._timeout = 30.0
         self._left: list[dict[str, Any]] = []
         self._done: list[str] = []
+        self._lost: set[str] = set()
         self._flushed_at = 0.0
 
     def run(self, *, until_caught_up: bool) -> None:
         status = self._client.request("GET", self._path)
         self._timeout = float(status.json()["ack_timeout_seconds"])
         wait_seconds = 0.0 if until_caught_up else WAIT_SECONDS
-        while True:
+        while not self._is_stopped:
             body = {"worker": self._worker, "limit": self._limit, "wait_seconds": wait_seconds}
             answer = self._client.claim_once(f"{self._path}/claim", body, wait_seconds)
             self._work_off(answer["facts"])
@@ -66,16 +69,23 @@ class Worker:
 
     def _work_off(self, facts: list[dict[str, Any]]) -> None:
         """Handle the facts of one claim. What is left when this ends by force goes back at once."""
-        self._left, self._flushed_at = list(facts), time.monotonic()
+        self._left, self._lost, self._flushed_at = list(facts), set(), time.monotonic()
         try:
-            while self._left:
+            while self._left and not self._is_stopped:
+                if self._left[0]["lease"] in self._lost:
+                    self._left.pop(0)
+                    continue
                 self._handle_one(self._left[0])
                 if time.monotonic() - self._flushed_at > FLUSH_SECONDS:
                     self._flush()
-            self._flush()
+            self._give_up()
         except BaseException:
             at_last(self._give_up)
             raise
+
+    @property
+    def _is_stopped(self) -> bool:
+        return self._stop is not None and self._stop.is_set()
 
     def _handle_one(self, members: dict[str, Any]) -> None:
         lease = members["lease"]
@@ -83,6 +93,9 @@ class Worker:
         self._left.pop(0)
         if failure is None:
             self._done.append(lease)
+            return
+        if isinstance(failure, problems.LeaseLost) and lease in failure.members.get("leases", ()):
+            log.warning("the fact at position %s is in the hands of another worker", members["fact"]["position"])
             return
         if not isinstance(failure, (Park, Retry)):
             log.error("the fact at position %s was not handled", members["fact"]["position"], exc_info=failure)
@@ -119,6 +132,10 @@ class Worker:
             return answer
         except problems.SubscriptionNotFound:
             raise
+        except problems.LeaseLost as error:
+            self._lost.update(error.members.get("leases", ()))  # others have them: they are not begun any more
+            log.warning("%s of the subscription %s: %s", operation, self._name, error)
+            return {}
         except FactwireError as error:
             log.warning("%s of the subscription %s: %s", operation, self._name, error)
             return {}
