@@ -6,13 +6,17 @@
 -- same claim; otherwise it is held, and holds back later facts with any of its keys. `ordering: all` is one key for all
 -- facts, and nothing is held: the cursor stops before the first fact that must wait.
 -- Nothing is granted if the process knows another revision of the subscription, or another epoch, than there is now: its
--- candidates may be those of another query, or of a history that was lost. `revision` is null if there is no subscription.
+-- candidates may be those of another query, or of a history that was lost. p_witness_* is the newest fact that the process
+-- has read, not before a candidate: if another fact is there, `forked` is true, and nothing is granted. Otherwise the
+-- cursor would pass facts that are published in place of the lost ones. `revision` is null if there is no subscription.
 -- The lists of granted facts have one entry for each: position, place of its claim, attempt. The result has no bodies, so
 -- that it is smaller than a socket's buffer: a process that stalls must not keep the lock.
 create function factwire.claim_facts(
   p_subscription integer,
   p_revision integer,
   p_epoch integer,
+  p_witness_position bigint,
+  p_witness_id uuid,
   p_aside_max integer,
   p_ack_leases bigint[],
   p_ack_positions bigint[],
@@ -26,6 +30,7 @@ create function factwire.claim_facts(
   p_key_places integer[],
   out revision integer,
   out epoch integer,
+  out forked boolean,
   out seq bigint,
   out "position" bigint,
   out ready bigint,
@@ -82,9 +87,14 @@ begin
 
   select * into v_subscription from factwire.subscriptions s where s.id = p_subscription;
   revision := v_subscription.revision;
-  select l.epoch into epoch from factwire.log l;
+  select l.epoch, l.forked_at is not null
+                  or (l.epoch = p_epoch and coalesce(p_witness_position > l.floor, false)
+                      and not exists (select from factwire.facts f
+                                       where f.position = p_witness_position and f.id = p_witness_id))
+    into epoch, forked
+    from factwire.log l;
   limited := false;
-  if cardinality(p_claim_leases) > 0 and v_subscription.paused_at is null and (revision, epoch) = (p_revision, p_epoch) then
+  if cardinality(p_claim_leases) > 0 and v_subscription.paused_at is null and (revision, epoch, forked) = (p_revision, p_epoch, false) then
     select * into v_granted
       from factwire.grant_facts(
         v_cursor, v_subscription.in_flight_max,

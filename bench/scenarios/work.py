@@ -108,10 +108,16 @@ async def _measure(site: Site, target: Target, turns: list[Turn], facts: int) ->
             done += count
             marks.append((perf_counter() - began_at, done))
 
-    async with asyncio.timeout(600):
-        await asyncio.gather(*map(work, turns))
+    working = [asyncio.create_task(work(turn)) for turn in turns]
+    async with asyncio.timeout(600):  # the first that has nothing left to do ends it: the others may wait for more
+        await asyncio.wait(working, return_when=asyncio.FIRST_COMPLETED)
     seconds = perf_counter() - began_at
     cost = await meter.stop()
+    for task in working:
+        task.cancel()
+    for ended in await asyncio.gather(*working, return_exceptions=True):
+        if isinstance(ended, Exception):
+            raise ended
     values = {_ACKNOWLEDGED.name: facts / seconds, _STEADY.name: _rate(marks, 0.8, 1.0) / _rate(marks, 0.0, 0.2)}
     return Sample(values, cost.per("fact", facts))
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 
-from tests.faults.checks import erasing, following, forking, importing, publishing, reading
+from tests.faults.checks import erasing, following, forking, importing, publishing, reading, working
 from tests.faults.checks.past import Past, Violation
 from tests.faults.history import Entry
 
@@ -42,6 +42,11 @@ RULES: tuple[Callable[[Past], Iterator[Violation]], ...] = (
     erasing.erasures_are_told_once,
     erasing.what_is_told_is_gone,
     erasing.gone_facts_agree,
+    working.acknowledged_facts_are_done,
+    working.facts_are_acknowledged_once,
+    working.aggregates_are_in_one_pair_of_hands,
+    working.aggregates_come_in_order,
+    working.every_fact_is_acknowledged,
     forking.a_noticed_fork_ends_publishing,
     forking.lost_cursors_never_hold,
     forking.publishing_goes_on,

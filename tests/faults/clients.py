@@ -164,7 +164,12 @@ def refused(response: httpx.Response) -> Outcome:
         problem = response.json()
     except ValueError:
         return Outcome(response.status_code, "no problem document")
-    return Outcome(response.status_code, problem["type"].rpartition(":")[2], conflict=problem.get("position"))
+    return Outcome(
+        response.status_code,
+        problem["type"].rpartition(":")[2],
+        conflict=problem.get("position"),
+        refused=tuple(problem.get("leases", ())),
+    )
 
 
 class Publisher(Client):
@@ -187,6 +192,9 @@ class Publisher(Client):
                 if await self.until_acknowledged(*batch, None, tries=1 if chance > 0.95 else None):
                     done[:] = [*done[-REMEMBERED:], batch]
             await asyncio.sleep(self.random.uniform(0, PAUSE_SECONDS))
+
+    async def finish(self) -> None:
+        """Do what is left when everybody has stopped."""
 
     def batch(self, count: int) -> tuple[list[Sent], list[dict[str, Any]]]:
         bodies = [self.body(self.random.choice(TYPES), f"order-{self.random.randrange(200)}") for _ in range(count)]

@@ -70,6 +70,29 @@ class Import(msgspec.Struct, frozen=True, tag_field="kind", tag="import"):
     facts: list[Sent]
 
 
+class Claim(msgspec.Struct, frozen=True, tag_field="kind", tag="claim"):
+    """Facts of a subscription over one type, in order for each aggregate, under leases of so many seconds."""
+
+    type: str
+    limit: int
+    lease_seconds: float
+
+
+class Settle(msgspec.Struct, frozen=True, tag_field="kind", tag="settle"):
+    """What becomes of claimed facts: `how` is the operation."""
+
+    how: str  # "ack", "nack", "park" or "release"
+    leases: list[str]
+
+
+class Handed(msgspec.Struct, frozen=True, array_like=True):
+    """A fact that was handed out, under a lease of its own."""
+
+    lease: str
+    attempt: int
+    fact: Seen
+
+
 class Erase(msgspec.Struct, frozen=True, tag_field="kind", tag="erase"):
     data_subject: str
 
@@ -92,6 +115,7 @@ class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
     """What came back. Status 0: nothing that could be understood, for the reason in `problem`.
 
     Of an import, it is what its last line says: 200 for a result. `published_at` of an erasure is when it was done.
+    `refused` are the leases that could not be settled, while the others of the same request were.
     """
 
     status: int
@@ -104,6 +128,8 @@ class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
     epoch: int = 0
     facts: list[Seen] = []
     imported: Imported | None = None
+    handed: list[Handed] = []
+    refused: tuple[str, ...] = ()
 
     @property
     def acknowledged(self) -> bool:
@@ -117,7 +143,7 @@ class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
         return 400 <= self.status < 500 or (self.status == 503 and self.problem != "outcome-unknown")
 
 
-Request = Publish | Read | Follow | Import | Erase | Redact
+Request = Publish | Read | Follow | Import | Erase | Redact | Claim | Settle
 
 
 class Call(msgspec.Struct, frozen=True, tag_field="kind", tag="call"):

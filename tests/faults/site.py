@@ -110,6 +110,8 @@ class Site:
         publishing = [task for task in self._tasks if task.get_name() not in {it.process for it in self.followers}]
         if publishing:
             await asyncio.wait(publishing, timeout=SETTLE_SECONDS)
+        for client in self.beside:
+            await client.finish()
         auditor = Client(self.shared, "auditor", url=self.shared.urls[-1])
         head = await self._audit(auditor)
         with suppress(TimeoutError):  # the checker tells who is missing what

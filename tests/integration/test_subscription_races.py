@@ -3,15 +3,17 @@
 import asyncio
 import time
 from collections.abc import Sequence
+from uuid import uuid4
 
 import pytest
 
 from factwire.domain.effect import Acknowledgement
-from factwire.domain.position import Position
+from factwire.domain.position import START, Position
 from factwire.domain.subscription import LeasedFact
 from factwire.domain.subscription_errors import LeaseLost
 from factwire.publish.batch import Published
 from factwire.publish.publisher import Publisher
+from factwire.store.append import Witness
 from factwire.store.connection import Connection
 from factwire.store.subscriptions.claims import Candidates, Claim, claim_facts
 from tests.integration.logs import connected
@@ -130,3 +132,29 @@ async def test_a_publish_whose_lease_is_being_changed_is_decided_by_a_later_call
 
 async def publish_with(publisher: Publisher, id: int) -> Published:
     return await publisher.publish([a_fact()], effects=[Acknowledgement(id, 1, (1,))])
+
+
+@pytest.mark.parametrize("position", [1, 2])
+async def test_facts_of_another_history_are_not_granted(fresh_database_url: str, position: int) -> None:
+    """Behind a fail-over that lost facts, others may stand in their place, or nobody yet."""
+    async with connected(fresh_database_url) as [connection], publishers(fresh_database_url, 1) as (publisher,):
+        await publisher.publish([a_fact()])
+        stored = await connection.fetchval("select id::text from factwire.facts")
+        id = await new_subscription(connection)
+        epoch = await connection.fetchval("select epoch from factwire.log")
+        candidates = Candidates(START, Position(position), [Position(position)], [()])
+        for witness in (str(uuid4()), stored):
+            outcome = await claim_facts(
+                connection,
+                id,
+                revision=1,
+                epoch=epoch,
+                witness=Witness(epoch, Position(position), witness),
+                aside_max=1000,
+                claims=[Claim(1, 1, "w")],
+                candidates=candidates,
+            )
+            is_there = (position, witness) == (1, stored)
+            assert outcome is not None
+            assert (outcome.is_forked, len(outcome.granted[0])) == (not is_there, int(is_there))
+            assert outcome.position == int(is_there)

@@ -53,7 +53,7 @@ class CandidateBuffer:
     """The matches of one subscription in (after, through], as far as they were read.
 
     They are of one epoch and of one revision of the subscription, and are dropped if either changes, or if a fact was
-    erased since, which may be among them.
+    erased since, which may be among them. None is after the head of the tail, which bears witness to all of them.
     """
 
     def __init__(self, pools: Pools, tail: Tail, buffered: Buffered) -> None:
@@ -63,7 +63,7 @@ class CandidateBuffer:
         self.after = self.through = Position(0)
         self.epoch = 0
         self.bytes = 0
-        self._erasures = 0
+        self._erasures = self._beginnings = 0
         self._buffered = buffered
 
     def __len__(self) -> int:
@@ -72,7 +72,12 @@ class CandidateBuffer:
     @property
     def is_good(self) -> bool:
         """False if its facts may be of another history, or contain a payload that was erased since."""
-        return self.epoch == self._tail.epoch and self._erasures == self._tail.erasures
+        tail = self._tail
+        return tail.fork is None and (self.epoch, self._erasures, self._beginnings) == (
+            tail.epoch,
+            tail.erasures,
+            tail.beginnings,
+        )
 
     def restart(self, position: Position) -> None:
         """Forget everything, and go on behind a position."""
@@ -81,6 +86,7 @@ class CandidateBuffer:
         self.bytes = 0
         self.after = self.through = position
         self.epoch, self._erasures = self._tail.epoch, self._tail.erasures
+        self._beginnings = self._tail.beginnings
 
     def advance(self, position: Position) -> None:
         """Drop the candidates up to the position of the cursor. If the cursor was set back, all are dropped."""
@@ -97,7 +103,9 @@ class CandidateBuffer:
         self.through = max(self.through, position)
 
     def first(self, count: int) -> Candidates:
-        """The first of them, for one call."""
+        """The first of them, for one call; none if they may be of another history."""
+        if not self.is_good:
+            return Candidates(self.after, self.after)
         taken = list(islice(self._facts, count))
         through = self.after if not taken else taken[-1].position
         if len(taken) == len(self._facts):
@@ -143,8 +151,9 @@ class CandidateBuffer:
         if after < found.floor:
             raise CursorExpired(floor=found.floor)
         for fact in found.facts:
-            self._add(subscription.delivery.ordering, fact)
-        self.through = found.through
+            if fact.position <= self._tail.head:
+                self._add(subscription.delivery.ordering, fact)
+        self.through = max(after, min(found.through, self._tail.head))
 
     def _add(self, ordering: Ordering, fact: FactJson) -> None:
         keys = keys_of(ordering, aggregate_ids_of(fact.json) if ordering is Ordering.AGGREGATE else ())

@@ -14,6 +14,7 @@ from factwire.domain.position import Position
 from factwire.domain.subscription import LeasedFact, Subscription
 from factwire.domain.subscription_errors import SubscriptionNotFound
 from factwire.follow.tail import Tail
+from factwire.store.append import Witness
 from factwire.store.pools import CONNECTION_FAILURES, Pools
 from factwire.store.subscriptions.changes import Change
 from factwire.store.subscriptions.claims import Candidates, Claim, ClaimOutcome, Return, claim_facts, return_facts
@@ -31,6 +32,7 @@ LEASE_BITS = 63
 CLAIMS_MAX = 100  # in one call
 ACKNOWLEDGEMENTS_MAX = 2000
 SEARCH_SECONDS = 0.5
+FORK_SECONDS = 2.0
 SCANNED_MAX = 10_000  # positions without a match after which the cursor is stored all the same
 
 
@@ -253,12 +255,16 @@ class Desk:
         return min(AHEAD_FACTS_MAX, self._ahead * sum(claim.limit for claim in claims))
 
     async def _claim_and_acknowledge(self, acks: Sequence[WaitingAck], claims: Sequence[WaitingClaim]) -> None:
-        offered = self._buffer.first(self._offer(claims))
+        offered, witness = self._buffer.first(self._offer(claims)), self._tail.witness
         bodies = self._buffer.bodies(len(offered.positions))
         erasures = self._tail.erasures
         asked = [Claim(randbits(LEASE_BITS), claim.limit, claim.worker) for claim in claims]
-        claimed = await self._call_database([fact for ack in acks for fact in ack.facts], asked, offered)
+        claimed = await self._call_database([fact for ack in acks for fact in ack.facts], asked, offered, witness)
         self._answer_acks(acks, claimed)
+        if claimed.is_forked:
+            await self._tail.detects_fork(seconds=FORK_SECONDS)
+            self._tail.refuse_fork()
+            raise Unavailable("History was replaced, and is read anew.")
         if claimed.revision != self.subscription.revision or claimed.epoch != self._buffer.epoch:
             await self._begin_again(claimed)
             return
@@ -282,7 +288,11 @@ class Desk:
         return not len(self._buffer) and self._buffer.through < self._tail.head
 
     async def _call_database(
-        self, acknowledged: Sequence[LeasedFact], claims: Sequence[Claim], candidates: Candidates
+        self,
+        acknowledged: Sequence[LeasedFact],
+        claims: Sequence[Claim],
+        candidates: Candidates,
+        witness: Witness | None,
     ) -> ClaimOutcome:
         """One call. Raises SubscriptionNotFound, Unavailable, and the errors of asyncpg."""
         began_at = perf_counter()
@@ -292,6 +302,7 @@ class Desk:
                 self.subscription.id,
                 revision=self.subscription.revision,
                 epoch=self._buffer.epoch,
+                witness=witness,
                 aside_max=self._aside_max,
                 acknowledged=acknowledged,
                 claims=claims,

@@ -8,6 +8,7 @@ import msgspec
 
 from tests.faults.history import (
     Call,
+    Claim,
     Entry,
     Erase,
     Event,
@@ -22,6 +23,7 @@ from tests.faults.history import (
     Redact,
     Seen,
     Sent,
+    Settle,
 )
 
 NOT_TOLD = Outcome(0, "import")  # an import does not tell where a line stands
@@ -89,6 +91,8 @@ class Past:
         self.imports: dict[tuple[tuple[str, str], ...], Importation] = {}
         self.erasures: dict[str, list[Call]] = defaultdict(list)
         self.redactions: dict[str, list[Call]] = defaultdict(list)
+        self.claims: list[Call] = []
+        self.settlements: list[Call] = []
         self.loss: Loss | None = None
         self.raised: Raised | None = None
         self.keys: Keys | None = None
@@ -113,6 +117,9 @@ class Past:
         for call in self.reads:
             for fact in call.outcome.facts:
                 yield call.process, call.end, fact
+        for call in self.claims:
+            for handed in call.outcome.handed:
+                yield call.process, call.end, handed.fact
         for process, connections in self.connections.items():
             for event in (event for connection in connections for event in connection.events):
                 if event.fact:
@@ -171,6 +178,8 @@ class Past:
                 self.redactions[call.request.id].append(call)
             case Read():
                 self.reads.append(call)
+            case Claim() | Settle():
+                (self.claims if isinstance(call.request, Claim) else self.settlements).append(call)
             case Follow():
                 self.connections[call.process].append(Connection(call.process, call.start, call.request, call.outcome))
 
@@ -195,6 +204,7 @@ class Past:
         if loss is None:
             return
         asked = [(call.start, call.outcome.facts) for call in self.reads]
+        asked += [(call.start, [handed.fact for handed in call.outcome.handed]) for call in self.claims]
         for connections in self.connections.values():
             asked += [(it.start, [event.fact for event in it.events if event.fact]) for it in connections]
         for start, facts in asked:

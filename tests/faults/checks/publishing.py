@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 from tests.faults.checks.past import Past, Publication, Violation
-from tests.faults.history import Call, Condition, Import, Publish, Seen
+from tests.faults.history import Call, Condition, Import, Publish, Seen, Settle
 
 RAISED, ERASED, REDACTED = "EpochRaised", "DataSubjectErased", "FactRedacted"
 UNDERSTOOD = {"unavailable", "outcome-unknown"}
@@ -157,6 +157,8 @@ def answers_are_expected(past: Past) -> Iterator[Violation]:
         allowed = outcome.status in {0, 200, 201, 503}
         if isinstance(call.request, Publish | Import):
             allowed |= outcome.problem in {"condition-failed", "fact-id-conflict"}
+        if isinstance(call.request, Settle):
+            allowed |= outcome.problem in {"lease-lost", "earlier-open"}
         if isinstance(call.request, Publish) and outcome.problem == "data-subject-erased":
             allowed |= any(id in past.erasures for fact in call.request.facts for id in fact.aggregate_ids)
         if past.loss:

@@ -8,17 +8,18 @@ from typing import NamedTuple
 
 from factwire.domain.position import START, Position
 from factwire.domain.subscription import LeasedFact
+from factwire.store.append import Witness
 from factwire.store.append_arguments import array_text
 from factwire.store.connection import Connection
 from factwire.store.query_arguments import SEPARATOR
 from factwire.store.rows import required_row
 
 CLAIM_FACTS = """
-select revision, epoch, seq, position, ready, open, limited, until, lost_leases, lost_positions, early_leases,
+select revision, epoch, forked, seq, position, ready, open, limited, until, lost_leases, lost_positions, early_leases,
        early_positions, granted, granted_claims, granted_attempts
   from factwire.claim_facts(
-    $1, $2, $3, $4, $5::text::bigint[], $6::text::bigint[], $7::text::bigint[], $8::text::integer[],
-    string_to_array($9, e'\\x1f'), $10, $11, $12::text::bigint[], $13::text::bigint[], $14::text::integer[])
+    $1, $2, $3, $4, $5, $6, $7::text::bigint[], $8::text::bigint[], $9::text::bigint[], $10::text::integer[],
+    string_to_array($11, e'\\x1f'), $12, $13, $14::text::bigint[], $15::text::bigint[], $16::text::integer[])
 """
 
 RETURN_FACTS = """
@@ -54,7 +55,8 @@ NO_CANDIDATES = Candidates()
 class ClaimOutcome:
     """Result of one call.
 
-    `revision` and `epoch` are those of now: if they are not those of the call, nothing was granted. `seq` grows with
+    `revision` and `epoch` are those of now: if they are not those of the call, nothing was granted, nor if `is_forked`:
+    the log is not the one that the witness was read from. `seq` grows with
     each change of what is open. `ready` is the number of facts that may be claimed and were not, besides candidates,
     and `open` that of all that are claimed or set aside. `granted` has position and attempt of each fact, by claim.
     `limited` is True if a limit of the subscription kept facts back.
@@ -62,6 +64,7 @@ class ClaimOutcome:
 
     revision: int
     epoch: int
+    is_forked: bool
     seq: int
     position: Position
     ready: int
@@ -79,6 +82,7 @@ async def claim_facts(
     *,
     revision: int,
     epoch: int,
+    witness: Witness | None = None,
     aside_max: int,
     acknowledged: Sequence[LeasedFact] = (),
     claims: Sequence[Claim] = (),
@@ -86,7 +90,8 @@ async def claim_facts(
 ) -> ClaimOutcome | None:
     """Acknowledge facts, then claim others, in one transaction. None if there is no such subscription.
 
-    Of the candidates, those are granted, or held, that no other call has passed. Raises the errors of asyncpg.
+    Of the candidates, those are granted, or held, that no other call has passed. All were read from the log that has
+    the `witness`, and none is after it. Raises the errors of asyncpg.
     """
     keys = [(key, place) for place, each in enumerate(candidates.keys, 1) for key in each]
     row = required_row(
@@ -95,6 +100,8 @@ async def claim_facts(
             subscription,
             revision,
             epoch,
+            witness and witness.position,
+            witness and witness.id,
             aside_max,
             array_text(fact.lease for fact in acknowledged),
             array_text(fact.position for fact in acknowledged),
@@ -118,6 +125,7 @@ async def claim_facts(
     return ClaimOutcome(
         row["revision"],
         row["epoch"],
+        row["forked"],
         row["seq"],
         row["position"],
         row["ready"],
