@@ -168,7 +168,7 @@ def test_every_target_that_is_named_exists() -> None:
 def test_the_commands_of_the_readme_run(service: ServiceProcess) -> None:
     """As they stand, but against the service of the test, and with an end to what would follow for ever."""
     blocks = TO_RUN.findall((ROOT / "README.md").read_text())
-    assert len(blocks) == 2
+    assert len(blocks) == 3
     answers = [run(block, service.url) for block in blocks]
     assert '"position"' in answers[0]
     assert '"facts":[{"position":' in answers[0]

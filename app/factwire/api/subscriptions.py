@@ -53,7 +53,7 @@ from factwire.store.subscriptions.definitions import (
     delete_subscription,
     find_subscription,
     list_subscriptions,
-    lock_subscription,
+    locked_subscription,
     pause_subscription,
     read_subscription,
     reset_subscription,
@@ -192,8 +192,10 @@ async def change(request: Request) -> Response:
     parameters_of(request)
     body, _ = CHANGE.decode(await context.bodies.read_json(request))
     context.tail.refuse_on_standby()
-    async with acquire_for_change(context.pools.manage) as connection, connection.transaction():
-        before = await lock_subscription(connection, name)
+    async with (
+        acquire_for_change(context.pools.manage) as connection,
+        locked_subscription(connection, name) as before,
+    ):
         if before is None:
             raise SubscriptionNotFound(name)
         form, scope = before.form, before.scope

@@ -1,6 +1,7 @@
 """Subscriptions as they are stored: create, find, change and delete them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -89,9 +90,11 @@ async def find_subscription(connection: Connection, name: str) -> Subscription |
     return optional_subscription(await connection.fetchrow(BY_NAME, name))
 
 
-async def lock_subscription(connection: Connection, name: str) -> Subscription | None:
-    """Subscription that nobody else can change until the transaction ends."""
-    return optional_subscription(await connection.fetchrow(BY_NAME_LOCKED, name))
+@asynccontextmanager
+async def locked_subscription(connection: Connection, name: str) -> AsyncIterator[Subscription | None]:
+    """Subscription in a transaction during which no other can change it."""
+    async with connection.transaction():
+        yield optional_subscription(await connection.fetchrow(BY_NAME_LOCKED, name))
 
 
 async def read_subscription(connection: Connection, id: int) -> Subscription | None:
