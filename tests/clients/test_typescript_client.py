@@ -289,7 +289,7 @@ def test_a_project_tests_with_vitest() -> None:
     command = ["node", "node_modules/vitest/vitest.mjs", "run", "--dir", "vitest"]
     done = subprocess.run(command, cwd=HERE, env=environment, capture_output=True, text=True, timeout=PATIENT)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "4 passed" in done.stdout
+    assert "5 passed" in done.stdout
 
 
 @pytest.mark.parametrize("kind", ["node", "page"])

@@ -16,13 +16,29 @@ import sqlite3
 import threading
 
 import pytest
-from factwire_client import Factwire, Query, SqliteView
+from factwire_client import Factwire, Park, Query, SqliteView
 
 
 def test_given_facts_are_there(facts):
     facts.given("OrderPlaced", {"total": 5}, aggregate_ids=["order-1"])
     assert [fact.payload for fact in facts.published()] == [{"total": 5}]
     assert facts.published()[0].namespace == facts.namespace
+
+
+def test_a_worker_handles_what_was_published(facts):
+    facts.given("OrderPlaced", 1, aggregate_ids=["order-1"])
+    facts.given("OrderPlaced", 2, aggregate_ids=["order-2"])
+
+    def bill(claimed):
+        if claimed.fact.payload == 2:
+            raise Park("closed")
+        facts.log.publish(facts.namespace, "InvoiceSent", claimed.fact.payload, acknowledge=claimed)
+
+    facts.work(bill, Query(namespaces=[facts.namespace], types=["OrderPlaced"]))
+    assert [fact.payload for fact in facts.published(type="InvoiceSent")] == [1]
+    with pytest.raises(ZeroDivisionError):
+        facts.work(lambda claimed: 1 / 0)
+    assert facts.log.request("GET", "/v1/subscriptions").json()["subscriptions"] == []
 
 
 def test_facts_of_other_tests_are_not_seen(facts):
@@ -90,7 +106,7 @@ def test_a_project_tests_with_a_server_for_each_run(tmp_path: Path, workers: str
         text=True,
         timeout=SECONDS,
     )
-    assert "4 passed" in done.stdout, done.stdout + done.stderr
+    assert "5 passed" in done.stdout, done.stdout + done.stderr
 
 
 def test_settings_and_logs_of_a_server() -> None:

@@ -4,6 +4,7 @@ import { spawn } from "node:child_process";
 
 import { Factwire, type Options } from "./client.js";
 import type { AnyQuery, FactOf, NewFact, Payloads, Published } from "./facts.js";
+import type { Claimed } from "./work.js";
 
 export interface ServerOptions {
   /** The command that runs `factwire` (default: FACTWIRE_COMMAND, or `factwire`). */
@@ -69,6 +70,18 @@ export class Facts<P extends Payloads = Payloads> {
     const found: FactOf<P>[] = [];
     for await (const fact of this.log.read(query, { after: await this.begin })) found.push(fact);
     return found;
+  }
+
+  /**
+   * Let a worker handle what was published since the test began, until nothing is left to claim, by a subscription of
+   * this call only. Rejects with the first failure of `handle` that is neither Retry nor Park.
+   */
+  async work(handle: (claimed: Claimed<P>) => unknown, query?: AnyQuery, rules: Parameters<Factwire["subscribe"]>[2] = {}): Promise<void> {
+    const name = `${this.namespace}-${crypto.randomUUID()}`;
+    const failures: unknown[] = [];
+    await this.log.subscribe(name, query, { ...rules, start: await this.begin });
+    await this.log.work(name, handle, { untilCaughtUp: true, onError: (error) => failures.push(error) });
+    if (failures.length) throw failures[0];
   }
 
   /** Wait until a view, or a function that returns a cursor, has come to the present head. */

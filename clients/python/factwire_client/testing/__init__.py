@@ -17,6 +17,7 @@ from typing import Any, Callable, Sequence
 
 from .._sync.client import Factwire
 from ..facts import AnyQuery, Fact, NewFact, Published
+from ..work import Claimed, Park, Retry
 
 __all__ = ["EphemeralServer", "Facts"]
 
@@ -111,6 +112,32 @@ class Facts:
         """Facts that were published since the test began, in any namespace, by anybody."""
         facts = self.log.read(query, after=self.begin)
         return [fact for fact in facts if type is None or fact.type == type]
+
+    def work(self, handle: Callable[[Claimed], None], query: AnyQuery | None = None, **rules: Any) -> None:
+        """Let a worker handle what was published since the test began, until nothing is left to claim.
+
+        Its subscription is of this call only, and `rules` are those of `subscribe`. Raises the first failure of
+        `handle` that is neither Retry nor Park.
+        """
+        name = f"{self.namespace}-{uuid.uuid4()}"
+        failures: list[Exception] = []
+
+        def watched(claimed: Claimed) -> None:
+            try:
+                handle(claimed)
+            except (Park, Retry):
+                raise
+            except Exception as failure:
+                failures.append(failure)
+                raise
+
+        self.log.subscribe(name, query, start=self.begin, **rules)
+        try:
+            self.log.work(name, watched, until_caught_up=True)
+        finally:
+            self.log.request("DELETE", f"/v1/subscriptions/{name}")
+        if failures:
+            raise failures[0]
 
     def wait_until_caught_up(self, view: Any, *, seconds: float = WAIT_SECONDS) -> None:
         """Wait until a view, or a function that returns a cursor, has come to the present head.
