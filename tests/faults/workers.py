@@ -1,12 +1,13 @@
 """Workers of one subscription: they claim, and acknowledge in time, late or never, or return what they have."""
 
 import asyncio
+from typing import Any
 
 import httpx
 import msgspec
 
-from tests.faults.clients import BROKEN, TYPES, Publisher
-from tests.faults.history import Claim, Handed, Outcome, Settle, seen
+from tests.faults.clients import BROKEN, TYPES, Publisher, sent_of
+from tests.faults.history import Claim, Handed, Outcome, Sent, Settle, seen
 
 SUBSCRIPTION = "/v1/subscriptions/workers"
 TYPE = TYPES[0]
@@ -22,6 +23,18 @@ DEFINITION = {
     "backoff": {"first_seconds": 0.05, "most_seconds": 0.5},
 }
 OPEN = ("in_flight", "held", "ready", "delayed", "parked")
+
+
+class Shopper(Publisher):
+    """Publishes about few customers, each with several orders, so that many facts wait for earlier ones."""
+
+    def batch(self, count: int) -> tuple[list[Sent], list[dict[str, Any]]]:
+        bodies = [
+            self.body(TYPE, "")
+            | {"aggregate_ids": [f"order-{self.random.randrange(60)}", f"customer-{self.random.randrange(12)}"]}
+            for _ in range(count)
+        ]
+        return [sent_of(body) for body in bodies], bodies
 
 
 class Worker(Publisher):

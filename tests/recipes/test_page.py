@@ -15,7 +15,7 @@ TO_RUN = re.compile(r"^```bash run\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
 def test_the_page_names_every_program() -> None:
-    programs = {path.name for path in RECIPES.iterdir() if path.suffix in {".py", ".mjs"}}
+    programs = {path.name for path in RECIPES.iterdir() if path.suffix in {".py", ".mjs", ".sh"}}
     assert set(re.findall(r"\[([\w.]+)\]\(\1\)", PAGE)) == programs
 
 

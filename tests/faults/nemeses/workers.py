@@ -7,9 +7,9 @@ from tests.faults.nemeses.fault import Fault
 from tests.faults.nemeses.kills import kill_postgres, kill_services, terminate_sessions
 from tests.faults.nemeses.pauses import stop_service
 from tests.faults.site import Setup
-from tests.faults.workers import Worker
+from tests.faults.workers import Shopper, Worker
 
-WORKERS = Setup(workers=(1, 1, 1), beside=(Worker,) * 4)
+WORKERS = Setup(workers=(1, 1, 1), beside=(*(Worker,) * 4, Shopper, Shopper))
 
 FAULTS = (
     Fault("workers: kill -9 of two services of three", 12, kill_services, WORKERS),
