@@ -174,6 +174,7 @@ def test_the_commands_of_the_readme_run(service: ServiceProcess) -> None:
     assert '"facts":[{"position":' in answers[0]
     assert "event: caught-up" in answers[0]
     assert '"position"' in answers[1]
+    assert '"lease":"' in answers[2]
     assert "urn:factwire:problem:condition-failed" in run(blocks[1], service.url)
 
 
